@@ -1,0 +1,1 @@
+"""The pure core: standard library and itself, no I/O, no clock, no float."""

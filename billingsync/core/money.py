@@ -1,0 +1,85 @@
+"""Amounts: `Decimal` plus an ISO 4217 currency, rounded in one function [L3]. No float touches money."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
+
+# What one amount may be at the most. HaloPSA stores amounts as floats (reference/halopsa 2.7): below this every
+# cent survives the way there and back; above it the "amount" is a mistake that a person must see.
+MAX_AMOUNT = Decimal("1e12")
+
+# Wide enough for the product of two numbers as `read_number` lets them in (40 digits each).
+_WIDE = Context(prec=90, rounding=ROUND_HALF_UP, traps=[InvalidOperation, DivisionByZero, Overflow])
+
+ZERO = Decimal(0)
+
+# ISO 4217, digits after the decimal point where they are not 2.
+_OTHER_DIGITS = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+_TWO_DIGITS = (
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP CRC "
+    "CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD "
+    "KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO "
+    "NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL "
+    "THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
+)
+_DIGITS = {code: 2 for code in _TWO_DIGITS.split()} | {
+    code: digits for digits, codes in _OTHER_DIGITS.items() for code in codes.split()
+}
+NO_CURRENCY = "XXX"  # ISO 4217's own code for "no currency": where neither a charge nor its invoice names one
+
+
+def minor_unit(currency: str) -> int | None:
+    """Digits after the point of an ISO 4217 currency; None for a code that is not in the table."""
+    return _DIGITS.get(currency)
+
+
+def round_money(amount: Decimal, currency: str) -> Decimal:
+    """The amount in the currency's minor unit, halves away from zero [L3]; unknown currencies as if they had two."""
+    digits = _DIGITS.get(currency, 2)
+    rounded = amount.quantize(Decimal(1).scaleb(-digits), context=_WIDE)
+    return rounded if rounded else abs(rounded)  # -0.00 is 0.00
+
+
+def multiply(left: Decimal, right: Decimal) -> Decimal:
+    """The exact product of two read numbers."""
+    return _WIDE.multiply(left, right)
+
+
+def divide(amount: Decimal, quantity: Decimal, decimals: int) -> Decimal:
+    """amount / quantity to `decimals` decimals, halves away from zero."""
+    return _WIDE.divide(amount, quantity).quantize(Decimal(1).scaleb(-decimals), context=_WIDE)
+
+
+def read_number(value: object) -> Decimal | None:
+    """A JSON number as an exact Decimal: None where it is absent, ValueError where it is not a usable number.
+
+    Strings are not numbers, NaN and infinities neither, and what has more than 40 digits or lies beyond
+    `MAX_AMOUNT` in size is refused rather than rounded silently.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        raise ValueError(f"not a number: {value!r:.60}")
+    number = Decimal(value)
+    if not number.is_finite():
+        raise ValueError(f"not a finite number: {value}")
+    if len(number.as_tuple().digits) > 40 or number.adjusted() < -40 or abs(number) >= MAX_AMOUNT:
+        raise ValueError(f"too large or too long a number: {value!s:.60}")
+    return number if number else ZERO  # -0 is 0
+
+
+def plain(number: Decimal, currency: str | None = None) -> str:
+    """Plain decimal notation, no exponent, no needless zeros; with a currency at least its minor unit's digits."""
+    text = format(number, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    text = "0" if text in ("-0", "") else text
+    if currency is None:
+        return text
+    digits = _DIGITS.get(currency, 2)
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction.ljust(digits, '0')}" if digits or fraction else whole

@@ -1,0 +1,187 @@
+"""The plan: everything one run would write, drop, exclude and hold, as one value with a digest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRef:
+    """The HaloPSA item of a line. `id` is None where the item would be created."""
+
+    id: int | None
+    name: str
+    create: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanLine:
+    """One line change on one HaloPSA invoice. `amount` is what HaloPSA makes of quantity x unit_price [L1]."""
+
+    action: str  # add | update | remove
+    line_id: int | None
+    title: str
+    description: str
+    item: ItemRef | None
+    quantity: Decimal
+    unit_price: Decimal
+    unit_cost: Decimal
+    amount: Decimal
+    cost: Decimal
+    charges: tuple[str, ...]
+    group: str = ""  # what group_by split by: "", a distributor invoice id or a purchase order
+    recurring_key: str = ""  # how the line is recognised next month [B3]
+    before: str = ""  # for an update: what it was, e.g. "9 x 22.00"
+    before_amount: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    charge: str
+    modifier: str  # azure | favorable_prorata | zero_lines
+    amount: Decimal
+    cost: Decimal
+    product: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excluded:
+    charge: str
+    rule: str  # company | product | charge_type | billed_by_pax8 | no_company
+    amount: Decimal
+    cost: Decimal
+    product: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """What waits for a person [A4]: `detail` says why in words, `next_step` what to type or do."""
+
+    charge: str
+    reason: str
+    amount: Decimal
+    cost: Decimal
+    product: str
+    currency: str
+    detail: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientPlan:
+    """What happens to one company's charges. `held` is the reason where every charge of it waits."""
+
+    company_id: str | None
+    company_name: str
+    client_id: int | None
+    client_name: str
+    matched_by: str | None  # rules | person | external_id | name | similarity
+    behavior: str
+    target_invoice_id: int | None
+    amount: Decimal
+    cost: Decimal
+    currency: str
+    held: str | None
+    lines: tuple[PlanLine, ...]
+    dropped: tuple[Dropped, ...]
+    excluded: tuple[Excluded, ...]
+    holds: tuple[Hold, ...]
+    guessed: str = ""  # e.g. "93.3 % similar": a match that no person has confirmed
+    last_period: str = ""  # the client's last posted period and what it came to
+    last_amount: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One currency's equation for price or for cost [A2]: charges = posted + dropped + excluded + held.
+
+    `already_posted` is the part of `posted` that earlier runs wrote; the rest is what this plan would write.
+    """
+
+    charges: Decimal
+    posted: Decimal
+    dropped: Decimal
+    excluded: Decimal
+    held: Decimal
+    already_posted: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrencyAccount:
+    currency: str
+    price: Account
+    cost: Account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSummary:
+    """One distributor invoice in the plan, with the header check [S8]: a difference there is a warning only."""
+
+    invoice_id: str
+    status: str
+    charges: int
+    price: Decimal
+    cost: Decimal
+    sales_tax: Decimal
+    currency: str
+    header_total: Decimal | None  # the header's total less its carried balance
+    price_rounding: Decimal
+    cost_rounding: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """One write to one HaloPSA invoice, with its derived key [N1]."""
+
+    key: str
+    base_key: str
+    generation: int
+    action: str  # create | append | update
+    client_id: int
+    client_name: str
+    invoice_id: int | None
+    group: str
+    currency: str
+    amount: Decimal
+    cost: Decimal
+    lines: tuple[PlanLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What modifiers kept from one client [M4]: credits withheld (dropped negative prices) and cost absorbed."""
+
+    company_name: str
+    currency: str
+    credits_withheld: Decimal
+    price_dropped: Decimal
+    cost_absorbed: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    digest: str
+    partner: str
+    period: str
+    rules_digest: str
+    sources: tuple[SourceSummary, ...]
+    accounts: tuple[CurrencyAccount, ...]
+    clients: tuple[ClientPlan, ...]
+    unassigned_excluded: tuple[Excluded, ...]
+    unassigned_holds: tuple[Hold, ...]
+    postings: tuple[Posting, ...]
+    kept: tuple[Kept, ...]
+    warnings: tuple[str, ...]
+    clients_asked: tuple[str, ...] = ()  # --client: where not empty, the plan covers these only
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to post and nothing held."""
+        return not self.postings and not self.held
+
+    @property
+    def held(self) -> bool:
+        return bool(self.unassigned_holds) or any(client.holds for client in self.clients)

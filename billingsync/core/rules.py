@@ -1,0 +1,151 @@
+"""What decides about money: the rules, as `rules/*.toml` say them (parsed by `billingsync.rulebook`).
+
+Every default stands here once; `rules/defaults.toml` shows them with their reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceRules:
+    behavior: str = "new"  # new | latest | recurring
+    group_by: str = "client"  # client | distributor_invoice | purchase_order
+    when_latest_closed: str = "hold"  # hold | new
+    recurring_invoice: int | None = None  # kept negative, as HaloPSA's API has it (reference/halopsa 0.6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModifierRules:
+    azure: str = "keep"  # keep | drop | collapse
+    azure_sku_prefixes: tuple[str, ...] = ("MST-AZR", "AZR-ARR-", "MST-ARI")
+    azure_patterns: tuple[str, ...] = ("microsoft azure", "azure plan")
+    favorable_prorata: str = "keep"  # keep | drop
+    zero_lines: str = "keep"  # keep | drop
+    zero_price_with_cost: str = "hold"  # hold | drop | keep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientMatchRules:
+    match_percent: Decimal = Decimal(90)
+    guessed: str = "post"  # post | hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductRules:
+    lifecycle: str = "automatic"  # off | manual | default_item | automatic
+    item_group: str = "BillingSync_Pax8"
+    default_item: int | None = None
+    income_account: str | None = None
+    expense_account: str | None = None
+    tax_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineRules:
+    text: str = "{product} ({start} to {end})"
+
+
+LINE_FIELDS = ("product", "start", "end", "subscription", "sku", "charge_count", "company", "term", "period")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExcludeRules:
+    companies: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
+    types: tuple[str, ...] = ("rebate", "payment-credit", "invoice-credit", "service-credit", "service-charge")
+    billed_by_pax8: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRules:
+    change_percent_max: Decimal = Decimal(50)
+    change_amount_min: Decimal = Decimal("100.00")
+    margin_percent_min: Decimal | None = None
+    client_amount_max: Decimal | None = None
+    negative_invoice: str = "hold"  # hold | post
+    new_client: str = "post"  # post | hold
+    new_product: str = "post"  # post | hold
+    missing_company_percent_max: Decimal = Decimal(20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRules:
+    auto_post: str = "never"  # never | within_limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One of several items that a product is split over [P5]: a `share` in percent, a `unit_price`, or the `rest`."""
+
+    halo_item: int
+    share: Decimal | None = None
+    unit_price: Decimal | None = None
+    rest: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductBlock:
+    """A `[[product]]` block: exactly one of `pax8_sku` and `pax8_product`, exactly one of `halo_item` and `parts`."""
+
+    pax8_sku: str | None = None
+    pax8_product: str | None = None
+    halo_item: int | None = None
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The effective rules of one client, or of all that have no file of their own.
+
+    `origins` maps a dotted key ("modifiers.azure", "product.MST-1") to the file that decided it; a key that no file
+    sets is absent there and has its default.
+    """
+
+    invoice: InvoiceRules = field(default_factory=InvoiceRules)
+    modifiers: ModifierRules = field(default_factory=ModifierRules)
+    clients: ClientMatchRules = field(default_factory=ClientMatchRules)
+    products: ProductRules = field(default_factory=ProductRules)
+    lines: LineRules = field(default_factory=LineRules)
+    exclude: ExcludeRules = field(default_factory=ExcludeRules)
+    limits: LimitRules = field(default_factory=LimitRules)
+    approval: ApprovalRules = field(default_factory=ApprovalRules)
+    product_blocks: tuple[ProductBlock, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientFile:
+    """One file of `rules/clients/`: whom it is about, and the effective rules (its own over the layers below)."""
+
+    path: str  # as shown to people, e.g. "rules/clients/contoso.toml"
+    pax8_company: str | None = None
+    name: str | None = None
+    halo_client: int | None = None
+    exclude: bool = False
+    rules: Rules = field(default_factory=Rules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rulebook:
+    """All rules of one run. `digest` is a SHA-256 (hex) of the effective rules, independent of comments and order."""
+
+    base: Rules = field(default_factory=Rules)
+    clients: tuple[ClientFile, ...] = ()
+    digest: str = ""
+
+    def file_for(self, *, company_id: str | None, company_name: str, client_id: int | None) -> ClientFile | None:
+        """The client's file: by Pax8 id, else by exact company name, else by HaloPSA client."""
+        for file in self.clients:
+            if file.pax8_company and file.pax8_company == company_id:
+                return file
+        for file in self.clients:
+            if file.name and not file.pax8_company and file.name == company_name:
+                return file
+        for file in self.clients:
+            if file.halo_client is not None and not file.pax8_company and not file.name and file.halo_client == client_id:
+                return file
+        return None
