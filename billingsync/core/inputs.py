@@ -1,0 +1,133 @@
+"""What planning is given: one frozen value, so that a plan can be made again from it without credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from billingsync.core.charge import Source
+from billingsync.core.period import Period
+from billingsync.core.rules import Rulebook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """A Pax8 company."""
+
+    id: str
+    name: str
+    external_id: str = ""
+    status: str = "Active"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """A HaloPSA client. `currency` is an ISO code, "" where HaloPSA does not say; `pays_through` is the id of the
+    client that is invoiced instead (`client_to_invoice`), and `pays_recurring_through` likewise."""
+
+    id: int
+    name: str
+    inactive: bool = False
+    dont_invoice: bool = False
+    merged_into: int | None = None
+    pays_through: int | None = None
+    pays_recurring_through: int | None = None
+    currency: str = ""
+    site_id: int | None = None
+    pax8_monthly_invoice: int | None = None  # set where HaloPSA's own Pax8 sync bills this client
+    pax8_annual_invoice: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """An item of HaloPSA's catalogue."""
+
+    id: int
+    name: str
+    external_reference: str = ""
+    supplier_part_codes: tuple[str, ...] = ()
+    group_id: int | None = None
+    inactive: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Existing:
+    """An invoice in HaloPSA that a plan may write to. `raw` is the JSON object exactly as HaloPSA gave it
+    (numbers as int and Decimal): everything in it must come back as it was [B4]."""
+
+    id: int
+    client_id: int
+    recurring: bool
+    raw: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RememberedMatch:
+    """How a company was matched before. `how`: person | rules | external_id | name | similarity."""
+
+    client_id: int | None  # None: a person said that this company is never billed
+    how: str
+    company_name: str
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A charge whose fate earlier runs decided. `state`: posted | dropped | excluded | unresolved (being sent,
+    outcome not known). `by` is the modifier or rule, or the posting's key."""
+
+    state: str
+    by: str
+    price: Decimal
+    cost: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenLine:
+    """A line that we wrote on a recurring invoice and that is still ours [B3]."""
+
+    invoice_id: int
+    line_id: int
+    recurring_key: str
+    title: str
+    description: str
+    quantity: Decimal
+    unit_price: Decimal
+    unit_cost: Decimal
+    item_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What the ledger knows, as far as planning needs it."""
+
+    matches: Mapping[str, RememberedMatch] = field(default_factory=dict)  # by company id
+    items_by_sku: Mapping[str, int] = field(default_factory=dict)  # mappings made by people
+    settled: Mapping[str, Settled] = field(default_factory=dict)  # by charge id, this period
+    generations: Mapping[str, int] = field(default_factory=dict)  # by a posting's base key; raised by undo
+    known_clients: frozenset[int] = frozenset()  # clients that have been posted to before
+    known_products: frozenset[str] = frozenset()  # SKUs (or product names) that have been posted before
+    last_amounts: Mapping[tuple[int, str], tuple[str, Decimal]] = field(default_factory=dict)
+    # (client id, currency) -> (its last posted period before this one, what it came to)
+    last_companies: frozenset[str] = frozenset()  # company ids charged in the newest period before this one
+    approved: frozenset[int | str] = frozenset()  # client ids or company ids let through their limits
+    written_lines: tuple[WrittenLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInputs:
+    partner: str
+    period: Period
+    sources: tuple[Source, ...]
+    companies: tuple[Company, ...]
+    clients: tuple[Client, ...]
+    items: tuple[Item, ...] = ()
+    existing: tuple[Existing, ...] = ()
+    rulebook: Rulebook = field(default_factory=Rulebook)
+    memory: Memory = field(default_factory=Memory)
+    similar: Mapping[str, tuple[tuple[int, Decimal], ...]] = field(default_factory=dict)
+    # company id -> (client id, percent) of clients at least clients.match_percent similar [C1], computed by the
+    # shell with rapidfuzz on `core.clients.normalise`d names
+    clients_asked: tuple[str, ...] = ()  # --client: company ids; empty means all
