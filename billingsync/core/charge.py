@@ -111,7 +111,11 @@ def read_amounts(
             return None
 
     quantity_, unit_price, unit_cost = number("quantity", quantity), number("price", price), number("cost", cost)
-    whole_price, sub, whole_cost = number("total", total), number("subTotal", sub_total), number("costTotal", cost_total)
+    whole_price, sub, whole_cost = (
+        number("total", total),
+        number("subTotal", sub_total),
+        number("costTotal", cost_total),
+    )
     exact_price = whole_price if whole_price is not None else sub
     if exact_price is None and unit_price is not None and quantity_ is not None:
         exact_price = multiply(unit_price, quantity_)

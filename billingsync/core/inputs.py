@@ -89,6 +89,9 @@ class WrittenLine:
     """A line that we wrote on a recurring invoice and that is still ours [B3]."""
 
     invoice_id: int
+    client_id: int
+    company_id: str
+    period: str  # the newest period that wrote it
     line_id: int
     recurring_key: str
     title: str

@@ -26,7 +26,7 @@ _TWO_DIGITS = (
     "NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL "
     "THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
 )
-_DIGITS = {code: 2 for code in _TWO_DIGITS.split()} | {
+_DIGITS = dict.fromkeys(_TWO_DIGITS.split(), 2) | {
     code: digits for digits, codes in _OTHER_DIGITS.items() for code in codes.split()
 }
 NO_CURRENCY = "XXX"  # ISO 4217's own code for "no currency": where neither a charge nor its invoice names one
@@ -63,7 +63,7 @@ def read_number(value: object) -> Decimal | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
-        raise ValueError(f"not a number: {value!r:.60}")
+        raise ValueError(f"not a number: {value!r:.60}")  # noqa: TRY004 -- data, not a programming error
     number = Decimal(value)
     if not number.is_finite():
         raise ValueError(f"not a finite number: {value}")

@@ -13,6 +13,7 @@ class ItemRef:
     id: int | None
     name: str
     create: bool = False
+    sku: str = ""  # what a created item is found by again [P3]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -146,6 +146,11 @@ class Rulebook:
             if file.name and not file.pax8_company and file.name == company_name:
                 return file
         for file in self.clients:
-            if file.halo_client is not None and not file.pax8_company and not file.name and file.halo_client == client_id:
+            if (
+                file.halo_client is not None
+                and not file.pax8_company
+                and not file.name
+                and file.halo_client == client_id
+            ):
                 return file
         return None

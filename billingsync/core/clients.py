@@ -1,0 +1,220 @@
+"""Which HaloPSA client a Pax8 company is [C1], and whether it may be billed [C2]."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from billingsync.core.inputs import Client, Company, RememberedMatch
+from billingsync.core.rules import Rulebook
+
+_LEGAL_SUFFIXES = frozenset(
+    (
+        "ltd limited inc incorporated llc llp lp plc gmbh mbh ag kg kgaa ohg ug se ev eg co corp corporation bv nv "
+        "vof sa sas sarl srl spa snc sl slu ab as asa aps oy oyj kk pty pvt pte sro doo kft zrt eood ltda"
+    ).split()  # noqa: SIM905 -- a list of 50 quoted words hides the words
+)
+_JOINED = str.maketrans("", "", ".'\u2019\u2018`\u00b4")  # O'Brien, S.A.: the parts belong together
+_BETWEEN = re.compile(r"[\W_]+")
+
+
+def normalise(name: str) -> str:
+    """A name for comparing: case, punctuation, spaces and legal suffixes do not count [C1]."""
+    words = _BETWEEN.sub(" ", unicodedata.normalize("NFKC", name).casefold().translate(_JOINED)).split()
+    kept = list(words)
+    while len(kept) > 1 and kept[-1] in _LEGAL_SUFFIXES:
+        kept.pop()
+    return " ".join(kept)
+
+
+def scripts(name: str) -> frozenset[str]:
+    """The alphabets that a name is written in: a Cyrillic letter in a Latin name is a look-alike, not a likeness."""
+    return frozenset(unicodedata.name(letter, "?").split()[0] for letter in name if letter.isalpha())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """What became of one company: its client, or why it waits, or that it is never billed (`excluded`)."""
+
+    company: Company
+    client: Client | None = None
+    how: str | None = None  # rules | person | external_id | name | similarity
+    percent: Decimal | None = None
+    excluded: bool = False
+    reason: str | None = None
+    detail: str = ""
+    next_step: str = ""
+
+
+def match_companies(
+    companies: Sequence[Company],
+    clients: Sequence[Client],
+    rulebook: Rulebook,
+    remembered: Mapping[str, RememberedMatch],
+    similar: Mapping[str, tuple[tuple[int, Decimal], ...]],
+) -> dict[str, Match]:
+    """Company id -> Match for all companies of a month.
+
+    They are judged together because a client that two of them claim by likeness belongs to neither of them.
+    """
+    by_id = {client.id: client for client in clients}
+    by_name: dict[str, list[Client]] = defaultdict(list)
+    for client in clients:
+        if name := normalise(client.name):
+            by_name[name].append(client)
+
+    found: dict[str, Match] = {}
+    by_likeness: dict[str, list[tuple[Client, str, Decimal | None]]] = {}
+    claims: dict[int, set[str]] = defaultdict(set)
+    for company in companies:
+        match = _named_by_people(company, by_id, rulebook, remembered)
+        if match:
+            found[company.id] = match
+            if match.client:
+                claims[match.client.id].add(company.id)
+            continue
+        named: list[tuple[Client, str, Decimal | None]]
+        named = [(client, "name", None) for client in by_name.get(normalise(company.name), ())]
+        if not named:
+            named = [
+                (by_id[id_], "similarity", percent)
+                for id_, percent in similar.get(company.id, ())
+                if percent >= rulebook.base.clients.match_percent
+                and id_ in by_id
+                and scripts(by_id[id_].name) == scripts(company.name)
+            ]
+        by_likeness[company.id] = named
+        for client, _, _ in named:
+            claims[client.id].add(company.id)
+    for company in companies:
+        if company.id not in found:
+            found[company.id] = _by_likeness(company, by_likeness[company.id], claims, remembered.get(company.id))
+    return {id_: _may_be_billed(match) for id_, match in found.items()}
+
+
+def _named_by_people(
+    company: Company, by_id: Mapping[int, Client], rulebook: Rulebook, remembered: Mapping[str, RememberedMatch]
+) -> Match | None:
+    """The rules file, a mapping made by a person, or Pax8's `externalId`: what somebody said decides [C1]."""
+    file = rulebook.file_for(company_id=company.id, company_name=company.name, client_id=None)
+    if file and file.halo_client is not None:
+        if file.halo_client in by_id:
+            return Match(company=company, client=by_id[file.halo_client], how="rules")
+        return Match(
+            company=company,
+            reason="client_unmapped",
+            detail=f"{file.path} names HaloPSA client {file.halo_client}, which HaloPSA does not list",
+            next_step=f"correct halo_client in {file.path}",
+        )
+    memory = remembered.get(company.id)
+    if memory and memory.how == "person":
+        if memory.client_id is None:
+            return Match(company=company, how="person", excluded=True)
+        if memory.client_id in by_id:
+            return Match(company=company, client=by_id[memory.client_id], how="person")
+        return Match(
+            company=company,
+            reason="client_unmapped",
+            detail=f"it was mapped by hand to HaloPSA client {memory.client_id}, which HaloPSA no longer lists",
+            next_step=_map_step(company),
+        )
+    external = company.external_id.strip()
+    if external.isascii() and external.isdigit() and len(external) < 12 and int(external) in by_id:
+        return Match(company=company, client=by_id[int(external)], how="external_id")
+    return None
+
+
+def _by_likeness(
+    company: Company,
+    candidates: Sequence[tuple[Client, str, Decimal | None]],
+    claims: Mapping[int, set[str]],
+    memory: RememberedMatch | None,
+) -> Match:
+    if memory and memory.how in ("name", "similarity") and normalise(memory.company_name) != normalise(company.name):
+        return Match(
+            company=company,
+            reason="client_renamed",
+            detail=f"Pax8 called it {memory.company_name!r} when it was matched by name; now it is {company.name!r}",
+            next_step=_map_step(company, memory.client_id),
+        )
+    if not candidates:
+        return Match(
+            company=company,
+            reason="client_unmapped",
+            detail="no HaloPSA client has this name or one like it",
+            next_step=_map_step(company),
+        )
+    if len(candidates) > 1:
+        names = ", ".join(f"{client.name} ({client.id})" for client, _, _ in candidates[:4])
+        return Match(
+            company=company,
+            reason="client_ambiguous",
+            detail=f"several HaloPSA clients could be meant: {names}",
+            next_step=_map_step(company),
+        )
+    client, how, percent = candidates[0]
+    if len(claims[client.id]) > 1:
+        return Match(
+            company=company,
+            reason="client_ambiguous",
+            detail=f"another company of this month could also be the HaloPSA client {client.name} ({client.id})",
+            next_step=_map_step(company, client.id),
+        )
+    if memory and memory.how in ("name", "similarity") and memory.client_id != client.id:
+        return Match(
+            company=company,
+            reason="client_ambiguous",
+            detail=f"it was matched to HaloPSA client {memory.client_id} before, and now {client.id} has its name",
+            next_step=_map_step(company, client.id),
+        )
+    return Match(company=company, client=client, how=how, percent=percent)
+
+
+def _may_be_billed(match: Match) -> Match:
+    """A client that HaloPSA says is not to be invoiced waits, however it was matched [C2]."""
+    client = match.client
+    if client is None:
+        return match
+    why = ""
+    if client.inactive:
+        why = "is inactive"
+    elif client.dont_invoice:
+        why = "is set not to be invoiced"
+    elif client.merged_into is not None:
+        why = f"was merged into client {client.merged_into}"
+    if why:
+        return Match(
+            company=match.company,
+            client=client,
+            how=match.how,
+            percent=match.percent,
+            reason="client_inactive",
+            detail=f"the HaloPSA client {client.name} ({client.id}) {why}",
+            next_step=f"change the client in HaloPSA, or {_map_step(match.company)}",
+        )
+    return match
+
+
+def pays_through_other(match: Match, *, recurring: bool) -> Match:
+    """The same match, held where another client is invoiced for this one; HaloPSA keeps one for recurring too."""
+    client = match.client
+    payer = client and (client.pays_recurring_through if recurring else client.pays_through)
+    if client is None or match.reason or not payer:
+        return match
+    return Match(
+        company=match.company,
+        client=client,
+        how=match.how,
+        percent=match.percent,
+        reason="client_pays_through_other",
+        detail=f"HaloPSA invoices client {payer} for {client.name} ({client.id})",
+        next_step=_map_step(match.company, payer),
+    )
+
+
+def _map_step(company: Company, client_id: int | None = None) -> str:
+    return f"billingsync map companies --set {company.id}={'HALO_CLIENT_ID' if client_id is None else client_id}"

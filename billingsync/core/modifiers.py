@@ -1,0 +1,183 @@
+"""Invoice modifiers [M1]-[M3]: what is dropped, what becomes one line, what waits. Each charge is judged once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from billingsync.core.charge import KNOWN_TYPES, Charge
+from billingsync.core.money import ZERO
+from billingsync.core.rules import ModifierRules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A line before it has an item, a text and a target: one charge, or all Azure charges of a client."""
+
+    charges: tuple[Charge, ...]
+    collapsed: bool
+    group: str
+    currency: str
+    price: Decimal
+    cost: Decimal
+    quantity: Decimal | None
+    unit_price: Decimal | None
+    unit_cost: Decimal | None
+    sku: str
+    product_id: str
+    product_name: str
+    label: str  # what the text calls the product: the description where it says more than the name
+    subscription_id: str
+    start: str
+    end: str
+    term: str
+    kind: str  # the charge's type, or "azure" where collapsed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One charge that does not go on: `modifier` where it is dropped, `reason` where it is held."""
+
+    charge: Charge
+    modifier: str = ""
+    reason: str = ""
+    detail: str = ""
+    next_step: str = ""
+
+
+def is_azure(charge: Charge, rules: ModifierRules) -> bool:
+    """[M1]: by SKU, or by what its texts contain; arrears of other vendors are not Azure."""
+    if charge.sku.startswith(rules.azure_sku_prefixes):
+        return True
+    texts = f"{charge.description}\n{charge.product_name}\n{charge.details}".casefold()
+    return any(pattern.casefold() in texts for pattern in rules.azure_patterns)
+
+
+def apply_modifiers(
+    charges: Iterable[Charge], rules: ModifierRules, group_of: Callable[[Charge], str]
+) -> tuple[list[Draft], list[Verdict]]:
+    """The charges of one client -> what is to become lines, and what is dropped or held, in the charges' order."""
+    drafts: list[Draft] = []
+    verdicts: list[Verdict] = []
+    azure: dict[tuple[str, str], list[Charge]] = defaultdict(list)
+    for charge in charges:
+        if rules.azure != "keep" and is_azure(charge, rules):
+            if rules.azure == "drop":
+                verdicts.append(Verdict(charge=charge, modifier="azure"))
+            else:
+                azure[charge.currency, group_of(charge)].append(charge)
+        elif charge.type not in KNOWN_TYPES:
+            verdicts.append(_unknown_type(charge))
+        elif verdict := _prorata(charge, rules) or _zero(charge, charge.price, charge.cost, rules):
+            verdicts.append(verdict)
+        else:
+            drafts.append(draft_of(charge, group_of(charge)))
+    for (currency, group), members in azure.items():
+        draft = _collapse(members, currency, group)
+        whole = [_zero(charge, draft.price, draft.cost, rules) for charge in members]
+        dropped_or_held = [verdict for verdict in whole if verdict]
+        if dropped_or_held:
+            verdicts.extend(dropped_or_held)
+        else:
+            drafts.append(draft)
+    return drafts, verdicts
+
+
+def _unknown_type(charge: Charge) -> Verdict:
+    shown = charge.type or "(none)"
+    return Verdict(
+        charge=charge,
+        reason="unknown_charge_type",
+        detail=f"Pax8 calls this charge {shown!r:.60}, which billingsync does not know",
+        next_step=f'look at the charge in Pax8; to leave such charges out, add "{shown:.60}" to exclude.types',
+    )
+
+
+def _prorata(charge: Charge, rules: ModifierRules) -> Verdict | None:
+    """[M2]: the sign of the amount decides, never that of quantity or unit price."""
+    if rules.favorable_prorata != "drop" or charge.type != "prorate":
+        return None
+    if charge.price * charge.cost < 0:
+        return Verdict(
+            charge=charge,
+            reason="price_cost_sign",
+            detail=f"a prorate whose price ({charge.price}) and cost ({charge.cost}) point in opposite directions",
+            next_step='set favorable_prorata = "keep" for this client to bill it, or exclude its product',
+        )
+    return Verdict(charge=charge, modifier="favorable_prorata") if charge.price < 0 else None
+
+
+def _zero(charge: Charge, price: Decimal, cost: Decimal, rules: ModifierRules) -> Verdict | None:
+    """[M3], last, so that a collapsed line of zero goes too; `price` and `cost` are those of the line."""
+    if rules.zero_lines != "drop" or price != 0:
+        return None
+    if cost != 0 and rules.zero_price_with_cost == "keep":
+        return None
+    if cost != 0 and rules.zero_price_with_cost == "hold":
+        return Verdict(
+            charge=charge,
+            reason="zero_price_with_cost",
+            detail=f"nothing is charged for it, yet it costs {cost}",
+            next_step='set its price in Pax8, or set zero_price_with_cost = "drop" or "keep" for this client',
+        )
+    return Verdict(charge=charge, modifier="zero_lines")
+
+
+def draft_of(charge: Charge, group: str = "") -> Draft:
+    """One charge as a line to be."""
+    says_more = charge.product_name.casefold() in charge.description.casefold()
+    label = charge.description if says_more and charge.description else charge.product
+    return Draft(
+        charges=(charge,),
+        collapsed=False,
+        group=group,
+        currency=charge.currency,
+        price=charge.price,
+        cost=charge.cost,
+        quantity=charge.quantity,
+        unit_price=charge.unit_price,
+        unit_cost=charge.unit_cost,
+        sku=charge.sku,
+        product_id=charge.product_id,
+        product_name=charge.product_name or charge.description or charge.sku,
+        label=label,
+        subscription_id=charge.subscription_id,
+        start=charge.start,
+        end=charge.end,
+        term=charge.term,
+        kind=charge.type,
+    )
+
+
+def _collapse(charges: list[Charge], currency: str, group: str) -> Draft:
+    """All Azure charges of a client as one line: quantity 1, the sums of prices and costs, margin untouched [M1]."""
+    price = sum((charge.price for charge in charges), ZERO)
+    cost = sum((charge.cost for charge in charges), ZERO)
+
+    def common(values: Iterable[str], otherwise: str) -> str:
+        distinct = {value for value in values if value}
+        return distinct.pop() if len(distinct) == 1 else otherwise
+
+    name = common((charge.product_name for charge in charges), "Microsoft Azure")
+    return Draft(
+        charges=tuple(charges),
+        collapsed=True,
+        group=group,
+        currency=currency,
+        price=price,
+        cost=cost,
+        quantity=Decimal(1),
+        unit_price=price,
+        unit_cost=cost,
+        sku=common((charge.sku for charge in charges), ""),
+        product_id=common((charge.product_id for charge in charges), ""),
+        product_name=name,
+        label=name,
+        subscription_id="",
+        start=min((charge.start for charge in charges if charge.start), default=""),
+        end=max((charge.end for charge in charges if charge.end), default=""),
+        term="Arrears",
+        kind="azure",
+    )

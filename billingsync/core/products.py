@@ -1,0 +1,134 @@
+"""Which HaloPSA item a product is [P1], and what happens where there is none [P2]."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from billingsync.core.inputs import Item
+from billingsync.core.modifiers import Draft
+from billingsync.core.plan import ItemRef
+from billingsync.core.rules import Part, ProductBlock, Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """HaloPSA's items by everything that a product can be matched by; inactive items match nothing."""
+
+    by_id: Mapping[int, Item] = field(default_factory=dict)
+    by_code: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+    by_name: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, items: Iterable[Item]) -> Catalogue:
+        by_id: dict[int, Item] = {}
+        by_code: dict[str, dict[int, Item]] = defaultdict(dict)
+        by_name: dict[str, dict[int, Item]] = defaultdict(dict)
+        for item in items:
+            if item.inactive:
+                continue
+            by_id[item.id] = item
+            for code in (item.external_reference, *item.supplier_part_codes):
+                if code.strip():
+                    by_code[code.strip()][item.id] = item
+            if item.name.strip():
+                by_name[_name(item.name)][item.id] = item
+        return cls(
+            by_id=by_id,
+            by_code={code: tuple(found.values()) for code, found in by_code.items()},
+            by_name={name: tuple(found.values()) for name, found in by_name.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What stands for a draft: items with the part each takes, or why it waits. `by` names what decided."""
+
+    items: tuple[tuple[Part | None, ItemRef | None], ...] = ()
+    by: str = ""
+    reason: str = ""
+    detail: str = ""
+    next_step: str = ""
+
+
+def _name(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def resolve(draft: Draft, rules: Rules, catalogue: Catalogue, by_person: Mapping[str, int]) -> Resolved:
+    """[P1] in its order, then the lifecycle [P2]."""
+    lifecycle = rules.products.lifecycle
+    if lifecycle == "off":
+        return Resolved(items=((None, None),), by="lifecycle off")
+    if lifecycle == "default_item":
+        return _default_item(rules, catalogue)
+    if block := _block(draft, rules.product_blocks):
+        return _from_block(block, catalogue, rules)
+    sku = draft.sku.strip()
+    if sku and sku in by_person:
+        return _known(by_person[sku], catalogue, "mapped by hand", f"billingsync map products --set {sku}=ITEM_ID")
+    found = catalogue.by_code.get(sku, ()) if sku else ()
+    by = "SKU"
+    if not found:
+        found, by = catalogue.by_name.get(_name(draft.product_name), ()), "name"
+    if len(found) == 1:
+        return Resolved(items=((None, ItemRef(id=found[0].id, name=found[0].name)),), by=by)
+    step = f"billingsync map products --set {sku}=ITEM_ID" if sku else "add a [[product]] block to the rules"
+    if found:
+        names = ", ".join(f"{item.name} ({item.id})" for item in found[:4])
+        return Resolved(
+            reason="product_ambiguous", detail=f"several HaloPSA items have this {by}: {names}", next_step=step
+        )
+    if lifecycle == "manual":
+        return Resolved(
+            reason="product_unmatched", detail=f"no HaloPSA item for {draft.product_name or sku!r:.80}", next_step=step
+        )
+    if not (draft.product_name or sku):
+        return Resolved(
+            reason="product_unmatched", detail="it has neither a name nor a SKU to make an item of", next_step=step
+        )
+    item = ItemRef(id=None, name=draft.product_name or sku, create=True, sku=sku)
+    return Resolved(items=((None, item),), by="created")
+
+
+def _block(draft: Draft, blocks: Iterable[ProductBlock]) -> ProductBlock | None:
+    for block in blocks:
+        if block.pax8_sku is not None and block.pax8_sku == draft.sku:
+            return block
+        if block.pax8_product is not None and block.pax8_product == draft.product_id:
+            return block
+    return None
+
+
+def _from_block(block: ProductBlock, catalogue: Catalogue, rules: Rules) -> Resolved:
+    name = block.pax8_sku or block.pax8_product or ""
+    by = f"[[product]] {name} in {rules.origins.get(f'product.{name}', 'the rules')}"
+    step = f"correct the [[product]] block of {name}"
+    if not block.parts:
+        return _known(block.halo_item, catalogue, by, step)
+    items: list[tuple[Part | None, ItemRef | None]] = []
+    for part in block.parts:
+        known = _known(part.halo_item, catalogue, by, step)
+        if known.reason:
+            return known
+        items.append((part, known.items[0][1]))
+    return Resolved(items=tuple(items), by=by)
+
+
+def _default_item(rules: Rules, catalogue: Catalogue) -> Resolved:
+    where = rules.origins.get("products.default_item", "the rules")
+    return _known(
+        rules.products.default_item, catalogue, f"default_item in {where}", f"correct default_item in {where}"
+    )
+
+
+def _known(item_id: int | None, catalogue: Catalogue, by: str, step: str) -> Resolved:
+    item = catalogue.by_id.get(item_id) if item_id is not None else None
+    if item is None:
+        return Resolved(
+            reason="product_unmatched",
+            detail=f"{by}: HaloPSA has no active item {item_id}",
+            next_step=step,
+        )
+    return Resolved(items=((None, ItemRef(id=item.id, name=item.name)),), by=by)
