@@ -16,7 +16,7 @@ _LEGAL_SUFFIXES = frozenset(
     (
         "ltd limited inc incorporated llc llp lp plc gmbh mbh ag kg kgaa ohg ug se ev eg co corp corporation bv nv "
         "vof sa sas sarl srl spa snc sl slu ab as asa aps oy oyj kk pty pvt pte sro doo kft zrt eood ltda"
-    ).split()  # noqa: SIM905 -- a list of 50 quoted words hides the words
+    ).split()
 )
 _JOINED = str.maketrans("", "", ".'\u2019\u2018`\u00b4")  # O'Brien, S.A.: the parts belong together
 _BETWEEN = re.compile(r"[\W_]+")
