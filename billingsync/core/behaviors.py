@@ -188,7 +188,7 @@ def recurring_changes(
             # Written in this very period already: this is a late twin, not next month's version of the line.
             changes.append(replace(line, recurring_key=f"{line.recurring_key}+"))
             continue
-        trouble = _touched(before, present.get(before.line_id))
+        trouble = touched(before, present.get(before.line_id))
         if trouble:
             held[line.recurring_key] = trouble
             continue
@@ -205,7 +205,7 @@ def recurring_changes(
     for key, before in ours.items():
         if key in now or before.period >= period or key.rsplit("|", 1)[0] in waiting:
             continue
-        trouble = _touched(before, present.get(before.line_id))
+        trouble = touched(before, present.get(before.line_id))
         if trouble and present.get(before.line_id) is not None:
             left.append(
                 f"line {before.line_id} ({before.title}) has no charge any more but {trouble[1]}: left as it is"
@@ -234,7 +234,7 @@ def _removal(before: WrittenLine, currency: str) -> PlanLine:
     )
 
 
-def _touched(before: WrittenLine, line: Mapping[str, object] | None) -> tuple[str, str] | None:
+def touched(before: WrittenLine, line: Mapping[str, object] | None) -> tuple[str, str] | None:
     """Whether somebody or something else has had its hands on a line of ours since we wrote it [B3]."""
     if line is None:
         return "line_edited", f"line {before.line_id} was removed by hand"
@@ -246,7 +246,7 @@ def _touched(before: WrittenLine, line: Mapping[str, object] | None) -> tuple[st
     price = line.get("unit_price", line.get("baseprice"))
     if _number_of(price) != before.unit_price:
         changed.append(f"price {price} instead of {before.unit_price}")
-    if str(line.get("item_shortdescription") or "").strip() != before.title.strip():
+    if str(line.get("item_shortdescription") or "").strip()[:200] != before.description.strip()[:200]:
         changed.append("another text")
     if changed:
         return "line_edited", f"line {before.line_id} was edited by hand: {', '.join(changed)}"

@@ -139,6 +139,13 @@ def _named(client: ClientPlan, digest: str) -> ClientPlan:
     return replace(client, holds=tuple(holds))
 
 
+def clients_with_behavior(inputs: RunInputs, behavior: str) -> set[int]:
+    """HaloPSA clients that have charges this month and whose rules say this behavior: what must be read for them."""
+    charges = (charge for source in inputs.sources for charge in source.charges)
+    works = _works(inputs, charges)
+    return {work.client_id for work in works if work.client_id is not None and work.rules.invoice.behavior == behavior}
+
+
 def _works(inputs: RunInputs, charges: Iterable[Charge]) -> list[_Work]:
     """The companies of the month with their open charges, each matched to a client and given its rules."""
     names = {company.id: company for company in inputs.companies}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
 from billingsync.core.money import ZERO, minor_unit, multiply, round_money
 from billingsync.halo.wire import header_marker, markers
@@ -15,23 +16,29 @@ Raw = Mapping[str, object]
 _COMPUTED = frozenset({"change_seq", "last_change_seq", "last_modified", "sequenceid", "line_totals"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intended:
+class Intended(Protocol):
     """One line as we meant it. `action`: add | update | remove; `line_id` is HaloPSA's for the latter two."""
 
-    ordinal: int
-    action: str
-    line_id: int | None
-    quantity: Decimal
-    unit_price: Decimal
-    unit_cost: Decimal
-    amount: Decimal
-    cost: Decimal
-    title: str
+    @property
+    def ordinal(self) -> int: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def line_id(self) -> int | None: ...
+    @property
+    def quantity(self) -> Decimal: ...
+    @property
+    def unit_price(self) -> Decimal: ...
+    @property
+    def amount(self) -> Decimal: ...
+    @property
+    def cost(self) -> Decimal: ...
+    @property
+    def title(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Comparison:
     """What of a posting an invoice carries: HaloPSA's line ids by ordinal, the returned sums, what differs in words."""
 
     invoice_id: int
@@ -39,7 +46,7 @@ class Receipt:
     price: Decimal
     cost: Decimal
     differences: tuple[str, ...]
-    unmarked: tuple[int, ...]  # ordinals whose line does not carry our marker
+    still_there: tuple[int, ...]  # ids of lines that were to be removed
 
 
 def number(value: object) -> Decimal | None:
@@ -68,28 +75,30 @@ def carries(raw: Raw, key: str) -> bool:
     return any(marker[0] == key for marker in map(markers, lines_of(raw)) if marker)
 
 
-def read_receipt(raw: Raw, key: str, lines: Sequence[Intended], currency: str) -> Receipt | None:
-    """What `raw` carries of the posting `key`; None where it carries nothing of it, or shows no lines at all."""
+def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, marked: bool = True) -> Comparison | None:
+    """What `raw` carries of the posting `key`; None where it carries nothing of it, or shows no lines at all.
+
+    `marked=False` is for a posting that only removes lines, and so leaves no marker."""
     invoice_id = id_of(raw)
-    if invoice_id is None or not lines_of(raw) or not carries(raw, key):
+    if invoice_id is None or (marked and (not lines_of(raw) or not carries(raw, key))):
         return None
-    marked = {marker[2]: line for line in lines_of(raw) if (marker := markers(line)) and marker[0] == key}
+    found = {marker[2]: line for line in lines_of(raw) if (marker := markers(line)) and marker[0] == key}
     differences: list[str] = []
     line_ids: dict[int, int] = {}
-    unmarked: list[int] = []
+    still_there: list[int] = []
     price = cost = ZERO
-    present = {id_of(line) for line in lines_of(raw)}
+    present = {id_of(line): line for line in lines_of(raw)}
     count = sum(1 for line in lines_of(raw) if (marker := markers(line)) and marker[0] == key)
-    if count != len(marked):
-        differences.append(f"{count} lines carry the marks of {len(marked)}")
+    if count != len(found):
+        differences.append(f"{count} lines carry the marks of {len(found)}")
     for line in lines:
         if line.action == "remove":
-            if line.line_id in present:
+            if line.line_id is not None and line.line_id in present and not _nothing(present[line.line_id]):
+                still_there.append(line.line_id)
                 differences.append(f"line {line.line_id} ({line.title:.40}) is still there")
             continue
-        there = marked.get(line.ordinal)
+        there = found.get(line.ordinal)
         if there is None:
-            unmarked.append(line.ordinal)
             differences.append(f"line {line.ordinal} ({line.title:.40}) is missing")
             continue
         line_price, line_cost = _amounts(there, line, currency)
@@ -104,13 +113,13 @@ def read_receipt(raw: Raw, key: str, lines: Sequence[Intended], currency: str) -
         net = number(there.get("net_amount"))
         if net and abs(net - line.amount) >= _half_unit(currency):
             differences.append(f"line {line.ordinal} ({line.title:.40}): HaloPSA computes {net}, not {line.amount}")
-    return Receipt(
+    return Comparison(
         invoice_id=invoice_id,
         line_ids=line_ids,
         price=price,
         cost=cost,
         differences=tuple(differences),
-        unmarked=tuple(unmarked),
+        still_there=tuple(still_there),
     )
 
 
@@ -125,6 +134,11 @@ def _amounts(there: Raw, line: Intended, currency: str) -> tuple[Decimal, Decima
     # A role that may not see costs gets none back: then nothing returned can contradict ours.
     cost = line.cost if unit_cost is None else round_money(multiply(quantity, unit_cost), currency)
     return round_money(multiply(quantity, unit), currency), cost
+
+
+def _nothing(line: Raw) -> bool:
+    """A line set to nothing is as good as removed: see `write.finish_removals`."""
+    return number(line.get("qty_order")) == 0 and line.get("isinactive") is True
 
 
 def _half_unit(currency: str) -> Decimal:

@@ -1,0 +1,107 @@
+"""Settings -> an opened ledger and the two services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from billingsync.halo.client import Halo, Tenant, discover
+from billingsync.http import CallRecord, Service, ServiceConfig
+from billingsync.pax8.client import Pax8, service_config
+from billingsync.redaction import Redactor
+from billingsync.settings import Settings
+from billingsync.store.ledger import Ledger, open_ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connections:
+    """Everything outside this process that a run talks to."""
+
+    settings: Settings
+    ledger: Ledger
+    pax8: Pax8
+    halo: Halo
+    tenant: Tenant
+
+
+@contextmanager
+def connections(settings: Settings, redactor: Redactor) -> Iterator[Connections]:
+    """Open everything a run needs; checks first that all credentials are set, then that this is the tenant that the
+    ledger belongs to, before anything else is read from it [N6] (fault 14)."""
+    settings.require_upstreams()
+    with ExitStack() as stack:
+        ledger = stack.enter_context(open_ledger(settings.database_url))
+        pax8 = stack.enter_context(pax8_service(settings, redactor))
+        halo, tenant = halo_service(settings, redactor)
+        stack.enter_context(halo)
+        ledger.bind_tenant(settings.halo.base_url, tenant.id, datetime.now(UTC))
+        yield Connections(
+            settings=settings, ledger=ledger, pax8=Pax8(pax8, settings.pax8.parallel), halo=Halo(halo), tenant=tenant
+        )
+
+
+def pax8_service(settings: Settings, redactor: Redactor) -> Service:
+    pax8 = settings.pax8
+    config = service_config(
+        client_id=pax8.client_id,
+        client_secret=pax8.client_secret.get_secret_value(),
+        base_url=pax8.base_url,
+        token_url=pax8.token_url,
+        audience=pax8.audience,
+        calls_per_minute=pax8.calls_per_minute,
+        timeout_s=pax8.timeout_s,
+        first_wait_s=settings.retry.first_wait_s,
+    )
+    return Service(config, redactor=redactor, on_call=_log_call)
+
+
+def halo_service(settings: Settings, redactor: Redactor) -> tuple[Service, Tenant]:
+    """The service and what HaloPSA says of itself; asked once, before the first login."""
+    halo = settings.halo
+    found: list[Tenant] = []
+
+    def token_url(service: Service) -> str:
+        if not found:
+            found.append(discover(service, halo.base_url, halo.tenant))
+        return halo.token_url or found[0].token_url
+
+    service = Service(
+        ServiceConfig(
+            name="HaloPSA",
+            base_url=f"{halo.base_url}/api",
+            token_url=token_url,
+            token_style="form",  # noqa: S106
+            token_fields={"scope": halo.scope},
+            client_id=halo.client_id,
+            client_secret=halo.client_secret.get_secret_value(),
+            calls_per_minute=halo.calls_per_minute,
+            timeout_s=halo.timeout_s,
+            first_wait_s=settings.retry.first_wait_s,
+            headers=halo.header_values(),
+            login_hint="Check BILLINGSYNC_HALO__CLIENT_ID and BILLINGSYNC_HALO__CLIENT_SECRET.",
+        ),
+        redactor=redactor,
+        on_call=_log_call,
+    )
+    try:
+        found.append(discover(service, halo.base_url, halo.tenant))
+    except BaseException:
+        service.close()
+        raise
+    return service, found[0]
+
+
+def _log_call(call: CallRecord) -> None:
+    structlog.get_logger("http").debug(
+        "call",
+        service=call.service,
+        method=call.method,
+        path=call.path,
+        status=call.status,
+        seconds=round(call.seconds, 3),
+        attempt=call.attempt,
+    )

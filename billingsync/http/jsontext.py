@@ -1,0 +1,59 @@
+"""JSON in and out: strict where ambiguity could cost money, exact to the last digit [S4]."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import simplejson
+
+
+def read_json(body: bytes, *, odd_numbers: bool = False) -> Any:
+    """The JSON value of an answer, fractions as exact Decimals; ValueError with the reason where it is not strict JSON.
+
+    Duplicate keys are an error, not "last wins". With `odd_numbers` a NaN, an Infinity and an endless number become
+    Decimals that `core.money.read_number` refuses: one damaged amount holds one charge, not the month (fault 19).
+    """
+    try:
+        return json.loads(
+            body.decode("utf-8-sig"),
+            parse_float=_fraction if odd_numbers else Decimal,
+            parse_int=_whole if odd_numbers else None,
+            parse_constant=Decimal if odd_numbers else _refuse,
+            object_pairs_hook=_no_twins,
+        )
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    except ArithmeticError:  # Decimal's InvalidOperation is no ValueError
+        raise ValueError("a number beyond all bounds") from None
+
+
+def write_json(body: object) -> bytes:
+    """The JSON text of a request; Decimals go out with exactly their digits, non-ASCII as escapes."""
+    text = simplejson.dumps(body, use_decimal=True, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
+    return text.encode("ascii")
+
+
+def _fraction(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except ArithmeticError:  # an exponent of twenty digits
+        return Decimal("NaN")
+
+
+def _whole(text: str) -> int | Decimal:
+    return int(text) if len(text) <= 40 else Decimal(text)  # int() gives up at 4300 digits
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    held = dict(pairs)
+    if len(held) != len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twin[:60]!r} comes twice in one object")
+    return held

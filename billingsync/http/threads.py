@@ -1,0 +1,45 @@
+"""Pages side by side."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+_A = TypeVar("_A")
+_T = TypeVar("_T")
+
+
+def in_parallel(work: Callable[[_A], _T], arguments: Sequence[_A], threads: int) -> list[_T]:
+    """`[work(a) for a in arguments]`, up to `threads` at a time; the first error ends it and is raised.
+
+    The threads are daemons: Ctrl-C does not wait for a call that may take another minute.
+    """
+    todo = deque(enumerate(arguments))
+    results: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
+
+    def worker() -> None:
+        while todo:
+            try:
+                index, argument = todo.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            try:
+                results.put((index, work(argument), None))
+            except BaseException as bad:  # noqa: BLE001 - raised again in the thread that asked
+                results.put((index, None, bad))
+
+    for number in range(min(threads, len(arguments))):
+        threading.Thread(target=worker, name=f"page-{number}", daemon=True).start()
+    done: dict[int, _T] = {}
+    try:
+        while len(done) < len(arguments):
+            index, result, bad = results.get()
+            if bad is not None:
+                raise bad
+            done[index] = result
+    finally:
+        todo.clear()
+    return [done[index] for index in range(len(arguments))]

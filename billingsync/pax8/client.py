@@ -1,0 +1,263 @@
+"""Pax8's invoices, completely or not at all [S1]-[S3]."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+from billingsync.core.charge import Source
+from billingsync.core.inputs import Company
+from billingsync.core.money import ZERO, read_number
+from billingsync.core.period import Period
+from billingsync.errors import LoginFailed, NotReachable, NotReady, NotReleased, Retryable, UpstreamError
+from billingsync.http import Answer, Params, Service, ServiceConfig, in_parallel
+from billingsync.pax8.wire import (
+    InvoiceHeader,
+    PageInfo,
+    fingerprint,
+    item_id,
+    read_company,
+    read_header,
+    read_page,
+    read_source,
+    text,
+)
+
+_PAGE_SIZE = 200  # Pax8's largest (reference/pax8 2)
+_MOST_PAGES = 10_000  # two million rows: more is a mistake, and would be read for hours
+_READINGS = 3  # of a list whose pages do not fit together, before it counts as not ready
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One page of JSON exactly as Pax8 sent it [S3]. `kind`: invoice (a list page with that invoice on it) | items."""
+
+    kind: str
+    invoice_id: str
+    page: int  # from 0
+    body: bytes
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """An invoice of the period that is not taken [S1]."""
+
+    invoice_id: str
+    status: str
+    total: Decimal | None
+    invoice_date: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """Everything of one period. `sources` is empty where all its invoices are void or credited."""
+
+    sources: tuple[Source, ...]
+    skipped: tuple[Skipped, ...]
+    documents: tuple[Document, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """A month with at least one invoice; `invoices` counts those that are taken, `skipped` the others."""
+
+    period: Period
+    invoices: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One page of a list."""
+
+    number: int
+    rows: Sequence[Any]
+    info: PageInfo
+    body: bytes
+
+
+def service_config(
+    *,
+    client_id: str,
+    client_secret: str,
+    base_url: str = "https://api.pax8.com/v1",
+    token_url: str = "https://api.pax8.com/v1/token",  # noqa: S107 - an address
+    audience: str = "https://api.pax8.com",
+    calls_per_minute: int = 600,
+    timeout_s: float = 60.0,
+    first_wait_s: float = 1.0,
+) -> ServiceConfig:
+    """How Pax8 is called: credentials and audience go as a JSON body (reference/pax8 1)."""
+    return ServiceConfig(
+        name="Pax8",
+        base_url=base_url,
+        token_url=token_url,
+        token_style="json",  # noqa: S106 - a style
+        token_fields={"audience": audience},
+        client_id=client_id,
+        client_secret=client_secret,
+        calls_per_minute=calls_per_minute,
+        timeout_s=timeout_s,
+        first_wait_s=first_wait_s,
+    )
+
+
+class Pax8:
+    """Reads only: the credential could order, so nothing here sends anything but a GET."""
+
+    def __init__(self, service: Service, parallel: int = 4) -> None:
+        """`parallel`: pages read at a time."""
+        self.service = service
+        self._parallel = parallel
+
+    def invoices(self, period: Period) -> list[dict[str, Any]]:
+        """The period's invoices as Pax8 gives them, void and credited ones included, newest first."""
+        return [invoice for _, invoice, _ in self._invoices(period)]
+
+    def released_periods(self) -> tuple[Released, ...]:
+        """Every month that has an invoice, newest first."""
+        taken: Counter[Period] = Counter()
+        skipped: Counter[Period] = Counter()
+        for page in self._list("/invoices", {"sort": "invoiceDate,desc"}, "invoices"):
+            for row in page.rows:
+                header = read_header(row)
+                if (period := _period(header)) is not None:
+                    (taken if header.taken else skipped)[period] += 1
+        periods = sorted({*taken, *skipped}, reverse=True)
+        return tuple(Released(period=one, invoices=taken[one], skipped=skipped[one]) for one in periods)
+
+    def newest_invoice_month(self) -> Period | None:
+        """The newest month with an invoice that is taken."""
+        return next((one.period for one in self.released_periods() if one.invoices), None)
+
+    def items(self, invoice_id: str) -> tuple[list[Any], list[Document]]:
+        """All items of an invoice, with the pages they came on. Raises NotReady unless they are complete [S2]."""
+        what = f"items of invoice {invoice_id}"
+        try:
+            pages = self._list(f"/invoices/{quote(invoice_id, safe='')}/items", {}, what)
+        except NotReachable:
+            raise
+        except Retryable as bad:  # answered, but not readable: the month is not ready, the machine is well
+            raise NotReady(f"The {what} cannot be read yet. {bad.message}", next_steps=bad.next_steps) from bad
+        except UpstreamError as bad:
+            if bad.status != 404 or isinstance(bad, LoginFailed):
+                raise
+            # Seen right after release (reference/pax8 3.2): never "nothing to bill".
+            raise NotReady(f"Pax8 lists invoice {invoice_id} but not its items yet (404).") from bad
+        return [row for page in pages for row in page.rows], [_document("items", invoice_id, page) for page in pages]
+
+    def companies(self) -> tuple[Company, ...]:
+        """All companies, inactive and deleted ones too: invoices still name them (reference/pax8 5)."""
+        pages = self._list("/companies", {"sort": "name,asc"}, "companies")
+        found = (read_company(row) for page in pages for row in page.rows)
+        return tuple(company for company in found if company is not None)
+
+    def fetch(self, period: Period) -> Fetched:
+        """The whole period, or an error: NotReleased, NotReady, or what `billingsync.http` raises. Never half."""
+        found = self._invoices(period)
+        if not found:
+            raise NotReleased(f"Pax8 has no invoice of {period} yet.")
+        sources, documents, skipped = [], [], []
+        for header, invoice, page in found:
+            if not header.taken:
+                skipped.append(_skipped(header, invoice))
+                continue
+            items, pages = self.items(header.id)
+            if not items and _total(invoice) != ZERO:
+                raise NotReady(
+                    f"Pax8's invoice {header.id} comes to {text(invoice.get('total'))} but has no items yet."
+                )
+            sources.append(read_source(invoice, items))
+            documents += [_document("invoice", header.id, page), *pages]
+        return Fetched(sources=tuple(sources), skipped=tuple(skipped), documents=tuple(documents))
+
+    def _invoices(self, period: Period) -> list[tuple[InvoiceHeader, dict[str, Any], _Read]]:
+        params = {
+            "invoiceDateRangeStart": period.first_day.isoformat(),
+            "invoiceDateRangeEnd": period.last_day.isoformat(),
+            "sort": "invoiceDate,desc",
+        }
+        pages = self._list("/invoices", params, f"invoices of {period}")
+        read = [(read_header(row), row, page) for page in pages for row in page.rows]
+        # Filtered on our side too: a server that ignores the bounds must not bill another month (fault 13).
+        return [(header, row, page) for header, row, page in read if _period(header) == period]
+
+    def _list(self, path: str, params: Params, what: str) -> list[_Read]:
+        """All pages of a list, proven to be complete; read again where they do not fit together, then NotReady."""
+        why = ""
+        for _ in range(_READINGS):
+            pages = self._pages(path, params, what)
+            why = _incomplete(pages)
+            if not why:
+                return pages
+        raise NotReady(f"The {what} cannot be read completely yet: {why}.")
+
+    def _pages(self, path: str, params: Params, what: str) -> list[_Read]:
+        def read(number: int) -> _Read:
+            # Lenient with numbers: a NaN in one item must not make its page unreadable (fault 19).
+            answer = self.service.get_json(path, {**params, "page": number, "size": _PAGE_SIZE}, odd_numbers=True)
+            return _page(answer, number, what)
+
+        first = read(0)
+        if first.info.totalPages > _MOST_PAGES:
+            raise NotReady(f"Pax8 says that the {what} fill {first.info.totalPages} pages.")
+        return [first, *in_parallel(read, range(1, first.info.totalPages), self._parallel)]
+
+
+def _page(answer: Answer, number: int, what: str) -> _Read:
+    try:
+        page = read_page(answer.json)
+    except ValueError:
+        raise NotReady(f"Page {number + 1} of the {what} is no page: Pax8 answered something else.") from None
+    return _Read(number, page.content, page.page, answer.body)
+
+
+def _incomplete(pages: Sequence[_Read]) -> str:
+    """Why these pages are not the whole list, each row once; "" where they are [S2]."""
+    total = pages[0].info.totalElements
+    rows = [row for page in pages for row in page.rows]
+    for page in pages:
+        if page.info.totalElements != total:
+            return f"page 1 counts {total} in all, page {page.number + 1} counts {page.info.totalElements}"
+        if page.info.number not in (None, page.number):
+            return f"page {page.number + 1} was asked for, page {page.info.number + 1} came"
+    if len(rows) != total:
+        return f"{len(rows)} of {total} came"
+    ids = Counter(map(item_id, rows))
+    if twins := [name for name, count in ids.items() if name and count > 1]:
+        return f"{twins[0]} came twice"
+    if not ids[""]:
+        return ""
+    # Rows without ids: true twins exist, whole pages of them do not.
+    contents = Counter(fingerprint(list(page.rows)) for page in pages if len(page.rows) > 1)
+    return "a page came twice" if any(count > 1 for count in contents.values()) else ""
+
+
+def _period(header: InvoiceHeader) -> Period | None:
+    try:
+        return Period.of(header.invoiceDate)
+    except ValueError:  # a year that no invoice has
+        return None
+
+
+def _total(invoice: Mapping[str, Any]) -> Decimal | None:
+    try:
+        return read_number(invoice.get("total"))
+    except ValueError:
+        return None
+
+
+def _skipped(header: InvoiceHeader, invoice: Mapping[str, Any]) -> Skipped:
+    return Skipped(invoice_id=header.id, status=header.status, total=_total(invoice), invoice_date=header.invoiceDate)
+
+
+def _document(kind: str, invoice_id: str, page: _Read) -> Document:
+    digest = hashlib.sha256(page.body).hexdigest()
+    return Document(kind=kind, invoice_id=invoice_id, page=page.number, body=page.body, sha256=digest)

@@ -1,0 +1,216 @@
+"""Carry out a plan: intent, send, receipt [N1] [N2]; the first posting alone [N7]; everything read back [N5]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+
+from billingsync.core.plan import Plan, Posting
+from billingsync.desk import Desk, Outcome, failed
+from billingsync.errors import Locked, MarkerLost, OtherInstallation, UpstreamError
+from billingsync.halo.client import one_object
+from billingsync.halo.compare import Raw, carries, id_of, lines_of
+from billingsync.halo.wire import header_marker, markers
+from billingsync.http import Answered, NotDone, OutcomeUnknown, Sent
+from billingsync.items import make_items
+from billingsync.recover import resolve, settle
+from billingsync.store.claims import AlreadyClaimed
+from billingsync.store.postings import UNRESOLVED, RecordedPosting
+from billingsync.store.postings import lines_of as recorded_lines
+from billingsync.write import CannotWrite, prepare
+
+MOST_SENDINGS = 3  # of one posting in one run: each was followed by a full absence horizon and two complete looks
+
+
+def carry_out(desk: Desk, plan: Plan, amounts: Mapping[str, tuple[Decimal, Decimal]]) -> list[Outcome]:
+    """Post a plan. `amounts` are price and cost of each charge.
+
+    Raises OtherInstallation before anything is written, MarkerLost after the first posting, Locked when another
+    process took over; LedgerError where the database fails. Whatever it raises, the next run finds out and goes on.
+    """
+    found = already_there(desk, plan)
+    postings, outcomes = make_items(desk, plan.postings)
+    alone = True
+    waiting: list[Posting] = []
+    for number, posting in enumerate(postings, 1):
+        desk.say(f"posting {number} of {len(postings)}: {posting.client_name}")
+        done = write(desk, posting, amounts, found.get(posting.key))
+        if isinstance(done, Outcome):
+            outcomes.append(done)
+            continue
+        if done.state in UNRESOLVED:
+            waiting.append(posting)
+        elif alone and done.state in ("posted", "differs"):
+            read_first_back(desk, done)
+            alone = False
+    for _ in range(MOST_SENDINGS - 1):
+        waiting = _again(desk, waiting, amounts, outcomes)
+    resolve(desk, [row for row in _rows(desk) if row.state in UNRESOLVED])
+    verify(desk, [row for row in _rows(desk) if row.state in ("posted", "adopted")])
+    return [*outcomes, *(outcome_of(row) for row in _rows(desk))]
+
+
+def _rows(desk: Desk) -> tuple[RecordedPosting, ...]:
+    return desk.ledger.postings(run=desk.run)
+
+
+def _again(
+    desk: Desk, postings: Sequence[Posting], amounts: Mapping[str, tuple[Decimal, Decimal]], outcomes: list[Outcome]
+) -> list[Posting]:
+    """Find out about the postings whose outcome is unknown; those that are certainly absent are sent once more."""
+    if not postings:
+        return []
+    keys = {posting.key for posting in postings}
+    resolve(desk, [row for row in _rows(desk) if row.key in keys])
+    states = {row.key: row.state for row in _rows(desk)}
+    waiting = []
+    for posting in postings:
+        if states.get(posting.key) != "abandoned":
+            continue
+        done = write(desk, posting, amounts, None)
+        if isinstance(done, Outcome):
+            outcomes.append(done)
+        elif done.state in UNRESOLVED:
+            waiting.append(posting)
+    return waiting
+
+
+def write(
+    desk: Desk, posting: Posting, amounts: Mapping[str, tuple[Decimal, Decimal]], there: Raw | None
+) -> RecordedPosting | Outcome:
+    """One posting: intent committed and read back, sent, receipt committed. `there`: HaloPSA has it already."""
+    try:
+        prepared = prepare(desk, posting)
+    except CannotWrite as cannot:
+        return failed(posting, str(cannot))
+    except UpstreamError as trouble:
+        return failed(posting, trouble.message)
+    lines = recorded_lines(posting, amounts)
+    try:
+        desk.ledger.record_intent(
+            desk.fence, desk.run, posting, prepared.content, lines, desk.now(), before=prepared.before
+        )
+    except AlreadyClaimed as claimed:
+        return failed(posting, claimed.message)
+    row = desk.ledger.read_back(posting.key, prepared.content)
+    if there is not None:
+        return settle(desk, row, there, adopted=True)
+    return judge(desk, row, prepared.send(_still_ours(desk)))
+
+
+def _still_ours(desk: Desk) -> Callable[[], None]:
+    """Asked right before each request: a process that was frozen and is woken must not send [fault 9]."""
+
+    def check() -> None:
+        if not desk.ledger.fence_holds(desk.fence):
+            raise Locked("This run was taken over while it stood still; the other run goes on.")
+
+    return check
+
+
+def judge(desk: Desk, row: RecordedPosting, sent: Sent) -> RecordedPosting:
+    """The outcome of one write, of three [N2]. Only a readable answer with our key and our amounts is done."""
+    if isinstance(sent, NotDone):
+        desk.ledger.record_refused(desk.fence, row.key, sent.message, desk.now())
+    elif isinstance(sent, OutcomeUnknown):
+        desk.ledger.record_unknown(desk.fence, row.key, sent.why, desk.now())
+    else:
+        _answered(desk, row, sent)
+    return desk.ledger.postings(key=row.key)[0]
+
+
+def _answered(desk: Desk, row: RecordedPosting, sent: Answered) -> None:
+    answer = one_object(sent.json)
+    if row.action == "create" and answer is not None and carries(answer, row.key) and lines_of(answer):
+        if settle(desk, row, answer, only_if_equal=True).state == "posted":
+            return
+    # Anything less than that is looked at again in HaloPSA itself: by the id that it answered, or the target's.
+    invoice_id = row.target_invoice_id if row.action != "create" else (id_of(answer) if answer is not None else None)
+    raw = None
+    why = "HaloPSA's answer does not carry our key"
+    if invoice_id is not None:
+        try:
+            raw = desk.halo.invoice(invoice_id, recurring=row.action == "update")
+        except UpstreamError as trouble:
+            why = f"{why}, and reading it back failed: {trouble.message}"
+    if raw is None or settle(desk, row, raw, answer=sent.text).state in UNRESOLVED:
+        desk.ledger.record_unknown(desk.fence, row.key, why, desk.now(), answer=sent.text)
+
+
+def read_first_back(desk: Desk, row: RecordedPosting) -> None:
+    """The first posting of a run: does HaloPSA keep our marker? If not, nothing more is posted [N7]."""
+    assert row.invoice_id is not None
+    raw = desk.halo.invoice(row.invoice_id, recurring=row.action == "update")
+    marked = {marker[2] for marker in map(markers, lines_of(raw or {})) if marker and marker[0] == row.key}
+    wanted = {line.ordinal for line in row.lines if line.action != "remove"}
+    if not wanted <= marked:
+        raise MarkerLost(
+            f"HaloPSA did not keep billingsync's marker on invoice {row.invoice_id} of {row.client_name}. Nothing else "
+            f"was posted. The marker is written to {desk.marker!r}; set BILLINGSYNC_HALO__MARKER to another place.",
+            next_steps=[["billingsync", "doctor"]],
+        )
+
+
+def already_there(desk: Desk, plan: Plan) -> dict[str, Raw]:
+    """Key -> invoice of everything of this plan that HaloPSA has although the ledger does not know it [N6].
+
+    Reads the clients' invoices of the period once. A marker of another installation stops everything.
+    """
+    clients = sorted({posting.client_id for posting in plan.postings if posting.action == "create"})
+    keys = {posting.key for posting in plan.postings}
+    ours = desk.ledger.installations()
+    found: dict[str, Raw] = {}
+    strangers: dict[str, list[int]] = {}
+    if not clients:
+        return found
+    desk.say("looking for what HaloPSA has already")
+    for raw in desk.halo.since(clients, desk.period.first_day):
+        marks = [marker for marker in (header_marker(raw), *map(markers, lines_of(raw))) if marker]
+        for mark in marks:
+            if mark[1] not in ours:
+                strangers.setdefault(mark[1], []).append(id_of(raw) or 0)
+            elif mark[0] in keys:
+                found[mark[0]] = raw
+    if strangers:
+        installation, invoices = next(iter(strangers.items()))
+        raise OtherInstallation(
+            f"HaloPSA invoice {invoices[0]} carries {len(invoices)} marks of another billingsync installation, "
+            f"{installation}. If that one is gone, take it over; if not, stop it first: two of them bill twice.",
+            next_steps=[["billingsync", "adopt", installation]],
+        )
+    return found
+
+
+def verify(desk: Desk, rows: Sequence[RecordedPosting]) -> None:
+    """Read everything written back and compare it to the cent [N5]. A difference is an alarm, not a repair."""
+    if not rows:
+        return
+    desk.say(f"reading {len(rows)} invoice{'s' if len(rows) > 1 else ''} back")
+    created = {row.invoice_id: row for row in rows if row.action == "create"}
+    missing = dict(created)
+    for raw in desk.halo.until(sorted({row.client_id for row in created.values()}), frozenset(created)):
+        row = missing.pop(id_of(raw), None)
+        if row is not None:
+            settle(desk, row, raw, again=True)
+    for row in [*missing.values(), *(row for row in rows if row.action != "create")]:
+        assert row.invoice_id is not None
+        settle(desk, row, desk.halo.invoice(row.invoice_id, recurring=row.action == "update") or {}, again=True)
+
+
+def outcome_of(row: RecordedPosting) -> Outcome:
+    """A recorded posting as it is told: `differs` and `refused` have failed, what is not known yet is unknown."""
+    state = {"posted": "posted", "adopted": "adopted", "sending": "unknown", "unknown": "unknown"}
+    return Outcome(
+        key=row.key,
+        client_id=row.client_id,
+        client_name=row.client_name,
+        action=row.action,
+        invoice_id=row.invoice_id if row.invoice_id is not None else row.target_invoice_id,
+        lines=len(row.lines),
+        amount=row.amount,
+        cost=row.cost,
+        currency=row.currency,
+        state=state.get(row.state, "failed"),
+        problem=row.message if row.state not in ("posted", "adopted") else "",
+        charges=tuple(sorted({share.charge for line in row.lines for share in line.shares})),
+    )

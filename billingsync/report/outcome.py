@@ -1,0 +1,165 @@
+"""What a run did, and what waits, as text for people."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from billingsync.core.money import ZERO
+from billingsync.core.plan import CurrencyAccount
+from billingsync.report.block import why_and_what
+from billingsync.report.figures import Figures
+from billingsync.report.foreign import one_line, shortened
+from billingsync.report.page import Page
+from billingsync.report.result import PostingResult, RunResult
+from billingsync.report.text import equation_lines, paper
+from billingsync.report.waiting import NOBODY, OpenHold, Wait, by_reason, money_of, together
+from billingsync.report.words import plural, reason_title
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_STATES = {"complete": "complete", "held": "done; something is held", "failed": "failed"}
+_STYLES = {"posted": "green", "adopted": "green", "unknown": "yellow", "failed": "red"}
+_TOLD = {
+    "posted": "",
+    "adopted": "found in HaloPSA and taken over: an earlier attempt had reached it",
+    "unknown": "not known yet whether HaloPSA has it: it is looked for again, and never sent twice blindly",
+    "failed": "not written",
+}
+
+
+def run_text(result: RunResult, width: int = 100, color: bool = False, *, locale: str = "en_US") -> str:
+    """`print_run` as a string."""
+    console, file = paper(width, color)
+    print_run(result, console, locale=locale)
+    return file.getvalue()
+
+
+def print_run(result: RunResult, console: Console, *, locale: str = "en_US") -> None:
+    """What was written where, what waits and why, and the equation with what HaloPSA returned."""
+    page, figures = Page(console.width), Figures(locale)
+    state = _STATES.get(result.state, result.state)
+    page.prose(f"{result.period}, run {result.run}: {state}", style="bold")
+    if result.message:
+        page.prose(shortened(one_line(result.message), 2000), indent="  ")
+    if result.postings:
+        page.blank()
+    for posting in result.postings:
+        _posting(posting, page, figures)
+    if result.holds:
+        page.blank()
+        page.say("Held, waiting for a person:", "bold")
+    for wait in together(
+        OpenHold(hold=hold, company_name=result.companies.get(hold.charge, "")) for hold in result.holds
+    ):
+        _wait(wait, wait.who or ", ".join(wait.products), page, figures)
+    page.blank()
+    # "posted" is said only of what HaloPSA confirmed to the cent.
+    confirmed = all(_agrees(result, account) for account in result.accounts)
+    equation_lines(result.accounts, page, figures, done=confirmed)
+    _returned(result, page, figures)
+    steps(result.next_steps, page)
+    page.show(console)
+
+
+def holds_text(
+    period: str | None, holds: Iterable[OpenHold], width: int = 100, color: bool = False, *, locale: str = "en_US"
+) -> str:
+    """`print_holds` as a string."""
+    console, file = paper(width, color)
+    print_holds(period, holds, console, locale=locale)
+    return file.getvalue()
+
+
+def print_holds(
+    period: str | None,
+    holds: Iterable[OpenHold],
+    console: Console,
+    *,
+    locale: str = "en_US",
+    next_steps: Sequence[Sequence[str]] = (),
+) -> None:
+    """What waits, by reason, the most money first: whose, how much, how long, and what to do."""
+    page, figures = Page(console.width), Figures(locale)
+    groups = by_reason(holds)
+    where = f"in {period}" if period else "in any period"
+    if not groups:
+        page.say(f"Nothing is held {where}.")
+    for group in groups:
+        page.blank()
+        count = group.charges
+        page.say(f"{reason_title(group.reason)} ({figures.count(count)} {plural(count, 'charge')})", "bold")
+        for wait in group.waits:
+            _wait(wait, wait.who, page, figures)
+    if groups:
+        page.blank()
+        for currency, (price, cost) in money_of(wait for group in groups for wait in group.waits).items():
+            page.say(f"Held {where}: {figures.money(price, currency)} (cost {figures.amount(cost, currency)})", "bold")
+    steps(next_steps, page)
+    page.show(console)
+
+
+def steps(next_steps: Sequence[Sequence[str]], page: Page) -> None:
+    """Argument lists as commands that can be pasted into a shell."""
+    for number, step in enumerate(next_steps):
+        page.say(f"{'Next:  ' if number == 0 else '       '}{shlex.join(one_line(word) for word in step)}", "bold")
+
+
+def _posting(posting: PostingResult, page: Page, figures: Figures) -> None:
+    where = "" if posting.invoice_id is None else f"  -> invoice {abs(posting.invoice_id)}"
+    page.row(
+        posting.client_name,
+        figures.amount(posting.amount, posting.currency),
+        f" {posting.currency}",
+        head=f"{posting.state:<8} ",
+        after=where,
+        mid=f"{figures.count(posting.lines)} {plural(posting.lines, 'line')}",
+        style=_STYLES.get(posting.state, ""),
+    )
+    told = _TOLD.get(posting.state, "")
+    problem = shortened(one_line(posting.problem), 600)
+    if told or problem:
+        page.prose(": ".join(part for part in (told, problem) if part), indent=" " * 9)
+
+
+def _wait(wait: Wait, name: str, page: Page, figures: Figures) -> None:
+    age = "" if wait.age_days is None else f", {figures.count(wait.age_days)} {plural(wait.age_days, 'day')} old"
+    period = f", {wait.period}" if wait.period else ""
+    page.row(
+        name or NOBODY,
+        figures.amount(wait.amount, wait.currency),
+        f" {wait.currency}",
+        head="  ! ",
+        after=f"{period}{age}",
+        style="magenta",
+    )
+    if name == wait.who:
+        shown = ", ".join(shortened(one_line(product), 60) for product in wait.products[:4])
+        more = f" and {figures.count(len(wait.products) - 4)} more" if len(wait.products) > 4 else ""
+        page.prose(f"{shown}{more}", indent="      ")
+    why_and_what(wait, page)
+
+
+def _returned(result: RunResult, page: Page, figures: Figures) -> None:
+    """What HaloPSA's answers came to, against what was to be posted [A2]."""
+    for account in result.accounts:
+        currency = account.currency
+        price, cost = result.returned.get(currency, (ZERO, ZERO))
+        said = f"HaloPSA returned {figures.money(price, currency)}"
+        if _agrees(result, account):
+            page.prose(f"{said}, exactly what was posted (cost {figures.amount(cost, currency)}).")
+            continue
+        gaps = ((price - account.price.posted, "the price"), (cost - account.cost.posted, "the cost"))
+        differences = [
+            f"{figures.amount(abs(gap), currency)} {'more' if gap > 0 else 'less'} than {side}"
+            for gap, side in gaps
+            if gap
+        ]
+        page.prose(f"{said}: {' and '.join(differences)} to post.", style="red")
+
+
+def _agrees(result: RunResult, account: CurrencyAccount) -> bool:
+    returned = result.returned.get(account.currency, (ZERO, ZERO))
+    return returned == (account.price.posted, account.cost.posted)

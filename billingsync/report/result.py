@@ -1,0 +1,45 @@
+"""What `run` and `post` have to tell: plain values that `run_text` and `run_document` render."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from billingsync.core.plan import CurrencyAccount, Hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostingResult:
+    """What became of one write to one HaloPSA invoice. `problem` says what went wrong, "" where nothing did."""
+
+    key: str
+    client_id: int
+    client_name: str
+    invoice_id: int | None  # None where HaloPSA gave none, or its answer is not known
+    action: str  # create | append | update
+    lines: int
+    amount: Decimal
+    cost: Decimal
+    currency: str
+    state: str  # posted | adopted | unknown | failed
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """One run. `returned` is, per currency, the (price, cost) that HaloPSA's answers came to for everything that the
+    equation calls posted, what earlier runs of the period posted included: so it equals `posted` where all went well.
+    `message` is said to people before the equation, e.g. what stopped the run."""
+
+    run: str
+    digest: str
+    period: str
+    state: str  # complete | held | failed
+    postings: tuple[PostingResult, ...]
+    holds: tuple[Hold, ...]
+    accounts: tuple[CurrencyAccount, ...]
+    returned: Mapping[str, tuple[Decimal, Decimal]]
+    next_steps: tuple[tuple[str, ...], ...] = ()
+    message: str = ""
+    companies: Mapping[str, str] = field(default_factory=dict)  # charge id -> whose it is, for people

@@ -1,0 +1,132 @@
+"""A plan for people: one block a client, only what changes, the equation as the last sentence, then what to type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from billingsync.core.plan import CurrencyAccount, Plan
+from billingsync.report.block import client_block, held_rows, left_out_rows
+from billingsync.report.equation import pieces
+from billingsync.report.figures import Figures
+from billingsync.report.foreign import one_line, shortened
+from billingsync.report.page import Page, table_lines
+from billingsync.report.waiting import NOBODY, display_name, together, unassigned_holds
+from billingsync.report.words import client_target, listed, new_invoice_counts, plural
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_MOST_NAMES = 6
+
+
+def plan_text(
+    plan: Plan,
+    width: int = 100,
+    color: bool = False,
+    *,
+    locale: str = "en_US",
+    next_command: str | None = None,
+) -> str:
+    """The plan as text of (at the most) `width` columns, with terminal colours only where asked for."""
+    console, file = paper(width, color)
+    print_plan(plan, console, locale=locale, next_command=next_command)
+    return file.getvalue()
+
+
+def print_plan(plan: Plan, console: Console, *, locale: str = "en_US", next_command: str | None = None) -> None:
+    """The plan on a console. `next_command` is what to type next; by default posting, or looking at what is held."""
+    page, figures = Page(console.width), Figures(locale)
+    _heading(plan, page, figures)
+    counts = new_invoice_counts(plan)
+    for client in plan.clients:
+        if client.lines or client.dropped or client.excluded or client.holds:
+            client_block(client, client_target(client, counts), page, figures)
+    _unassigned(plan, page, figures)
+    _kept(plan, page, figures)
+    for number, warning in enumerate(plan.warnings):
+        if number == 0:
+            page.blank()
+        page.prose(shortened(one_line(warning), 1000), first="Warning: ", indent="  ", style="yellow")
+    page.blank()
+    equation_lines(plan.accounts, page, figures)
+    page.say(closing(plan, next_command), "bold")
+    page.show(console)
+
+
+def equation_lines(accounts: Sequence[CurrencyAccount], page: Page, figures: Figures, *, done: bool = False) -> None:
+    """What it costs first, so that what clients pay is the last sentence; one sentence a currency."""
+    for account in accounts:
+        cost = pieces(account.cost, account.currency, figures, subject="", done=done)
+        page.paragraph(cost, first="At cost: ", indent="    ", style="dim")
+    for account in accounts:
+        page.paragraph(pieces(account.price, account.currency, figures, subject=" charged", done=done), indent="    ")
+    if not accounts:
+        page.say("0 charges: nothing to add up")
+
+
+def closing(plan: Plan, next_command: str | None) -> str:
+    """The last line: that nothing was written yet, and the command that comes next."""
+    if plan.postings:
+        command = next_command if next_command is not None else f"billingsync post {plan.digest[:6]}"
+        return f"Nothing written. Post it:  {command}"
+    if plan.held:
+        command = next_command if next_command is not None else f"billingsync holds {plan.period}"
+        return f"Nothing written. Nothing to post until what is held is settled:  {command}"
+    command = f":  {next_command}" if next_command else "."
+    return f"Nothing written. Nothing to post{command}"
+
+
+def _heading(plan: Plan, page: Page, figures: Figures) -> None:
+    charges = sum(source.charges for source in plan.sources)
+    invoices = len(plan.sources)
+    page.prose(
+        f"{plan.period}, {plan.partner}: {figures.count(invoices)} Pax8 {plural(invoices, 'invoice')}, "
+        f"{figures.count(charges)} {plural(charges, 'charge')}",
+        style="bold",
+    )
+    if plan.clients_asked:
+        names = {client.company_id: display_name(client) for client in plan.clients}
+        asked = [shortened(one_line(names.get(company, company)), 60) for company in plan.clients_asked]
+        page.prose(f"Only for: {listed(asked, _MOST_NAMES)}", indent="  ")
+
+
+def _unassigned(plan: Plan, page: Page, figures: Figures) -> None:
+    holds = unassigned_holds(plan)
+    if not holds and not plan.unassigned_excluded:
+        return
+    page.blank()
+    page.say(NOBODY, "bold")
+    left_out_rows("excluded", [(entry, entry.rule) for entry in plan.unassigned_excluded], "", page, figures)
+    held_rows(together(holds), "", page, figures)
+
+
+def _kept(plan: Plan, page: Page, figures: Figures) -> None:
+    """What modifiers kept from clients [M4]."""
+    if not plan.kept:
+        return
+    rows = [
+        (
+            kept.company_name or NOBODY,
+            figures.amount(kept.credits_withheld, kept.currency),
+            figures.amount(kept.price_dropped, kept.currency),
+            figures.amount(kept.cost_absorbed, kept.currency),
+            kept.currency,
+        )
+        for kept in plan.kept
+    ]
+    headers = ("Kept from clients", "credits withheld", "net price dropped", "net cost absorbed", "")
+    page.blank()
+    for number, line in enumerate(table_lines(headers, rows, page.width, numbers=(1, 2, 3), names=(0,))):
+        page.say(line, "bold" if number == 0 else "")
+
+
+def paper(width: int, color: bool) -> tuple[Console, StringIO]:
+    """A console that writes into a string."""
+    from rich.console import Console
+
+    file = StringIO()
+    if color:
+        return Console(file=file, width=width, force_terminal=True, color_system="standard"), file
+    return Console(file=file, width=width, force_terminal=False, color_system=None, no_color=True), file

@@ -1,0 +1,218 @@
+"""rules/*.toml -> `core.rules.Rulebook`; every mistake of every file at once, with file, line and key.
+
+Layers: rules/defaults.toml < rules/integrations/pax8.toml < rules/clients/*.toml. What a layer does not say follows
+the layer below; a list replaces the list below; `[[product]]` blocks replace the block of the same product below.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from billingsync.core.rules import ClientFile, Rulebook, Rules
+from billingsync.errors import RulesError
+from billingsync.rulebook.effective import block_name, rulebook_digest
+from billingsync.rulebook.file import Problem
+from billingsync.rulebook.keys import SECTIONS
+from billingsync.rulebook.layer import Layer, read_layer
+from billingsync.rulebook.wording import nearest, printable, shown
+
+_SHARED = ("defaults.toml", "integrations/pax8.toml")
+_NOT_RULES = (".example", "~", ".swp", ".swo", ".bak", ".orig", ".tmp")  # examples and what editors leave behind
+
+
+def load_rulebook(directory: Path) -> Rulebook:
+    """All rules below `directory`. Raises RulesError with every problem of every file."""
+    return load_rulebook_with_warnings(directory)[0]
+
+
+def load_rulebook_with_warnings(directory: Path) -> tuple[Rulebook, tuple[str, ...]]:
+    """The same, with sentences about what is no mistake but looks like one, e.g. a file that no layer reads."""
+    if not os.path.isdir(directory):
+        what = "is not a directory" if os.path.lexists(directory) else "does not exist"
+        raise RulesError(
+            [f"{printable(str(directory))}: the rules directory {what}; `billingsync init` writes one"],
+            next_steps=[["billingsync", "init"]],
+        )
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    client_paths = list(_client_paths(directory, problems, warnings))
+    _find_misplaced(directory, problems)
+    shared = [
+        read_layer(path, is_client=False) for path in (directory / name for name in _SHARED) if os.path.lexists(path)
+    ]
+    own = [read_layer(path, is_client=True) for path in client_paths]
+    for layer in (*shared, *own):
+        problems.extend(layer.problems)
+        warnings.extend(layer.warnings)
+    base = _effective(Rules(), shared)
+    problems.extend(_contradictions(base, shared, shared))
+    clients = []
+    for layer in own:
+        rules = _effective(base, [layer])
+        problems.extend(_contradictions(rules, [*shared, layer], [layer]))
+        clients.append(ClientFile(path=layer.file.path, rules=rules, **layer.client))
+    problems.extend(_two_files_for_one(own))
+    if problems:
+        order = {layer.file.path: number for number, layer in enumerate((*shared, *own))}
+        problems.sort(key=lambda problem: (order.get(problem.path, -1), problem.line or 0))
+        raise RulesError([str(problem) for problem in problems], next_steps=[["billingsync", "rules", "check"]])
+    rulebook = Rulebook(base=base, clients=tuple(clients))
+    return replace(rulebook, digest=rulebook_digest(rulebook)), tuple(warnings)
+
+
+# Finding the files
+
+
+def _client_paths(directory: Path, problems: list[Problem], warnings: list[str]) -> Iterator[Path]:
+    """The files of clients/, sorted by name so that messages come in the same order everywhere."""
+    folder = directory / "clients"
+    if not os.path.lexists(folder):
+        return
+    for path in _entries(folder, problems):
+        if _ignored(path.name):
+            continue
+        if path.suffix.lower() == ".toml":
+            yield path
+        elif path.is_dir():
+            for inner in sorted(path.rglob("*.toml")):
+                says = f"no layer reads this file; move it to {printable(folder.as_posix())}/"
+                problems.append(Problem(path=printable(inner.as_posix()), line=None, key="", says=says))
+        else:
+            warnings.append(
+                f"{printable(path.as_posix())}: not read, because a client's file ends in .toml; rename it, "
+                "or let its name end in .example"
+            )
+
+
+def _find_misplaced(directory: Path, problems: list[Problem]) -> None:
+    """A rules file that no layer reads would be billed against without a word: that is a mistake."""
+    read = {directory / name for name in _SHARED}
+    by_stem = {Path(name).stem: name for name in _SHARED}
+    folders = [path for path in _entries(directory, problems) if path.is_dir() and not _ignored(path.name)]
+    for folder in (directory, *folders):
+        if folder == directory / "clients":
+            continue
+        for path in _entries(folder, problems):
+            if path in read or _ignored(path.name) or path.suffix.lower() != ".toml":
+                continue
+            guess = nearest(path.stem, by_stem, at_least=75)
+            advice = f"rename it to {by_stem[guess]}" if guess else "the rules of one client stand in clients/"
+            says = f"no layer reads this file; {advice}"
+            problems.append(Problem(path=printable(path.as_posix()), line=None, key="", says=says))
+
+
+def _entries(folder: Path, problems: list[Problem]) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as wrong:
+        says = f"cannot be read: {wrong.strerror or wrong}"
+        problems.append(Problem(path=printable(folder.as_posix()), line=None, key="", says=says))
+        return []
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith((".", "_", "#")) or name.lower().endswith(_NOT_RULES)
+
+
+# The layers together
+
+
+def _effective(below: Rules, layers: Sequence[Layer]) -> Rules:
+    """The rules of `below` with the layers over it, the last one strongest."""
+    sections: dict[str, Any] = {section: getattr(below, section) for section in SECTIONS}
+    origins = dict(below.origins)
+    blocks = {block_name(block): block for block in below.product_blocks}
+    for layer in layers:
+        for dotted, value in layer.values.items():
+            section, _, name = dotted.partition(".")
+            sections[section] = replace(sections[section], **{name: value})
+            origins[dotted] = layer.file.path
+        for name in layer.blocks:
+            origins[f"product.{name}"] = layer.file.path
+        # Core takes the first block that fits: a stronger layer's come first, and within a layer their order in the
+        # file must not matter.
+        mine = dict(sorted(layer.blocks.items(), key=lambda item: (item[1].pax8_sku is None, item[0])))
+        blocks = mine | {name: block for name, block in blocks.items() if name not in mine}
+    return Rules(product_blocks=tuple(blocks.values()), origins=origins, **sections)
+
+
+def _contradictions(rules: Rules, layers: Sequence[Layer], changed: Sequence[Layer]) -> Iterator[Problem]:
+    """Keys that do not go together in the effective rules, where one of the `changed` layers says one of them."""
+
+    def unclear(*keys: str) -> bool:
+        # A layer that could not be read may well say what seems to be missing: one mistake, one message.
+        doubtful = {*keys, *(key.partition(".")[0] for key in keys)}
+        return any(layer.file.data is None or layer.broken & doubtful for layer in layers)
+
+    def said(*keys: str) -> Iterator[tuple[Layer, str]]:
+        return ((layer, key) for layer in reversed(changed) for key in keys if key in layer.values)
+
+    def at(place: tuple[Layer, str], says: str) -> Problem:
+        layer, key = place
+        return layer.file.problem(tuple(key.split(".")), key, says)
+
+    no_item = rules.products.lifecycle == "default_item" and rules.products.default_item is None
+    place = next(said("products.lifecycle"), None)
+    if place and no_item and not unclear("products.default_item", "products.lifecycle"):
+        yield at(place, '"default_item" needs an item; write default_item = ID in [products]')
+    never = rules.approval.auto_post == "within_limits" and rules.products.lifecycle == "manual"
+    place = next(said("approval.auto_post", "products.lifecycle"), None)
+    if place and never and not unclear("approval.auto_post", "products.lifecycle"):
+        yield at(place, _never_both(rules))
+    for layer in changed:
+        yield from _misspelt_products(rules, layer)
+        own_behavior = layer.is_client and layer.values.get("invoice.behavior") == "recurring"
+        if own_behavior and rules.invoice.recurring_invoice is None and not unclear("invoice.recurring_invoice"):
+            says = '"recurring" needs the client\'s recurring invoice; write recurring_invoice = ID in [invoice]'
+            yield at((layer, "invoice.behavior"), says)
+
+
+def _misspelt_products(rules: Rules, layer: Layer) -> Iterator[Problem]:
+    """SKUs are compared exactly, so a block that differs in case from one below replaces nothing."""
+    for block in rules.product_blocks:
+        name = block_name(block)
+        for own in layer.blocks:
+            if own != name and own.casefold() == name.casefold():
+                where = rules.origins[f"product.{name}"]
+                yield layer.file.problem(
+                    ("product",), f"product {own}", f"is spelt {shown(name)} in {where}; write it alike"
+                )
+
+
+def _never_both(rules: Rules) -> str:
+    def where(key: str) -> str:
+        return rules.origins.get(key, "the defaults")
+
+    return (
+        f'auto_post = "within_limits" ({where("approval.auto_post")}) never posts with lifecycle = "manual" '
+        f'({where("products.lifecycle")}) [P2]; write auto_post = "never", or another lifecycle'
+    )
+
+
+def _two_files_for_one(layers: Sequence[Layer]) -> Iterator[Problem]:
+    """Two files about one company or client, or two clients whose lines would go to one recurring invoice."""
+    seen: dict[tuple[str, object], Layer] = {}
+    for layer in layers:
+        invoice = layer.values.get("invoice.recurring_invoice")
+        for key, value in (*layer.client.items(), ("recurring_invoice", invoice)):
+            if key == "exclude" or value is None:
+                continue
+            same = " ".join(value.split()).casefold() if isinstance(value, str) else value
+            first = seen.setdefault((key, same), layer)
+            if first is layer:
+                continue
+            section = "invoice" if key == "recurring_invoice" else "client"
+            says = f"{first.file.path} has the same {key} {shown(value)}; one client has one file: {_ADVICE[key]}"
+            yield layer.file.problem((section, key), f"{section}.{key}", says)
+
+
+_ADVICE = {
+    "pax8_company": "put both into one",
+    "name": "put both into one, or leave name out where pax8_company tells two companies of one name apart",
+    "halo_client": "put both into one, or match the second company with `billingsync map companies --set`",
+    "recurring_invoice": "give each its own recurring invoice",
+}

@@ -1,0 +1,600 @@
+"""One run: fetch, plan, record, post, verify. Preview and posting share one path: `make_plan`."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from rapidfuzz import fuzz, process
+
+from billingsync.connect import Connections
+from billingsync.core.charge import Source
+from billingsync.core.clients import normalise
+from billingsync.core.inputs import Client, Company, Existing, Item, RememberedMatch, RunInputs
+from billingsync.core.money import ZERO
+from billingsync.core.period import Period
+from billingsync.core.plan import Account, CurrencyAccount, Plan
+from billingsync.core.planning import clients_with_behavior, plan_run
+from billingsync.core.rules import ProductRules, Rulebook
+from billingsync.desk import Desk, Outcome
+from billingsync.errors import BillingSyncError, NotReleased, Refused, StalePlan, UsageError
+from billingsync.halo.compare import id_of, number
+from billingsync.post import carry_out
+from billingsync.recover import resolve
+from billingsync.report.document import dump, plan_document
+from billingsync.report.result import PostingResult, RunResult
+from billingsync.rulebook import load_rulebook
+from billingsync.store.book import Fence
+from billingsync.store.runs import Decision
+from billingsync.store.sources import Document, SeenInvoice
+
+Say = Callable[[str], None]
+
+CLIENTS_AT_ONCE = 50  # in one search: the address stays short
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan, what it was made from, and when."""
+
+    plan: Plan
+    inputs: RunInputs
+    created_at: datetime
+
+    @property
+    def document(self) -> dict[str, object]:
+        return plan_document(self.plan, self.created_at.isoformat(timespec="seconds"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """What Pax8 and HaloPSA say about a period, read once for a run."""
+
+    sources: tuple[Source, ...]
+    companies: tuple[Company, ...]
+    clients: tuple[Client, ...]
+    items: tuple[Item, ...] = ()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def who() -> str:
+    """Who runs this, for people: user, machine, process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()} (process {os.getpid()})"
+
+
+def newest_released(connected: Connections) -> Period:
+    """The newest month that Pax8 has released."""
+    released = connected.pax8.released_periods()
+    if not released:
+        raise NotReleased("Pax8 lists no invoice at all yet.", next_steps=[["billingsync", "periods"]])
+    return max(month.period for month in released)
+
+
+def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) -> Upstream:
+    """Read everything a plan of this period needs; Pax8 and HaloPSA at the same time. Keeps the raw source [S3].
+
+    Raises NotReleased, NotReady, UpstreamError. Nothing of a partial read is used [S2].
+    """
+    say(f"reading {period} from Pax8 and HaloPSA")
+    with ThreadPoolExecutor(max_workers=3, thread_name_prefix="fetch") as threads:
+        fetching = threads.submit(connected.pax8.fetch, period)
+        listing = threads.submit(connected.pax8.companies)
+        clients = threads.submit(connected.halo.clients)
+        items = threads.submit(connected.halo.items) if _needs_items(rulebook) else None
+        fetched = fetching.result()
+        companies = listing.result()
+        found = Upstream(
+            sources=fetched.sources,
+            companies=companies,
+            clients=clients.result(),
+            items=items.result() if items else (),
+        )
+    seen = [
+        SeenInvoice(
+            invoice_id=source.invoice_id,
+            status=source.status,
+            currency=source.currency,
+            total=source.total,
+            charges=len(source.charges),
+        )
+        for source in fetched.sources
+    ]
+    seen += [
+        SeenInvoice(
+            invoice_id=skipped.invoice_id, status=skipped.status, currency="", total=skipped.total, charges=None
+        )
+        for skipped in fetched.skipped
+    ]
+    documents = [
+        Document(kind=one.kind, invoice_id=one.invoice_id, page=one.page, body=one.body) for one in fetched.documents
+    ]
+    connected.ledger.save_sources(period, documents, seen, now())
+    return found
+
+
+def _needs_items(rulebook: Rulebook) -> bool:
+    every = [rulebook.base, *(file.rules for file in rulebook.clients)]
+    return any(rules.products.lifecycle != "off" for rules in every)
+
+
+def _existing(connected: Connections, inputs: RunInputs) -> tuple[Existing, ...]:
+    """The invoices that `latest` and `recurring` may write to, with their lines, as they are now."""
+    rules = [inputs.rulebook.base, *(file.rules for file in inputs.rulebook.clients)]
+    recurring = {
+        one.invoice.recurring_invoice
+        for one in rules
+        if one.invoice.behavior == "recurring" and one.invoice.recurring_invoice is not None
+    }
+    existing = []
+    for invoice_id in sorted(recurring):
+        raw = connected.halo.invoice(invoice_id, recurring=True)
+        if raw is not None:
+            existing.append(_as_existing(raw, recurring=True))
+    latest = sorted(clients_with_behavior(inputs, "latest"))
+    for start in range(0, len(latest), CLIENTS_AT_ONCE):
+        looked = connected.halo.look(latest[start : start + CLIENTS_AT_ONCE], None)
+        if not looked.complete:
+            raise Refused(f"HaloPSA's invoices cannot be read whole, so the latest of each is not known: {looked.why}")
+        existing += [_as_existing(raw, recurring=False) for raw in looked.rows]
+    return tuple(one for one in existing if one is not None)
+
+
+def _as_existing(raw: Mapping[str, object], *, recurring: bool) -> Existing | None:
+    owner, found = number(raw.get("client_id")), id_of(raw)
+    if owner is None or found is None or (found < 0) is not recurring:
+        return None
+    return Existing(id=found, client_id=int(owner), recurring=recurring, raw=raw)
+
+
+def similar(
+    companies: Sequence[Company], clients: Sequence[Client], rulebook: Rulebook, at_least: Decimal | None = None
+) -> dict[str, tuple[tuple[int, Decimal], ...]]:
+    """Company id -> (client id, percent) of clients whose normalised names are alike, by plain edit ratio [C1]."""
+    cutoff = float(at_least if at_least is not None else rulebook.base.clients.match_percent)
+    names = {client.id: normalise(client.name) for client in clients}
+    names = {id_: name for id_, name in names.items() if name}
+    equal = set(names.values())
+    found = {}
+    for company in companies:
+        name = normalise(company.name)
+        if not name or (at_least is None and name in equal):
+            continue  # an equal name decides before likeness is asked
+        best = process.extract(name, names, scorer=fuzz.ratio, score_cutoff=cutoff, limit=6)
+        if best:
+            found[company.id] = tuple((id_, Decimal(str(round(score, 4)))) for _, score, id_ in best)
+    return found
+
+
+def charged_companies(upstream: Upstream) -> tuple[Company, ...]:
+    """The companies of the month, as Pax8 lists them or else as the charges name them."""
+    listed = {company.id: company for company in upstream.companies}
+    result: dict[str, Company] = {}
+    for source in upstream.sources:
+        for charge in source.charges:
+            if charge.company_id and charge.company_id not in result:
+                result[charge.company_id] = listed.get(charge.company_id) or Company(
+                    id=charge.company_id, name=charge.company_name, external_id=charge.external_id
+                )
+    return tuple(result.values())
+
+
+def make_plan(
+    connected: Connections,
+    period: Period,
+    *,
+    asked: Sequence[str] = (),
+    say: Say,
+    rulebook: Rulebook | None = None,
+    upstream: Upstream | None = None,
+) -> Planned:
+    """Fetch and plan one period, remember how companies were matched, and keep the plan under its digest.
+
+    `asked`: clients by name or id, as people type them. Approvals let clients through the limits of the plan that was
+    shown; as that makes another plan, with another digest, they are followed until no more apply.
+    """
+    rulebook = rulebook or load_rulebook(connected.settings.rules_dir)
+    upstream = upstream or fetch(connected, period, rulebook, say)
+    companies = charged_companies(upstream)
+    memory = connected.ledger.memory(period)
+    inputs = RunInputs(
+        partner=connected.ledger.name,
+        period=period,
+        sources=upstream.sources,
+        companies=upstream.companies,
+        clients=upstream.clients,
+        items=upstream.items,
+        rulebook=rulebook,
+        memory=memory,
+        similar=similar(companies, upstream.clients, rulebook),
+        clients_asked=tuple(sorted({find_company(companies, upstream.clients, text) for text in asked})),
+    )
+    inputs = replace(inputs, existing=_existing(connected, inputs))
+    say("planning")
+    plan = plan_run(inputs)
+    approved: frozenset[int | str] = frozenset()
+    while more := connected.ledger.memory(period, digest=plan.digest).approved - approved:
+        approved |= more
+        inputs = replace(inputs, memory=replace(memory, approved=approved))
+        plan = plan_run(inputs)
+    planned = Planned(plan=plan, inputs=inputs, created_at=now())
+    _remember(connected, planned)
+    return planned
+
+
+def _remember(connected: Connections, planned: Planned) -> None:
+    plan = planned.plan
+    matches = {
+        client.company_id: RememberedMatch(
+            client_id=client.client_id, how=client.matched_by, company_name=client.company_name
+        )
+        for client in plan.clients
+        if client.company_id and client.client_id is not None and client.matched_by and not _doubtful(client.held)
+    }
+    connected.ledger.remember_matches(matches, planned.created_at)
+    connected.ledger.save_plan(
+        digest=plan.digest,
+        period=planned.inputs.period,
+        rules_digest=plan.rules_digest,
+        asked=plan.clients_asked,
+        document=dump(planned.document),
+        now=planned.created_at,
+    )
+
+
+def _doubtful(held: str | None) -> bool:
+    return held is not None and held.startswith("client_")
+
+
+def find_company(companies: Sequence[Company], clients: Sequence[Client], text: str) -> str:
+    """The company that a person means: by id, by name, or by its HaloPSA client's id. UsageError with the nearest."""
+    wanted = normalise(text)
+    exact = [company for company in companies if text in (company.id, company.name)]
+    found = exact or [company for company in companies if normalise(company.name) == wanted]
+    found = found or [company for company in companies if wanted and normalise(company.name).startswith(wanted)]
+    if len(found) == 1:
+        return found[0].id
+    if found:
+        names = ", ".join(f"{company.name} ({company.id})" for company in found[:5])
+        raise UsageError(f"{text!r:.80} could be any of {len(found)} companies: {names}. Give the id.")
+    near = process.extract(
+        wanted, {company.id: normalise(company.name) for company in companies}, limit=3, score_cutoff=50
+    )
+    names_by_id = {company.id: company.name for company in companies}
+    hint = f" Nearest: {', '.join(names_by_id[id_] for _, _, id_ in near)}." if near else ""
+    raise UsageError(f"No company of this month is called {text!r:.80}.{hint}")
+
+
+# Posting --------------------------------------------------------------------------------------------------------------
+
+
+def run_period(
+    connected: Connections,
+    period: Period,
+    *,
+    asked: Sequence[str] = (),
+    say: Say,
+    confirm: Callable[[Planned], bool] = lambda planned: True,
+) -> tuple[Planned, RunResult | None]:
+    """Fetch, recover, plan, post, verify. `confirm` is shown the plan; where it says no, nothing is posted (None)."""
+    rulebook = load_rulebook(connected.settings.rules_dir)
+    with connected.ledger.run_lock(who()) as fence:
+        connected.ledger.assert_durable()
+        upstream = fetch(connected, period, rulebook, say)
+        recovered = _recover(connected, fence, period, upstream, rulebook, say)
+        planned = make_plan(connected, period, asked=asked, say=say, rulebook=rulebook, upstream=upstream)
+        if not confirm(planned):
+            return planned, None
+        return planned, _post(connected, fence, planned, recovered, say)
+
+
+def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Planned, RunResult]:
+    """Post exactly the plan that was shown, or refuse with StalePlan and what changed since."""
+    shown = connected.ledger.find_plan(prefix)
+    period = Period.parse(shown.period)
+    rulebook = load_rulebook(connected.settings.rules_dir)
+    with connected.ledger.run_lock(who()) as fence:
+        connected.ledger.assert_durable()
+        upstream = fetch(connected, period, rulebook, say)
+        planned = make_plan(connected, period, asked=shown.asked, say=say, rulebook=rulebook, upstream=upstream)
+        if planned.plan.digest != shown.digest:
+            recovered = _recover(connected, fence, period, upstream, rulebook, say)
+            planned = make_plan(connected, period, asked=shown.asked, say=say, rulebook=rulebook, upstream=upstream)
+            changes = changes_since(shown.document, planned)
+            if changes:
+                raise StalePlan(
+                    f"The plan {shown.digest[:12]} is not what would be posted now. What changed:\n"
+                    + "\n".join(f"  {change}" for change in changes),
+                    next_steps=[
+                        ["billingsync", "plan", str(period)],
+                        ["billingsync", "post", planned.plan.digest[:12]],
+                    ],
+                )
+        else:
+            recovered = _recover(connected, fence, period, upstream, rulebook, say)
+        return planned, _post(connected, fence, planned, recovered, say)
+
+
+def changes_since(document: str, planned: Planned) -> list[str]:
+    """What differs, client by client, between a plan as it was shown and as it is now; empty where the rest of an
+    interrupted posting of that very plan is all that is left."""
+    import json
+
+    shown = {_client_key(client): client for client in json.loads(document)["clients"]}
+    settled = planned.inputs.memory.settled
+    changes = []
+    now_clients: dict[str, dict[str, object]] = {}
+    clients = planned.document["clients"]
+    assert isinstance(clients, list)
+    for client in clients:
+        now_clients[_client_key(client)] = client
+    for key in sorted({*shown, *now_clients}):
+        before, after = shown.get(key), now_clients.get(key)
+        if before is not None and after is None:
+            ids = [charge for line in before["lines"] for charge in line["charges"]]
+            ids += [entry["charge"] for name in ("dropped", "excluded") for entry in before[name]]
+            if before["holds"] or not all(_done(settled, charge) for charge in ids):
+                changes.append(f"{before['company_name']}: {before['amount']} {before['currency']} before, nothing now")
+        elif before is None and after is not None:
+            changes.append(f"{after['company_name']}: nothing before, {after['amount']} {after['currency']} now")
+        elif before is not None and after is not None and _facts(before) != _facts(after):
+            changes.append(f"{after['company_name']}: {_difference(before, after)}")
+    return changes
+
+
+def _done(settled: Mapping[str, object], charge: str) -> bool:
+    return charge in settled
+
+
+def _client_key(client: Mapping[str, object]) -> str:
+    return f"{client['company_id']}"
+
+
+def _facts(client: Mapping[str, object]) -> object:
+    lines = client["lines"]
+    assert isinstance(lines, list)
+    facts = [
+        [
+            line[name]
+            for name in ("action", "line_id", "description", "quantity", "unit_price", "amount", "cost", "charges")
+        ]
+        for line in lines
+    ]
+    left = [sorted(entry["charge"] for entry in _list(client, name)) for name in ("dropped", "excluded", "holds")]
+    return [client["client_id"], client["target_invoice_id"], facts, left]
+
+
+def _list(client: Mapping[str, object], name: str) -> list[dict[str, str]]:
+    found = client[name]
+    assert isinstance(found, list)
+    return found
+
+
+def _difference(before: Mapping[str, object], after: Mapping[str, object]) -> str:
+    if before["client_id"] != after["client_id"]:
+        return f"was for HaloPSA client {before['client_id']}, now for {after['client_id']}"
+    if before["target_invoice_id"] != after["target_invoice_id"]:
+        return f"was for invoice {before['target_invoice_id']}, now for {after['target_invoice_id']}"
+    if before["amount"] != after["amount"]:
+        return f"{before['amount']} before, {after['amount']} {after['currency']} now"
+    if before["held"] != after["held"]:
+        return f"held before: {before['held'] or 'no'}, now: {after['held'] or 'no'}"
+    return "the amount is the same, but lines, texts or holds are not"
+
+
+def _desk(
+    connected: Connections,
+    fence: Fence,
+    run: str,
+    period: Period,
+    clients: Sequence[Client],
+    codes: Callable[[int], ProductRules],
+    say: Say,
+) -> Desk:
+    settings = connected.settings
+    return Desk(
+        ledger=connected.ledger,
+        halo=connected.halo,
+        fence=fence,
+        run=run,
+        period=period,
+        marker=settings.halo.marker,
+        write_lines=settings.halo.write_lines,
+        absence_s=settings.halo.absence_s,
+        today=datetime.now(settings.zone).date(),
+        clients={client.id: client for client in clients},
+        tax_and_accounts=codes,
+        say=say,
+    )
+
+
+def _recover(
+    connected: Connections, fence: Fence, period: Period, upstream: Upstream, rulebook: Rulebook, say: Say
+) -> int:
+    """Find out what became of postings that an earlier run left open, whatever their period. Gives their number."""
+    left = connected.ledger.unresolved()
+    if left:
+        say(f"finding out about {len(left)} posting{'s' if len(left) > 1 else ''} of an interrupted run")
+        for month in sorted({row.period for row in left}):
+            desk = _desk(
+                connected, fence, "", Period.parse(month), upstream.clients, lambda _: rulebook.base.products, say
+            )
+            resolve(desk, [row for row in left if row.period == month])
+    return len(left)
+
+
+def _post(connected: Connections, fence: Fence, planned: Planned, recovered: int, say: Say) -> RunResult:
+    """Post a plan and settle what it dropped or excluded. The run ends recorded, whatever happens."""
+    plan, ledger = planned.plan, connected.ledger
+    period = planned.inputs.period
+    run = ledger.start_run(fence, period=period, digest=plan.digest, who=who(), now=now())
+    codes = _codes(planned)
+    desk = _desk(connected, fence, run, period, planned.inputs.clients, codes, say)
+    amounts = {charge.id: (charge.price, charge.cost) for source in planned.inputs.sources for charge in source.charges}
+    try:
+        outcomes = carry_out(desk, plan, amounts) if plan.postings else []
+    except BaseException as stopped:
+        state = "failed" if isinstance(stopped, BillingSyncError) else "interrupted"
+        if ledger.fence_holds(fence):
+            ledger.finish_run(fence, run, state, {"stopped": type(stopped).__name__}, now())
+        raise
+    _settle(connected, fence, run, planned, outcomes)
+    result = _result(connected, run, planned, outcomes)
+    summary = {"digest": plan.digest, "recovered": recovered, "postings": len(result.postings)}
+    ledger.finish_run(fence, run, result.state, summary, now())
+    return result
+
+
+def _codes(planned: Planned) -> Callable[[int], ProductRules]:
+    """A client's account and tax codes: those of its file, else the shared ones."""
+    rulebook = planned.inputs.rulebook
+    by_client: dict[int, ProductRules] = {}
+    for client in planned.plan.clients:
+        if client.client_id is not None:
+            file = rulebook.file_for(
+                company_id=client.company_id, company_name=client.company_name, client_id=client.client_id
+            )
+            by_client.setdefault(client.client_id, file.rules.products if file else rulebook.base.products)
+    return lambda client_id: by_client.get(client_id, rulebook.base.products)
+
+
+def _settle(connected: Connections, fence: Fence, run: str, planned: Planned, outcomes: Sequence[Outcome]) -> None:
+    """What this run dropped or excluded stays so [R3], for every client whose postings all arrived."""
+    plan = planned.plan
+    failed = {outcome.client_id for outcome in outcomes if outcome.state not in ("posted", "adopted")}
+    decisions = [
+        Decision(
+            charge=gone.charge,
+            state="dropped",
+            by=gone.modifier,
+            price=gone.amount,
+            cost=gone.cost,
+            currency=gone.currency,
+        )
+        for client in plan.clients
+        if client.client_id not in failed
+        for gone in client.dropped
+    ]
+    excluded = [
+        entry
+        for client in plan.clients
+        if client.client_id is None or client.client_id not in failed
+        for entry in client.excluded
+    ]
+    decisions += [
+        Decision(
+            charge=entry.charge,
+            state="excluded",
+            by=entry.rule,
+            price=entry.amount,
+            cost=entry.cost,
+            currency=entry.currency,
+        )
+        for entry in [*excluded, *plan.unassigned_excluded]
+    ]
+    connected.ledger.settle(fence, run, decisions, now())
+    companies = {charge.company_id for source in planned.inputs.sources for charge in source.charges}
+    posted = {charge for outcome in outcomes if outcome.state in ("posted", "adopted") for charge in outcome.charges}
+    products = {
+        charge.sku or charge.product_name
+        for source in planned.inputs.sources
+        for charge in source.charges
+        if charge.id in posted
+    }
+    connected.ledger.note_seen(planned.inputs.period, [id_ for id_ in companies if id_], products)
+
+
+def _result(connected: Connections, run: str, planned: Planned, outcomes: Sequence[Outcome]) -> RunResult:
+    """What the run has to tell: each posting, what waits, and the equation with what HaloPSA returned [A2]."""
+    plan = planned.plan
+    holds = tuple(hold for client in plan.clients for hold in client.holds) + plan.unassigned_holds
+    names = {hold.charge: client.company_name for client in plan.clients for hold in client.holds}
+    failed = any(outcome.state == "failed" for outcome in outcomes)
+    unknown = any(outcome.state == "unknown" for outcome in outcomes)
+    state = "failed" if failed else "held" if unknown or holds else "complete"
+    returned = _returned(connected, planned)
+    steps: list[tuple[str, ...]] = []
+    if holds or unknown:
+        steps.append(("billingsync", "holds", plan.period))
+    if unknown or failed:
+        steps.append(("billingsync", "run", plan.period))
+    return RunResult(
+        run=run,
+        digest=plan.digest,
+        period=plan.period,
+        state=state,
+        postings=tuple(
+            PostingResult(
+                key=outcome.key,
+                client_id=outcome.client_id,
+                client_name=outcome.client_name,
+                invoice_id=outcome.invoice_id,
+                action=outcome.action,
+                lines=outcome.lines,
+                amount=outcome.amount,
+                cost=outcome.cost,
+                currency=outcome.currency,
+                state=outcome.state,
+                problem=outcome.problem,
+            )
+            for outcome in outcomes
+        ),
+        holds=holds,
+        accounts=_after(plan.accounts, outcomes),
+        returned=returned,
+        next_steps=tuple(steps),
+        companies=names,
+    )
+
+
+def _returned(connected: Connections, planned: Planned) -> dict[str, tuple[Decimal, Decimal]]:
+    """Price and cost by currency that HaloPSA returned for the charges of this plan, earlier runs included."""
+    asked = frozenset(planned.plan.clients_asked)
+    scope = {
+        charge.id
+        for source in planned.inputs.sources
+        for charge in source.charges
+        if not asked or charge.company_id in asked
+    }
+    sums = {account.currency: (ZERO, ZERO) for account in planned.plan.accounts}
+    for row in connected.ledger.postings(period=planned.plan.period):
+        if row.state not in ("posted", "adopted") or row.currency not in sums:
+            continue
+        if scope.isdisjoint(share.charge for line in row.lines for share in line.shares):
+            continue
+        price, cost = sums[row.currency]
+        sums[row.currency] = (price + (row.returned_price or ZERO), cost + (row.returned_cost or ZERO))
+    return sums
+
+
+def _after(accounts: Sequence[CurrencyAccount], outcomes: Sequence[Outcome]) -> tuple[CurrencyAccount, ...]:
+    """The equation after posting [A2]: what did not arrive, or may not have, is held and not posted."""
+    result = []
+    for account in accounts:
+        missed = [
+            outcome
+            for outcome in outcomes
+            if outcome.currency == account.currency and outcome.state not in ("posted", "adopted")
+        ]
+        price = sum((outcome.amount for outcome in missed), ZERO)
+        cost = sum((outcome.cost for outcome in missed), ZERO)
+        result.append(replace(account, price=_moved(account.price, price), cost=_moved(account.cost, cost)))
+    return tuple(result)
+
+
+def _moved(account: Account, amount: Decimal) -> Account:
+    """From posted to held; what this run did post is now already posted."""
+    posted = account.posted - amount
+    return replace(account, posted=posted, held=account.held + amount, already_posted=posted)

@@ -1,0 +1,197 @@
+"""The sandbox as a server on loopback: in a thread for tests, or blocking for `billingsync sandbox`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from billingsync.sandbox.app import App
+from billingsync.sandbox.clock import Clock
+from billingsync.sandbox.faults import Faults
+from billingsync.sandbox.halo_tables import HaloTables
+from billingsync.sandbox.notes import Alarm, Call
+from billingsync.sandbox.options import SandboxOptions
+from billingsync.sandbox.pax8 import Pax8
+from billingsync.sandbox.world import World
+
+_TICK_S = 0.01  # how soon a stop is noticed; uvicorn's own tenth of a second adds up over a thousand tests
+
+
+class _Protocol(H11Protocol):
+    """Hands the transport to the application, in the ASGI scope's state, so that faults can break the connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, app: App, announce: Callable[[], None] | None = None) -> None:
+        self._app = app
+        self._announce = announce
+        super().__init__(
+            uvicorn.Config(app, http=_Protocol, ws="none", lifespan="off", loop="asyncio", log_config=None,
+                           access_log=False, date_header=False, server_header=False, timeout_keep_alive=60)
+        )  # fmt: skip
+
+    async def main_loop(self) -> None:
+        if self._announce is not None:
+            self._announce()
+        while not self.should_exit:
+            await asyncio.sleep(_TICK_S)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """At once: whoever still waits for an answer is cut off."""
+        self._app.stopping.set()
+        for server in self.servers:
+            server.close()
+        for listening in sockets or []:
+            listening.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=2)
+        await asyncio.sleep(0)
+
+
+class Sandbox:
+    """`with Sandbox(SandboxOptions(...)) as sandbox:` serves from a thread until the block ends."""
+
+    def __init__(self, options: SandboxOptions | None = None, *, port: int = 0, host: str = "127.0.0.1") -> None:
+        self._world = World(options or SandboxOptions())
+        self._address = (host, port)
+        self._thread: threading.Thread | None = None
+        self._server: _Server | None = None
+
+    def __enter__(self) -> Self:
+        listening = _listen(*self._address)
+        self._world.listening(_url(listening))
+        self._server = _Server(App(self._world))
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listening]}, name="sandbox", daemon=True
+        )
+        self._thread.start()
+        while not self._server.started:
+            if not self._thread.is_alive():
+                raise RuntimeError("the sandbox's server did not start")
+            time.sleep(0.001)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        assert self._thread is not None
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+
+    @property
+    def url(self) -> str:
+        return self._world.url
+
+    @property
+    def options(self) -> SandboxOptions:
+        return self._world.options
+
+    @property
+    def pax8(self) -> Pax8:
+        return self._world.pax8
+
+    @property
+    def halo(self) -> HaloTables:
+        return self._world.halo.tables
+
+    @property
+    def faults(self) -> Faults:
+        return self._world.faults
+
+    @property
+    def calls(self) -> list[Call]:
+        return self._world.notes.calls
+
+    @property
+    def ignored(self) -> list[tuple[str, str]]:
+        return self._world.notes.ignored
+
+    @property
+    def alarms(self) -> list[Alarm]:
+        return self._world.notes.alarms
+
+    @property
+    def clock(self) -> Clock:
+        return self._world.clock
+
+    def environment(self) -> dict[str, str]:
+        """The BILLINGSYNC_* variables that point at this sandbox."""
+        return self._world.environment()
+
+    def release(self) -> None:
+        """The month's invoices appear (`released=False`)."""
+        self._world.pax8.release()
+
+    def void_tokens(self) -> None:
+        """Every token given so far stops working, at both services."""
+        self._world.pax8.tokens.void_all()
+        self._world.halo.tokens.void_all()
+
+    def land(self) -> int:
+        """All late writes land now; returns how many took effect."""
+        return self._world.land()
+
+    def state(self) -> dict[str, Any]:
+        """HaloPSA's tables as a dict that can be compared, kept and given to `restore`."""
+        return self._world.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._world.restore(state)
+
+    def change(self, **switches: Any) -> None:
+        """Other switches of `SandboxOptions` from now on; what is stored stays."""
+        self._world.change(**switches)
+
+    def reset(self, options: SandboxOptions | None = None) -> None:
+        """A fresh sandbox on the same port, without the cost of another server."""
+        self._world.reset(options or self._world.options)
+
+
+def serve(
+    options: SandboxOptions,
+    port: int,
+    host: str = "127.0.0.1",
+    announce: Callable[[dict[str, str]], None] = lambda _: None,
+) -> None:
+    """Serves until a signal stops it; `announce` gets the environment once calls are answered.
+
+    The signal then takes its usual course: Ctrl-C raises KeyboardInterrupt, SIGTERM ends the process. Raises OSError
+    when the port is taken.
+    """
+    listening = _listen(host, port)
+    world = World(options)
+    world.listening(_url(listening))
+    _Server(App(world), lambda: announce(world.environment())).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    # the protocol is named because asyncio turns Nagle's delay off only where it sees TCP: 40 ms a call otherwise
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

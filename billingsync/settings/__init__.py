@@ -1,0 +1,22 @@
+"""The machine's settings: from the environment, secret files and `.env`; every mistake at once, by variable name."""
+
+from billingsync.settings.load import Loaded, load_settings
+from billingsync.settings.model import PREFIX, Halo, Health, Log, Notify, Pax8, Ping, Poll, Retry, Settings, variables
+from billingsync.settings.show import settings_rows
+
+__all__ = [
+    "PREFIX",
+    "Halo",
+    "Health",
+    "Loaded",
+    "Log",
+    "Notify",
+    "Pax8",
+    "Ping",
+    "Poll",
+    "Retry",
+    "Settings",
+    "load_settings",
+    "settings_rows",
+    "variables",
+]

@@ -1,0 +1,254 @@
+"""The settings as one value. Texts that nobody set are "", so that callers need no None; `require_upstreams` says
+which of the required ones are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic_core.core_schema import ValidationInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from billingsync.errors import SettingsError
+from billingsync.settings import values
+
+PREFIX = "BILLINGSYNC_"
+
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+_WRITE_LINES = ("header", "updatelines", "add_lines")
+
+Trimmed = Annotated[str, AfterValidator(str.strip)]
+Url = Annotated[str, AfterValidator(values.service_url)]
+PerMinute = Annotated[int, Field(ge=1, le=100_000)]
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Pax8(_Group):
+    base_url: Annotated[str, AfterValidator(values.base_url)] = Field(
+        default="https://api.pax8.com/v1", description="Pax8's API"
+    )
+    token_url: Url = Field(default="https://api.pax8.com/v1/token", description="where Pax8 hands out tokens")
+    audience: Trimmed = Field(default="https://api.pax8.com", description="audience of the token")
+    client_id: Trimmed = Field(default="", description="client id of the Pax8 API credentials")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="client secret of the Pax8 API credentials")
+    # Pax8 is said to allow 1000 a minute; other tools of the partner need some: reference/pax8 2.
+    calls_per_minute: PerMinute = Field(default=600, description="calls made in a minute at the most")
+    timeout_s: Seconds = Field(default=60.0, description="seconds for one call")
+    parallel: int = Field(default=4, ge=1, le=32, description="pages read at a time")
+
+
+class Halo(_Group):
+    base_url: Annotated[str, AfterValidator(values.halo_url)] = Field(
+        default="", description="the HaloPSA tenant's address, e.g. https://acme.halopsa.com"
+    )
+    token_url: Annotated[str, AfterValidator(values.service_url)] = Field(
+        default="", description="where HaloPSA hands out tokens; asked of the tenant where it is not set"
+    )
+    tenant: Trimmed = Field(default="", description="tenant name, for logins that need one")
+    # The least that works: reference/halopsa 1; suppliers because items are found by their part codes too [P1].
+    scope: Trimmed = Field(
+        default="read:customers read:items edit:items read:invoices edit:invoices read:suppliers",
+        description="scopes asked for",
+    )
+    client_id: Trimmed = Field(default="", description="client id of the HaloPSA API application")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="client secret of the HaloPSA API application")
+    # Hosted tenants allow 300 calls in 5 minutes, and other integrations eat from them: reference/halopsa 2.6.
+    calls_per_minute: PerMinute = Field(default=50, description="calls made in a minute at the most")
+    timeout_s: Seconds = Field(default=60.0, description="seconds for one call")
+    # A gateway may give up 60 s after our own timeout [N2].
+    absence_s: float = Field(
+        default=180.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="seconds until a missing write is believed missing",
+    )
+    marker: Annotated[str, AfterValidator(values.marker)] = Field(
+        default="longdescription", description="where a line carries its key"
+    )
+    write_lines: Annotated[
+        Literal["header", "updatelines", "add_lines"], BeforeValidator(lambda value: values.choice(value, _WRITE_LINES))
+    ] = Field(default="header", description="how lines reach an existing invoice")
+    extra_headers: Annotated[dict[str, SecretStr], BeforeValidator(values.headers)] = Field(
+        default_factory=dict, description="JSON object of headers sent with every call"
+    )
+
+    def header_values(self) -> dict[str, str]:
+        """The extra headers in clear: they may hold secrets, so only for the request itself."""
+        return {name: value.get_secret_value() for name, value in self.extra_headers.items()}
+
+
+class Poll(_Group):
+    # Pax8 makes the month's invoice on the 4th and releases it from the 5th: reference/pax8 3.1.
+    from_day: int = Field(
+        default=4, ge=1, le=28, description="day of the month from which the worker looks for the invoice"
+    )
+    every_minutes: int = Field(default=60, ge=1, le=1440, description="minutes between two looks")
+    alert_day: int = Field(
+        default=10, ge=1, le=28, validate_default=True, description="day from which a missing invoice is an alarm"
+    )
+
+    @field_validator("alert_day")
+    @classmethod
+    def _not_before_looking(cls, value: int, info: ValidationInfo) -> int:
+        first = info.data.get("from_day")
+        if first is not None and value < first:
+            raise ValueError(f"{value} comes before {PREFIX}POLL__FROM_DAY, which is {first}")
+        return value
+
+
+class Health(_Group):
+    host: Annotated[str, AfterValidator(str.strip), Field(min_length=1)] = Field(
+        default="127.0.0.1", description="address of /healthz, /readyz, /metrics"
+    )
+    port: int = Field(default=8790, ge=0, le=65_535, description="its port; 0 turns it off")
+
+
+class Notify(_Group):
+    urls: Annotated[tuple[SecretStr, ...], BeforeValidator(values.notify_urls)] = Field(
+        default=(), description="Apprise URLs (Teams is workflows://, Slack, mail, ...)"
+    )
+    events: Annotated[tuple[str, ...], BeforeValidator(values.events)] = Field(
+        default=values.EVENTS, description="which of " + " ".join(values.EVENTS)
+    )
+
+
+class Ping(_Group):
+    url: Annotated[SecretStr, BeforeValidator(lambda value: values.ping_url(value))] = Field(
+        default=SecretStr(""), description="dead man's switch (healthchecks protocol: /start, plain, /fail)"
+    )
+
+
+class Log(_Group):
+    format: Annotated[
+        Literal["console", "json"] | None, BeforeValidator(lambda value: values.choice(value, ("console", "json")))
+    ] = Field(default=None, description="console or json; console on a terminal, else json, where it is not set")
+    level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"],
+        BeforeValidator(lambda value: values.choice(value, _LEVELS)),
+    ] = Field(default="info", description="the least level that is logged")
+
+
+class Retry(_Group):
+    # A busy service is usually free again after a second; the waits double from here, up to 300 s (faults 30).
+    first_wait_s: Seconds = Field(default=1.0, description="first wait before a call is made again; doubles each time")
+
+
+class Settings(BaseSettings):
+    """All settings. `Settings()` alone has the defaults: values come through `load_settings`, which knows for each
+    where it came from and reports all mistakes at once, which pydantic-settings' own sources do not."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    database_url: Annotated[str, AfterValidator(values.database_url)] = Field(
+        default="sqlite:///billingsync.db", repr=False, description="SQLAlchemy URL of the ledger: SQLite or PostgreSQL"
+    )
+    rules_dir: Path = Field(default=Path("rules"), description="where the rules are")
+    timezone: Annotated[str, AfterValidator(values.time_zone)] = Field(
+        default="UTC", description="the partner's time zone: decides what day it is"
+    )
+    locale: Annotated[str, AfterValidator(values.locale)] = Field(
+        default="en_US", description="how people see amounts and dates; data is never localised"
+    )
+    pax8: Pax8 = Pax8()
+    halo: Halo = Halo()
+    poll: Poll = Poll()
+    health: Health = Health()
+    notify: Notify = Notify()
+    ping: Ping = Ping()
+    log: Log = Log()
+    retry: Retry = Retry()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    def require_upstreams(self, which: Sequence[str] = ("pax8", "halo")) -> None:
+        """For commands that call Pax8 or HaloPSA: SettingsError with every required variable that is not set."""
+        missing = [
+            f"{variable.name} is not set: {variable.says}"
+            for variable in variables()
+            if variable.required and variable.path[0] in which and not _text(variable.of(self))
+        ]
+        if missing:
+            raise SettingsError(missing, next_steps=[["billingsync", "init"]])
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value, for redaction."""
+        found = [self.pax8.client_secret, self.halo.client_secret, self.ping.url, *self.notify.urls]
+        texts = [secret.get_secret_value() for secret in (*found, *self.halo.extra_headers.values())]
+        if self.database_url.startswith("postgresql"):
+            from sqlalchemy.engine import make_url
+
+            texts.append(str(make_url(self.database_url).password or ""))
+        return tuple(dict.fromkeys(text for text in texts if text))
+
+
+def _text(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+_REQUIRED = (
+    ("pax8", "client_id"),
+    ("pax8", "client_secret"),
+    ("halo", "base_url"),
+    ("halo", "client_id"),
+    ("halo", "client_secret"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """One environment variable: `path` is where its value is found in Settings, e.g. ("halo", "base_url")."""
+
+    name: str
+    path: tuple[str, ...]
+    says: str
+    default: object
+    secret: bool
+
+    @property
+    def required(self) -> bool:
+        return self.path in _REQUIRED
+
+    def of(self, settings: Settings) -> object:
+        found: object = settings
+        for part in self.path:
+            found = getattr(found, part)
+        return found
+
+
+def variables() -> tuple[Variable, ...]:
+    """Every variable, in the order of the documentation."""
+    return tuple(_walk(Settings, ()))
+
+
+def _walk(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[Variable]:
+    for name, info in model.model_fields.items():
+        path = (*above, name)
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _walk(info.annotation, path)
+            continue
+        yield Variable(
+            name=PREFIX + "__".join(path).upper(),
+            path=path,
+            says=info.description or "",
+            default=info.get_default(call_default_factory=True),
+            secret="SecretStr" in str(info.annotation),
+        )

@@ -1,0 +1,73 @@
+"""A database as one partner sees it: the transactions that every part of the ledger works in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from billingsync.errors import Locked
+from billingsync.store import journal
+from billingsync.store.database import Database
+from billingsync.store.schema import partner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """The right to post, as long as nobody took the lock after us. The token tells apart two runs that were given
+    the same epoch, as can happen after a failover to a server that lost the last commits."""
+
+    epoch: int
+    token: str
+    holder: str
+
+
+class Book:
+    """The ledger is several books over one database; each keeps one noun."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self.database = database
+        self.name = name  # the partner's
+
+    def reading(self, *, fresh: bool = False) -> AbstractContextManager[Connection]:
+        """See `Database.reading`."""
+        return self.database.reading(fresh=fresh)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that holds the partner's row, so that the partner's writers follow one another."""
+        with self.database.writing() as connection:
+            connection.execute(self._partner_row())
+            yield connection
+
+    @contextmanager
+    def fenced(self, fence: Fence) -> Iterator[Connection]:
+        """A transaction in which nobody can take the lock. Locked where somebody already did."""
+        with self.database.writing() as connection:
+            row = connection.execute(self._partner_row()).one()
+            if (row.epoch, row.token) != (fence.epoch, fence.token):
+                raise Locked(_taken_over(row.holder))
+            yield connection
+
+    def fence_holds(self, fence: Fence) -> bool:
+        """Whether the lock is still ours; to be asked right before each write to HaloPSA."""
+        with self.reading(fresh=False) as connection:
+            row = connection.execute(select(partner).where(partner.c.partner == self.name)).one()
+        return bool((row.epoch, row.token) == (fence.epoch, fence.token))
+
+    def note(self, connection: Connection, kind: str, body: dict[str, Any], now: datetime) -> None:
+        """An entry in the journal, in the caller's transaction (`writing` or `fenced`)."""
+        journal.append(connection, self.name, kind, body, now)
+
+    def _partner_row(self) -> Select[Any]:
+        """The partner's row, locked until the transaction ends (on SQLite the transaction locks the whole file)."""
+        return select(partner).where(partner.c.partner == self.name).with_for_update(key_share=True)
+
+
+def _taken_over(holder: str) -> str:
+    by = f" by {holder}" if holder else ""
+    return f"This run was taken over{by} while it stood still. It stopped; the other run finds out what became of it."

@@ -1,0 +1,211 @@
+"""One database, SQLite or PostgreSQL behind the same doors: reading, writing, durable, and of which schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.schema import Table
+
+from billingsync.errors import LedgerError, SettingsError
+from billingsync.store import files
+from billingsync.store.schema import REVISIONS
+from billingsync.store.trouble import BUSY_S, explained
+
+_BEGIN = "billingsync_begin"  # execution option: how a transaction begins on SQLite
+_EXAMPLES = "sqlite:///billingsync.db or postgresql+psycopg://user:password@host/billingsync"
+Value = TypeVar("Value")
+UPGRADE = ("billingsync", "db", "upgrade")
+
+
+def parse(url: str) -> URL:
+    """The URL with its driver named and its file absolute. SettingsError where it is none that we can use."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # their messages may quote the URL, password and all
+        raise SettingsError([f"BILLINGSYNC_DATABASE_URL is no database URL; write e.g. {_EXAMPLES}"]) from None
+    dialect = parsed.drivername.partition("+")[0]
+    if dialect in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if dialect != "sqlite":
+        raise SettingsError([f"BILLINGSYNC_DATABASE_URL: {dialect} is not supported; write e.g. {_EXAMPLES}"])
+    name = parsed.database or ""
+    if not name or name == ":memory:" or name.startswith("file:") or parsed.query:
+        raise SettingsError(
+            ["BILLINGSYNC_DATABASE_URL: SQLite needs the plain path of a file, e.g. sqlite:///billingsync.db"]
+        )
+    return URL.create("sqlite+pysqlite", database=str(Path(name).expanduser().resolve()))
+
+
+class Database:
+    """Engines and transactions. Give it back with `close()`."""
+
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        self.url = parse(url)
+        self.file = Path(self.url.database or "") if self.url.get_backend_name() == "sqlite" else None
+        self.where = str(self.file) if self.file else _place(self.url)
+        self.password = self.url.password or ""
+        if self.file:
+            files.prepare(self.file, create=create)
+        self._engine = self._make_engine()
+        self._fresh_engine = self._make_engine(poolclass=NullPool)  # each connection is a new one
+
+    def _make_engine(self, **options: Any) -> Engine:
+        if self.file:
+            arguments: dict[str, Any] = {"timeout": BUSY_S}
+        else:
+            # Keep-alives: a run may stay silent for minutes on the connection that holds its lock.
+            arguments = {"connect_timeout": BUSY_S, "keepalives_idle": 30, "application_name": "billingsync"}
+        try:
+            engine = create_engine(self.url, connect_args=arguments, pool_pre_ping=self.file is None, **options)
+        except ModuleNotFoundError as missing:
+            raise LedgerError(
+                f"PostgreSQL needs the driver {missing.name}, which is not installed.",
+                next_steps=[["pip", "install", "billingsync[postgres]"]],
+            ) from missing
+        event.listen(engine, "connect", _set_up_sqlite if self.file else _set_up_postgresql)
+        if self.file:
+            event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def close(self) -> None:
+        self._engine.dispose()
+        self._fresh_engine.dispose()
+
+    def explained(self) -> Any:
+        """Every access to the database goes through here, so that its trouble becomes a LedgerError."""
+        return explained(self.where, self.password)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction that may write; committed at the end of the block, rolled back on any exception."""
+        with self.explained(), self._engine.connect() as connection:
+            connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def reading(self, *, fresh: bool = False) -> Iterator[Connection]:
+        """One consistent view of all that is committed; `fresh`: on a connection opened just for it."""
+        engine = self._fresh_engine if fresh else self._engine
+        with self.explained(), engine.connect() as connection:
+            if not self.file:
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            yield connection
+
+    @contextmanager
+    def outside_transaction(self) -> Iterator[Connection]:
+        """A connection of its own without transactions: for a session's lock and for settings."""
+        with self.explained(), self._fresh_engine.connect() as connection:
+            connection.execution_options(**({_BEGIN: ""} if self.file else {"isolation_level": "AUTOCOMMIT"}))
+            yield connection
+
+    def use_wal(self) -> None:
+        """Turns SQLite's write-ahead log on. It stays on, as it is kept in the file."""
+        if self.file:
+            with self.outside_transaction() as connection:
+                connection.execute(text("PRAGMA journal_mode=WAL"))
+
+    def assert_durable(self) -> None:
+        """LedgerError unless what is committed survives a power cut [N4]."""
+        with self.outside_transaction() as connection:
+            if self.file:
+                wanted = {"journal_mode": {"wal"}, "synchronous": {"2"}}
+                found = {name: str(connection.execute(text(f"PRAGMA {name}")).scalar_one()) for name in wanted}
+            else:
+                wanted = {"fsync": {"on"}, "full_page_writes": {"on"}}
+                found = {name: str(connection.execute(text(f"SHOW {name}")).scalar_one()) for name in wanted}
+                found["synchronous_commit"] = str(connection.execute(text("SHOW synchronous_commit")).scalar_one())
+                wanted["synchronous_commit"] = {"on", "local", "remote_write", "remote_apply"}
+        wrong = [f"{name} is {found[name]}" for name in wanted if found[name] not in wanted[name]]
+        if wrong:
+            raise LedgerError(
+                f"Nothing is posted: the database {self.where} could forget what it committed ({', '.join(wrong)}). "
+                "Turn it on in the database's configuration."
+            )
+
+    def revision(self, connection: Connection) -> str | None:
+        """The schema's revision: None for an empty database. LedgerError where the database is another program's, or
+        cannot hold every text."""
+        if not self.file and (encoding := connection.scalar(text("SHOW server_encoding"))) != "UTF8":
+            raise LedgerError(
+                f"The database {self.where} is encoded in {encoding} and cannot hold every name. "
+                "Create one with ENCODING 'UTF8'."
+            )
+        tables = set(inspect(connection).get_table_names())
+        if "alembic_version" in tables:
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+            if len(found) == 1 and "posting" in tables:
+                return str(found[0])
+        if tables - {"alembic_version"}:
+            raise LedgerError(
+                f"The database {self.where} holds other tables and no billingsync ledger. "
+                "Give billingsync a database of its own in BILLINGSYNC_DATABASE_URL."
+            )
+        return None
+
+    def require_known(self, revision: str | None) -> None:
+        """LedgerError where a newer billingsync made the schema."""
+        if revision is not None and revision not in REVISIONS:
+            raise LedgerError(
+                f"The database {self.where} was made by a newer billingsync (schema {revision}; this one knows up to "
+                f"{REVISIONS[-1]}). Nothing was written. Install the newer version again."
+            )
+
+    def require_current(self, revision: str | None) -> None:
+        """LedgerError unless the schema is this version's."""
+        self.require_known(revision)
+        if revision != REVISIONS[-1]:
+            raise LedgerError(
+                f"The database {self.where} has the schema {revision or 'of no version'}, and this billingsync needs "
+                f"{REVISIONS[-1]}. Nothing was written. Make a backup and upgrade it.",
+                next_steps=[UPGRADE],
+            )
+
+
+def insert(connection: Connection, table: Table) -> Any:
+    """INSERT with ON CONFLICT, which both databases have and SQLAlchemy spells once for each."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def read_as(kind: type[Value], row: Any) -> Value:
+    """A row as the dataclass whose fields are named like its columns."""
+    return kind(**{field.name: row._mapping[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def _place(url: URL) -> str:
+    """A PostgreSQL database in words, made only of what is no secret."""
+    host = url.host or url.query.get("host") or "localhost"
+    port = f":{url.port}" if url.port else ""
+    return f"{url.database or url.username} on {host}{port} (PostgreSQL)"
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # sqlite3 of Python 3.11 begins transactions by its own guesses and lets DDL out of them; SQLAlchemy's recipe is
+    # to turn that off here and to say BEGIN in `_begin_sqlite`.
+    connection.isolation_level = None
+    for pragma in ("foreign_keys=ON", "synchronous=FULL", f"busy_timeout={BUSY_S * 1000}"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes the write lock at once: one that read first and upgraded later could fail half-way as "locked".
+    begin = connection.get_execution_options().get(_BEGIN, "BEGIN")
+    if begin:
+        connection.exec_driver_sql(begin)
+
+
+def _set_up_postgresql(connection: Any, _record: object) -> None:
+    # The server must not drop the session that holds a run's lock, nor let a forgotten session block us for ever.
+    connection.execute(f"SET lock_timeout = '{BUSY_S}s'")
+    connection.execute(
+        "SELECT set_config(name, '0', false) FROM pg_settings"
+        " WHERE name IN ('idle_session_timeout', 'statement_timeout')"
+    )
+    connection.commit()

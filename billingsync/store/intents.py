@@ -1,0 +1,189 @@
+"""Before a write: its intent, committed and read back [N1]."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import IntegrityError
+
+from billingsync.core.money import ZERO
+from billingsync.core.plan import Posting
+from billingsync.errors import LedgerError
+from billingsync.store.book import Book, Fence
+from billingsync.store.claims import AlreadyClaimed, add_claims, live_keys, remove_claims, settled_states
+from billingsync.store.partners import find_partner
+from billingsync.store.postings import (
+    FREE,
+    UNRESOLVED,
+    PostedLine,
+    RecordedPosting,
+    add_posting,
+    find_postings,
+    find_state,
+    line_as_json,
+    update_posting,
+)
+from billingsync.store.schema import run as run_table
+
+
+class IntentBook(Book):
+    def record_intent(
+        self,
+        fence: Fence,
+        run: str,
+        posting: Posting,
+        content: str,
+        lines: Sequence[PostedLine],
+        now: datetime,
+        *,
+        before: str | None = None,
+    ) -> None:
+        """Commits that `content` is about to be sent, and claims every charge in it: all or nothing.
+
+        A posting that was refused or abandoned is intended again under its key. Raises AlreadyClaimed where a charge
+        has its place already, Locked where the run was taken over. Ask `read_back` before sending.
+        """
+        charges = _charges_of(posting, lines)
+        try:
+            with self.fenced(fence) as connection:
+                known = find_state(connection, self.name, posting.key)
+                if known and known[0] not in FREE:
+                    charge = charges[0] if charges else "(none)"
+                    raise AlreadyClaimed(charge, f"is on posting {posting.key} ({known[0]})", key=posting.key)
+                for charge, state in settled_states(connection, self.name, charges).items():
+                    raise AlreadyClaimed(charge, f"was {state} earlier, which stays so")
+                row = _row(posting, content, lines) | {
+                    "run": run,
+                    "period": period_of(connection, self.name, run),
+                    "before": None if before is None else before.encode(),
+                    "attempts": known[1] + 1 if known else 1,
+                    "intended_at": now,
+                    "sent_at": now,
+                    "installation": find_partner(connection, self.name).installation,
+                }
+                if known:
+                    update_posting(connection, self.name, posting.key, row)
+                    remove_claims(connection, self.name, posting.key)
+                else:
+                    add_posting(connection, self.name, row)
+                add_claims(connection, self.name, _claims(posting, lines))
+                self.note(connection, "posting.intent", _told(posting, run, content, charges), now)
+        except LedgerError as failed:
+            if isinstance(failed.__cause__, IntegrityError):
+                raise self._claimed(charges) from failed
+            raise
+
+    def read_back(self, key: str, content: str) -> RecordedPosting:
+        """The intent as another connection sees it. LedgerError unless it is there, byte for byte, and not settled."""
+        with self.reading(fresh=True) as connection:
+            found = find_postings(connection, self.name, key=key)
+        if not found or found[0].content != content or found[0].state not in UNRESOLVED:
+            raise LedgerError(
+                f"The database {self.database.where} did not keep the intent of posting {key}. Nothing was sent.",
+                next_steps=[["billingsync", "doctor"]],
+            )
+        return found[0]
+
+    def record_sending(self, fence: Fence, key: str, now: datetime) -> RecordedPosting:
+        """Commits that an unresolved posting is about to be sent again, and gives it with the content to send."""
+        with self.fenced(fence) as connection:
+            known = find_state(connection, self.name, key)
+            if known is None or known[0] not in UNRESOLVED:
+                raise LedgerError(f"Posting {key} is {known[0] if known else 'not known'}; it is not sent again.")
+            values = {"state": "sending", "attempts": known[1] + 1, "sent_at": now}
+            update_posting(connection, self.name, key, values)
+            self.note(connection, "posting.sending", {"key": key, "attempt": known[1] + 1}, now)
+            return find_postings(connection, self.name, key=key)[0]
+
+    def _claimed(self, charges: Sequence[str]) -> AlreadyClaimed:
+        """Names the charge that the database refused to claim a second time."""
+        with self.reading() as connection:
+            for charge, key in live_keys(connection, self.name, charges).items():
+                return AlreadyClaimed(charge, f"is on a line of posting {key}", key=key)
+        return AlreadyClaimed(charges[0] if charges else "(none)", "was claimed by another process")
+
+
+def period_of(connection: Connection, name: str, run: str) -> str:
+    """The period of a run."""
+    query = select(run_table.c.period).where(run_table.c.partner == name, run_table.c.id == run)
+    return str(connection.execute(query).scalar_one())
+
+
+def _charges_of(posting: Posting, lines: Sequence[PostedLine]) -> list[str]:
+    """The charges of a posting, each once. What its lines carry must be what was planned, to the cent [L1]."""
+    for line in lines:
+        if line.shares:
+            assert sum((share.price for share in line.shares), ZERO) == line.amount, f"{posting.key}: {line}"
+            assert sum((share.cost for share in line.shares), ZERO) == line.cost, f"{posting.key}: {line}"
+    charges = {share.charge for line in lines for share in line.shares}
+    assert charges == {charge for line in posting.lines for charge in line.charges}, posting.key
+    return sorted(charges)
+
+
+def _claims(posting: Posting, lines: Sequence[PostedLine]) -> list[dict[str, Any]]:
+    """A claim for each share. The parts of a charge are numbered from 0 in the order of the lines, so that the first
+    is refused whenever any other posting has the charge, in however many parts."""
+    parts: dict[str, int] = {}
+    rows = []
+    for line in lines:
+        for share in line.shares:
+            part = parts.get(share.charge, 0)
+            parts[share.charge] = part + 1
+            rows.append(
+                {
+                    "key": posting.key,
+                    "charge": share.charge,
+                    "part": part,
+                    "line": line.ordinal,
+                    "price": share.price,
+                    "cost": share.cost,
+                    "currency": posting.currency,
+                }
+            )
+    return rows
+
+
+def _row(posting: Posting, content: str, lines: Sequence[PostedLine]) -> dict[str, Any]:
+    return {
+        "key": posting.key,
+        "base_key": posting.base_key,
+        "generation": posting.generation,
+        "client_id": posting.client_id,
+        "client_name": posting.client_name,
+        "action": posting.action,
+        "grouped_by": posting.group,
+        "target_invoice_id": posting.invoice_id,
+        "currency": posting.currency,
+        "amount": posting.amount,
+        "cost": posting.cost,
+        "content": content.encode(),
+        "lines": [line_as_json(line) for line in lines],
+        "state": "sending",
+        "message": "",
+        "invoice_id": None,
+        "settled_at": None,
+        "answer": None,
+        "returned_price": None,
+        "returned_cost": None,
+        "returned_lines": None,
+    }
+
+
+def _told(posting: Posting, run: str, content: str, charges: Sequence[str]) -> dict[str, Any]:
+    """What the journal says about an intent."""
+    return {
+        "key": posting.key,
+        "run": run,
+        "client_id": posting.client_id,
+        "action": posting.action,
+        "target": posting.invoice_id,
+        "amount": format(posting.amount, "f"),
+        "cost": format(posting.cost, "f"),
+        "currency": posting.currency,
+        "charges": list(charges),
+        "content_sha256": hashlib.sha256(content.encode()).hexdigest(),
+    }

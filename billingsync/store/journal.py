@@ -1,0 +1,75 @@
+"""The journal: append-only, each entry carries the hash of the one before, so that no entry can change unseen."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from billingsync.store.columns import as_json, moment
+from billingsync.store.database import read_as
+from billingsync.store.schema import journal
+
+FIRST = "0" * 64  # what the first entry has as its previous hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry, `at` and `body` (JSON) as the very texts that were hashed."""
+
+    seq: int
+    at: str
+    kind: str
+    body: str
+    previous: str
+    hash: str
+
+
+def append(connection: Connection, partner: str, kind: str, body: dict[str, Any], now: datetime) -> None:
+    """Adds an entry. The caller's transaction must hold the partner's row, else two entries could claim one place."""
+    last = _last(connection, partner)
+    seq, previous = (last.seq + 1, last.hash) if last else (1, FIRST)
+    at, text = moment(now), as_json(body)
+    connection.execute(
+        journal.insert().values(
+            partner=partner,
+            seq=seq,
+            at=at,
+            kind=kind,
+            body=text,
+            previous=previous,
+            hash=hash_of(partner, seq, at, kind, text, previous),
+        )
+    )
+
+
+def entries(connection: Connection, partner: str) -> tuple[Entry, ...]:
+    """All entries, oldest first."""
+    rows = connection.execute(select(journal).where(journal.c.partner == partner).order_by(journal.c.seq))
+    return tuple(read_as(Entry, row) for row in rows)
+
+
+def first_altered(entries: tuple[Entry, ...], partner: str) -> Entry | None:
+    """The first entry that is not what was written, or that does not follow the one before; None where all are well."""
+    previous = FIRST
+    for place, entry in enumerate(entries, start=1):
+        true = hash_of(partner, entry.seq, entry.at, entry.kind, entry.body, entry.previous)
+        if entry.seq != place or entry.previous != previous or entry.hash != true:
+            return entry
+        previous = entry.hash
+    return None
+
+
+def hash_of(partner: str, seq: int, at: str, kind: str, body: str, previous: str) -> str:
+    """SHA-256 over everything an entry says, and over the hash of the one before."""
+    return hashlib.sha256(as_json([partner, seq, at, kind, body, previous]).encode("ascii")).hexdigest()
+
+
+def _last(connection: Connection, partner: str) -> Entry | None:
+    """The newest entry."""
+    newest = select(journal).where(journal.c.partner == partner).order_by(journal.c.seq.desc()).limit(1)
+    row = connection.execute(newest).first()
+    return read_as(Entry, row) if row else None

@@ -1,0 +1,77 @@
+"""The ledger: our durable memory of what was read, planned, decided and posted."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from billingsync.store import files, journal
+from billingsync.store.database import Database
+from billingsync.store.intents import IntentBook
+from billingsync.store.lock import LockBook
+from billingsync.store.mappings import MappingBook
+from billingsync.store.memory import MemoryBook
+from billingsync.store.partners import PartnerBook, add_partner, partner_exists
+from billingsync.store.plans import PlanBook
+from billingsync.store.receipts import ReceiptBook
+from billingsync.store.runs import RunBook
+from billingsync.store.sources import SourceBook
+from billingsync.store.upgrade import bring_up
+
+
+class Ledger(PartnerBook, LockBook, SourceBook, MappingBook, PlanBook, RunBook, IntentBook, ReceiptBook, MemoryBook):
+    """One partner's ledger. Each method is one transaction, so that no caller can hold one open over a network call.
+    Use it in a `with` block, or `close()` it."""
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.database.close()
+
+    def assert_durable(self) -> None:
+        """See `Database.assert_durable`; to be asked before posting."""
+        self.database.assert_durable()
+
+    def journal_entries(self) -> tuple[journal.Entry, ...]:
+        """The journal, oldest entry first."""
+        with self.reading() as connection:
+            return journal.entries(connection, self.name)
+
+    def first_altered_entry(self) -> journal.Entry | None:
+        """The first entry of the journal that is not what was written; None where all are well."""
+        return journal.first_altered(self.journal_entries(), self.name)
+
+
+def open_ledger(url: str, *, partner: str = "default", check: bool | None = None) -> Ledger:
+    """The partner's ledger in the database at `url`; an empty database is set up first.
+
+    `check` reads the whole SQLite file for damage (None: if it is small). Raises SettingsError for a URL that cannot
+    be used, LedgerError for a database that cannot: unreachable, damaged, another program's, of an older or a newer
+    schema. Nothing is written to such a one.
+    """
+    database = Database(url)
+    try:
+        small = database.file is not None and database.file.stat().st_size < files.QUICK_CHECK_BYTES
+        if database.file and (small if check is None else check):
+            files.quick_check(database.file)
+        with database.reading() as connection:
+            revision = database.revision(connection)
+        if revision is None:
+            bring_up(database)
+        else:
+            database.require_current(revision)
+            database.use_wal()
+        with database.reading() as connection:
+            known = partner_exists(connection, partner)
+        if not known:
+            with database.writing() as connection:
+                add_partner(connection, partner)
+        return Ledger(database, partner)
+    except BaseException:
+        database.close()
+        raise

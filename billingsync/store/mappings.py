@@ -1,0 +1,140 @@
+"""Which company is which client, and which product which item: what people said, and what matching found [C1] [P1]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from billingsync.core.inputs import RememberedMatch
+from billingsync.store.book import Book
+from billingsync.store.database import insert, read_as
+from billingsync.store.schema import company_match, item_match
+
+_BY_NAME = frozenset({"name", "similarity"})  # the ways of matching that hang on a company's name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompanyMatch:
+    """`how`: person | rules | external_id | name | similarity; `client_id` None: a person said never to bill it."""
+
+    company_id: str
+    client_id: int | None
+    how: str
+    company_name: str
+    confirmed: bool
+    who: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemMatch:
+    sku: str
+    item_id: int
+    who: str
+    at: datetime
+
+
+class MappingBook(Book):
+    def remember_matches(self, matches: Mapping[str, RememberedMatch], now: datetime) -> None:
+        """Remembers how companies (by id) were matched. What a person said or confirmed is never replaced, nor is the
+        name that a match was made by, unless the new match does not hang on a name: else a renamed company would
+        pass unseen [C2]."""
+        with self.writing() as connection:
+            known = find_company_matches(connection, self.name)
+            for company_id, match in sorted(matches.items()):
+                before = known.get(company_id)
+                if before and (before.how == "person" or before.confirmed):
+                    continue
+                by_name = before is not None and before.how in _BY_NAME and match.how in _BY_NAME
+                if before and by_name and before.company_name != match.company_name:
+                    continue
+                row = CompanyMatch(
+                    company_id=company_id,
+                    client_id=match.client_id,
+                    how=match.how,
+                    company_name=match.company_name,
+                    confirmed=match.confirmed,
+                    who="",
+                    at=now,
+                )
+                if before is None or _told(before) != _told(row):
+                    self._put_company(connection, row, now)
+
+    def set_company_match(
+        self, company_id: str, client_id: int | None, *, company_name: str, who: str, now: datetime
+    ) -> None:
+        """A person maps a company to a client, or with None says that it is never billed."""
+        row = CompanyMatch(
+            company_id=company_id,
+            client_id=client_id,
+            how="person",
+            company_name=company_name,
+            confirmed=True,
+            who=who,
+            at=now,
+        )
+        with self.writing() as connection:
+            self._put_company(connection, row, now)
+
+    def set_item_match(self, sku: str, item_id: int, *, who: str, now: datetime) -> None:
+        """A person maps a product to an item."""
+        with self.writing() as connection:
+            put_item_match(connection, self.name, {"sku": sku, "item_id": item_id, "who": who, "at": now})
+            self.note(connection, "match.item", {"sku": sku, "item_id": item_id, "who": who}, now)
+
+    def company_matches(self) -> dict[str, CompanyMatch]:
+        """All matches, by company id."""
+        with self.reading() as connection:
+            return find_company_matches(connection, self.name)
+
+    def item_matches(self) -> dict[str, ItemMatch]:
+        """What people mapped, by SKU."""
+        with self.reading() as connection:
+            return find_item_matches(connection, self.name)
+
+    def _put_company(self, connection: Connection, match: CompanyMatch, now: datetime) -> None:
+        row = {"company_id": match.company_id, **_told(match), "who": match.who}
+        put_company_match(connection, self.name, row | {"at": now})
+        self.note(connection, "match.company", row, now)
+
+
+def _told(match: CompanyMatch) -> dict[str, Any]:
+    """What a match says, without who said it and when."""
+    return {
+        "client_id": match.client_id,
+        "how": match.how,
+        "company_name": match.company_name,
+        "confirmed": match.confirmed,
+    }
+
+
+def put_company_match(connection: Connection, name: str, row: dict[str, Any]) -> None:
+    """Adds a company's match, or replaces it."""
+    added = insert(connection, company_match).values(partner=name, **row)
+    replaced = {column: added.excluded[column] for column in row if column != "company_id"}
+    connection.execute(added.on_conflict_do_update(index_elements=["partner", "company_id"], set_=replaced))
+
+
+def put_item_match(connection: Connection, name: str, row: dict[str, Any]) -> None:
+    """Adds a product's match, or replaces it."""
+    added = insert(connection, item_match).values(partner=name, **row)
+    replaced = {column: added.excluded[column] for column in row if column != "sku"}
+    connection.execute(added.on_conflict_do_update(index_elements=["partner", "sku"], set_=replaced))
+
+
+def find_company_matches(connection: Connection, name: str) -> dict[str, CompanyMatch]:
+    """All matches of companies, by company id."""
+    rows = connection.execute(select(company_match).where(company_match.c.partner == name))
+    found = [read_as(CompanyMatch, row) for row in rows]
+    return {match.company_id: match for match in sorted(found, key=lambda match: match.company_id)}
+
+
+def find_item_matches(connection: Connection, name: str) -> dict[str, ItemMatch]:
+    """All matches of products, by SKU."""
+    rows = connection.execute(select(item_match).where(item_match.c.partner == name))
+    found = [read_as(ItemMatch, row) for row in rows]
+    return {match.sku: match for match in sorted(found, key=lambda match: match.sku)}

@@ -1,0 +1,140 @@
+"""What planning may know of the past: `core.inputs.Memory`, read in one consistent view."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from sqlalchemy import Connection, func, select
+
+from billingsync.core.inputs import Memory, RememberedMatch, Settled, WrittenLine
+from billingsync.core.money import ZERO
+from billingsync.core.period import Period
+from billingsync.store.book import Book
+from billingsync.store.database import read_as
+from billingsync.store.mappings import find_company_matches, find_item_matches
+from billingsync.store.plans import find_approvals
+from billingsync.store.postings import BILLED
+from billingsync.store.schema import claim, company_seen, posting, product_seen, settled, written_line
+
+
+class MemoryBook(Book):
+    def memory(self, period: Period, *, digest: str = "") -> Memory:
+        """Everything planning a period may know; with `digest` also what was approved of that plan."""
+        name, month = self.name, str(period)
+        with self.reading() as connection:
+            return Memory(
+                matches={
+                    id: RememberedMatch(
+                        client_id=match.client_id,
+                        how=match.how,
+                        company_name=match.company_name,
+                        confirmed=match.confirmed,
+                    )
+                    for id, match in find_company_matches(connection, name).items()
+                },
+                items_by_sku={sku: match.item_id for sku, match in find_item_matches(connection, name).items()},
+                settled=decided_charges(connection, name, month) | claimed_charges(connection, name, month),
+                generations=generations(connection, name, month),
+                known_clients=known_clients(connection, name),
+                known_products=known_products(connection, name),
+                last_amounts=last_amounts(connection, name, month),
+                last_companies=last_companies(connection, name, month),
+                approved=frozenset(_id(each.client) for each in find_approvals(connection, name, digest)),
+                written_lines=written_lines(connection, name),
+            )
+
+
+def _id(client: str) -> int | str:
+    """A client's id is a number, a company's is not."""
+    return int(client) if client.isascii() and client.isdigit() else client
+
+
+def decided_charges(connection: Connection, name: str, month: str) -> dict[str, Settled]:
+    """What runs dropped or excluded of a period's charges."""
+    rows = connection.execute(select(settled).where(settled.c.partner == name, settled.c.period == month))
+    return {row.charge: read_as(Settled, row) for row in rows}
+
+
+def claimed_charges(connection: Connection, name: str, month: str) -> dict[str, Settled]:
+    """What is on a live line of a period's charges, or may be; the parts of a split charge added up again."""
+    query = (
+        select(claim, posting.c.state)
+        .join(posting, (posting.c.partner == claim.c.partner) & (posting.c.key == claim.c.key))
+        .where(claim.c.partner == name, claim.c.live, posting.c.period == month)
+        .order_by(claim.c.key, claim.c.line, claim.c.part)
+    )
+    found: dict[str, Settled] = {}
+    for row in connection.execute(query):
+        other = found.get(row.charge)
+        found[row.charge] = Settled(
+            state="posted" if row.state in BILLED else "unresolved",
+            by=row.key,
+            price=row.price + (other.price if other else ZERO),
+            cost=row.cost + (other.cost if other else ZERO),
+            currency=row.currency,
+        )
+    return found
+
+
+def generations(connection: Connection, name: str, month: str) -> dict[str, int]:
+    """For each base key that was undone, the generation that comes next [R5]."""
+    query = (
+        select(posting.c.base_key, func.max(posting.c.generation))
+        .where(posting.c.partner == name, posting.c.period == month, posting.c.state == "undone")
+        .group_by(posting.c.base_key)
+    )
+    return {base_key: newest + 1 for base_key, newest in connection.execute(query)}
+
+
+def known_clients(connection: Connection, name: str) -> frozenset[int]:
+    """Clients that have been billed before."""
+    query = select(posting.c.client_id).where(posting.c.partner == name, posting.c.state.in_(BILLED)).distinct()
+    return frozenset(connection.execute(query).scalars())
+
+
+def known_products(connection: Connection, name: str) -> frozenset[str]:
+    """Products that have been posted before."""
+    query = select(product_seen.c.product).where(product_seen.c.partner == name)
+    return frozenset(connection.execute(query).scalars())
+
+
+def last_amounts(connection: Connection, name: str, month: str) -> dict[tuple[int, str], tuple[str, Decimal]]:
+    """For each client and currency: the newest billed period before `month`, and what its live lines come to."""
+    billed = (posting.c.partner == name, posting.c.state.in_(BILLED), posting.c.period < month)
+    newest = (
+        select(posting.c.client_id, posting.c.currency, func.max(posting.c.period).label("period"))
+        .where(*billed)
+        .group_by(posting.c.client_id, posting.c.currency)
+        .subquery()
+    )
+    query = (
+        select(posting.c.client_id, posting.c.currency, posting.c.period, claim.c.price)
+        .join(
+            newest,
+            (posting.c.client_id == newest.c.client_id)
+            & (posting.c.currency == newest.c.currency)
+            & (posting.c.period == newest.c.period),
+        )
+        .join(claim, (claim.c.partner == posting.c.partner) & (claim.c.key == posting.c.key))
+        .where(*billed, claim.c.live)
+    )
+    found: dict[tuple[int, str], tuple[str, Decimal]] = {}
+    for client_id, currency, period, price in connection.execute(query):  # added here: SQL would add as floats
+        _, so_far = found.get((client_id, currency), (period, ZERO))
+        found[client_id, currency] = (period, so_far + price)
+    return found
+
+
+def last_companies(connection: Connection, name: str, month: str) -> frozenset[str]:
+    """The companies charged in the newest period before `month`."""
+    earlier = (company_seen.c.partner == name, company_seen.c.period < month)
+    newest = select(func.max(company_seen.c.period)).where(*earlier).scalar_subquery()
+    query = select(company_seen.c.company_id).where(company_seen.c.partner == name, company_seen.c.period == newest)
+    return frozenset(connection.execute(query).scalars())
+
+
+def written_lines(connection: Connection, name: str) -> tuple[WrittenLine, ...]:
+    """Our lines on recurring invoices, by invoice and line."""
+    query = select(written_line).where(written_line.c.partner == name)
+    rows = connection.execute(query.order_by(written_line.c.invoice_id, written_line.c.line_id))
+    return tuple(read_as(WrittenLine, row) for row in rows)

@@ -1,0 +1,148 @@
+"""Plans that were shown, and what people approved of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from billingsync.core.period import Period
+from billingsync.errors import UsageError
+from billingsync.store.book import Book
+from billingsync.store.database import insert, read_as
+from billingsync.store.schema import approval, plan
+
+SHORTEST_PREFIX = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanEntry:
+    """A plan in a list. `asked` are the companies of --client; empty means all."""
+
+    digest: str
+    period: str
+    rules_digest: str
+    asked: tuple[str, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPlan(PlanEntry):
+    """`document` is the plan as it was shown (JSON)."""
+
+    document: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """`client` is a client's or a company's id, as text."""
+
+    digest: str
+    client: str
+    reason: str
+    who: str
+    at: datetime
+
+
+class PlanBook(Book):
+    def save_plan(
+        self, *, digest: str, period: Period, rules_digest: str, asked: Sequence[str], document: str, now: datetime
+    ) -> None:
+        """Keeps a plan. The same digest is the same plan, and is kept as it was first shown."""
+        with self.writing() as connection:
+            if not plan_exists(connection, self.name, digest):
+                row = {"digest": digest, "period": str(period), "rules_digest": rules_digest, "asked": list(asked)}
+                add_plan(connection, self.name, row | {"document": document.encode(), "created_at": now})
+                self.note(connection, "plan", row, now)
+
+    def find_plan(self, prefix: str) -> SavedPlan:
+        """The one plan whose digest begins with `prefix`. UsageError where none or several do, naming them."""
+        wanted = prefix.strip().lower()
+        if not re.fullmatch(r"[0-9a-f]+", wanted) or len(wanted) < SHORTEST_PREFIX:
+            raise UsageError(
+                f"{prefix!r:.80} is no plan's digest: give at least {SHORTEST_PREFIX} of its digits (0-9, a-f).",
+                next_steps=[["billingsync", "plan"]],
+            )
+        with self.reading() as connection:
+            found = find_plans(connection, self.name, wanted)
+        if not found:
+            raise UsageError(
+                f"No plan's digest begins with {wanted}. Make a plan first.", next_steps=[["billingsync", "plan"]]
+            )
+        if len(found) > 1:
+            raise UsageError(
+                f"{len(found)} plans begin with {wanted}: {', '.join(each.digest[:16] for each in found)}. "
+                "Give more digits.",
+                next_steps=[["billingsync", "post", each.digest] for each in found],
+            )
+        return found[0]
+
+    def plans(self, period: Period | None = None) -> tuple[PlanEntry, ...]:
+        """The plans of a period, or all, oldest first; without their documents, which are large."""
+        with self.reading() as connection:
+            return list_plans(connection, self.name, period)
+
+    def add_approval(self, *, digest: str, client: str, reason: str, who: str, now: datetime) -> None:
+        """Lets one client of that plan through its limits. Approving again replaces the reason."""
+        body = {"digest": digest, "client": client, "reason": reason, "who": who}
+        with self.writing() as connection:
+            put_approval(connection, self.name, body | {"at": now})
+            self.note(connection, "approval", body, now)
+
+    def approvals(self, digest: str) -> tuple[Approval, ...]:
+        """What was approved of that plan, by client."""
+        with self.reading() as connection:
+            return find_approvals(connection, self.name, digest)
+
+
+def add_plan(connection: Connection, name: str, row: dict[str, Any]) -> None:
+    """Keeps a plan."""
+    connection.execute(plan.insert().values(partner=name, **row))
+
+
+def plan_exists(connection: Connection, name: str, digest: str) -> bool:
+    """Whether that plan is kept already."""
+    query = select(plan.c.digest).where(plan.c.partner == name, plan.c.digest == digest)
+    return connection.scalar(query) is not None
+
+
+def find_plans(connection: Connection, name: str, prefix: str) -> tuple[SavedPlan, ...]:
+    """The plans whose digest (hexadecimal) begins so, with their documents."""
+    query = select(plan).where(plan.c.partner == name, plan.c.digest.startswith(prefix)).order_by(plan.c.digest)
+    return tuple(SavedPlan(**_entry(row), document=row.document.decode()) for row in connection.execute(query))
+
+
+def list_plans(connection: Connection, name: str, period: Period | None) -> tuple[PlanEntry, ...]:
+    """The plans of a period, or all, without their documents, oldest first."""
+    columns = (plan.c.digest, plan.c.period, plan.c.rules_digest, plan.c.asked, plan.c.created_at)
+    query = select(*columns).where(plan.c.partner == name).order_by(plan.c.created_at, plan.c.digest)
+    if period is not None:
+        query = query.where(plan.c.period == str(period))
+    return tuple(PlanEntry(**_entry(row)) for row in connection.execute(query))
+
+
+def _entry(row: Any) -> dict[str, Any]:
+    return {
+        "digest": row.digest,
+        "period": row.period,
+        "rules_digest": row.rules_digest,
+        "asked": tuple(row.asked),
+        "created_at": row.created_at,
+    }
+
+
+def put_approval(connection: Connection, name: str, row: dict[str, Any]) -> None:
+    """Adds an approval, or replaces the one of the same plan and client."""
+    added = insert(connection, approval).values(partner=name, **row)
+    replaced = {column: added.excluded[column] for column in ("reason", "who", "at")}
+    connection.execute(added.on_conflict_do_update(index_elements=["partner", "digest", "client"], set_=replaced))
+
+
+def find_approvals(connection: Connection, name: str, digest: str) -> tuple[Approval, ...]:
+    """The approvals of a plan."""
+    query = select(approval).where(approval.c.partner == name, approval.c.digest == digest).order_by(approval.c.client)
+    return tuple(read_as(Approval, row) for row in connection.execute(query))

@@ -1,0 +1,175 @@
+"""After a write: what became of it [N2]. Each change of a posting's state is one commit behind the fence."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from billingsync.core.inputs import WrittenLine
+from billingsync.errors import LedgerError
+from billingsync.store.book import Book, Fence
+from billingsync.store.claims import AlreadyClaimed, Claim, any_live, find_claims, live_keys, set_live
+from billingsync.store.postings import (
+    BILLED,
+    FREE,
+    UNRESOLVED,
+    Receipt,
+    RecordedPosting,
+    find_postings,
+    find_state,
+    line_as_json,
+    put_written_lines,
+    remove_written_by,
+    remove_written_lines,
+    update_posting,
+)
+
+# State -> the states it may follow. A late landing turns a refused posting into an adopted one.
+_MAY_FOLLOW = {
+    "posted": UNRESOLVED + BILLED + FREE,
+    "adopted": UNRESOLVED + BILLED + FREE,
+    "differs": UNRESOLVED + BILLED + FREE,
+    "unknown": UNRESOLVED,
+    "refused": UNRESOLVED,
+    "abandoned": UNRESOLVED,
+    "undone": BILLED,
+}
+
+
+class ReceiptBook(Book):
+    def record_done(self, fence: Fence, key: str, receipt: Receipt, now: datetime, *, state: str = "posted") -> None:
+        """HaloPSA has our key with our amounts: `posted` by its own answer, or `adopted` when it was found later.
+
+        AlreadyClaimed where the posting had been refused and its charges went elsewhere meanwhile."""
+        assert state in ("posted", "adopted"), state
+        self._received(fence, key, state, receipt, "", now)
+
+    def record_differs(self, fence: Fence, key: str, receipt: Receipt, message: str, now: datetime) -> None:
+        """HaloPSA has our key, but not with our amounts: an alarm, and the charges stay claimed [N5]."""
+        self._received(fence, key, "differs", receipt, message, now)
+
+    def record_unknown(self, fence: Fence, key: str, message: str, now: datetime, *, answer: str | None = None) -> None:
+        """Nobody can tell whether HaloPSA has it. The charges stay claimed until the key is found, or is absent."""
+        with self.fenced(fence) as connection:
+            self._move(connection, key, "unknown", {"message": message, "answer": _packed(answer)}, now)
+
+    def record_refused(self, fence: Fence, key: str, message: str, now: datetime, *, answer: str | None = None) -> None:
+        """HaloPSA said no, or was never reached. The charges are free again."""
+        with self.fenced(fence) as connection:
+            self._move(connection, key, "refused", {"message": message, "answer": _packed(answer)}, now)
+            set_live(connection, self.name, key, False)
+
+    def record_abandoned(self, fence: Fence, key: str, message: str, now: datetime) -> None:
+        """It is certain that HaloPSA does not have it, and it will not be sent again as it is. The charges are free."""
+        with self.fenced(fence) as connection:
+            self._move(connection, key, "abandoned", {"message": message}, now)
+            set_live(connection, self.name, key, False)
+
+    def record_undone(
+        self,
+        fence: Fence,
+        key: str,
+        message: str,
+        now: datetime,
+        *,
+        lines: Collection[int] | None = None,
+        written: Collection[WrittenLine] = (),
+        gone: Collection[tuple[int, int]] = (),
+    ) -> None:
+        """The lines of these ordinals (None: all) were taken out of HaloPSA again: their charges are free [R4] [R5].
+
+        Undone is the posting when no charge of it is live any more. `gone` are our lines on a recurring invoice that
+        are no more, `written` those that were put back to what they were before, as they are now."""
+        with self.fenced(fence) as connection:
+            set_live(connection, self.name, key, False, lines)
+            state = _known(connection, self.name, key)
+            if lines is None or not any_live(connection, self.name, key):
+                state = "undone"
+                remove_written_by(connection, self.name, key)
+            self._move(connection, key, state, {"message": message}, now, lines=sorted(lines or ()))
+            remove_written_lines(connection, self.name, gone)
+            put_written_lines(connection, self.name, key, written)
+
+    def unresolved(self) -> tuple[RecordedPosting, ...]:
+        """Postings of which nobody knows yet whether HaloPSA has them, of all periods, oldest first."""
+        with self.reading() as connection:
+            return find_postings(connection, self.name, states=UNRESOLVED)
+
+    def postings(
+        self, *, run: str | None = None, period: object = None, key: str | None = None
+    ) -> tuple[RecordedPosting, ...]:
+        """Postings of a run, of a period or of a key, in the order of their intents."""
+        with self.reading() as connection:
+            wanted = None if period is None else str(period)
+            return find_postings(connection, self.name, run=run, period=wanted, key=key)
+
+    def claims_of(self, charge: str) -> tuple[Claim, ...]:
+        """On which lines a charge is or was."""
+        with self.reading() as connection:
+            return find_claims(connection, self.name, charge=charge)
+
+    def _received(self, fence: Fence, key: str, state: str, receipt: Receipt, message: str, now: datetime) -> None:
+        values = {
+            "message": message,
+            "invoice_id": receipt.invoice_id,
+            "answer": _packed(receipt.answer),
+            "returned_price": receipt.price,
+            "returned_cost": receipt.cost,
+            "returned_lines": [line_as_json(line) for line in receipt.lines],
+        }
+        try:
+            with self.fenced(fence) as connection:
+                before = _known(connection, self.name, key)
+                self._move(connection, key, state, values, now)
+                if before in FREE:  # what was undone line by line must stay so
+                    set_live(connection, self.name, key, True)
+                remove_written_lines(connection, self.name, receipt.gone)
+                put_written_lines(connection, self.name, key, receipt.written)
+        except LedgerError as failed:
+            if isinstance(failed.__cause__, IntegrityError):
+                raise self._elsewhere(key) from failed
+            raise
+
+    def _move(
+        self, connection: Connection, key: str, state: str, values: dict[str, Any], now: datetime, **also: Any
+    ) -> None:
+        """Changes the state, if that may follow, and tells the journal."""
+        before = _known(connection, self.name, key)
+        if before not in _MAY_FOLLOW[state]:
+            raise LedgerError(f"Posting {key} is {before}, which cannot become {state}. Nothing was changed.")
+        settled_at = None if state == "unknown" else now
+        update_posting(connection, self.name, key, {"state": state, "settled_at": settled_at, **values})
+        told = {"key": key, "was": before, **also}
+        for name in ("message", "invoice_id"):
+            told |= {name: values[name]} if values.get(name) else {}
+        for name in ("returned_price", "returned_cost"):
+            told |= {name: format(values[name], "f")} if name in values else {}
+        if values.get("answer") is not None:
+            told["answer_sha256"] = hashlib.sha256(values["answer"]).hexdigest()
+        self.note(connection, f"posting.{state}", told, now)
+
+    def _elsewhere(self, key: str) -> AlreadyClaimed:
+        """Names the charge of a late landing that another posting has billed meanwhile."""
+        with self.reading() as connection:
+            charges = [claim.charge for claim in find_claims(connection, self.name, key=key)]
+            for charge, other in live_keys(connection, self.name, charges).items():
+                return AlreadyClaimed(charge, f"landed late as posting {key}, and is on posting {other} too", key=other)
+        return AlreadyClaimed(charges[0], f"landed late as posting {key}")
+
+
+def _known(connection: Connection, name: str, key: str) -> str:
+    """The state of a posting that must be there."""
+    known = find_state(connection, name, key)
+    if known is None:
+        raise LedgerError(f"There is no posting {key} in the ledger.")
+    return known[0]
+
+
+def _packed(answer: str | None) -> bytes | None:
+    # What a broken server says need not be text; what cannot be encoded is kept with its marks.
+    return None if answer is None else answer.encode("utf-8", "surrogatepass")

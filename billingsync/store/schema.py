@@ -1,0 +1,284 @@
+"""The ledger's tables. Each carries the partner in its key, so that many partners can share one database.
+
+A change here needs a new revision in `migrations/versions` and in `REVISIONS`; tests compare the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.types import TypeEngine
+
+from billingsync.store.columns import Json, Moment, Money, Packed, Words
+
+# Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
+REVISIONS = ("0001",)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _table(name: str, key: tuple[str, ...], *content: Column[Any] | Index | ForeignKeyConstraint) -> Table:
+    """A table of a partner: its primary key is the partner and `key`."""
+    partner = Column("partner", Text, nullable=False)
+    return Table(name, metadata, partner, *content, PrimaryKeyConstraint("partner", *key))
+
+
+def _required(name: str, kind: type[TypeEngine[Any]]) -> Column[Any]:
+    return Column(name, kind, nullable=False)
+
+
+def _optional(name: str, kind: type[TypeEngine[Any]]) -> Column[Any]:
+    return Column(name, kind, nullable=True)
+
+
+# One row a partner: who we are, whom we bill, and the fence (epoch and token) of the run that holds the lock.
+partner = _table(
+    "partner",
+    (),
+    _required("installation", Text),  # travels with every marker [N6]
+    _required("epoch", BigInteger),
+    _required("token", Text),
+    _required("holder", Words),
+    _optional("halo_base_url", Words),
+    _optional("halo_tenant", Words),
+    _optional("bound_at", Moment),
+)
+
+# Whose markers are ours: our own, and those taken over by `billingsync adopt` [N6].
+installation = _table(
+    "installation",
+    ("id",),
+    _required("id", Text),
+    _required("who", Words),
+    _required("at", Moment),
+)
+
+# The raw JSON of every page read, unaltered [S3].
+source_document = _table(
+    "source_document",
+    ("kind", "invoice_id", "page", "sha256"),
+    _required("kind", Text),
+    _required("invoice_id", Words),
+    _required("page", Integer),
+    _required("sha256", Text),
+    _required("period", Text),
+    _required("body", Packed),
+    _required("fetched_at", Moment),
+    Index(None, "partner", "period"),
+)
+
+source_invoice = _table(
+    "source_invoice",
+    ("invoice_id",),
+    _required("invoice_id", Words),
+    _required("period", Text),
+    _required("status", Words),
+    _optional("previous_status", Words),
+    _optional("status_changed_at", Moment),
+    _required("currency", Words),
+    _optional("total", Money),
+    _optional("charges", Integer),
+    _required("first_seen", Moment),
+    _required("last_seen", Moment),
+    Index(None, "partner", "period"),
+)
+
+plan = _table(
+    "plan",
+    ("digest",),
+    _required("digest", Text),
+    _required("period", Text),
+    _required("rules_digest", Text),
+    _required("asked", Json),  # --client: company ids; empty means all
+    _required("document", Packed),
+    _required("created_at", Moment),
+    Index(None, "partner", "period"),
+)
+
+approval = _table(
+    "approval",
+    ("digest", "client"),
+    _required("digest", Text),
+    _required("client", Words),  # a client's or a company's id
+    _required("reason", Words),
+    _required("who", Words),
+    _required("at", Moment),
+)
+
+run = _table(
+    "run",
+    ("id",),
+    _required("id", Text),
+    _required("period", Text),
+    _optional("digest", Text),
+    _required("state", Text),
+    _required("started_at", Moment),
+    _optional("ended_at", Moment),
+    _required("who", Words),
+    _required("summary", Json),
+    Index(None, "partner", "state"),
+)
+
+# One row a write to one HaloPSA invoice, from its intent to its end [N1] [N2].
+posting = _table(
+    "posting",
+    ("key",),
+    _required("key", Text),
+    _required("base_key", Text),
+    _required("generation", Integer),
+    _required("run", Text),
+    _required("period", Text),
+    _required("client_id", BigInteger),
+    _required("client_name", Words),
+    _required("action", Text),
+    _required("grouped_by", Words),
+    _optional("target_invoice_id", BigInteger),
+    _required("currency", Words),
+    _required("amount", Money),
+    _required("cost", Money),
+    _required("content", Packed),  # the body, byte for byte as it is sent, and sent again
+    _optional("before", Packed),  # the target invoice as it was
+    _required("lines", Json),
+    _required("state", Text),
+    _optional("invoice_id", BigInteger),
+    _required("attempts", Integer),
+    _required("intended_at", Moment),
+    _required("sent_at", Moment),
+    _optional("settled_at", Moment),
+    _required("message", Words),
+    _optional("answer", Packed),
+    _optional("returned_price", Money),
+    _optional("returned_cost", Money),
+    _optional("returned_lines", Json),
+    _required("installation", Text),
+    ForeignKeyConstraint(["partner", "run"], ["run.partner", "run.id"]),
+    Index(None, "partner", "period"),
+    Index(None, "partner", "run"),
+    Index(None, "partner", "state"),
+)
+
+# Which line a charge is a source of. A charge that is split over items has one part a line, numbered from 0 [P5].
+claim = _table(
+    "claim",
+    ("key", "charge", "part"),
+    _required("key", Text),
+    _required("charge", Words),
+    _required("part", Integer),
+    _required("line", Integer),
+    _required("price", Money),
+    _required("cost", Money),
+    _required("currency", Words),
+    _required("live", Boolean),
+    ForeignKeyConstraint(["partner", "key"], ["posting.partner", "posting.key"]),
+    Index(None, "partner", "charge"),
+    # The database itself refuses a second live line [N3]. Part 0 always exists, so that a charge posted whole and
+    # the same charge posted in parts exclude each other too.
+    Index(
+        "uq_claim_live",
+        "partner",
+        "charge",
+        "part",
+        unique=True,
+        sqlite_where=text("live = 1"),
+        postgresql_where=text("live"),
+    ),
+)
+
+# What runs dropped or excluded: it stays so [R3].
+settled = _table(
+    "settled",
+    ("charge",),
+    _required("charge", Words),
+    _required("period", Text),
+    _required("state", Text),
+    _required("by", Words),
+    _required("price", Money),
+    _required("cost", Money),
+    _required("currency", Words),
+    _required("run", Text),
+    _required("at", Moment),
+    ForeignKeyConstraint(["partner", "run"], ["run.partner", "run.id"]),
+    Index(None, "partner", "period"),
+)
+
+company_match = _table(
+    "company_match",
+    ("company_id",),
+    _required("company_id", Words),
+    _optional("client_id", BigInteger),  # null: a person said that this company is never billed
+    _required("how", Text),
+    _required("company_name", Words),
+    _required("confirmed", Boolean),
+    _required("who", Words),
+    _required("at", Moment),
+)
+
+item_match = _table(
+    "item_match",
+    ("sku",),
+    _required("sku", Words),
+    _required("item_id", BigInteger),
+    _required("who", Words),
+    _required("at", Moment),
+)
+
+company_seen = _table(
+    "company_seen",
+    ("period", "company_id"),
+    _required("period", Text),
+    _required("company_id", Words),
+)
+
+product_seen = _table("product_seen", ("product",), _required("product", Words))
+
+# The lines that we wrote on recurring invoices and that are still ours [B3].
+written_line = _table(
+    "written_line",
+    ("invoice_id", "line_id"),
+    _required("invoice_id", BigInteger),
+    _required("line_id", BigInteger),
+    _required("client_id", BigInteger),
+    _required("company_id", Words),
+    _required("period", Text),
+    _required("recurring_key", Words),
+    _required("title", Words),
+    _required("description", Words),
+    _required("quantity", Money),
+    _required("unit_price", Money),
+    _required("unit_cost", Money),
+    _optional("item_id", BigInteger),
+    _required("key", Text),
+    ForeignKeyConstraint(["partner", "key"], ["posting.partner", "posting.key"]),
+)
+
+# Append-only; each entry carries the hash of the one before.
+journal = _table(
+    "journal",
+    ("seq",),
+    _required("seq", BigInteger),
+    _required("at", Text),
+    _required("kind", Text),
+    _required("body", Text),
+    _required("previous", Text),
+    _required("hash", Text),
+)

