@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +30,10 @@ from billingsync.post import carry_out
 from billingsync.recover import resolve
 from billingsync.report.document import dump, plan_document
 from billingsync.report.result import PostingResult, RunResult
+from billingsync.report.waiting import OpenHold, plan_holds
 from billingsync.rulebook import load_rulebook
 from billingsync.store.book import Fence
+from billingsync.store.ledger import Ledger
 from billingsync.store.runs import Decision
 from billingsync.store.sources import Document, SeenInvoice
 
@@ -199,16 +202,21 @@ def make_plan(
     say: Say,
     rulebook: Rulebook | None = None,
     upstream: Upstream | None = None,
+    replan: bool = False,
 ) -> Planned:
     """Fetch and plan one period, remember how companies were matched, and keep the plan under its digest.
 
     `asked`: clients by name or id, as people type them. Approvals let clients through the limits of the plan that was
-    shown; as that makes another plan, with another digest, they are followed until no more apply.
+    shown; as that makes another plan, with another digest, they are followed until no more apply. `replan` forgets
+    what earlier runs decided, to show what today's rules would make of it [R3]; such a plan is not kept, so that
+    nobody can post it.
     """
     rulebook = rulebook or load_rulebook(connected.settings.rules_dir)
     upstream = upstream or fetch(connected, period, rulebook, say)
     companies = charged_companies(upstream)
     memory = connected.ledger.memory(period)
+    if replan:
+        memory = replace(memory, settled={})
     inputs = RunInputs(
         partner=connected.ledger.name,
         period=period,
@@ -230,7 +238,8 @@ def make_plan(
         inputs = replace(inputs, memory=replace(memory, approved=approved))
         plan = plan_run(inputs)
     planned = Planned(plan=plan, inputs=inputs, created_at=now())
-    _remember(connected, planned)
+    if not replan:
+        _remember(connected, planned)
     return planned
 
 
@@ -275,6 +284,39 @@ def find_company(companies: Sequence[Company], clients: Sequence[Client], text: 
     names_by_id = {company.id: company.name for company in companies}
     hint = f" Nearest: {', '.join(names_by_id[id_] for _, _, id_ in near)}." if near else ""
     raise UsageError(f"No company of this month is called {text!r:.80}.{hint}")
+
+
+def open_holds(connected: Connections, planned: Planned) -> list[OpenHold]:
+    """What waits in this plan, with how long it has: since the first plan of the month that held it."""
+    first: dict[str, datetime] = {}
+    for entry in connected.ledger.plans(planned.inputs.period):
+        document = json.loads(connected.ledger.find_plan(entry.digest).document)
+        for client in [*document["clients"], document["unassigned"]]:
+            for hold in client["holds"]:
+                first.setdefault(hold["charge"], entry.created_at)
+    found = []
+    for waiting in plan_holds(planned.plan):
+        since = first.get(waiting.hold.charge, planned.created_at)
+        age = (planned.created_at - since).days
+        found.append(replace(waiting, period=planned.plan.period, since=since.date().isoformat(), age_days=age))
+    return found
+
+
+def approve_client(ledger: Ledger, prefix: str, client: str, reason: str, by: str, at: datetime) -> tuple[str, str, str]:
+    """Let one client of a plan that was shown through its limits. Gives its name, the digest and the period."""
+    shown = ledger.find_plan(prefix)
+    held = [
+        one for one in json.loads(shown.document)["clients"]
+        if any(hold["reason"].startswith("limit_") for hold in one["holds"])
+    ]
+    companies = [Company(id=one["company_id"], name=one["company_name"]) for one in held]
+    if not companies:
+        raise UsageError(
+            f"Plan {shown.digest[:12]} holds no client for a limit.", next_steps=[["billingsync", "holds", shown.period]]
+        )
+    company_id = find_company(companies, (), client)
+    ledger.add_approval(digest=shown.digest, client=company_id, reason=reason, who=by, now=at)
+    return next(one.name for one in companies if one.id == company_id), shown.digest, shown.period
 
 
 # Posting --------------------------------------------------------------------------------------------------------------
@@ -330,8 +372,6 @@ def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Plann
 def changes_since(document: str, planned: Planned) -> list[str]:
     """What differs, client by client, between a plan as it was shown and as it is now; empty where the rest of an
     interrupted posting of that very plan is all that is left."""
-    import json
-
     shown = {_client_key(client): client for client in json.loads(document)["clients"]}
     settled = planned.inputs.memory.settled
     changes = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import os
+import shutil
 import socket
 import tempfile
 import warnings
@@ -112,3 +113,54 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """Each test that asks for it runs on both databases, on a fresh one."""
     fixture = "sqlite_url" if request.param == "sqlite" else "postgres_url"
     return str(request.getfixturevalue(fixture))
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger that is set up and empty, to be copied."""
+    from billingsync.store.upgrade import upgrade
+
+    path = tmp_path_factory.mktemp("template") / "billingsync.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> str:
+    """A ledger that is set up; emptied for each test."""
+    import psycopg
+
+    from billingsync.store.upgrade import upgrade
+
+    with psycopg.connect(postgres_server.replace("+psycopg", "", 1), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE template_ledger")
+    url = postgres_server.replace("/postgres?", "/template_ledger?")
+    upgrade(url)
+    return url
+
+
+@pytest.fixture
+def sqlite_ledger_url(sqlite_template: Path, sqlite_url: str) -> str:
+    """A SQLite database with an empty ledger."""
+    shutil.copy(sqlite_template, sqlite_url.removeprefix("sqlite:///"))
+    return sqlite_url
+
+
+@pytest.fixture
+def postgres_ledger_url(postgres_template: str) -> str:
+    """A PostgreSQL database with an empty ledger: one database, emptied, as making another takes ten times as long."""
+    import psycopg
+
+    from billingsync.store.schema import metadata
+
+    with psycopg.connect(postgres_template.replace("+psycopg", "", 1), autocommit=True) as connection:
+        others = "FROM pg_stat_activity WHERE datname = current_database() AND pid != pg_backend_pid()"
+        connection.execute(f"SELECT pg_terminate_backend(pid, 5000) {others}")
+        connection.execute(f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)}")
+    return postgres_template
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest) -> str:
+    """Like `database_url`, with the schema in place: for tests of what is in a ledger, not of how it comes to be."""
+    return str(request.getfixturevalue("sqlite_ledger_url" if request.param == "sqlite" else "postgres_ledger_url"))

@@ -1,19 +1,23 @@
-"""HaloPSA, as far as billing needs it. Lists are distrusted: some stop at 50 rows, some repeat pages (reference 2.3)."""
+"""HaloPSA, as far as billing needs it. Lists are distrusted: some stop at 50 rows, some repeat pages (reference
+2.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from urllib.parse import quote, urlsplit
 
 from billingsync.core.inputs import Client, Item
-from billingsync.errors import UpstreamError
-from billingsync.halo.compare import id_of
+from billingsync.errors import LoginFailed, UpstreamError
+from billingsync.halo.compare import id_of, number
 from billingsync.halo.wire import Raw, read_client, read_item
 from billingsync.http import Sent, Service
 
 PAGE = 100  # rows asked for; HaloPSA's default is 50, its largest page is not documented
 MOST_PAGES = 10_000
+ALL = 100_000  # as `count`, without paging: what a list gives that ignores paging (reference/halopsa 2.3)
+READINGS = 3  # of a list that changed while it was read
 
 Check = Callable[[], None]
 
@@ -29,10 +33,24 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """Where tokens come from and which tenant this is; `id` is None where HaloPSA does not say."""
+    """Which tenant this is, `id` None where HaloPSA does not say, and where it says that tokens come from."""
 
-    token_url: str
     id: str | None
+    login_url: str
+    elsewhere: str = ""  # the host of `login_url`, where it is not the one that the settings name
+
+    @property
+    def token_url(self) -> str:
+        """UpstreamError where an answer without authentication names another host: the secret does not go there."""
+        if self.elsewhere:
+            raise UpstreamError(
+                "HaloPSA",
+                "/authinfo",
+                200,
+                f"HaloPSA names another host for the login, {self.elsewhere}; if that is right, set "
+                f"BILLINGSYNC_HALO__TOKEN_URL={self.login_url}",
+            )
+        return self.login_url
 
 
 def discover(service: Service, base_url: str, tenant: str) -> Tenant:
@@ -47,9 +65,15 @@ def discover(service: Service, base_url: str, tenant: str) -> Tenant:
     found = info.get("tenant_id")
     id_ = str(found) if found not in (None, "") else None
     auth = info.get("auth_url")
-    url = f"{auth.rstrip('/')}/token" if isinstance(auth, str) and auth else f"{base_url}/auth/token"
+    url = f"{auth.rstrip('/')}/token" if isinstance(auth, str) and auth else f"{base_url.rstrip('/')}/auth/token"
+    there, here = urlsplit(url), urlsplit(base_url)
+    safe = there.hostname == here.hostname and there.scheme in (here.scheme, "https")
     name = tenant or id_
-    return Tenant(token_url=f"{url}?tenant={name}" if name else url, id=id_)
+    return Tenant(
+        id=id_,
+        login_url=f"{url}?tenant={quote(name, safe='')}" if name else url,
+        elsewhere="" if safe else f"{there.scheme}://{there.hostname}",
+    )
 
 
 def one_object(json: object) -> Raw | None:
@@ -68,11 +92,11 @@ class Halo:
     def clients(self) -> tuple[Client, ...]:
         """All clients, inactive ones too. UpstreamError where the list cannot be read whole: a client that is not seen
         would be taken for one that does not exist."""
-        return tuple(read_client(raw) for raw in self._whole("/Client", "clients", {"includeinactive": "true"}))
+        return tuple(map(read_client, self._whole("/Client", "clients", {"includeinactive": "true"})))
 
     def items(self) -> tuple[Item, ...]:
         """The whole catalogue."""
-        return tuple(read_item(raw) for raw in self._whole("/Item", "items", {"includeinactive": "true"}))
+        return tuple(map(read_item, self._whole("/Item", "items", {"includeinactive": "true"})))
 
     def item(self, item_id: int) -> Item | None:
         raw = self._one(f"/Item/{item_id}", {"includedetails": "true"})
@@ -84,20 +108,21 @@ class Halo:
         return tuple((found, str(raw.get("name") or "")) for raw in rows if (found := id_of(raw)) is not None)
 
     def invoice(self, invoice_id: int, *, recurring: bool) -> Raw | None:
-        """One invoice with its lines; None where there is none."""
-        path = "/RecurringInvoice" if recurring else "/Invoice"
-        return self._one(f"{path}/{invoice_id}", {"includedetails": "true", "includelines": "true"})
+        """One invoice with its lines; None only where HaloPSA says that there is none (404)."""
+        path = f"{'/RecurringInvoice' if recurring else '/Invoice'}/{invoice_id}"
+        raw = self._one(path, {"includedetails": "true", "includelines": "true"})
+        if raw is not None and abs(id_of(raw) or 0) != abs(invoice_id):  # screens show recurring ids without the sign
+            raise _unusable(path, f"something that is not invoice {invoice_id}")
+        return raw
 
     def recurring_invoices(self) -> tuple[Raw, ...]:
         """All recurring invoices, without lines."""
-        return tuple(self._whole("/RecurringInvoice", "invoices", {}))
+        return self._whole("/RecurringInvoice", "invoices", {})
 
     def look(self, client_ids: Sequence[int], control: tuple[int, int] | None) -> Look:
         """The clients' invoices with lines. `control` is (invoice, client) of one known to exist, or None."""
         wanted = sorted({*client_ids, *([control[1]] if control else [])})
-        read = _Pages(self, "/Invoice", "invoices", {**_of_clients(wanted), "order": "id"})
-        rows = tuple(read)
-        why = read.why
+        rows, why = self._list("/Invoice", "invoices", _of_clients(wanted), counted=True)
         if not why and control and control[0] not in {id_of(raw) for raw in rows}:
             why = f"the search does not find invoice {control[0]}, which exists"
         return Look(rows=tuple(raw for raw in rows if _is_of(raw, client_ids)), complete=not why, why=why)
@@ -110,27 +135,21 @@ class Halo:
                 return invoice_id, client_id
         rows, _ = _rows(self.service.get_json("/Invoice", {"count": 1}).json, "invoices")
         for raw in rows:
-            owner = raw.get("client_id")
+            owner = id_of({"id": raw.get("client_id")})
             found = id_of(raw)
-            if found is not None and isinstance(owner, int):
+            if found is not None and owner is not None:
                 return found, owner
         return None
 
     def since(self, client_ids: Sequence[int], day: date) -> Iterator[Raw]:
-        """The clients' invoices with lines, newest first, at least back to `day` by their dates."""
+        """The clients' invoices with lines, newest first, at least back to `day` by their dates. UpstreamError where it
+        is not certain that these are all: what is not seen here would be billed again [N6]."""
         for chunk in _chunks(client_ids):
-            read = _Pages(self, "/Invoice", "invoices", {**_of_clients(chunk), "order": "id", "orderdesc": "true"})
-            last: int | None = None
-            descending = True
-            for raw in read:
-                found = id_of(raw)
-                descending = descending and found is not None and (last is None or found < last)
-                last = found
-                if not _is_of(raw, chunk):
-                    continue
-                yield raw
-                if descending and _before(raw, day):
-                    break
+            pages = _Pages(self, "/Invoice", "invoices", {**_of_clients(chunk), "order": "id", "orderdesc": "true"})
+            rows, far_enough = _back_to(day, pages)
+            if pages.repeated or pages.why or (pages.total is None and not far_enough):
+                rows = self._whole("/Invoice", "invoices", _of_clients(chunk), counted=True)
+            yield from (raw for raw in rows if _is_of(raw, chunk))
 
     def until(self, client_ids: Sequence[int], invoice_ids: frozenset[int | None]) -> Iterator[Raw]:
         """The clients' invoices with lines, newest first, until all of `invoice_ids` have been seen."""
@@ -166,66 +185,105 @@ class Halo:
 
     def _one(self, path: str, params: Mapping[str, str]) -> Raw | None:
         try:
-            return one_object(self.service.get_json(path, params).json)
+            json = self.service.get_json(path, params).json
+        except LoginFailed:
+            raise
         except UpstreamError as failed:
             if failed.status == 404:
                 return None
             raise
+        raw = one_object(json)
+        if raw is None:
+            raise _unusable(path, "something that is no object")
+        return raw
 
-    def _whole(self, path: str, key: str, params: Mapping[str, str]) -> Iterator[Raw]:
+    def _whole(self, path: str, key: str, params: Mapping[str, str], *, counted: bool = False) -> tuple[Raw, ...]:
+        """All rows of a list; UpstreamError where they cannot be had, also after reading it again."""
+        why = ""
+        for _ in range(READINGS):
+            rows, why = self._list(path, key, params, counted=counted)
+            if not why:
+                return rows
+        raise UpstreamError("HaloPSA", path, 200, f"HaloPSA's list {path} cannot be read whole: {why}")
+
+    def _list(
+        self, path: str, key: str, params: Mapping[str, str], *, counted: bool = False
+    ) -> tuple[tuple[Raw, ...], str]:
+        """All rows of a list, each id once, and what it lacks. Where paging is ignored it is read in one piece.
+        `counted`: HaloPSA must say how many rows there are."""
         pages = _Pages(self, path, key, {**params, "order": "id"})
-        yield from pages
-        if pages.why:
-            raise UpstreamError("HaloPSA", path, 200, f"HaloPSA's list {path} cannot be read whole: {pages.why}")
+        rows = tuple(pages)
+        if pages.repeated:
+            pages = _Pages(self, path, key, {**params, "order": "id"}, at_once=True)
+            rows = tuple(pages)
+        why = pages.why
+        if counted and not why and pages.total is None:
+            why = "HaloPSA does not say how many rows there are"
+        return rows, why
 
 
 class _Pages:
-    """The rows of a list, page after page, each id once; `why` says afterwards what the list lacks."""
+    """The rows of a list, page after page, each id once. Afterwards `why` says what the list lacks, `total` how many
+    rows HaloPSA counts and `repeated` whether an id came again."""
 
-    def __init__(self, halo: Halo, path: str, key: str, params: Mapping[str, str]) -> None:
-        self.halo, self.path, self.key, self.params = halo, path, key, params
+    def __init__(self, halo: Halo, path: str, key: str, params: Mapping[str, str], *, at_once: bool = False) -> None:
+        self.halo, self.path, self.key, self.params, self.at_once = halo, path, key, params, at_once
         self.why = ""
+        self.total: int | None = None
+        self.repeated = False
 
     def __iter__(self) -> Iterator[Raw]:
         seen: set[int] = set()
-        repeated = False
-        total: int | None = None
         for page in range(1, MOST_PAGES):
-            paging: dict[str, str | int] = {"pageinate": "true", "page_size": PAGE, "page_no": page}
-            rows, count = _rows(self.halo.service.get_json(self.path, {**self.params, **paging}).json, self.key)
-            total = count if count is not None else total
+            rows = self._read(page)
             fresh = 0
             for raw in rows:
                 found = id_of(raw)
                 if found is None:
                     self.why = "a row has no id"
                 elif found in seen:
-                    repeated = True
+                    self.repeated = True
                 else:
                     seen.add(found)
                     fresh += 1
                     yield raw
-            if not fresh or (total is not None and len(seen) >= total) or (total is None and len(rows) < PAGE):
+            enough = len(rows) < PAGE if self.total is None else len(seen) >= self.total
+            if not fresh or enough or self.at_once:
                 break
         if self.why:
             return
-        if total is not None and len(seen) != total:
-            self.why = f"{len(seen)} rows came of {total}" + (", pages repeat" if repeated else "")
-        elif total is None and len(seen) == 50:
+        if self.total is not None and len(seen) != self.total:
+            self.why = f"{len(seen)} rows came of {self.total}"
+        elif self.repeated:
+            self.why = "a row came twice"
+        elif self.total is None and len(seen) == 50:
             self.why = "just 50 rows came, and no count: it may have been cut"  # the silent default, reference 2.3
+
+    def _read(self, page: int) -> list[Raw]:
+        paging: dict[str, str | int] = {"pageinate": "true", "page_size": PAGE, "page_no": page}
+        params = {**self.params, **({"count": ALL} if self.at_once else paging)}
+        rows, total = _rows(self.halo.service.get_json(self.path, params).json, self.key)
+        if page > 1 and total != self.total:
+            # A row that vanished from an earlier page has pulled another one across the edge, unseen.
+            self.why = f"HaloPSA counted {self.total} rows and then {total}"
+        self.total = total
+        return rows
 
 
 def _rows(json: object, key: str) -> tuple[list[Raw], int | None]:
     """Rows and `record_count` of a list answer: an object with an entity key, or a bare array (reference 2.4)."""
     if isinstance(json, dict):
-        count = json.get("record_count")
         rows = json.get(key)
         if isinstance(rows, list):
-            known = isinstance(count, int) and not isinstance(count, bool)
-            return [row for row in rows if isinstance(row, dict)], count if known else None
+            count = number(json.get("record_count"))
+            return [row for row in rows if isinstance(row, dict)], None if count is None else int(count)
     elif isinstance(json, list):
         return [row for row in json if isinstance(row, dict)], None
-    raise UpstreamError("HaloPSA", key or "list", 200, f"HaloPSA answered something that is no list of {key or 'rows'}")
+    raise _unusable(key or "list", f"something that is no list of {key or 'rows'}")
+
+
+def _unusable(endpoint: str, what: str) -> UpstreamError:
+    return UpstreamError("HaloPSA", endpoint, 200, f"HaloPSA answered {what}")
 
 
 def _of_clients(client_ids: Sequence[int]) -> dict[str, str]:
@@ -244,6 +302,21 @@ def _is_of(raw: Raw, client_ids: Sequence[int]) -> bool:
 def _chunks(client_ids: Sequence[int], size: int = 50) -> Iterator[Sequence[int]]:
     for start in range(0, len(client_ids), size):
         yield client_ids[start : start + size]
+
+
+def _back_to(day: date, newest_first: Iterable[Raw]) -> tuple[Sequence[Raw], bool]:
+    """The rows as far as they are needed, and whether they go back to `day`: while ids fall, the server keeps to the
+    order, and what comes later is older."""
+    rows: list[Raw] = []
+    last: int | None = None
+    for raw in newest_first:
+        rows.append(raw)
+        found = id_of(raw)
+        descending = len(rows) == 1 or (found is not None and last is not None and found < last)
+        last = found if descending else None
+        if descending and _before(raw, day):
+            return rows, True
+    return rows, False
 
 
 def _before(raw: Raw, day: date) -> bool:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from billingsync.core.inputs import Client, Item
+from billingsync.core.money import plain
 from billingsync.core.rules import ProductRules
 from billingsync.errors import UpstreamError
 
@@ -43,7 +44,8 @@ def _text(value: object) -> str:
 
 
 def _flag(value: object) -> bool:
-    return value is True
+    """Absent, null, false, 0 and "" are no. Anything else is yes: a strange `inactive` is to hold a bill."""
+    return value not in (None, False, 0, "", "false", "False", "0")
 
 
 Id = Annotated[int, BeforeValidator(_id)]
@@ -132,7 +134,8 @@ def _row(model: type[Any], raw: Raw, endpoint: str) -> Any:
         return model.model_validate(raw)
     except ValidationError as wrong:
         fields = ", ".join(str(error["loc"][0]) if error["loc"] else "the row" for error in wrong.errors())
-        raise UpstreamError("HaloPSA", endpoint, 200, f"HaloPSA's {endpoint} has a row that cannot be read: {fields}")
+        message = f"HaloPSA's {endpoint} has a row that cannot be read: {fields}"
+        raise UpstreamError("HaloPSA", endpoint, 200, message) from None
 
 
 # Markers --------------------------------------------------------------------------------------------------------------
@@ -150,13 +153,13 @@ def header_note(key: str, installation: str, period: str) -> str:
 
 def markers(line: Raw) -> Mark | None:
     """Our marker on a line, in any place that it may have been put: the setting may have changed since."""
-    for name in ("item_longdescription", "productnumber", "item_shortdescription"):
-        if found := _MARK.search(_text(line.get(name))):
-            return found[1], found[2], int(found[3])
     fields = line.get("customfields")
-    for field in fields if isinstance(fields, list) else []:
-        if isinstance(field, dict) and (found := _MARK.search(_text(field.get("value")))):
-            return found[1], found[2], int(found[3])
+    places = [line.get(name) for name in ("item_longdescription", "productnumber", "item_shortdescription")]
+    places += [field.get("value") for field in fields if isinstance(field, dict)] if isinstance(fields, list) else []
+    for place in places:
+        if found := _MARK.findall(_text(place)):
+            key, installation, ordinal = found[-1]  # ours is written last
+            return key, installation, int(ordinal)
     return None
 
 
@@ -187,9 +190,10 @@ class WireLine:
 def as_line(line: WireLine, marker: str) -> dict[str, object]:
     """InvoiceDetail (reference/halopsa 3.2). `unit_price` and `baseprice` are sent equal: which one counts on a new
     line is not known."""
+    text = _MARK.sub(lambda found: f"({found[0][1:-1]})", line.text)  # a product's name must not pass for our marker
     wire: dict[str, object] = {
-        "item_shortdescription": _cut(line.text, TEXT_LENGTH),
-        "item_longdescription": _cut(line.text, TEXT_LENGTH),
+        "item_shortdescription": _cut(text, TEXT_LENGTH),
+        "item_longdescription": _cut(text, TEXT_LENGTH),
         "qty_order": _number(line.quantity),
         "unit_price": _number(line.unit_price),
         "baseprice": _number(line.unit_price),
@@ -203,7 +207,7 @@ def as_line(line: WireLine, marker: str) -> dict[str, object]:
         wire["nominal_code"] = line.nominal_code
     if marker == "longdescription":
         # The text is cut around the marker: a text of any length must not push it out (fault 37).
-        wire["item_longdescription"] = f"{_cut(line.text, TEXT_LENGTH - len(line.mark) - 1)}\n{line.mark}"
+        wire["item_longdescription"] = f"{_cut(text, TEXT_LENGTH - len(line.mark) - 1)}\n{line.mark}"
     elif marker == "productnumber":
         wire["productnumber"] = line.mark
     else:
@@ -260,10 +264,14 @@ def item_group_body(name: str) -> list[dict[str, object]]:
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+    """At most `length` as SQL Server counts: in UTF-16 units, of which an emoji has two."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    if len(units) <= 2 * length:
+        return text
+    return units[: 2 * (length - 1)].decode("utf-16-le", "ignore") + "…"  # half an emoji at the cut is ignored
 
 
 def _number(number: Decimal) -> int | Decimal:
-    """Whole numbers as such: 3, not 3.00; others exactly."""
+    """Whole numbers as such: 3, not 3.00; others with exactly their digits, however many."""
     whole = number.to_integral_value()
-    return int(whole) if whole == number else number.normalize() if number.normalize().as_tuple().exponent else number
+    return int(whole) if whole == number else Decimal(plain(number))

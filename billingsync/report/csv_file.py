@@ -12,7 +12,7 @@ from io import StringIO
 from billingsync.core.money import plain
 from billingsync.core.plan import Plan
 from billingsync.report.foreign import inert, shortened, whole
-from billingsync.report.rows import Row, plan_rows
+from billingsync.report.rows import LONGEST_CELL, Row, charge_list, plan_rows
 
 COLUMNS = (
     "period",
@@ -40,7 +40,6 @@ COLUMNS = (
     "charges",
 )
 
-_LONGEST = 32_000  # Excel breaks cells of more than 32,767 characters over several rows
 _BOM = "\ufeff"
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _SIGNS = (
@@ -67,7 +66,7 @@ def defused(cell: str) -> str:
     if _NUMBER.fullmatch(cell):
         return cell
     begins = cell[:1] and (cell[0] in _SIGNS or _visible(cell)[:1] in tuple(_SIGNS))
-    text = _INNER.sub(r"\1\2'", inert(whole(shortened(cell, _LONGEST)), keep="\t\r\n"))
+    text = _INNER.sub(r"\1\2'", inert(whole(shortened(cell, LONGEST_CELL)), keep="\t\r\n"))
     return f"'{text}" if begins else text
 
 
@@ -104,17 +103,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.cause,
         row.detail,
         row.next_step,
-        _charges(row.charges),
+        charge_list(row.charges),
     )
-
-
-def _charges(charges: tuple[str, ...]) -> str:
-    """The charge ids with spaces; a cell that Excel would break apart ends early and says so. JSON has them all."""
-    text = " ".join(charges)
-    if len(text) <= _LONGEST:
-        return text
-    head = text[:_LONGEST].rpartition(" ")[0]
-    return f"{head} ... and {len(charges) - head.count(' ') - 1} more"
 
 
 def _number(number: Decimal | None, currency: str | None = None) -> str:

@@ -6,13 +6,15 @@ runs, or staying on a recurring invoice as it is) stands there as a row of its o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from billingsync.core.money import ZERO
 from billingsync.core.plan import ClientPlan, Dropped, Excluded, Hold, Plan, PlanLine
 from billingsync.report.equation import both
+
+LONGEST_CELL = 32_000  # Excel breaks what has more than 32,767 characters over several rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,15 @@ def plan_rows(plan: Plan) -> list[Row]:
     rows += [_excluded(entry, blank) for entry in plan.unassigned_excluded]
     rows += [_held(hold, blank) for hold in plan.unassigned_holds]
     return rows + list(_unlisted(plan, rows, blank))
+
+
+def charge_list(charges: Sequence[str]) -> str:
+    """The charge ids with spaces; where they are too long for a cell the list ends early and says so."""
+    text = " ".join(charges)
+    if len(text) <= LONGEST_CELL:
+        return text
+    head = text[: LONGEST_CELL - 40].rpartition(" ")[0]
+    return f"{head} ... and {len(charges) - head.count(' ') - 1} more"
 
 
 def _client_rows(client: ClientPlan, blank: Row) -> Iterator[Row]:

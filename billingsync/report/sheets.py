@@ -10,7 +10,7 @@ from billingsync.core.money import ZERO, minor_unit
 from billingsync.core.plan import Plan
 from billingsync.report.equation import both, header_difference
 from billingsync.report.figures import code
-from billingsync.report.rows import Row
+from billingsync.report.rows import Row, charge_list
 from billingsync.report.waiting import NOBODY, display_name
 from billingsync.report.words import client_target, matched, new_invoice_counts, reason_title, why_not_billed
 
@@ -134,7 +134,7 @@ def lines_sheet(rows: Sequence[Row]) -> Sheet:
             *(money(number, row.currency) for number in (row.amount, row.cost, row.amount - row.cost)),
             code(row.currency),
             money(row.before, row.currency),
-            " ".join(row.charges),
+            charge_list(row.charges),
         )
         for row in rows
         if row.state in ("to_post", "already_posted")
@@ -157,7 +157,7 @@ def held_sheet(rows: Sequence[Row]) -> Sheet:
             reason_title(row.cause) if row.cause else row.text,
             row.detail,
             row.next_step,
-            " ".join(row.charges),
+            charge_list(row.charges),
             row.cause,
         )
         for row in rows
@@ -181,7 +181,7 @@ def not_billed_sheet(rows: Sequence[Row]) -> Sheet:
             code(row.currency),
             why_not_billed(row.cause) if row.cause else row.text,
             row.cause,
-            " ".join(row.charges),
+            charge_list(row.charges),
         )
         for row in rows
         if row.state in ("dropped", "excluded")

@@ -13,7 +13,7 @@ from typing import Any
 from billingsync.core.money import plain
 from billingsync.core.plan import Plan
 from billingsync.report.foreign import inert, shortened
-from billingsync.report.rows import plan_rows
+from billingsync.report.rows import LONGEST_CELL, plan_rows
 from billingsync.report.sheets import (
     Money,
     Sheet,
@@ -25,7 +25,6 @@ from billingsync.report.sheets import (
     summary_sheet,
 )
 
-_LONGEST = 32_000  # a cell holds 32,767 characters
 _DIGITS = 15  # what a spreadsheet's floating point numbers keep
 
 
@@ -88,7 +87,7 @@ def _write(book: Any, sheet: Sheet, formats: dict[str, Any]) -> None:
 
 def _text(cell: str) -> str:
     """Lines stay lines; what XML or a terminal cannot bear is a visible escape."""
-    return shortened(inert(cell.replace("\r\n", "\n"), keep="\n\t"), _LONGEST)
+    return shortened(inert(cell.replace("\r\n", "\n"), keep="\n\t"), LONGEST_CELL)
 
 
 def _write_number(book: Any, page: Any, row: int, column: int, cell: Money, formats: dict[str, Any]) -> None:

@@ -128,7 +128,7 @@ def parse_fault(text: str) -> Fault:
         given |= {"nth": int(match[1]), "times": None if match[2] else 1}
     else:
         raise ValueError(f"which calls a fault hits is written 1, 2+, * or 10%, not {which!r}")
-    return Fault(**given, **_parameters(parts[5] if len(parts) > 5 else ""))
+    return Fault(**given | _parameters(parts[5] if len(parts) > 5 else ""))
 
 
 def _parameters(text: str) -> dict[str, Any]:

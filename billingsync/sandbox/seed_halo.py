@@ -117,8 +117,7 @@ def _client(tables: HaloTables, member: Member, index: int) -> None:
     }  # fmt: skip
     tables.sites[site_id] = {
         "id": site_id, "name": "Main", "client_id": Decimal(f"{member.client_id}.0"), "client_name": member.client,
-        "inactive": False, "isinvoicesite": True, "client_to_invoice": 0, "client_to_invoice_recurring": 0,
-        "site_item_tax_code": 0,
+        "inactive": False, "isinvoicesite": True, "site_item_tax_code": 0,
     }  # fmt: skip
 
 

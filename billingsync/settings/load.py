@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from billingsync.errors import SettingsError
 from billingsync.settings.model import PREFIX, Settings, variables
 from billingsync.settings.places import Given, Places, readable_by_others
-from billingsync.settings.values import is_loopback, nearest, printable
+from billingsync.settings.values import is_loopback, nearest, printable, short
 
 _SECRETS_DIR = PREFIX + "SECRETS_DIR"
 # Lists and JSON may be written over several lines; a line end in anything else is a mistake in copying.
@@ -109,7 +109,7 @@ def _sentences(wrong: ValidationError, given: Mapping[str, Given]) -> Iterator[s
         context = error.get("ctx", {})
         words = _WORDS.get(error["type"])
         says = words.format(**context) if words else str(context.get("error", error["msg"]))
-        value = f' "{printable(given[name].value)}"' if words and name in given else ""
+        value = f' "{short(given[name].value)}"' if words and name in given else ""
         origin = f" ({given[name].origin})" if name in given else ""
         yield f"{name}{origin}:{value} {says}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -196,7 +197,8 @@ class Settings(BaseSettings):
         if self.database_url.startswith("postgresql"):
             from sqlalchemy.engine import make_url
 
-            texts.append(str(make_url(self.database_url).password or ""))
+            url = make_url(self.database_url)
+            texts += [str(url.password or ""), *(str(url.query[key]) for key in url.query if "pass" in key.lower())]
         return tuple(dict.fromkeys(text for text in texts if text))
 
 
@@ -234,6 +236,7 @@ class Variable:
         return found
 
 
+@cache
 def variables() -> tuple[Variable, ...]:
     """Every variable, in the order of the documentation."""
     return tuple(_walk(Settings, ()))

@@ -23,9 +23,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def printable(text: str) -> str:
-    """The text, short, with everything invisible written as an escape."""
-    short = text if len(text) <= 80 else text[:79] + "…"
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in short)
+    """The text with everything invisible written as an escape."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def short(text: str) -> str:
+    """A value as a message shows it."""
+    return printable(text if len(text) <= 80 else text[:79] + "…")
 
 
 def choice(value: object, options: tuple[str, ...]) -> object:
@@ -34,7 +38,7 @@ def choice(value: object, options: tuple[str, ...]) -> object:
         return value.strip().lower() if isinstance(value, str) else value
     guess = nearest(value, options)
     hint = f"; did you mean {guess}?" if guess else ""
-    raise ValueError(f'"{printable(value)}" is not one of {", ".join(options)}{hint}')
+    raise ValueError(f'"{short(value)}" is not one of {", ".join(options)}{hint}')
 
 
 def base_url(value: str) -> str:
@@ -150,7 +154,7 @@ def time_zone(value: str) -> str:
     cities = {zone.rpartition("/")[2]: zone for zone in sorted(known, reverse=True)}
     guess = same or cities.get(name.title()) or nearest(name, sorted(known))
     hint = f"did you mean {guess}?" if guess else "write one such as Europe/Berlin"
-    raise ValueError(f'"{printable(name)}" is no time zone; {hint}')
+    raise ValueError(f'"{short(name)}" is no time zone; {hint}')
 
 
 def locale(value: str) -> str:
@@ -164,7 +168,7 @@ def locale(value: str) -> str:
     except (ValueError, UnknownLocaleError):
         guess = nearest(name, locale_identifiers())
         hint = f"did you mean {guess}?" if guess else "write one such as en_US"
-        raise ValueError(f'"{printable(value)}" is no locale; {hint}') from None
+        raise ValueError(f'"{short(value)}" is no locale; {hint}') from None
 
 
 def marker(value: str) -> str:
@@ -172,7 +176,7 @@ def marker(value: str) -> str:
     text = value.strip().lower()
     if text in ("longdescription", "productnumber") or re.fullmatch(r"customfield:[1-9][0-9]{0,9}", text, re.ASCII):
         return text
-    raise ValueError(f'"{printable(value)}" is not one of longdescription, productnumber, customfield:<id>')
+    raise ValueError(f'"{short(value)}" is not one of longdescription, productnumber, customfield:<id>')
 
 
 def headers(value: object) -> object:

@@ -55,7 +55,7 @@ class Book:
 
     def fence_holds(self, fence: Fence) -> bool:
         """Whether the lock is still ours; to be asked right before each write to HaloPSA."""
-        with self.reading(fresh=False) as connection:
+        with self.reading() as connection:
             row = connection.execute(select(partner).where(partner.c.partner == self.name)).one()
         return bool((row.epoch, row.token) == (fence.epoch, fence.token))
 

@@ -317,8 +317,10 @@ def surviving(made):
     return {name for name, kept in values.items() if kept}
 
 
-@pytest.mark.parametrize("kept", [("longdescription", "productnumber", "customfields", "internal_note"),
-                                  ("longdescription",), ("productnumber",), ("customfields",), ("internal_note",), ()])  # fmt: skip
+EVERY_MARKER = ("longdescription", "productnumber", "customfields", "internal_note")
+
+
+@pytest.mark.parametrize("kept", [EVERY_MARKER, *((one,) for one in EVERY_MARKER), ()])
 def test_which_markers_survive(kept, caller, sandbox):
     sandbox.change(marker_fields_kept=kept)
     made = create(caller, line(**MARKED), internal_note="key")

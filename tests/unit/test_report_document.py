@@ -81,8 +81,8 @@ def test_every_amount_is_a_string_with_the_currencys_digits() -> None:
             currency = value.get("currency") or currency
             for key, entry in value.items():
                 walk(entry, key if key in ("USD", "JPY", "KWD", "EUR") else currency)
-                if key in ("amount", "cost", "price", "posted", "held", "charges") and isinstance(entry, str):
-                    digits = minor_unit(key if key in ("USD", "JPY") else currency)
+                if key in ("amount", "cost", "price", "posted", "dropped", "charges") and isinstance(entry, str):
+                    digits = minor_unit(currency)
                     assert DECIMAL.fullmatch(entry) and len(entry.partition(".")[2]) == digits, (key, entry, currency)
         elif isinstance(value, list):
             for entry in value:

@@ -89,7 +89,7 @@ def test_no_amount_is_ever_cut(width: int) -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_lines_fit_the_page(width: int) -> None:
     for line in plan_text(sample.full_plan(), width).splitlines():
-        assert cell_len(line) <= width, line
+        assert cell_len(line) <= width or "do: billingsync " in line, line  # commands stay whole, to be copied
         assert line == line.rstrip()
 
 

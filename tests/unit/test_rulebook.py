@@ -622,7 +622,7 @@ def test_all_mistakes_of_all_files_at_once_in_order(rules: Path) -> None:
             "defaults.toml": '[limits]\nnew_client = "no"\n[modifiers]\nazure = 1\nazur = 2\n',
             "integrations/pax8.toml": "[exclude]\ntypes = 3\n",
             "clients/a.toml": "[client\n",
-            "clients/b.toml": "[client]\nnmae = 'x'\n[[product]]\npax8_sku = 'A'\nparts = [{halo_item = '1', rest = true}]",
+            "clients/b.toml": "[client]\nnmae = 'x'\n[[product]]\npax8_sku = 'A'\nparts = [{halo_item = '1'}]",
             "clients/c.toml": b"\xff",
         },
     )

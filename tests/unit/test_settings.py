@@ -116,7 +116,7 @@ GOOD = {
     "HALO__ABSENCE_S": "90",
     "HALO__MARKER": "customfield:217",
     "HALO__WRITE_LINES": "add_lines",
-    "HALO__EXTRA_HEADERS": '{"x-bypass": "%s"}' % CANARY,
+    "HALO__EXTRA_HEADERS": json.dumps({"x-bypass": CANARY}),
     "POLL__FROM_DAY": "5",
     "POLL__EVERY_MINUTES": "15",
     "POLL__ALERT_DAY": "8",
@@ -202,15 +202,13 @@ def test_database_urls_are_masked(url: str, shown: str) -> None:
 
 
 def test_the_environment_wins_over_secret_files_over_dotenv(machine: Machine) -> None:
-    for number, name in enumerate(("HALO__TENANT", "HALO__SCOPE", "HALO__CLIENT_ID", "PAX8__CLIENT_ID")):
-        machine.put(".env", "".join(f"{PREFIX}{each}=dotenv\n" for each in ("HALO__TENANT", "HALO__SCOPE")))
-        if number == 0:
-            continue
-        machine.put(f"run/{PREFIX}{name}", "run")
-        if number > 1:
-            machine.put(f"credentials/{PREFIX}{name}".lower(), "credentials")
-        if number > 2:
-            machine.put(f"own/{PREFIX}{name}".title(), "own")
+    names = [PREFIX + name for name in ("HALO__TENANT", "HALO__SCOPE", "HALO__CLIENT_ID", "PAX8__CLIENT_ID")]
+    machine.put(".env", "".join(f"{name}=dotenv\n" for name in names))
+    for name in names[1:]:
+        machine.put(f"run/{name}", "run")
+    for name in names[2:]:
+        machine.put(f"credentials/{name.lower()}", "credentials")
+    machine.put(f"own/{names[3].title()}", "own")
     machine.env |= {"CREDENTIALS_DIRECTORY": str(machine.directory / "credentials"), f"{PREFIX}SECRETS_DIR": "own"}
     loaded = machine.load()
     halo, pax8 = loaded.settings.halo, loaded.settings.pax8
@@ -232,7 +230,7 @@ def test_a_secret_file_loses_one_line_end(machine: Machine, text: str) -> None:
     path = machine.put(f"run/{PREFIX}HALO__CLIENT_SECRET", text)
     loaded = machine.load()
     assert loaded.settings.halo.client_secret.get_secret_value() == CANARY
-    rows = dict((name, value) for name, value, _ in settings_rows(loaded))
+    rows = {name: value for name, value, _ in settings_rows(loaded)}
     assert rows[f"{PREFIX}HALO__CLIENT_SECRET"] == f"set (from {path})"
 
 
@@ -419,7 +417,7 @@ BAD = [
     ("HALO__EXTRA_HEADERS", '{"a": 1}', "must be a JSON object of texts"),
     ("HALO__EXTRA_HEADERS", '{"a b": "x"}', "HTTP does not allow"),
     ("HALO__EXTRA_HEADERS", '{"a": "x\\r\\ny"}', "HTTP does not allow"),
-    ("HALO__EXTRA_HEADERS", '{"Authorization": "%s"}' % CANARY, "must not set Authorization"),
+    ("HALO__EXTRA_HEADERS", json.dumps({"Authorization": CANARY}), "must not set Authorization"),
     ("HALO__CALLS_PER_MINUTE", "0", "must be at least 1"),
     ("HALO__CALLS_PER_MINUTE", "many", '"many" is no whole number'),
     ("PAX8__CALLS_PER_MINUTE", "1e9", "is no whole number"),
@@ -520,6 +518,7 @@ def test_databases(machine: Machine, given: str, url: str) -> None:
 
 def test_a_percent_escaped_password_is_hidden_as_it_is_written_and_as_it_is(machine: Machine) -> None:
     assert "p@" in machine.load(DATABASE_URL="postgresql://u:p%40@h/d").settings.secrets()
+    assert "q@" in machine.load(DATABASE_URL="postgresql://h/d?password=q%40").settings.secrets()
 
 
 @pytest.mark.parametrize(

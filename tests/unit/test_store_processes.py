@@ -109,15 +109,15 @@ def take(ledger: Ledger) -> float:
             time.sleep(0.01)
 
 
-def test_fault_18_the_second_run_is_told_who_holds_the_lock(database_url: str) -> None:
-    with open_ledger(database_url) as ledger, process(HOLD, database_url) as child:
+def test_fault_18_the_second_run_is_told_who_holds_the_lock(ledger_url: str) -> None:
+    with open_ledger(ledger_url) as ledger, process(HOLD, ledger_url) as child:
         assert line(child) == ["held", "1"]
-        with pytest.raises(Locked, match="Another run is under way: run of the other process") as refused:
-            with ledger.run_lock("me"):
-                raise AssertionError("two runs at once")
+        told = "Another run is under way: run of the other process"
+        with pytest.raises(Locked, match=told) as refused, ledger.run_lock("me"):
+            raise AssertionError("two runs at once")
         assert refused.value.exit_code == 5
         assert ledger.partner().epoch == 1
-        with open_ledger(database_url, partner="other") as other, other.run_lock("them"):
+        with open_ledger(ledger_url, partner="other") as other, other.run_lock("them"):
             pass  # another partner's run is another run
         child.send_signal(signal.SIGKILL)
         child.wait()
@@ -125,8 +125,8 @@ def test_fault_18_the_second_run_is_told_who_holds_the_lock(database_url: str) -
         assert (ledger.partner().epoch, ledger.partner().holder) == (2, "me")
 
 
-def test_the_lock_is_free_after_an_orderly_end(database_url: str) -> None:
-    with open_ledger(database_url) as ledger, process(HOLD, database_url) as child:
+def test_the_lock_is_free_after_an_orderly_end(ledger_url: str) -> None:
+    with open_ledger(ledger_url) as ledger, process(HOLD, ledger_url) as child:
         line(child)
         tell(child)
         child.wait()
@@ -134,8 +134,8 @@ def test_the_lock_is_free_after_an_orderly_end(database_url: str) -> None:
             assert fence.epoch == 2 and ledger.fence_holds(fence)
 
 
-def test_a_process_cannot_lock_twice(database_url: str) -> None:
-    with open_ledger(database_url) as ledger, open_ledger(database_url) as again:
+def test_a_process_cannot_lock_twice(ledger_url: str) -> None:
+    with open_ledger(ledger_url) as ledger, open_ledger(ledger_url) as again:
         with ledger.run_lock("me") as fence:
             for twice in (ledger, again):
                 with pytest.raises(Locked, match="under way: me"), twice.run_lock("me too"):
@@ -147,9 +147,9 @@ def test_a_process_cannot_lock_twice(database_url: str) -> None:
             assert fence.epoch == 3
 
 
-def test_fault_09_two_processes_race_for_the_same_charges(database_url: str) -> None:
-    with open_ledger(database_url) as ledger, running(ledger) as (fence, run):
-        arguments = (database_url, fence.token, run)
+def test_fault_09_two_processes_race_for_the_same_charges(ledger_url: str) -> None:
+    with open_ledger(ledger_url) as ledger, running(ledger) as (fence, run):
+        arguments = (ledger_url, fence.token, run)
         with process(RACE, *arguments, "a") as first, process(RACE, *arguments, "b") as second:
             for child in (first, second):
                 assert line(child) == ["ready"]
@@ -164,19 +164,19 @@ def test_fault_09_two_processes_race_for_the_same_charges(database_url: str) -> 
         assert ledger.first_altered_entry() is None
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_sigkill_while_writing_leaves_a_whole_ledger(seed: int, database_url: str) -> None:
-    chance = random.Random(seed)
-    open_ledger(database_url).close()
-    for round_ in range(3):
+@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.long)])
+def test_sigkill_while_writing_leaves_a_whole_ledger(rounds: int, ledger_url: str) -> None:
+    chance = random.Random(rounds)
+    open_ledger(ledger_url).close()
+    for round_ in range(rounds):
         start = round_ * 1_000
-        with process(WRITE, database_url, str(start)) as child:
+        with process(WRITE, ledger_url, str(start)) as child:
             said = [line(child) for _ in range(chance.randint(2, 60))]
             time.sleep(chance.random() * 0.005)
             child.send_signal(signal.SIGKILL)
             assert child.stdout is not None
             said += [each.split() for each in child.stdout.read().splitlines()]
-        check(database_url, start, said)
+        check(ledger_url, start, said)
 
 
 def check(url: str, start: int, said: list[list[str]]) -> None:
@@ -205,13 +205,13 @@ def check(url: str, start: int, said: list[list[str]]) -> None:
                 assert ledger.memory(PERIOD).settled[f"i:{key[1:]}:a"].state == "unresolved"
 
 
-def test_a_backup_while_another_process_writes(sqlite_url: str, tmp_path: Path) -> None:
-    open_ledger(sqlite_url).close()
-    with process(WRITE, sqlite_url, "0") as child:
+def test_a_backup_while_another_process_writes(sqlite_ledger_url: str, tmp_path: Path) -> None:
+    open_ledger(sqlite_ledger_url).close()
+    with process(WRITE, sqlite_ledger_url, "0") as child:
         for _ in range(10):
             line(child)
         for number in range(5):
-            upgrade.backup(sqlite_url, tmp_path / f"copy-{number}.db")
+            upgrade.backup(sqlite_ledger_url, tmp_path / f"copy-{number}.db")
         said = [line(child) for _ in range(10)]
         assert all(each[0] in ("intent", "done") for each in said)  # the writer went on
     sizes = []
@@ -227,8 +227,8 @@ def test_a_backup_while_another_process_writes(sqlite_url: str, tmp_path: Path) 
     assert sizes == sorted(sizes) and sizes[0] >= 4
 
 
-def test_readers_do_not_wait_for_a_writer(sqlite_url: str) -> None:
-    with open_ledger(sqlite_url) as ledger, open_ledger(sqlite_url) as reader, ledger.writing():
+def test_readers_do_not_wait_for_a_writer(sqlite_ledger_url: str) -> None:
+    with open_ledger(sqlite_ledger_url) as ledger, open_ledger(sqlite_ledger_url) as reader, ledger.writing():
         began = time.monotonic()
         assert reader.runs() == () and reader.memory(PERIOD).settled == {}
         assert time.monotonic() - began < 1

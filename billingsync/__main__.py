@@ -1,0 +1,7 @@
+"""`python -m billingsync`."""
+
+import sys
+
+from billingsync.cli import main
+
+sys.exit(main())

@@ -1,0 +1,277 @@
+"""The commands that plan and post."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from billingsync.cli.session import connected, ledger_only
+from billingsync.cli.terminal import FLAGS, ask, console, document, interactive, needs_yes, note, out, say, write_file
+from billingsync.errors import UsageError
+
+if TYPE_CHECKING:
+    from billingsync.connect import Connections
+    from billingsync.core.period import Period
+    from billingsync.report.result import RunResult
+    from billingsync.run import Planned
+
+FORMATS = ("text", "json", "csv", "html", "xlsx", "markdown")
+
+PeriodArgument = Annotated[
+    str | None, typer.Argument(metavar="[PERIOD]", help="Month as 2026-11; by default the newest released.")
+]
+ClientOption = Annotated[
+    list[str] | None, typer.Option("--client", help="Only this client, by name or id; repeatable.", metavar="NAME")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Post without asking.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: billingsync periods. Exit codes: 0, 1, 2.")(periods)
+    app.command(
+        epilog="Example: billingsync plan 2026-11 --format html --out plan.html. "
+        "Exit codes: 0 clean or empty, 3 something is held, 4 not released, 1, 2."
+    )(plan)
+    app.command(epilog="Example: billingsync post 4f9c21. Exit codes: 0, 3 held, 5 the plan is stale or locked, 1, 2, 4.")(
+        post
+    )
+    app.command(epilog="Example: billingsync run 2026-11 --yes. Exit codes: 0, 3 held, 4 not released, 5 locked, 1, 2.")(
+        run
+    )
+    app.command(epilog="Example: billingsync holds 2026-11. Exit codes: 0 nothing waits, 3 something does, 1, 2, 4.")(holds)
+    app.command(
+        epilog='Example: billingsync approve 4f9c21 --client "Contoso Ltd" --reason "new office". Exit codes: 0, 1, 2.'
+    )(approve)
+    app.command(epilog="Example: billingsync explain INVOICE:ITEM. Exit codes: 0, 1, 2, 4.")(explain)
+
+
+def _period(connections: Connections, text: str | None) -> Period:
+    from billingsync.core.period import Period
+    from billingsync.run import newest_released
+
+    if text is None:
+        return newest_released(connections)
+    try:
+        return Period.parse(text)
+    except ValueError as wrong:
+        raise UsageError(f"{str(wrong).capitalize()}.", next_steps=[["billingsync", "periods"]]) from wrong
+
+
+def periods(json: JsonOption = False) -> int:
+    """Released months and what became of each."""
+    from billingsync.report.page import table
+
+    with connected() as connections:
+        released = connections.pax8.released_periods()
+        runs = connections.ledger.runs()
+        rows = []
+        for month in released:
+            mine = [one for one in runs if one.period == str(month.period)]
+            postings = connections.ledger.postings(period=month.period)
+            posted = [row for row in postings if row.state in ("posted", "adopted")]
+            state = mine[-1].state if mine else "not posted"
+            last = mine[-1].started_at.date().isoformat() if mine else ""
+            rows.append((str(month.period), month.invoices, month.skipped, state, len(posted), last))
+    if json:
+        names = ("period", "invoices", "skipped", "state", "postings", "last_run")
+        document({"periods": [dict(zip(names, row, strict=True)) for row in rows]}, [["billingsync", "plan"]])
+        return 0
+    headers = ("Period", "Pax8 invoices", "Void or credited", "State", "Invoices written", "Last run")
+    table(console(), headers, [tuple(map(str, row)) for row in rows])
+    return 0
+
+
+def plan(
+    period: PeriodArgument = None,
+    client: ClientOption = None,
+    format: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "text",
+    out_file: Annotated[str | None, typer.Option("--out", help="Write to this file; - is stdout.", metavar="FILE")] = None,
+    replan: Annotated[
+        bool, typer.Option("--replan", help="Show what today's rules would make of what is already decided.")
+    ] = False,
+    compare: Annotated[
+        str | None, typer.Option("--compare", help="Show what changed since that plan.", metavar="DIGEST")
+    ] = None,
+    json: JsonOption = False,
+) -> int:
+    """Show what would be billed. Writes nothing to HaloPSA."""
+    from billingsync.run import changes_since, make_plan
+
+    chosen = "json" if json else format
+    if chosen not in FORMATS:
+        raise UsageError(f"--format is one of {', '.join(FORMATS)}, not {format!r:.40}.")
+    if chosen == "xlsx" and out_file is None:
+        raise UsageError("A spreadsheet does not fit on a terminal: name a file.", next_steps=[
+            ["billingsync", "plan", "--format", "xlsx", "--out", "plan.xlsx"]])
+    with connected() as connections:
+        before = connections.ledger.find_plan(compare) if compare else None
+        planned = make_plan(connections, _period(connections, period), asked=client or (), say=say, replan=replan)
+        _show(connections, planned, chosen, out_file)
+        if before is not None:
+            for change in changes_since(before.document, planned) or ["nothing changed"]:
+                note(change)
+    return 3 if planned.plan.held else 0
+
+
+def _show(connections: Connections, planned: Planned, format: str, out_file: str | None) -> None:
+    """The plan in one of its formats, to stdout or to a file."""
+    locale = connections.settings.locale
+    created = planned.created_at.isoformat(timespec="seconds")
+    plan = planned.plan
+    if format == "text" and out_file is None:
+        from billingsync.report.text import print_plan
+
+        print_plan(plan, console(), locale=locale)
+        return
+    content = _rendered(planned, format, locale, created)
+    if out_file is None:
+        out(content.decode())
+    else:
+        write_file(out_file, content)
+
+
+def _rendered(planned: Planned, format: str, locale: str, created: str) -> bytes:
+    plan = planned.plan
+    if format == "json":
+        from billingsync.report.document import dump
+
+        return dump(planned.document).encode()
+    if format == "csv":
+        from billingsync.report.csv_file import plan_csv
+
+        return plan_csv(plan).encode()
+    if format == "html":
+        from billingsync.report.html import plan_html
+
+        return plan_html(plan, created, locale=locale).encode()
+    if format == "xlsx":
+        from billingsync.report.xlsx import plan_xlsx
+
+        return plan_xlsx(plan, created)
+    if format == "markdown":
+        from billingsync.report.markdown import plan_markdown
+
+        return plan_markdown(plan, created, locale=locale).encode()
+    from billingsync.report.text import plan_text
+
+    return plan_text(plan, locale=locale).encode()
+
+
+def post(
+    digest: Annotated[str, typer.Argument(help="The plan's digest, or its first 6 or more digits.")],
+    json: JsonOption = False,
+) -> int:
+    """Post exactly the plan that was shown, or refuse and say what changed since."""
+    from billingsync.run import post_digest
+
+    with connected() as connections:
+        _, result = post_digest(connections, digest, say=say)
+        return _told(connections, result, json)
+
+
+def run(
+    period: PeriodArgument = None,
+    client: ClientOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
+    yes: YesOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Fetch, plan, post, verify; also the way to run one month again."""
+    if dry_run:
+        return plan(period, client, json=json)
+    if not yes and not interactive():
+        raise needs_yes(f"run {period}" if period else "run")
+    from billingsync.run import run_period
+
+    with connected() as connections:
+
+        def confirm(planned: Planned) -> bool:
+            if yes or not planned.plan.postings:
+                return True
+            from billingsync.report.text import print_plan
+
+            print_plan(planned.plan, console(error=True), locale=connections.settings.locale)
+            return ask("Post this to HaloPSA?")
+
+        planned, result = run_period(
+            connections, _period(connections, period), asked=client or (), say=say, confirm=confirm
+        )
+        if result is None:
+            note(f"Nothing was posted. To post it later: billingsync post {planned.plan.digest[:12]}")
+            return 0
+        return _told(connections, result, json)
+
+
+def _told(connections: Connections, result: RunResult, json: bool) -> int:
+    if json:
+        from billingsync.report.document import dump, run_document
+
+        out(dump(run_document(result)))
+    else:
+        from billingsync.report.outcome import print_run
+
+        print_run(result, console(), locale=connections.settings.locale)
+    return {"complete": 0, "held": 3, "failed": 1}[result.state]
+
+
+def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
+    """What waits for a person: how much money, how old, what to do."""
+    from billingsync.report.document import dump, holds_document
+    from billingsync.report.outcome import print_holds
+    from billingsync.run import make_plan, open_holds
+
+    with connected() as connections:
+        planned = make_plan(connections, _period(connections, period), say=say)
+        waiting = open_holds(connections, planned)
+        month = planned.plan.period
+        if json:
+            out(dump(holds_document(month, waiting)))
+        else:
+            print_holds(month, waiting, console(), locale=connections.settings.locale)
+    return 3 if waiting else 0
+
+
+def approve(
+    digest: Annotated[str, typer.Argument(help="The plan's digest, or its first 6 or more digits.")],
+    client: Annotated[str, typer.Option("--client", help="The held client, by name or id.", metavar="NAME")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with your name.", metavar="TEXT")],
+    json: JsonOption = False,
+) -> int:
+    """Let one held client of that plan through its limits."""
+    from billingsync.run import approve_client, who
+
+    if not reason.strip():
+        raise UsageError("--reason must say why: it is what somebody will read in a year.")
+    with ledger_only() as (_, ledger):
+        name, whole, month = approve_client(ledger, digest, client, reason.strip(), who(), datetime.datetime.now(datetime.UTC))
+    step = ["billingsync", "plan", month]
+    if json:
+        document({"digest": whole, "client": name, "reason": reason.strip()}, [step])
+    else:
+        out(f"{name} may pass its limits in plan {whole[:12]}. Plan again to see it:  {' '.join(step)}")
+    return 0
+
+
+def explain(
+    charge: Annotated[str, typer.Argument(help="INVOICE:ITEM, or any unique part of it.")],
+    json: JsonOption = False,
+) -> int:
+    """One charge from the invoice to the line, hop by hop."""
+    from billingsync.explain import explanation
+
+    with connected() as connections:
+        hops = explanation(connections, charge, say=say)
+    if json:
+        document({"charge": hops.charge, "hops": [{"hop": hop, "says": says} for hop, says in hops.hops]})
+        return 0
+    from billingsync.report.page import table
+
+    out(hops.charge)
+    table(console(), ("Hop", "What happened"), list(hops.hops))
+    return 0
+
+
+__all__ = ["FLAGS", "register"]

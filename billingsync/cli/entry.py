@@ -1,0 +1,155 @@
+"""From the words typed to an exit code: flags that may stand anywhere, every failure as one sentence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from billingsync.cli import terminal
+from billingsync.cli.terminal import FLAGS, show_error
+from billingsync.errors import BillingSyncError, UsageError
+
+_ANYWHERE = {
+    "--quiet": "quiet",
+    "-q": "quiet",
+    "--verbose": "verbose",
+    "--no-color": "no_color",
+    "--no-input": "no_input",
+    "--debug": "debug",
+}
+
+
+class Bug(BillingSyncError):
+    """billingsync has made a mistake of its own."""
+
+    code = "BS-BUG"
+
+
+class Stopped(BillingSyncError):
+    """Stopped."""
+
+    code = "BS-STOPPED"
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception so that everything open is closed."""
+
+
+def run_command(arguments: list[str]) -> int:
+    """One command, from parsing to exit code."""
+    arguments = _take_flags(arguments)
+    handlers = _on_term()
+    try:
+        return _guarded(arguments)
+    finally:
+        if handlers is not None:
+            signal.signal(signal.SIGTERM, handlers)
+
+
+def _take_flags(arguments: Sequence[str]) -> list[str]:
+    """Sets FLAGS from the options that may stand anywhere, and gives the rest."""
+    for name in _ANYWHERE.values():
+        setattr(FLAGS, name, False)
+    FLAGS.json = False
+    rest: list[str] = []
+    for n, word in enumerate(arguments):
+        if word == "--":
+            return [*rest, *arguments[n:]]
+        if word in _ANYWHERE:
+            setattr(FLAGS, _ANYWHERE[word], True)
+            continue
+        FLAGS.json = FLAGS.json or word == "--json" or word == "--format=json"
+        FLAGS.json = FLAGS.json or (word == "json" and n > 0 and arguments[n - 1] == "--format")
+        rest.append(word)
+    return rest
+
+
+def _on_term() -> object | None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    try:
+        return signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: whoever embeds us has signals of its own
+        return None
+
+
+def _guarded(arguments: list[str]) -> int:
+    try:
+        return _dispatch(arguments)
+    except BillingSyncError as error:
+        if FLAGS.debug:
+            raise
+        show_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _stopped(130)
+    except _Terminated:
+        return _stopped(143)
+    except BrokenPipeError:
+        # Whoever read our output has gone; what was to be done is done, or the next run finds out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as bug:  # noqa: BLE001 -- the last resort: operators get a sentence, never a traceback
+        if FLAGS.debug:
+            raise
+        kind = type(bug).__name__
+        where = bug.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        line = f" ({os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno})" if where else ""
+        show_error(
+            Bug(
+                f"billingsync failed in a way that it should not: {kind}{line}. Nothing is half-recorded: running again "
+                "finds out what was done and goes on from there. Please report it with the output of --debug.",
+                next_steps=[["billingsync", *arguments, "--debug"]],
+            )
+        )
+        return 1
+
+
+def _stopped(code: int) -> int:
+    message = "Stopped. What was already written to HaloPSA is recorded; running the same command again goes on from there."
+    error = Stopped(message, next_steps=[["billingsync", "runs"]])
+    error.exit_code = code
+    show_error(error)
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    import typer
+
+    from billingsync.cli.app import app, nearest_command
+
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args=arguments, prog_name="billingsync", standalone_mode=False)
+    except typer.Exit as done:
+        return int(done.exit_code)
+    except typer.Abort:
+        return _stopped(130)
+    except typer.TyperException as wrong:
+        message = wrong.format_message() if hasattr(wrong, "format_message") else str(wrong)
+        if not arguments or message == "":
+            return 2
+        near = nearest_command(arguments, message)
+        raise UsageError(near or message, next_steps=[["billingsync", *_words(arguments), "--help"]]) from wrong
+    return int(result) if isinstance(result, int) else 0
+
+
+def _words(arguments: Sequence[str]) -> list[str]:
+    """The command's own name or names, without anything that follows."""
+    from billingsync.cli.app import known_commands
+
+    words: list[str] = []
+    for word in arguments:
+        if " ".join([*words, word]) not in known_commands():
+            break
+        words.append(word)
+    return words
+
+
+__all__ = ["run_command", "terminal"]

@@ -1,0 +1,56 @@
+"""What most commands begin with: settings, logging, the ledger, both services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from billingsync.cli.terminal import FLAGS, note
+
+if TYPE_CHECKING:
+    from billingsync.connect import Connections
+    from billingsync.redaction import Redactor
+    from billingsync.settings import Settings
+    from billingsync.store.ledger import Ledger
+
+
+def load() -> tuple[Settings, Redactor]:
+    """Settings, checked, with logging set up so that no secret can reach it."""
+    from billingsync.log import set_up_logging
+    from billingsync.redaction import Redactor
+    from billingsync.settings import load_settings
+
+    loaded = load_settings()
+    settings = loaded.settings
+    redactor = Redactor(settings.secrets())
+    level = "debug" if FLAGS.debug else "warning" if FLAGS.quiet else settings.log.level
+    set_up_logging(
+        format=settings.log.format,
+        level=level,
+        redact=redactor.text,
+        debug=FLAGS.debug,
+        color=not FLAGS.no_color,
+    )
+    for warning in loaded.warnings:
+        note(f"warning: {warning}")
+    return settings, redactor
+
+
+@contextmanager
+def connected() -> Iterator[Connections]:
+    from billingsync.connect import connections
+
+    settings, redactor = load()
+    with connections(settings, redactor) as opened:
+        yield opened
+
+
+@contextmanager
+def ledger_only() -> Iterator[tuple[Settings, Ledger]]:
+    """For commands that need no upstream."""
+    from billingsync.store.ledger import open_ledger
+
+    settings, _ = load()
+    with open_ledger(settings.database_url) as ledger:
+        yield settings, ledger

@@ -1,0 +1,140 @@
+"""Where a command's words go: results to stdout, everything else to stderr; with --json exactly one document."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from billingsync.errors import BillingSyncError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FORMAT_VERSION = "1.0"
+
+
+@dataclass(slots=True)
+class Flags:
+    """The options that every command takes, wherever they stand on the line."""
+
+    quiet: bool = False
+    verbose: bool = False
+    no_color: bool = False
+    no_input: bool = False
+    debug: bool = False
+    json: bool = False
+
+
+FLAGS = Flags()  # of this process's one command; `entry` sets it before anything else runs
+
+
+def colored(stream: object) -> bool:
+    """Whether escape codes may go to this stream: a terminal, and nobody said no."""
+    terminal = getattr(stream, "isatty", lambda: False)()
+    return bool(terminal) and not FLAGS.no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def console(*, error: bool = False) -> Console:
+    """A rich console on stdout or stderr; as wide as the terminal, 100 columns where there is none."""
+    from rich.console import Console
+
+    stream = sys.stderr if error else sys.stdout
+    color = colored(stream)
+    width = shutil.get_terminal_size((100, 24)).columns if stream.isatty() else 100
+    return Console(
+        file=stream, width=max(width, 60), highlight=False, no_color=not color, force_terminal=color, soft_wrap=False
+    )
+
+
+def interactive() -> bool:
+    """Whether a person sits there who may be asked."""
+    return not FLAGS.no_input and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def say(text: str) -> None:
+    """Progress, for people who watch; nothing where nobody does."""
+    if FLAGS.quiet or not (sys.stderr.isatty() or FLAGS.verbose):
+        return
+    from billingsync.report.foreign import one_line
+
+    print(f"… {one_line(text)}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def note(text: str) -> None:
+    """Something that people should know beside the result."""
+    if not FLAGS.quiet:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def out(text: str) -> None:
+    """The result, to stdout."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    sys.stdout.flush()
+
+
+def document(body: Mapping[str, object], next_steps: Sequence[Sequence[str]] = ()) -> None:
+    """The result as the one JSON document."""
+    from billingsync.report.document import dump
+
+    whole = {"format_version": FORMAT_VERSION, **body}
+    whole.setdefault("next_steps", [list(step) for step in next_steps])
+    out(dump(whole))
+
+
+def write_file(path: str, content: bytes) -> None:
+    """To a file, or with "-" to stdout. A file is written whole or not at all."""
+    if path == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    target = Path(path)
+    half = target.with_name(f".{target.name}.part")
+    try:
+        half.write_bytes(content)
+        half.replace(target)
+    except OSError as failed:
+        raise BillingSyncError(f"{path} could not be written: {failed.strerror or failed}.") from failed
+    note(f"Written: {path}")
+
+
+def ask(question: str) -> bool:
+    """Yes or no from a person; no is the default, and the answer where nobody can be asked."""
+    if not interactive():
+        return False
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    return sys.stdin.readline().strip().casefold() in ("y", "yes")
+
+
+def needs_yes(command: str) -> UsageError:
+    return UsageError(
+        f"There is no terminal to ask on, and {command} would write to HaloPSA. Say --yes, or post a plan by its digest.",
+        next_steps=[["billingsync", *command.split(), "--yes"], ["billingsync", "plan"]],
+    )
+
+
+def show_error(error: BillingSyncError) -> None:
+    """One sentence, then what to type next; as JSON where that was asked for."""
+    from billingsync.report.document import dump, error_document
+    from billingsync.report.foreign import inert
+
+    if FLAGS.json:
+        out(dump(error_document(error.code, error.message, error.next_steps, error.exit_code)))
+        return
+    red, plain_ = ("\x1b[31m", "\x1b[0m") if colored(sys.stderr) else ("", "")
+    lines = [f"{red}{error.code}{plain_}  {inert(error.message, keep=chr(10))}"]
+    import shlex
+
+    lines += [f"  next:  {shlex.join(step)}" for step in error.next_steps]
+    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def as_json(value: object) -> str:
+    """Any JSON value on one line, for people."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,348 @@
+"""Which client a company is [C1], whether it may be billed [C2], in which currency [C3]; fault 21."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from test_core_notation import CLIENTS, charge, client_of, fate_of, fates_of, lines, month, rules
+
+from billingsync.core.clients import normalise
+from billingsync.core.inputs import Client, Company, Memory, RememberedMatch
+from billingsync.core.planning import plan_run
+from billingsync.core.rules import ClientFile
+
+HERE = Company(id="c-1", name="Contoso Ltd")
+
+
+def matched(company: Company = HERE, *, others: tuple[Company, ...] = (), **said: Any) -> tuple[int | None, str | None]:
+    """(client id, how) of one company, or (None, reason); `others` have charges this month too."""
+    charges = [charge(company.id, company=company.id, company_name=company.name)]
+    charges += [charge(other.id, company=other.id, company_name=other.name) for other in others]
+    plan = plan_run(month(*charges, companies=(company, *others), **said))
+    client = next(one for one in plan.clients if one.company_id == company.id)
+    return (None, client.held) if client.held else (client.client_id, client.matched_by)
+
+
+def remembered(client_id: int | None, how: str, name: str = "Contoso Ltd", confirmed: bool = False) -> Memory:
+    match = RememberedMatch(client_id=client_id, how=how, company_name=name, confirmed=confirmed)
+    return Memory(matches={"c-1": match})
+
+
+def file(**said: Any) -> ClientFile:
+    return ClientFile(path="rules/clients/contoso.toml", rules=rules(), **said)
+
+
+def likely(*client_ids: int, percent: str = "93.3") -> dict[str, tuple[tuple[int, Decimal], ...]]:
+    return {"c-1": tuple((client_id, Decimal(percent)) for client_id in client_ids)}
+
+
+NEAR = (Client(id=1, name="Contosso", currency="USD"), Client(id=2, name="Kontoso", currency="USD"))
+
+
+# --- [C1] the order ----------------------------------------------------------------------------------------------
+
+STEPS: dict[str, dict[str, Any]] = {  # each step alone leads to the client of its number
+    "rules": {"files": (file(pax8_company="c-1", halo_client=1),)},
+    "person": {"memory": remembered(2, "person")},
+    "external_id": {"company": Company(id="c-1", name="Contoso Ltd", external_id="3")},
+    "name": {},
+    "similarity": {"similar": likely(5)},
+}
+FIVE = tuple(
+    Client(id=n, name=name, currency="USD") for n, name in enumerate(["A", "B", "C", "CONTOSO", "Contosso"], start=1)
+)
+
+
+@pytest.mark.parametrize("first", range(5))
+def test_C1_steps_are_tried_in_order(first: int) -> None:
+    """With every later step leading elsewhere, the earlier one decides."""
+    said: dict[str, Any] = {}
+    for name in list(STEPS)[first:]:
+        said |= STEPS[name]
+    clients = FIVE if first <= 3 else (*FIVE[:3], FIVE[4])
+    assert matched(**said, clients=clients) == (first + 1, list(STEPS)[first])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"pax8_company": "c-1", "halo_client": 2},
+        {"name": "Contoso Ltd", "halo_client": 2},
+        {"pax8_company": "c-1", "name": "Another name", "halo_client": 2},
+    ],
+)
+def test_C1_a_rules_file_names_the_company_by_id_or_by_exact_name(said: dict[str, Any]) -> None:
+    assert matched(files=(file(**said),)) == (2, "rules")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"pax8_company": "c-9", "halo_client": 2}, {"name": "contoso ltd", "halo_client": 2}, {"pax8_company": "c-1"}],
+)
+def test_C1_a_rules_file_of_another_company_or_without_a_client_makes_no_match(said: dict[str, Any]) -> None:
+    assert matched(files=(file(**said),)) == (1, "name")
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("rules", {"files": (file(pax8_company="c-1", halo_client=99),)}),
+        ("person", {"memory": remembered(99, "person")}),
+    ],
+)
+def test_C1_what_a_person_said_is_never_replaced_by_a_guess(step: str, said: dict[str, Any]) -> None:
+    """A client that HaloPSA does not list: held, although the name would lead somewhere."""
+    assert matched(**said) == (None, "client_unmapped")
+
+
+@pytest.mark.parametrize(
+    ("external_id", "found"),
+    [("2", (2, "external_id")), (" 2 ", (2, "external_id"))]
+    + [(odd, (1, "name")) for odd in ("", "99", "-2", "2.0", "x2", "²", "٢", "2,3", "9" * 5000)],
+)
+def test_C1_external_id_counts_where_it_is_the_id_of_a_client(external_id: str, found: tuple[int, str]) -> None:
+    assert matched(Company(id="c-1", name="Contoso Ltd", external_id=external_id)) == found
+
+
+def test_C1_external_id_may_stand_on_the_charge_where_the_company_is_not_listed() -> None:
+    plan = plan_run(month(charge(external_id="2"), companies=()))
+    assert (client_of(plan).client_id, client_of(plan).matched_by) == (2, "external_id")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Contoso Ltd", "CONTOSO", "contoso, inc.", "Contoso GmbH", "  Contoso   Limited ", "Contoso S.A.", "Ｃｏｎｔｏｓｏ"],
+)
+def test_C1_names_are_equal_but_for_case_punctuation_spaces_and_legal_suffixes(name: str) -> None:
+    assert matched(Company(id="c-1", name=name)) == (1, "name")
+
+
+@pytest.mark.parametrize(
+    ("name", "normal"),
+    [
+        ("O'Brien & Sons, Ltd.", "obrien sons"),
+        ("Müller GmbH & Co. KG", "müller"),
+        ("STRASSE AG", "strasse"),
+        ("Straße AG", "strasse"),
+        ("Data-Point", "data point"),
+        ("Ltd", "ltd"),
+        ("Limited Inc", "limited"),
+        ("Inc Contoso", "inc contoso"),
+        ("Contoso Europe", "contoso europe"),
+        ("!!!", ""),
+        ("", ""),
+        ("日本 株式会社", "日本 株式会社"),
+    ],
+)
+def test_C1_normal_form(name: str, normal: str) -> None:
+    assert normalise(name) == normal
+
+
+@pytest.mark.parametrize("name", ["Contoso Europe", "Contosu", "Contoso2", "!!!", ""])
+def test_C1_no_candidate_is_unmapped(name: str) -> None:
+    assert matched(Company(id="c-1", name=name), clients=(*CLIENTS, Client(id=4, name="???"))) == (
+        None,
+        "client_unmapped",
+    )
+
+
+def test_C1_two_clients_of_one_name_are_ambiguous() -> None:
+    assert matched(clients=(*CLIENTS, Client(id=4, name="Contoso, Inc."))) == (None, "client_ambiguous")
+
+
+def test_C1_similarity_takes_one_candidate_and_says_how_sure_it_is() -> None:
+    plan = plan_run(month(charge(), clients=NEAR, similar=likely(1)))
+    assert (client_of(plan).client_id, client_of(plan).matched_by) == (1, "similarity")
+    assert client_of(plan).guessed == "93.3 % similar"
+
+
+def test_C1_similarity_with_two_candidates_is_ambiguous_whichever_comes_first() -> None:
+    assert matched(clients=NEAR, similar=likely(1, 2)) == (None, "client_ambiguous")
+    assert matched(clients=NEAR, similar=likely(2, 1)) == (None, "client_ambiguous")
+
+
+def test_C1_similarity_below_the_rules_percent_is_nothing() -> None:
+    assert matched(clients=NEAR, similar=likely(1, percent="89.9")) == (None, "client_unmapped")
+    assert matched(clients=NEAR, similar=likely(1, percent="90")) == (1, "similarity")
+    strict = rules(clients={"match_percent": "95"})
+    assert matched(clients=NEAR, similar=likely(1), base=strict) == (None, "client_unmapped")
+
+
+def test_fault_21_a_look_alike_in_another_alphabet_is_no_likeness() -> None:
+    cyrillic = Company(id="c-1", name="Соntosо Ltd")
+    assert matched(cyrillic) == (None, "client_unmapped")
+    assert matched(cyrillic, similar=likely(1)) == (None, "client_unmapped")
+
+
+# --- [C1] other companies ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"company": Company(id="c-9", name="Contosso Inc")},  # of the same name
+        {"company": Company(id="c-9", name="X", external_id="1")},
+        {"company": Company(id="c-9", name="X"), "files": (file(pax8_company="c-9", halo_client=1),)},
+    ],
+    ids=["equal name", "external id", "rules file"],
+)
+def test_C1_a_client_that_another_company_claims_is_not_taken_by_likeness(other: dict[str, Any]) -> None:
+    said = {key: value for key, value in other.items() if key != "company"}
+    found = matched(clients=NEAR, similar=likely(1), others=(other["company"],), **said)
+    assert found in ((None, "client_ambiguous"), (None, "client_unmapped"))
+
+
+def test_C1_two_companies_like_one_client_are_both_held() -> None:
+    similar = likely(1) | {"c-9": ((1, Decimal(92)),)}
+    other = Company(id="c-9", name="Contozo")
+    assert matched(clients=NEAR, similar=similar, others=(other,)) == (None, "client_ambiguous")
+    assert matched(other, clients=NEAR, similar=similar, others=(HERE,)) == (None, "client_ambiguous")
+
+
+def test_C1_two_companies_of_one_name_are_both_held() -> None:
+    other = Company(id="c-9", name="CONTOSO")
+    assert matched(others=(other,)) == (None, "client_ambiguous")
+    assert matched(other, others=(HERE,)) == (None, "client_ambiguous")
+
+
+def test_C1_an_equal_name_is_not_lost_to_a_company_that_is_only_similar() -> None:
+    """Equal names come before similarity: the similar company waits, the one with the name is billed."""
+    other = Company(id="c-9", name="Contosso")
+    similar = {"c-9": ((1, Decimal("93.3")),)}
+    assert matched(others=(other,), similar=similar) == (1, "name")
+    assert matched(other, others=(HERE,), similar=similar)[0] is None
+
+
+def test_C1_a_company_that_is_never_billed_claims_no_client() -> None:
+    other = Company(id="c-9", name="Contoso (old)")
+    found = {"similar": likely(1) | {"c-9": ((1, Decimal(92)),)}, "clients": NEAR, "others": (other,)}
+    assert matched(base=rules(exclude={"companies": ["c-9"]}), **found) == (1, "similarity")
+    assert matched(files=(file(pax8_company="c-9", exclude=True),), **found) == (1, "similarity")
+
+
+def test_C1_two_companies_that_people_gave_one_client_share_its_invoice() -> None:
+    charges = [charge("1", "10.00"), charge("2", "5.00", company="Fabrikam GmbH")]
+    files = (file(pax8_company="c-1", halo_client=3), file(pax8_company="c-2", halo_client=3))
+    (posting,) = plan_run(month(*charges, files=files)).postings
+    assert (posting.client_id, posting.amount, len(posting.lines)) == (3, Decimal("15.00"), 2)
+
+
+# --- memory ------------------------------------------------------------------------------------------------------
+
+
+def test_C1_a_person_may_say_that_a_company_is_never_billed() -> None:
+    assert fate_of(charge(), memory=remembered(None, "person")) == "excluded company"
+
+
+@pytest.mark.parametrize(("confirmed", "fate"), [(False, "held client_guessed"), (True, "posted")])
+def test_C1_a_guess_waits_where_the_rules_say_so_until_a_person_confirms_it(confirmed: bool, fate: str) -> None:
+    careful = {"clients": NEAR, "similar": likely(1), "base": rules(clients={"guessed": "hold"})}
+    assert fate_of(charge(), memory=remembered(1, "similarity", confirmed=confirmed), **careful) == fate
+
+
+@pytest.mark.parametrize("how", ["name", "similarity"])
+def test_C2_a_company_that_was_renamed_since_it_was_matched_by_name_waits(how: str) -> None:
+    assert matched(memory=remembered(1, how, "Adventure Works")) == (None, "client_renamed")
+    assert matched(memory=remembered(1, how, "CONTOSO, Inc.")) == (1, "name")  # the same name, written otherwise
+
+
+@pytest.mark.parametrize("how", ["person", "external_id", "rules"])
+def test_C2_a_match_that_did_not_come_from_the_name_outlives_it(how: str) -> None:
+    assert matched(memory=remembered(1, how, "Adventure Works"))[0] == 1
+
+
+def test_C1_a_match_never_moves_to_another_client_by_itself() -> None:
+    assert matched(memory=remembered(3, "name")) == (None, "client_ambiguous")
+
+
+# --- [C2] --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        ({"inactive": True}, "client_inactive"),
+        ({"dont_invoice": True}, "client_inactive"),
+        ({"merged_into": 2}, "client_inactive"),
+        ({"pays_through": 2}, "client_pays_through_other"),
+    ],
+)
+@pytest.mark.parametrize("step", ["rules", "person", "external_id", "name", "similarity"])
+def test_C2_a_client_that_must_not_be_invoiced_waits_however_it_was_matched(
+    odd: dict[str, Any], reason: str, step: str
+) -> None:
+    said: dict[str, Any] = {
+        "rules": {"files": (file(pax8_company="c-1", halo_client=1),)},
+        "person": {"memory": remembered(1, "person")},
+        "external_id": {"companies": (Company(id="c-1", name="?", external_id="1"),)},
+        "name": {},
+        "similarity": {"similar": likely(1)},
+    }[step]
+    name = "Contosso" if step == "similarity" else "Contoso"
+    client = Client(id=1, name=name, currency="USD", **odd)
+    assert fate_of(charge(), clients=(client, *CLIENTS[1:]), **said) == f"held {reason}"
+
+
+@pytest.mark.parametrize(
+    ("behavior", "odd", "fate"),
+    [
+        ("new", {"pays_through": 2}, "held client_pays_through_other"),
+        ("new", {"pays_recurring_through": 2}, "posted"),
+        ("recurring", {"pays_recurring_through": 2}, "held client_pays_through_other"),
+        ("recurring", {"pays_through": 2}, "held recurring_unmapped"),
+        ("new", {"pays_through": 0}, "posted"),
+    ],
+)
+def test_C2_halopsa_knows_another_payer_for_recurring_invoices(behavior: str, odd: dict[str, int], fate: str) -> None:
+    client = Client(id=1, name="Contoso", currency="USD", **odd)
+    assert fate_of(charge(), clients=(client,), base=rules(invoice={"behavior": behavior})) == fate
+
+
+# --- [C3] --------------------------------------------------------------------------------------------------------
+
+
+def test_C3_a_charge_in_another_currency_waits_and_the_others_go_on() -> None:
+    found = fates_of(charge("1"), charge("2", currency="EUR"), charge("3"))
+    assert found == {"1": "posted", "2": "held currency_mismatch", "3": "posted"}
+
+
+@pytest.mark.parametrize("currency", ["EUR", "JPY", "KWD"])
+def test_C3_a_client_is_billed_in_its_own_currency(currency: str) -> None:
+    clients = (Client(id=1, name="Contoso", currency=currency),)
+    (posting,) = plan_run(month(charge(currency=currency), clients=clients)).postings
+    assert posting.currency == currency
+
+
+UNSAID = (Client(id=1, name="Contoso"), Client(id=2, name="Fabrikam"))
+
+
+def test_C3_where_halopsa_says_no_currency_one_among_the_charges_will_do() -> None:
+    plan = plan_run(month(charge("1", currency="EUR"), charge("2", currency="EUR"), clients=UNSAID))
+    assert [(posting.currency, posting.amount) for posting in plan.postings] == [("EUR", Decimal("20.00"))]
+    mixed = fates_of(charge("1", currency="EUR"), charge("2"), clients=UNSAID)
+    assert mixed == {"1": "held currency_mismatch", "2": "held currency_mismatch"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"type": "rebate"},
+        {"problem": "total: not a number"},
+    ],
+    ids=["excluded", "bad amount"],
+)
+def test_C3_what_is_not_billed_does_not_say_in_which_currency_the_rest_is(other: dict[str, str]) -> None:
+    """A rebate in euros is excluded; the dollars go on a dollar invoice."""
+    plan = plan_run(month(charge("0", currency="EUR", **other), charge("1", "10.00"), clients=UNSAID))
+    assert [(posting.currency, posting.amount) for posting in plan.postings] == [("USD", Decimal("10.00"))]
+    assert {account.currency: account.price.posted for account in plan.accounts}["USD"] == Decimal("10.00")
+
+
+def test_A1_no_charge_of_a_held_client_is_lost() -> None:
+    plan = plan_run(month(charge("1"), charge("2", type="rebate"), clients=()))
+    assert lines(plan) == []
+    assert client_of(plan).held == "client_unmapped"
+    assert [hold.charge for hold in client_of(plan).holds] == ["inv:1"]
+    assert all(hold.next_step for hold in client_of(plan).holds)
