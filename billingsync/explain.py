@@ -29,7 +29,9 @@ def explanation(connections: Connections, text: str, *, say: Callable[[str], Non
     period = Period.parse(months[0]) if months else newest_released(connections)
     planned = make_plan(connections, period, say=say)
     charges = [charge for source in planned.inputs.sources for charge in source.charges]
-    found = [charge for charge in charges if charge.id == wanted] or [charge for charge in charges if wanted in charge.id]
+    found = [charge for charge in charges if charge.id == wanted] or [
+        charge for charge in charges if wanted in charge.id
+    ]
     if len(found) != 1:
         what = f"{len(found)} charges of {period} match" if found else f"No charge of {period} matches"
         raise UsageError(f"{what} {text!r:.80}. Give INVOICE:ITEM.", next_steps=[["billingsync", "plan", str(period)]])
@@ -47,14 +49,19 @@ def _hops(connections: Connections, charge: Charge, planned: Planned) -> list[tu
         client_id=client.client_id if client else None,
     )
     rules = file.rules if file else rulebook.base
-    money = f"price {plain(charge.price, charge.currency)}, cost {plain(charge.cost, charge.currency)} {charge.currency}"
+    money = (
+        f"price {plain(charge.price, charge.currency)}, cost {plain(charge.cost, charge.currency)} {charge.currency}"
+    )
     hops = [("1 read", f"Pax8 invoice {charge.invoice_id}, {charge.type or 'no type'}: {charge.product}; {money}")]
     if charge.problem:
         hops.append(("1 read", f"an amount cannot be used: {charge.problem}"))
     if client and client.client_id is not None:
         hops.append(
-            ("2 client", f"{client.company_name} is HaloPSA client {client.client_name} ({client.client_id}), "
-             f"by {client.matched_by} {client.guessed}".strip())
+            (
+                "2 client",
+                f"{client.company_name} is HaloPSA client {client.client_name} ({client.client_id}), "
+                f"by {client.matched_by} {client.guessed}".strip(),
+            )
         )
     else:
         hops.append(("2 client", f"{charge.company_name or 'no company'}: no HaloPSA client"))
@@ -93,7 +100,11 @@ def _fate(
             hops.append(("3 modifiers", f"{together}kept{_said(rules, 'modifiers.azure')}"))
             item = "text only" if line.item is None else f"item {line.item.name} ({line.item.id or 'to be created'})"
             hops.append(("4 product", f"{item}{_said(rules, 'products.lifecycle')}"))
-            target = "a new invoice" if client and client.target_invoice_id is None else f"invoice {client and client.target_invoice_id}"
+            target = (
+                "a new invoice"
+                if client and client.target_invoice_id is None
+                else f"invoice {client and client.target_invoice_id}"
+            )
             hops.append(("5 target", f"{line.action} on {target}{_said(rules, 'invoice.behavior')}"))
             hops.append(
                 ("6 line", f"{plain(line.quantity)} x {plain(line.unit_price)} = {line.amount}: {line.description}")

@@ -45,9 +45,7 @@ def companies(connections: Connections, *, say: Say) -> list[Row]:
     month = charged_companies(upstream)
     known = connections.ledger.company_matches()
     remembered = connections.ledger.memory(newest_released(connections)).matches
-    matches = match_companies(
-        month, upstream.clients, rulebook, remembered, similar(month, upstream.clients, rulebook)
-    )
+    matches = match_companies(month, upstream.clients, rulebook, remembered, similar(month, upstream.clients, rulebook))
     near = similar(month, upstream.clients, rulebook, at_least=SUGGEST_FROM)
     names = {client.id: client.name for client in upstream.clients}
     rows = []
@@ -64,7 +62,9 @@ def companies(connections: Connections, *, say: Say) -> list[Row]:
                 halo_id=match.client.id if match.client else None,
                 halo_name=match.client.name if match.client else "",
                 how=how,
-                suggestions=", ".join(f"{names[id_]} ({id_}) {percent:.0f} %" for id_, percent in near.get(company.id, ())[:3])
+                suggestions=", ".join(
+                    f"{names[id_]} ({id_}) {percent:.0f} %" for id_, percent in near.get(company.id, ())[:3]
+                )
                 if match.reason
                 else "",
                 who=memory.who if memory and memory.how == "person" else "",
@@ -104,7 +104,11 @@ def products(connections: Connections, *, say: Say) -> list[Row]:
             person = by_person.get(charge.sku.strip())
             if person:
                 item_id, how = person.item_id, "person"
-            near = [] if item_id else process.extract(charge.product.casefold(), folded, scorer=fuzz.ratio, limit=3, score_cutoff=60)
+            near = (
+                []
+                if item_id
+                else process.extract(charge.product.casefold(), folded, scorer=fuzz.ratio, limit=3, score_cutoff=60)
+            )
             rows[sku] = Row(
                 pax8_id=sku,
                 pax8_name=charge.product,

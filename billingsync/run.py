@@ -302,17 +302,21 @@ def open_holds(connected: Connections, planned: Planned) -> list[OpenHold]:
     return found
 
 
-def approve_client(ledger: Ledger, prefix: str, client: str, reason: str, by: str, at: datetime) -> tuple[str, str, str]:
+def approve_client(
+    ledger: Ledger, prefix: str, client: str, reason: str, by: str, at: datetime
+) -> tuple[str, str, str]:
     """Let one client of a plan that was shown through its limits. Gives its name, the digest and the period."""
     shown = ledger.find_plan(prefix)
     held = [
-        one for one in json.loads(shown.document)["clients"]
+        one
+        for one in json.loads(shown.document)["clients"]
         if any(hold["reason"].startswith("limit_") for hold in one["holds"])
     ]
     companies = [Company(id=one["company_id"], name=one["company_name"]) for one in held]
     if not companies:
         raise UsageError(
-            f"Plan {shown.digest[:12]} holds no client for a limit.", next_steps=[["billingsync", "holds", shown.period]]
+            f"Plan {shown.digest[:12]} holds no client for a limit.",
+            next_steps=[["billingsync", "holds", shown.period]],
         )
     company_id = find_company(companies, (), client)
     ledger.add_approval(digest=shown.digest, client=company_id, reason=reason, who=by, now=at)

@@ -35,13 +35,15 @@ def register(app: typer.Typer) -> None:
         epilog="Example: billingsync plan 2026-11 --format html --out plan.html. "
         "Exit codes: 0 clean or empty, 3 something is held, 4 not released, 1, 2."
     )(plan)
-    app.command(epilog="Example: billingsync post 4f9c21. Exit codes: 0, 3 held, 5 the plan is stale or locked, 1, 2, 4.")(
-        post
+    app.command(
+        epilog="Example: billingsync post 4f9c21. Exit codes: 0, 3 held, 5 the plan is stale or locked, 1, 2, 4."
+    )(post)
+    app.command(
+        epilog="Example: billingsync run 2026-11 --yes. Exit codes: 0, 3 held, 4 not released, 5 locked, 1, 2."
+    )(run)
+    app.command(epilog="Example: billingsync holds 2026-11. Exit codes: 0 nothing waits, 3 something does, 1, 2, 4.")(
+        holds
     )
-    app.command(epilog="Example: billingsync run 2026-11 --yes. Exit codes: 0, 3 held, 4 not released, 5 locked, 1, 2.")(
-        run
-    )
-    app.command(epilog="Example: billingsync holds 2026-11. Exit codes: 0 nothing waits, 3 something does, 1, 2, 4.")(holds)
     app.command(
         epilog='Example: billingsync approve 4f9c21 --client "Contoso Ltd" --reason "new office". Exit codes: 0, 1, 2.'
     )(approve)
@@ -88,7 +90,9 @@ def plan(
     period: PeriodArgument = None,
     client: ClientOption = None,
     format: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "text",
-    out_file: Annotated[str | None, typer.Option("--out", help="Write to this file; - is stdout.", metavar="FILE")] = None,
+    out_file: Annotated[
+        str | None, typer.Option("--out", help="Write to this file; - is stdout.", metavar="FILE")
+    ] = None,
     replan: Annotated[
         bool, typer.Option("--replan", help="Show what today's rules would make of what is already decided.")
     ] = False,
@@ -104,8 +108,10 @@ def plan(
     if chosen not in FORMATS:
         raise UsageError(f"--format is one of {', '.join(FORMATS)}, not {format!r:.40}.")
     if chosen == "xlsx" and out_file is None:
-        raise UsageError("A spreadsheet does not fit on a terminal: name a file.", next_steps=[
-            ["billingsync", "plan", "--format", "xlsx", "--out", "plan.xlsx"]])
+        raise UsageError(
+            "A spreadsheet does not fit on a terminal: name a file.",
+            next_steps=[["billingsync", "plan", "--format", "xlsx", "--out", "plan.xlsx"]],
+        )
     with connected() as connections:
         before = connections.ledger.find_plan(compare) if compare else None
         planned = make_plan(connections, _period(connections, period), asked=client or (), say=say, replan=replan)
@@ -246,7 +252,9 @@ def approve(
     if not reason.strip():
         raise UsageError("--reason must say why: it is what somebody will read in a year.")
     with ledger_only() as (_, ledger):
-        name, whole, month = approve_client(ledger, digest, client, reason.strip(), who(), datetime.datetime.now(datetime.UTC))
+        name, whole, month = approve_client(
+            ledger, digest, client, reason.strip(), who(), datetime.datetime.now(datetime.UTC)
+        )
     step = ["billingsync", "plan", month]
     if json:
         document({"digest": whole, "client": name, "reason": reason.strip()}, [step])

@@ -93,7 +93,7 @@ def _guarded(arguments: list[str]) -> int:
         # Whoever read our output has gone; what was to be done is done, or the next run finds out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as bug:  # noqa: BLE001 -- the last resort: operators get a sentence, never a traceback
+    except Exception as bug:
         if FLAGS.debug:
             raise
         kind = type(bug).__name__
@@ -112,7 +112,9 @@ def _guarded(arguments: list[str]) -> int:
 
 
 def _stopped(code: int) -> int:
-    message = "Stopped. What was already written to HaloPSA is recorded; running the same command again goes on from there."
+    message = (
+        "Stopped. What was already written to HaloPSA is recorded; running the same command again goes on from there."
+    )
     error = Stopped(message, next_steps=[["billingsync", "runs"]])
     error.exit_code = code
     show_error(error)

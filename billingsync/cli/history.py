@@ -29,7 +29,14 @@ def runs(json: JsonOption = False) -> int:
 
     with ledger_only() as (_, ledger):
         found = [
-            (run.id, run.period, run.state, run.started_at.isoformat(timespec="seconds"), run.who, (run.digest or "")[:12])
+            (
+                run.id,
+                run.period,
+                run.state,
+                run.started_at.isoformat(timespec="seconds"),
+                run.who,
+                (run.digest or "")[:12],
+            )
             for run in reversed(ledger.runs())
         ]
     if json:
@@ -116,16 +123,22 @@ def map_(
     from billingsync.run import who
 
     if what not in ("companies", "products"):
-        raise UsageError(f"map takes companies or products, not {what!r:.40}.", next_steps=[["billingsync", "map", "companies"]])
+        raise UsageError(
+            f"map takes companies or products, not {what!r:.40}.", next_steps=[["billingsync", "map", "companies"]]
+        )
     if what == "products" and (exclude or auto):
-        raise UsageError("--exclude and --auto are for companies; leave products out with exclude.products in the rules.")
+        raise UsageError(
+            "--exclude and --auto are for companies; leave products out with exclude.products in the rules."
+        )
     now = datetime.datetime.now(datetime.UTC)
     with connected() as connections:
         rows: list[Row] = (companies if what == "companies" else products)(connections, say=say)
         for pair in set_ or []:
             left, mark, right = pair.rpartition("=")
             if not mark or not left or not right.strip().lstrip("-").isdigit():
-                raise UsageError(f"--set takes PAX8=HALO, e.g. {rows[0].pax8_id if rows else 'ID'}=214, not {pair!r:.80}.")
+                raise UsageError(
+                    f"--set takes PAX8=HALO, e.g. {rows[0].pax8_id if rows else 'ID'}=214, not {pair!r:.80}."
+                )
             done = (set_company if what == "companies" else set_product)(
                 connections, left.strip(), int(right), who=who(), now=now, rows=rows
             )
@@ -141,6 +154,8 @@ def map_(
         document({what: [row.as_dict() for row in rows]}, [["billingsync", "plan"]])
         return 0
     headers = ("Pax8 id", "Pax8 name", "HaloPSA id", "HaloPSA name", "How", "Suggestions")
-    shown = [(row.pax8_id, row.pax8_name, str(row.halo_id or ""), row.halo_name, row.how, row.suggestions) for row in rows]
+    shown = [
+        (row.pax8_id, row.pax8_name, str(row.halo_id or ""), row.halo_name, row.how, row.suggestions) for row in rows
+    ]
     table(console(), headers, shown)
     return 0

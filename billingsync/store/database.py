@@ -62,7 +62,12 @@ class Database:
         else:
             # Keep-alives, since a run may stay silent for minutes on the connection that holds its lock; and a server
             # that vanished is noticed within a minute rather than after the kernel's quarter of an hour.
-            alive = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+            alive = {
+                "keepalives_idle": 30,
+                "keepalives_interval": 10,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 60_000,
+            }
             arguments = {"connect_timeout": BUSY_S, "application_name": "billingsync", **alive}
         try:
             engine = create_engine(self.url, connect_args=arguments, pool_pre_ping=self.file is None, **options)
