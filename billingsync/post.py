@@ -121,9 +121,9 @@ def judge(desk: Desk, row: RecordedPosting, sent: Sent) -> RecordedPosting:
 
 def _answered(desk: Desk, row: RecordedPosting, sent: Answered) -> None:
     answer = one_object(sent.json)
-    if row.action == "create" and answer is not None and carries(answer, row.key) and lines_of(answer):
-        if settle(desk, row, answer, only_if_equal=True).state == "posted":
-            return
+    whole = row.action == "create" and answer is not None and carries(answer, row.key)
+    if whole and answer is not None and settle(desk, row, answer, only_if_equal=True).state == "posted":
+        return
     # Anything less than that is looked at again in HaloPSA itself: by the id that it answered, or the target's.
     invoice_id = row.target_invoice_id if row.action != "create" else (id_of(answer) if answer is not None else None)
     raw = None

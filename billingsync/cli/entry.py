@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
+from typing import Any
 
 from billingsync.cli import terminal
 from billingsync.cli.terminal import FLAGS, show_error
@@ -67,7 +68,7 @@ def _take_flags(arguments: Sequence[str]) -> list[str]:
     return rest
 
 
-def _on_term() -> object | None:
+def _on_term() -> Any:
     def stop(number: int, frame: FrameType | None) -> None:
         raise _Terminated
 

@@ -267,9 +267,10 @@ def sandbox(
     from billingsync.sandbox.server import serve
 
     try:
-        faults = tuple(parse_fault(text) for text in fault or ())
+        for text in fault or ():
+            parse_fault(text)
         options = SandboxOptions(
-            seed=seed, clients=clients, charges=charges, month=month, latency_ms=latency_ms, faults=faults
+            seed=seed, clients=clients, charges=charges, month=month, latency_ms=latency_ms, faults=tuple(fault or ())
         )
     except ValueError as wrong:
         raise UsageError(f"{wrong}.") from wrong

@@ -75,7 +75,8 @@ class RememberedMatch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """A charge whose fate earlier runs decided. `state`: posted | dropped | excluded | unresolved (being sent,
-    outcome not known). `by` is the modifier or rule, or the posting's key."""
+    outcome not known) | differs (HaloPSA has something else than was sent). `by` is the modifier or rule, or the
+    posting's key."""
 
     state: str
     by: str

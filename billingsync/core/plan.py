@@ -31,6 +31,7 @@ class PlanLine:
     amount: Decimal
     cost: Decimal
     charges: tuple[str, ...]
+    company_id: str = ""
     group: str = ""  # what group_by split by: "", a distributor invoice id or a purchase order
     recurring_key: str = ""  # how the line is recognised next month [B3]
     before: str = ""  # for an update: what it was, e.g. "9 x 22.00"

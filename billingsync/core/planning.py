@@ -139,6 +139,16 @@ def _named(client: ClientPlan, digest: str) -> ClientPlan:
     return replace(client, holds=tuple(holds))
 
 
+# What was sent, yet is not safely there: (reason, detail) by the state that the ledger has for it [N2] [N5].
+_IN_DOUBT = {
+    "unresolved": ("write_unknown", "it was sent to HaloPSA, and whether it arrived is not known yet"),
+    "differs": (
+        "write_differs",
+        "HaloPSA has something else than was sent: see billingsync runs, and correct it there",
+    ),
+}
+
+
 def clients_with_behavior(inputs: RunInputs, behavior: str) -> set[int]:
     """HaloPSA clients that have charges this month and whose rules say this behavior: what must be read for them."""
     charges = (charge for source in inputs.sources for charge in source.charges)
@@ -181,20 +191,15 @@ def _works(inputs: RunInputs, charges: Iterable[Charge]) -> list[_Work]:
 
 def _is_settled(charge: Charge, inputs: RunInputs) -> bool:
     settled = inputs.memory.settled.get(charge.id)
-    return settled is not None and settled.state != "unresolved"
+    return settled is not None and settled.state not in _IN_DOUBT
 
 
 def _judge(work: _Work, inputs: RunInputs, catalogue: Catalogue, replaced: frozenset[str]) -> None:
     """One company: exclude, match, modify, find items, find the target, in this order [A3] [C1] [M1] [P1] [B1]."""
     rest: list[Charge] = []
     for charge in work.charges:
-        if charge.id in inputs.memory.settled:
-            work.hold(
-                charge,
-                "write_unknown",
-                "it was sent to HaloPSA, and whether it arrived is not known yet",
-                f"billingsync run {inputs.period}",
-            )
+        if settled := inputs.memory.settled.get(charge.id):
+            work.hold(charge, *_IN_DOUBT[settled.state], f"billingsync run {inputs.period}")
         elif rule := "company" if _company_excluded(work) else _exclusion(charge, work.rules):
             work.excluded.append(_excluded(charge, rule))
         else:
@@ -329,7 +334,7 @@ def _draw(work: _Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalo
             several=len(subscriptions[draft.product_name]) > 1,
         )
         for part, line in enumerate(draft_lines(draft, resolved.items, text)):
-            lines.append(line)
+            lines.append(replace(line, company_id=work.company.id))
             keys.append(recurring_key(draft) + (f"|part {part}" if part else ""))
         work.products.add(draft.sku or draft.product_name)
     if work.target.reason:

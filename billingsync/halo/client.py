@@ -17,6 +17,7 @@ from billingsync.http import Sent, Service
 PAGE = 100  # rows asked for; HaloPSA's default is 50, its largest page is not documented
 MOST_PAGES = 10_000
 ALL = 100_000  # as `count`, without paging: what a list gives that ignores paging (reference/halopsa 2.3)
+ORDER_SHOWS = 20  # rows with falling ids: no other order has that by chance
 READINGS = 3  # of a list that changed while it was read
 
 Check = Callable[[], None]
@@ -305,8 +306,8 @@ def _chunks(client_ids: Sequence[int], size: int = 50) -> Iterator[Sequence[int]
 
 
 def _back_to(day: date, newest_first: Iterable[Raw]) -> tuple[Sequence[Raw], bool]:
-    """The rows as far as they are needed, and whether they go back to `day`: while ids fall, the server keeps to the
-    order, and what comes later is older."""
+    """The rows as far as they are needed, and whether they go back to `day`. Only a server that visibly keeps to the
+    order is believed that what comes later is older: a list from oldest to newest begins with an old row too."""
     rows: list[Raw] = []
     last: int | None = None
     for raw in newest_first:
@@ -314,7 +315,7 @@ def _back_to(day: date, newest_first: Iterable[Raw]) -> tuple[Sequence[Raw], boo
         found = id_of(raw)
         descending = len(rows) == 1 or (found is not None and last is not None and found < last)
         last = found if descending else None
-        if descending and _before(raw, day):
+        if descending and len(rows) >= ORDER_SHOWS and _before(raw, day):
             return rows, True
     return rows, False
 

@@ -43,6 +43,11 @@ class MemoryBook(Book):
                 written_lines=written_lines(connection, name),
             )
 
+    def written_lines(self) -> tuple[WrittenLine, ...]:
+        """Our lines on recurring invoices, by invoice and line [B3]."""
+        with self.reading() as connection:
+            return written_lines(connection, self.name)
+
 
 def _id(client: str) -> int | str:
     """A client's id is a number, a company's is not."""
@@ -67,7 +72,7 @@ def claimed_charges(connection: Connection, name: str, month: str) -> dict[str, 
     for row in connection.execute(query):
         other = found.get(row.charge)
         found[row.charge] = Settled(
-            state="posted" if row.state in BILLED else "unresolved",
+            state="differs" if row.state == "differs" else "posted" if row.state in BILLED else "unresolved",
             by=row.key,
             price=row.price + (other.price if other else ZERO),
             cost=row.cost + (other.cost if other else ZERO),

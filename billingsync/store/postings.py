@@ -56,6 +56,7 @@ class PostedLine:
     group: str
     recurring_key: str
     shares: tuple[Share, ...]
+    company_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +140,7 @@ def lines_of(posting: Posting, amounts: Mapping[str, tuple[Decimal, Decimal]]) -
             cost=line.cost,
             group=line.group,
             recurring_key=line.recurring_key,
+            company_id=line.company_id,
             shares=tuple(
                 Share(charge=charge, price=prices[ordinal, charge], cost=costs[ordinal, charge])
                 for charge in line.charges

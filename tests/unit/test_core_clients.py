@@ -166,7 +166,7 @@ def test_C1_similarity_with_two_candidates_is_ambiguous_whichever_comes_first() 
 def test_C1_similarity_below_the_rules_percent_is_nothing() -> None:
     assert matched(clients=NEAR, similar=likely(1, percent="89.9")) == (None, "client_unmapped")
     assert matched(clients=NEAR, similar=likely(1, percent="90")) == (1, "similarity")
-    strict = rules(clients={"match_percent": "95"})
+    strict = rules(clients={"match_percent": 95})
     assert matched(clients=NEAR, similar=likely(1), base=strict) == (None, "client_unmapped")
 
 

@@ -37,7 +37,7 @@ from billingsync.core.rules import ClientFile
         ({"sku": "S-1"}, {"products": ["s-1"]}, "posted"),
         ({"product": "Office"}, {"products": ["Office"]}, "excluded product"),
         ({"product": "Office 365"}, {"products": ["Office"]}, "posted"),
-        ({"product": "", "sku": ""}, {"products": [""]}, "posted"),  # nothing is the name of nothing
+        ({"product": "", "sku": "", "description": "Set-up"}, {"products": [""]}, "posted"),  # no name is no name
         ({"type": "rebate"}, {}, "excluded charge_type"),
         ({"type": "payment-credit"}, {}, "excluded charge_type"),
         ({"type": "invoice-credit"}, {}, "excluded charge_type"),

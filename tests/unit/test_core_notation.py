@@ -55,7 +55,7 @@ def decimal(value: object) -> Any:
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def rules(products: tuple[ProductBlock, ...] = (), **sections: dict[str, Any]) -> Rules:
+def rules(*blocks: ProductBlock, **sections: dict[str, Any]) -> Rules:
     """`rules(modifiers={"azure": "drop"})`: the defaults but for what is said; no limits unless they are said."""
     said = {"limits": {"change_percent_max": Decimal(10**9), "negative_invoice": "post"}} | sections
     whole = {"recurring_invoice", "default_item", "halo_item"}  # ids are no money
@@ -63,7 +63,7 @@ def rules(products: tuple[ProductBlock, ...] = (), **sections: dict[str, Any]) -
         name: SECTIONS[name](**{key: value if key in whole else decimal(value) for key, value in values.items()})
         for name, values in said.items()
     }
-    return Rules(product_blocks=products, **made)
+    return Rules(product_blocks=blocks, **made)
 
 
 def split(sku: str, *parts: dict[str, Any]) -> ProductBlock:

@@ -239,7 +239,7 @@ def test_html_is_named_as_html(server: Server) -> None:
         made.get_json("/x")
 
 
-def test_a_refused_port_and_an_unknown_host_are_not_reachable(server: Server) -> None:
+def test_a_refused_port_is_not_reachable(server: Server) -> None:
     server.stop()
     with service(server, token_url="http://127.0.0.1:1/token") as made:
         with pytest.raises(LoginFailed, match=r"cannot be reached at 127\.0\.0\.1: ConnectError"):
