@@ -107,7 +107,7 @@ def _halo(settings: Settings, redactor: Redactor) -> Iterator[Check]:
     service, tenant = halo_service(settings, redactor)
     with service:
         halo = Halo(service)
-        clients = halo.clients()
+        clients = halo.clients().rows
         yield Check(
             name="HaloPSA", state="ok", says=f"login works; tenant {tenant.id or '(not named)'}, {len(clients)} clients"
         )

@@ -129,7 +129,7 @@ def set_company(
     row = _row(company, rows)
     name = ""
     if client_id is not None:
-        client = next((one for one in connections.halo.clients() if one.id == client_id), None)
+        client = next((one for one in connections.halo.clients().rows if one.id == client_id), None)
         if client is None:
             raise UsageError(f"HaloPSA has no client {client_id}.", next_steps=[["billingsync", "map", "companies"]])
         name = client.name

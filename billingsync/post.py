@@ -19,6 +19,7 @@ from billingsync.store.postings import UNRESOLVED, RecordedPosting
 from billingsync.store.postings import lines_of as recorded_lines
 from billingsync.write import CannotWrite, prepare
 
+MOST_REFUSALS = 5  # in a row: then it is not these clients, it is HaloPSA, our rights or the way there
 MOST_SENDINGS = 3  # of one posting in one run: each was followed by a full absence horizon and two complete looks
 
 
@@ -31,6 +32,7 @@ def carry_out(desk: Desk, plan: Plan, amounts: Mapping[str, tuple[Decimal, Decim
     found = already_there(desk, plan)
     postings, outcomes = make_items(desk, plan.postings)
     alone = True
+    refused = 0
     waiting: list[Posting] = []
     for number, posting in enumerate(postings, 1):
         desk.say(f"posting {number} of {len(postings)}: {posting.client_name}")
@@ -43,6 +45,16 @@ def carry_out(desk: Desk, plan: Plan, amounts: Mapping[str, tuple[Decimal, Decim
         elif alone and done.state in ("posted", "differs"):
             read_first_back(desk, done)
             alone = False
+        refused = refused + 1 if done.state == "refused" else 0
+        if refused == MOST_REFUSALS:
+            raise UpstreamError(
+                "HaloPSA",
+                "/Invoice",
+                None,
+                f"HaloPSA refused {refused} postings one after the other, so the rest was not sent: {done.message}",
+                next_steps=[["billingsync", "doctor"], ["billingsync", "run", str(desk.period)]],
+            )
+    waiting += _refused_once_more(desk, postings, amounts, outcomes)
     for _ in range(MOST_SENDINGS - 1):
         waiting = _again(desk, waiting, amounts, outcomes)
     resolve(desk, [row for row in _rows(desk) if row.state in UNRESOLVED])
@@ -52,6 +64,22 @@ def carry_out(desk: Desk, plan: Plan, amounts: Mapping[str, tuple[Decimal, Decim
 
 def _rows(desk: Desk) -> tuple[RecordedPosting, ...]:
     return desk.ledger.postings(run=desk.run)
+
+
+def _refused_once_more(
+    desk: Desk, postings: Sequence[Posting], amounts: Mapping[str, tuple[Decimal, Decimal]], outcomes: list[Outcome]
+) -> list[Posting]:
+    """A refusal may have passed by now; a real one costs one more call. Gives those whose outcome is now unknown."""
+    refused = {row.key for row in _rows(desk) if row.state == "refused"}
+    waiting = []
+    for posting in postings:
+        if posting.key in refused:
+            done = write(desk, posting, amounts, None)
+            if isinstance(done, Outcome):
+                outcomes.append(done)
+            elif done.state in UNRESOLVED:
+                waiting.append(posting)
+    return waiting
 
 
 def _again(
@@ -93,6 +121,7 @@ def write(
     except AlreadyClaimed as claimed:
         return failed(posting, claimed.message)
     row = desk.ledger.read_back(posting.key, prepared.content)
+    there = there or prepared.there
     if there is not None:
         return settle(desk, row, there, adopted=True)
     return judge(desk, row, prepared.send(_still_ours(desk)))

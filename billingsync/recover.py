@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 from billingsync.core.inputs import WrittenLine
@@ -17,6 +18,7 @@ from billingsync.store.postings import PostedLine, Receipt, RecordedPosting, Ret
 from billingsync.write import finish_removals
 
 CLIENTS_A_LOOK = 40  # in one query: the address stays short, and one incomplete look concerns few
+DAYS_BEFORE = 3  # an invoice of ours is dated the day it was sent, give or take a time zone
 LOOKS = 3  # tries at a look that is not complete, before a person must decide
 
 
@@ -126,7 +128,8 @@ def _clients_at_once(rows: Sequence[RecordedPosting]) -> Iterator[list[RecordedP
 def _look_among(desk: Desk, rows: Sequence[RecordedPosting]) -> dict[str, Sight]:
     try:
         control = desk.halo.control(_known_invoices(desk))
-        seen = desk.halo.look(sorted({row.client_id for row in rows}), control)
+        day = min(row.intended_at for row in rows).date() - timedelta(days=DAYS_BEFORE)
+        seen = desk.halo.look(sorted({row.client_id for row in rows}), control, day)
     except UpstreamError as failed:
         return {row.key: CannotTell(failed.message) for row in rows}
     sights: dict[str, Sight] = {}

@@ -21,7 +21,7 @@ from billingsync.core.inputs import Client, Company, Existing, Item, RememberedM
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.plan import Account, CurrencyAccount, Plan
-from billingsync.core.planning import clients_with_behavior, plan_run
+from billingsync.core.planning import clients_billed, plan_run
 from billingsync.core.rules import ProductRules, Rulebook
 from billingsync.desk import Desk, Outcome
 from billingsync.errors import BillingSyncError, NotReleased, Refused, StalePlan, UsageError
@@ -63,6 +63,7 @@ class Upstream:
     companies: tuple[Company, ...]
     clients: tuple[Client, ...]
     items: tuple[Item, ...] = ()
+    short: bool = False  # the clients lack what only their details show
 
 
 def now() -> datetime:
@@ -102,8 +103,9 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
         found = Upstream(
             sources=fetched.sources,
             companies=companies,
-            clients=clients.result(),
+            clients=clients.result().rows,
             items=items.result() if items else (),
+            short=clients.result().short,
         )
     seen = [
         SeenInvoice(
@@ -133,6 +135,13 @@ def _needs_items(rulebook: Rulebook) -> bool:
     return any(rules.products.lifecycle != "off" for rules in every)
 
 
+def _detailed(connected: Connections, inputs: RunInputs) -> tuple[Client, ...]:
+    """The clients, with the details of those that are billed this month: currency, payer, whether to invoice at all."""
+    wanted = clients_billed(inputs)
+    details = {id_: connected.halo.client(id_) for id_ in sorted(wanted)}
+    return tuple(details.get(client.id) or client for client in inputs.clients)
+
+
 def _existing(connected: Connections, inputs: RunInputs) -> tuple[Existing, ...]:
     """The invoices that `latest` and `recurring` may write to, with their lines, as they are now."""
     rules = [inputs.rulebook.base, *(file.rules for file in inputs.rulebook.clients)]
@@ -146,7 +155,7 @@ def _existing(connected: Connections, inputs: RunInputs) -> tuple[Existing, ...]
         raw = connected.halo.invoice(invoice_id, recurring=True)
         if raw is not None:
             existing.append(_as_existing(raw, recurring=True))
-    latest = sorted(clients_with_behavior(inputs, "latest"))
+    latest = sorted(clients_billed(inputs, "latest"))
     for start in range(0, len(latest), CLIENTS_AT_ONCE):
         looked = connected.halo.look(latest[start : start + CLIENTS_AT_ONCE], None)
         if not looked.complete:
@@ -227,8 +236,10 @@ def make_plan(
         rulebook=rulebook,
         memory=memory,
         similar=similar(companies, upstream.clients, rulebook),
-        clients_asked=tuple(sorted({find_company(companies, upstream.clients, text) for text in asked})),
+        clients_asked=tuple(sorted({find_company(companies, text) for text in asked})),
     )
+    if upstream.short:
+        inputs = replace(inputs, clients=_detailed(connected, inputs))
     inputs = replace(inputs, existing=_existing(connected, inputs))
     say("planning")
     plan = plan_run(inputs)
@@ -267,8 +278,8 @@ def _doubtful(held: str | None) -> bool:
     return held is not None and held.startswith("client_")
 
 
-def find_company(companies: Sequence[Company], clients: Sequence[Client], text: str) -> str:
-    """The company that a person means: by id, by name, or by its HaloPSA client's id. UsageError with the nearest."""
+def find_company(companies: Sequence[Company], text: str) -> str:
+    """The company that a person means: by id, or by (the beginning of) its name. UsageError with the nearest."""
     wanted = normalise(text)
     exact = [company for company in companies if text in (company.id, company.name)]
     found = exact or [company for company in companies if normalise(company.name) == wanted]
@@ -318,7 +329,7 @@ def approve_client(
             f"Plan {shown.digest[:12]} holds no client for a limit.",
             next_steps=[["billingsync", "holds", shown.period]],
         )
-    company_id = find_company(companies, (), client)
+    company_id = find_company(companies, client)
     ledger.add_approval(digest=shown.digest, client=company_id, reason=reason, who=by, now=at)
     return next(one.name for one in companies if one.id == company_id), shown.digest, shown.period
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from billingsync.core.behaviors import closed_because, touched
 from billingsync.core.plan import PlanLine, Posting
 from billingsync.desk import Desk
-from billingsync.halo.compare import Raw, id_of, lines_of
+from billingsync.halo.compare import Raw, carries, id_of, lines_of
 from billingsync.halo.wire import WireLine, as_line, create_body, header_note, mark_of
 from billingsync.http import Sent, write_json
 from billingsync.store.postings import RecordedPosting
@@ -24,6 +24,7 @@ class Prepared:
 
     content: str
     before: str | None
+    there: Raw | None  # the target, where it carries this posting already
     send: Callable[[Callable[[], None]], Sent]
 
 
@@ -34,6 +35,7 @@ def prepare(desk: Desk, posting: Posting) -> Prepared:
         return Prepared(
             content=write_json(body).decode(),
             before=None,
+            there=None,
             send=lambda check: desk.halo.create_invoice(body, before=check),
         )
     recurring = posting.action == "update"
@@ -45,6 +47,7 @@ def prepare(desk: Desk, posting: Posting) -> Prepared:
     return Prepared(
         content=write_json(rows).decode(),
         before=write_json(raw).decode(),
+        there=raw if carries(raw, posting.key) else None,
         send=lambda check: desk.halo.change_invoice(path, rows, recurring=recurring, before=check),
     )
 
@@ -80,6 +83,8 @@ def _wire_line(desk: Desk, posting: Posting, ordinal: int, line: PlanLine) -> Wi
 def _still_writable(desk: Desk, posting: Posting, raw: Raw | None) -> None:
     if raw is None:
         raise CannotWrite(f"invoice {posting.invoice_id} is gone from HaloPSA; plan again")
+    if carries(raw, posting.key):
+        return  # a ledger that was restored from before this posting: it is adopted, not written
     if posting.action == "append" and (why := closed_because(raw)):
         raise CannotWrite(f"invoice {posting.invoice_id} {why} meanwhile; plan again")
     present = {id_of(line): line for line in lines_of(raw)}

@@ -104,8 +104,8 @@ def _guarded(arguments: list[str]) -> int:
         line = f" ({os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno})" if where else ""
         show_error(
             Bug(
-                f"billingsync failed in a way that it should not: {kind}{line}. Nothing is half-recorded: running again "
-                "finds out what was done and goes on from there. Please report it with the output of --debug.",
+                f"billingsync failed in a way that it should not: {kind}{line}. Nothing is half-recorded: running "
+                "again finds out what was done and goes on. Please report it with the output of --debug.",
                 next_steps=[["billingsync", *arguments, "--debug"]],
             )
         )

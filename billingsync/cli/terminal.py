@@ -114,7 +114,7 @@ def ask(question: str) -> bool:
 
 def needs_yes(command: str) -> UsageError:
     return UsageError(
-        f"There is no terminal to ask on, and {command} would write to HaloPSA. Say --yes, or post a plan by its digest.",
+        f"There is no terminal to ask on, and {command} would write to HaloPSA. Say --yes, or post a plan's digest.",
         next_steps=[["billingsync", *command.split(), "--yes"], ["billingsync", "plan"]],
     )
 

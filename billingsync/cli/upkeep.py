@@ -145,10 +145,8 @@ def rules_check(json: JsonOption = False) -> int:
         return 0
     for warning in warnings:
         note(f"warning: {warning}")
-    files = len(rulebook.clients)
-    out(
-        f"The rules in {settings.rules_dir} are well: {files} client file{'' if files == 1 else 's'}, digest {rulebook.digest[:12]}."
-    )
+    files = "1 client file" if len(rulebook.clients) == 1 else f"{len(rulebook.clients)} client files"
+    out(f"The rules in {settings.rules_dir} are well: {files}, digest {rulebook.digest[:12]}.")
     return 0
 
 
@@ -293,6 +291,6 @@ def demo(
     ] = None,
 ) -> int:
     """The whole job against the built-in sandbox: a month appears, plan, post, plan again, the equation."""
-    from billingsync.demo import run_demo
+    from billingsync.cli.demo import run_demo
 
     return run_demo(keep)

@@ -43,6 +43,7 @@ class _Work:
     file: ClientFile | None
     rules: Rules
     charges: list[Charge] = field(default_factory=list)
+    all_charges: list[Charge] = field(default_factory=list)  # settled ones too
     excluded: list[Excluded] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
@@ -149,11 +150,14 @@ _IN_DOUBT = {
 }
 
 
-def clients_with_behavior(inputs: RunInputs, behavior: str) -> set[int]:
-    """HaloPSA clients that have charges this month and whose rules say this behavior: what must be read for them."""
+def clients_billed(inputs: RunInputs, behavior: str = "") -> set[int]:
+    """HaloPSA clients that have charges this month, or those whose rules say this behavior: more is read of them."""
     charges = (charge for source in inputs.sources for charge in source.charges)
-    works = _works(inputs, charges)
-    return {work.client_id for work in works if work.client_id is not None and work.rules.invoice.behavior == behavior}
+    return {
+        work.client_id
+        for work in _works(inputs, charges)
+        if work.client_id is not None and behavior in ("", work.rules.invoice.behavior)
+    }
 
 
 def _works(inputs: RunInputs, charges: Iterable[Charge]) -> list[_Work]:
@@ -185,7 +189,16 @@ def _works(inputs: RunInputs, charges: Iterable[Charge]) -> list[_Work]:
         rules = file.rules if file else inputs.rulebook.base
         match = pays_through_other(match, recurring=rules.invoice.behavior == "recurring")
         open_charges = [charge for charge in by_company[company.id] if not _is_settled(charge, inputs)]
-        works.append(_Work(company=company, match=match, file=file, rules=rules, charges=open_charges))
+        works.append(
+            _Work(
+                company=company,
+                match=match,
+                file=file,
+                rules=rules,
+                charges=open_charges,
+                all_charges=by_company[company.id],
+            )
+        )
     return works
 
 
@@ -525,6 +538,8 @@ def _client_plan(work: _Work, inputs: RunInputs) -> ClientPlan:
     client = work.match.client
     held = work.holds[0].reason if work.holds and not (work.lines or work.dropped) else None
     last = inputs.memory.last_amounts.get((work.client_id, work.currency)) if work.client_id is not None else None
+    if any(_is_settled(charge, inputs) for charge in work.all_charges):
+        last = None  # what a late charge adds is no change since last month
     guessed = f"{plain(work.match.percent)} % similar" if work.match.how == "similarity" and work.match.percent else ""
     return ClientPlan(
         company_id=work.company.id,

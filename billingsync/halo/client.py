@@ -20,7 +20,20 @@ ALL = 100_000  # as `count`, without paging: what a list gives that ignores pagi
 ORDER_SHOWS = 20  # rows with falling ids: no other order has that by chance
 READINGS = 3  # of a list that changed while it was read
 
+# What decides whether and how a client is billed, and what an item is matched by. A list of which no row shows any of
+# these leaves them out; then they are read one by one rather than believed absent.
+TELLING_OF_CLIENTS = ("client_to_invoice", "dontinvoice", "currencyisocode", "default_currency_code_name")
+TELLING_OF_ITEMS = ("externalreference",)
+
 Check = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """All clients. `short`: the list's rows lack what must be known before one of them is billed."""
+
+    rows: tuple[Client, ...]
+    short: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +81,24 @@ def discover(service: Service, base_url: str, tenant: str) -> Tenant:
     auth = info.get("auth_url")
     url = f"{auth.rstrip('/')}/token" if isinstance(auth, str) and auth else f"{base_url.rstrip('/')}/auth/token"
     there, here = urlsplit(url), urlsplit(base_url)
-    safe = there.hostname == here.hostname and there.scheme in (here.scheme, "https")
+    safe = _same_house(there.hostname or "", here.hostname or "") and there.scheme in (here.scheme, "https")
     name = tenant or id_
     return Tenant(
         id=id_,
         login_url=f"{url}?tenant={quote(name, safe='')}" if name else url,
         elsewhere="" if safe else f"{there.scheme}://{there.hostname}",
     )
+
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_VENDOR = ("halopsa.com", "haloitsm.com", "usehalo.com")  # where hosted tenants live (reference/halopsa 1)
+
+
+def _same_house(there: str, here: str) -> bool:
+    """Whether a login host belongs to the tenant's: the same, both on this machine, or both the vendor's."""
+    if there == here or (there in _LOOPBACK and here in _LOOPBACK):
+        return True
+    return any(there.endswith(f".{name}") and here.endswith(f".{name}") for name in _VENDOR)
 
 
 def one_object(json: object) -> Raw | None:
@@ -90,14 +114,23 @@ class Halo:
 
     # Reading
 
-    def clients(self) -> tuple[Client, ...]:
+    def clients(self) -> Clients:
         """All clients, inactive ones too. UpstreamError where the list cannot be read whole: a client that is not seen
         would be taken for one that does not exist."""
-        return tuple(map(read_client, self._whole("/Client", "clients", {"includeinactive": "true"})))
+        rows = self._whole("/Client", "clients", {"includeinactive": "true"})
+        return Clients(rows=tuple(map(read_client, rows)), short=_lack(rows, TELLING_OF_CLIENTS))
+
+    def client(self, client_id: int) -> Client | None:
+        raw = self._one(f"/Client/{client_id}", {"includedetails": "true"})
+        return read_client(raw) if raw is not None and id_of(raw) is not None else None
 
     def items(self) -> tuple[Item, ...]:
-        """The whole catalogue."""
-        return tuple(map(read_item, self._whole("/Item", "items", {"includeinactive": "true"})))
+        """The whole catalogue. Where the list does not show what items are matched by, each is read by itself."""
+        rows = self._whole("/Item", "items", {"includeinactive": "true"})
+        if not _lack(rows, TELLING_OF_ITEMS):
+            return tuple(map(read_item, rows))
+        found = (self.item(item_id) for raw in rows if (item_id := id_of(raw)) is not None)
+        return tuple(item for item in found if item is not None)
 
     def item(self, item_id: int) -> Item | None:
         raw = self._one(f"/Item/{item_id}", {"includedetails": "true"})
@@ -120,13 +153,26 @@ class Halo:
         """All recurring invoices, without lines."""
         return self._whole("/RecurringInvoice", "invoices", {})
 
-    def look(self, client_ids: Sequence[int], control: tuple[int, int] | None) -> Look:
-        """The clients' invoices with lines. `control` is (invoice, client) of one known to exist, or None."""
+    def look(self, client_ids: Sequence[int], control: tuple[int, int] | None, since: date | None = None) -> Look:
+        """The clients' invoices with lines. `control` is (invoice, client) of one known to exist, or None. A list that
+        shows no lines proves nothing: there the invoices dated from `since` on (None: all) are read one by one."""
         wanted = sorted({*client_ids, *([control[1]] if control else [])})
         rows, why = self._list("/Invoice", "invoices", _of_clients(wanted), counted=True)
         if not why and control and control[0] not in {id_of(raw) for raw in rows}:
             why = f"the search does not find invoice {control[0]}, which exists"
-        return Look(rows=tuple(raw for raw in rows if _is_of(raw, client_ids)), complete=not why, why=why)
+        mine = [raw for raw in rows if _is_of(raw, client_ids)]
+        if since is not None:
+            mine = [raw if _has_lines(raw) or _before(raw, since) else self._with_lines(raw) for raw in mine]
+        else:
+            mine = [self._with_lines(raw) for raw in mine]
+        return Look(rows=tuple(mine), complete=not why, why=why)
+
+    def _with_lines(self, raw: Raw) -> Raw:
+        """The invoice itself where the list does not show its lines."""
+        invoice_id = id_of(raw)
+        if _has_lines(raw) or invoice_id is None:
+            return raw
+        return self.invoice(invoice_id, recurring=False) or raw
 
     def control(self, known: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
         """An invoice (with its client) that exists, to prove a search by: one of `known`, else any in the tenant.
@@ -150,7 +196,7 @@ class Halo:
             rows, far_enough = _back_to(day, pages)
             if pages.repeated or pages.why or (pages.total is None and not far_enough):
                 rows = self._whole("/Invoice", "invoices", _of_clients(chunk), counted=True)
-            yield from (raw for raw in rows if _is_of(raw, chunk))
+            yield from (self._with_lines(raw) for raw in rows if _is_of(raw, chunk) and not _before(raw, day))
 
     def until(self, client_ids: Sequence[int], invoice_ids: frozenset[int | None]) -> Iterator[Raw]:
         """The clients' invoices with lines, newest first, until all of `invoice_ids` have been seen."""
@@ -159,7 +205,7 @@ class Halo:
             for raw in _Pages(self, "/Invoice", "invoices", {**_of_clients(chunk), "order": "id", "orderdesc": "true"}):
                 if id_of(raw) in left:
                     left.discard(id_of(raw))
-                    yield raw
+                    yield self._with_lines(raw)
                 if not left:
                     return
 
@@ -285,6 +331,14 @@ def _rows(json: object, key: str) -> tuple[list[Raw], int | None]:
 
 def _unusable(endpoint: str, what: str) -> UpstreamError:
     return UpstreamError("HaloPSA", endpoint, 200, f"HaloPSA answered {what}")
+
+
+def _lack(rows: Sequence[Raw], names: Sequence[str]) -> bool:
+    return bool(rows) and not any(name in raw for raw in rows for name in names)
+
+
+def _has_lines(raw: Raw) -> bool:
+    return isinstance(raw.get("lines"), list)
 
 
 def _of_clients(client_ids: Sequence[int]) -> dict[str, str]:

@@ -54,6 +54,8 @@ class Connection:
         await self._start(answer, max(len(content), 2))
         await self._part(content[: len(content) // 2], more=True)
         self._transport.close()
+        while self._transport.get_write_buffer_size() and not self._stopping.is_set():
+            await asyncio.sleep(0.001)  # a large half takes its time
         await self._closed()
 
     async def reset(self) -> None:

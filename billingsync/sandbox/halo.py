@@ -33,7 +33,6 @@ _LISTED = {"client": "clients", "site": "sites", "supplier": "suppliers", "item"
 
 class Halo:
     def __init__(self, options: SandboxOptions, clock: Clock, notes: Notes) -> None:
-        self.options = options
         self.notes = notes
         self.tables = HaloTables(options.month, clock)
         self.tokens = Tokens(

@@ -38,9 +38,20 @@ class _Server(uvicorn.Server):
         self._app = app
         self._announce = announce
         super().__init__(
-            uvicorn.Config(app, http=_Protocol, ws="none", lifespan="off", loop="asyncio", log_config=None,
-                           access_log=False, date_header=False, server_header=False, timeout_keep_alive=60)
-        )  # fmt: skip
+            uvicorn.Config(
+                app,
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                loop="asyncio",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                date_header=False,
+                server_header=False,
+                timeout_keep_alive=60,
+            )
+        )
 
     async def main_loop(self) -> None:
         if self._announce is not None:

@@ -14,7 +14,7 @@ _LOGIN_PAGE = (
     "<!DOCTYPE html><html><head><title>Sign in</title></head><body><form>Sign in to continue</form></body></html>"
 )
 _GATEWAY_PAGE = "<html><body><h1>{status}</h1>The server did not answer in time.</body></html>"
-_MODULE_TEXT = "text/plain; charset=utf-8"
+_TEXT_TYPE = "text/plain; charset=utf-8"
 _GATEWAY = (502, 503, 504)
 
 
@@ -42,7 +42,7 @@ def told(fault: Fault, service: str, path: str) -> Answer:
         return Answer(status=status, data={**body, "details": []}, headers=headers)
     if status == 429:
         text = "Rate Limit Reached - 300 Requests per rolling 5 minute window."
-        return Answer(status=status, text=text, content_type=_MODULE_TEXT, headers=headers)
+        return Answer(status=status, text=text, content_type=_TEXT_TYPE, headers=headers)
     if status == 400:
         return Answer(status=status, data="The sandbox was told to refuse this", headers=headers)
     return Answer(status=status, headers=headers)  # HaloPSA's other errors have no body

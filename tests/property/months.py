@@ -390,7 +390,6 @@ def memories(draw: st.DrawFn, companies: tuple[Company, ...], home: str, trouble
                     client_id=client_id,
                     how="name" if how == "renamed" else how,
                     company_name="Adventure Works" if how == "renamed" else company.name,
-                    confirmed=how == "similarity" and draw(st.booleans()),
                 )
         memory = replace(memory, matches=matches)
     if "products" in troubles:

@@ -177,7 +177,7 @@ def match(customer: Customer, inputs: RunInputs) -> None:
 
 
 def may_not_be_billed(customer: Customer, inputs: RunInputs) -> frozenset[str]:
-    """[C2], and what a match by similarity may do before a person confirms it."""
+    """[C2], and what a match by similarity may do before a person confirms it (which makes it a person's)."""
     client, rules = customer.client, customer.rules(inputs)
     assert client is not None
     trouble = set()
@@ -185,8 +185,7 @@ def may_not_be_billed(customer: Customer, inputs: RunInputs) -> frozenset[str]:
         trouble.add("client_inactive")
     if client.pays_recurring_through if rules.invoice.behavior == "recurring" else client.pays_through:
         trouble.add("client_pays_through_other")
-    before = inputs.memory.matches.get(customer.company.id)
-    if customer.how == "similarity" and rules.clients.guessed == "hold" and not (before and before.confirmed):
+    if customer.how == "similarity" and rules.clients.guessed == "hold":
         trouble.add("client_guessed")
     return frozenset(trouble)
 

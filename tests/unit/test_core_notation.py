@@ -200,8 +200,7 @@ def raw_line(line_id: int, line: PlanLine, before: dict[str, Any] | None = None)
     return {
         **(before or {"_unknown": f"u{line_id}"}),
         "id": line_id,
-        "item_shortdescription": line.title,
-        "item_longdescription": line.description,
+        "item_shortdescription": line.description,
         "qty_order": line.quantity,
         "unit_price": line.unit_price,
         "baseprice": line.unit_price,
@@ -289,7 +288,7 @@ def next_month(inputs: RunInputs, *charges: Charge) -> RunInputs:
 
 
 def on_invoice(inputs: RunInputs, invoice_id: int = -8841) -> dict[str, str]:
-    """What a recurring invoice carries: {title: "10 x 22.00"} in the order of its lines, twins numbered."""
+    """What a recurring invoice carries: {text: "10 x 22.00"} in the order of its lines, twins with a prime."""
     (invoice,) = (one for one in inputs.existing if one.id == invoice_id)
     found: dict[str, str] = {}
     for row in invoice.raw["lines"]:  # type: ignore[attr-defined]

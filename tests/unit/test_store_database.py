@@ -21,7 +21,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
-from test_store_sample import CONTENT, NOW, intend, running, simple
+from store_sample import CONTENT, NOW, intend, running, simple
 
 from billingsync.errors import LedgerError, SettingsError
 from billingsync.store import database as database_module

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, event, text, update
 from sqlalchemy.exc import IntegrityError
-from test_store_sample import (
+from store_sample import (
     CONTENT,
     LATER,
     NOW,
@@ -29,7 +29,7 @@ from billingsync.store import schema
 from billingsync.store.book import Fence
 from billingsync.store.claims import AlreadyClaimed, add_claims
 from billingsync.store.ledger import Ledger, open_ledger
-from billingsync.store.postings import RecordedPosting, lines_of
+from billingsync.store.postings import PostedLine, RecordedPosting, Share, lines_of
 
 
 @pytest.fixture
@@ -51,6 +51,56 @@ def only(ledger: Ledger, key: str = "k") -> RecordedPosting:
 
 def live(ledger: Ledger, charge: str) -> list[tuple[str, int, bool]]:
     return [(claim.key, claim.part, claim.live) for claim in ledger.claims_of(charge)]
+
+
+def test_a_planned_posting_becomes_lines_with_the_share_of_every_charge() -> None:
+    wanted = posting(
+        "k",
+        plan_line("i:1"),
+        plan_line("i:2", "i:3", amount="-3.00", cost="1.00"),
+        plan_line("i:4", amount="6.00"),
+        plan_line("i:4", amount="4.00"),
+        plan_line(action="remove"),
+    )
+    amounts = {"i:2": (Decimal("-5.00"), Decimal("0.50")), "i:3": (Decimal("2.00"), Decimal("0.50"))}
+    lines = lines_of(wanted, amounts)
+    assert [line.ordinal for line in lines] == [0, 1, 2, 3, 4]
+    assert lines[0].shares == (Share(charge="i:1", price=Decimal("10.00"), cost=Decimal("8.00")),)
+    assert [(share.charge, share.price) for share in lines[1].shares] == [
+        ("i:2", Decimal("-5.00")),
+        ("i:3", Decimal("2.00")),
+    ]
+    assert [line.shares[0].price for line in lines[2:4]] == [Decimal("6.00"), Decimal("4.00")]
+    assert lines[4].shares == ()
+    assert isinstance(lines[0], PostedLine) and lines[0].item_id == 17 and lines[0].group == "PO-1"
+
+
+def test_the_parts_of_several_charges_add_up_by_line_and_by_charge() -> None:
+    """A collapsed line whose item has two parts: every line and every charge to the cent [P5] [M1]."""
+    wanted = posting(
+        "k",
+        plan_line("i:1", "i:2", "i:3", amount="7.01", cost="4.00"),
+        plan_line("i:1", "i:2", "i:3", amount="2.99", cost="1.00"),
+    )
+    amounts = {
+        "i:1": (Decimal("1.00"), Decimal("1.00")),
+        "i:2": (Decimal("12.00"), Decimal("3.50")),
+        "i:3": (Decimal("-3.00"), Decimal("0.50")),
+    }
+    lines = lines_of(wanted, amounts)
+    for line in lines:
+        assert sum(share.price for share in line.shares) == line.amount
+        assert sum(share.cost for share in line.shares) == line.cost
+    for charge, (price, cost) in amounts.items():
+        shares = [share for line in lines for share in line.shares if share.charge == charge]
+        assert (sum(share.price for share in shares), sum(share.cost for share in shares)) == (price, cost)
+
+
+def test_lines_that_are_not_their_charges_are_an_error() -> None:
+    with pytest.raises(AssertionError, match=r"i:1: 10\.00 on lines, 9\.99 charged"):
+        lines_of(simple("k", "i:1"), {"i:1": (Decimal("9.99"), Decimal("8.00"))})
+    with pytest.raises(KeyError):
+        lines_of(posting("k", plan_line("i:1", "i:2")), {})
 
 
 def test_an_intent_is_kept_byte_for_byte_with_its_lines_and_claims(ledger: Ledger, run: tuple[Fence, str]) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from test_store_sample import NOW, PERIOD, running
+from store_sample import NOW, PERIOD, running
 
 from billingsync.errors import Locked
 from billingsync.store import files, upgrade
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 HEAD = """
 import sys
-from test_store_sample import *
+from store_sample import *
 from billingsync.store.claims import AlreadyClaimed
 from billingsync.store.ledger import open_ledger
 say = lambda *words: print(*words, flush=True)

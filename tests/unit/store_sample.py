@@ -1,4 +1,4 @@
-"""Postings for the ledger's tests, and the test of how a planned posting becomes recorded lines."""
+"""Postings for the ledger's tests."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-import pytest
-
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.period import Period
 from billingsync.core.plan import ItemRef, PlanLine, Posting
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
-from billingsync.store.postings import PostedLine, Receipt, ReturnedLine, Share, lines_of
+from billingsync.store.postings import Receipt, ReturnedLine, lines_of
 
 PERIOD = Period(2026, 11)
 NOW = datetime(2026, 11, 22, 1, 53, 0, tzinfo=UTC)
@@ -118,53 +116,3 @@ def running(ledger: Ledger, period: Period = PERIOD, now: datetime = NOW) -> Ite
     """The lock and a started run."""
     with ledger.run_lock("test on this host") as fence:
         yield fence, ledger.start_run(fence, period=period, digest="d1", who="tester", now=now)
-
-
-def test_a_planned_posting_becomes_lines_with_the_share_of_every_charge() -> None:
-    wanted = posting(
-        "k",
-        plan_line("i:1"),
-        plan_line("i:2", "i:3", amount="-3.00", cost="1.00"),
-        plan_line("i:4", amount="6.00"),
-        plan_line("i:4", amount="4.00"),
-        plan_line(action="remove"),
-    )
-    amounts = {"i:2": (Decimal("-5.00"), Decimal("0.50")), "i:3": (Decimal("2.00"), Decimal("0.50"))}
-    lines = lines_of(wanted, amounts)
-    assert [line.ordinal for line in lines] == [0, 1, 2, 3, 4]
-    assert lines[0].shares == (Share(charge="i:1", price=Decimal("10.00"), cost=Decimal("8.00")),)
-    assert [(share.charge, share.price) for share in lines[1].shares] == [
-        ("i:2", Decimal("-5.00")),
-        ("i:3", Decimal("2.00")),
-    ]
-    assert [line.shares[0].price for line in lines[2:4]] == [Decimal("6.00"), Decimal("4.00")]
-    assert lines[4].shares == ()
-    assert isinstance(lines[0], PostedLine) and lines[0].item_id == 17 and lines[0].group == "PO-1"
-
-
-def test_the_parts_of_several_charges_add_up_by_line_and_by_charge() -> None:
-    """A collapsed line whose item has two parts: every line and every charge to the cent [P5] [M1]."""
-    wanted = posting(
-        "k",
-        plan_line("i:1", "i:2", "i:3", amount="7.01", cost="4.00"),
-        plan_line("i:1", "i:2", "i:3", amount="2.99", cost="1.00"),
-    )
-    amounts = {
-        "i:1": (Decimal("1.00"), Decimal("1.00")),
-        "i:2": (Decimal("12.00"), Decimal("3.50")),
-        "i:3": (Decimal("-3.00"), Decimal("0.50")),
-    }
-    lines = lines_of(wanted, amounts)
-    for line in lines:
-        assert sum(share.price for share in line.shares) == line.amount
-        assert sum(share.cost for share in line.shares) == line.cost
-    for charge, (price, cost) in amounts.items():
-        shares = [share for line in lines for share in line.shares if share.charge == charge]
-        assert (sum(share.price for share in shares), sum(share.cost for share in shares)) == (price, cost)
-
-
-def test_lines_that_are_not_their_charges_are_an_error() -> None:
-    with pytest.raises(AssertionError, match=r"i:1: 10\.00 on lines, 9\.99 charged"):
-        lines_of(simple("k", "i:1"), {"i:1": (Decimal("9.99"), Decimal("8.00"))})
-    with pytest.raises(KeyError):
-        lines_of(posting("k", plan_line("i:1", "i:2")), {})
