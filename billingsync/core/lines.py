@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from billingsync.core.modifiers import Draft
-from billingsync.core.money import ZERO, divide, multiply, plain, round_money
+from billingsync.core.money import ZERO, divide, is_half, multiply, plain, round_money
 from billingsync.core.plan import ItemRef, PlanLine
 from billingsync.core.rules import Part
 
@@ -40,19 +40,26 @@ def fit(
 ) -> Fit:
     """[L1]: Pax8's numbers where they give the amount; else the amount divided; else quantity 1 at the amount."""
     if quantity is not None:
-        price = _gives(amount, currency, quantity, unit_price) or _divided(
-            amount, currency, quantity, range(_PRICE_DECIMALS, _PRICE_DECIMALS + 1)
-        )
-        unit = _gives(cost, currency, quantity, unit_cost) or _divided(cost, currency, quantity, _COST_DECIMALS)
+        price = _gives(amount, currency, quantity, unit_price)
+        if price is None:
+            price = _divided(amount, currency, quantity, range(_PRICE_DECIMALS, _PRICE_DECIMALS + 1))
+        unit = _gives(cost, currency, quantity, unit_cost)
+        if unit is None:
+            unit = _divided(cost, currency, quantity, _COST_DECIMALS)
         if price is not None and unit is not None:
             return Fit(quantity=quantity, unit_price=price, unit_cost=unit, exact=True)
     return Fit(quantity=Decimal(1), unit_price=amount, unit_cost=cost, exact=False)
 
 
 def _gives(amount: Decimal, currency: str, quantity: Decimal, unit: Decimal | None) -> Decimal | None:
-    if unit is not None and round_money(multiply(quantity, unit), currency) == amount:
-        return unit
-    return None
+    """The unit price where it gives the amount, and not by rounding a half: HaloPSA computes in floats, in which
+    10 x 1.2345 may be 12.34 as well as 12.35 (reference/halopsa 2.7)."""
+    if unit is None:
+        return None
+    exact = multiply(quantity, unit)
+    if round_money(exact, currency) != amount or is_half(exact, currency):
+        return None
+    return unit
 
 
 def _divided(amount: Decimal, currency: str, quantity: Decimal, decimals: range) -> Decimal | None:
@@ -60,7 +67,7 @@ def _divided(amount: Decimal, currency: str, quantity: Decimal, decimals: range)
         return None
     for places in decimals:
         unit = divide(amount, quantity, places)
-        if round_money(multiply(quantity, unit), currency) == amount:
+        if _gives(amount, currency, quantity, unit) is not None:
             return unit
     return None
 

@@ -44,6 +44,12 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
     return rounded if rounded else abs(rounded)  # -0.00 is 0.00
 
 
+def is_half(amount: Decimal, currency: str) -> bool:
+    """Whether an exact amount lies just between two amounts of the currency."""
+    digits = _DIGITS.get(currency, 2)
+    return _WIDE.abs(_WIDE.subtract(amount, round_money(amount, currency))) == Decimal(5).scaleb(-digits - 1)
+
+
 def multiply(left: Decimal, right: Decimal) -> Decimal:
     """The exact product of two read numbers."""
     return _WIDE.multiply(left, right)

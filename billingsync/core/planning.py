@@ -221,12 +221,20 @@ def _judge(work: _Work, inputs: RunInputs, catalogue: Catalogue, replaced: froze
         for charge in rest:
             work.hold(charge, work.match.reason, work.match.detail, work.match.next_step)
         return
-    if work.match.client is None:
+    client = work.match.client
+    if client is None:
+        return
+    if other := client.pax8_monthly_invoice or client.pax8_annual_invoice:
+        detail = f"HaloPSA's own Pax8 sync bills {client.name} already (invoice {other})"
+        for charge in rest:
+            work.hold(
+                charge, "other_writer", detail, "turn off HaloPSA's Pax8 sync for this client, or exclude it here"
+            )
         return
     if work.match.how == "similarity" and work.rules.clients.guessed == "hold":
-        step = f"billingsync map companies --set {work.company.id}={work.match.client.id}"
+        step = f"billingsync map companies --set {work.company.id}={client.id}"
         for charge in rest:
-            work.hold(charge, "client_guessed", f"only similar to {work.match.client.name}, not confirmed", step)
+            work.hold(charge, "client_guessed", f"only similar to {client.name}, not confirmed", step)
         return
     drafts, verdicts = apply_modifiers(
         _usable(work, rest, replaced, inputs), work.rules.modifiers, lambda charge: group_of(charge, work.rules.invoice)
@@ -639,9 +647,6 @@ def _warnings(inputs: RunInputs, works: Sequence[_Work], missing: str) -> tuple[
     if missing:
         warnings.append(missing)
     for work in works:
-        client = work.match.client
-        if client and work.lines and (client.pax8_monthly_invoice or client.pax8_annual_invoice):
-            warnings.append(f"{client.name}: HaloPSA's own Pax8 sync is set up for this client; it may bill twice")
         warnings.extend(f"{work.company.name}: {left}" for left in work.left)
     return tuple(warnings)
 

@@ -111,7 +111,7 @@ def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, mar
         if line_cost != line.cost:
             differences.append(f"line {line.ordinal} ({line.title:.40}): cost {line_cost} instead of {line.cost}")
         net = number(there.get("net_amount"))
-        if net and abs(net - line.amount) >= _half_unit(currency):
+        if net and abs(net - line.amount) > _half_unit(currency):
             differences.append(f"line {line.ordinal} ({line.title:.40}): HaloPSA computes {net}, not {line.amount}")
     return Comparison(
         invoice_id=invoice_id,

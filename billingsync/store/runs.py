@@ -143,7 +143,8 @@ def add_run(
 def end_run(connection: Connection, name: str, id: str, state: str, summary: Mapping[str, Any], now: datetime) -> None:
     """Closes a run."""
     mine = (run.c.partner == name, run.c.id == id)
-    connection.execute(update(run).where(*mine).values(state=state, summary=dict(summary), ended_at=now))
+    ended = connection.execute(update(run).where(*mine).values(state=state, summary=dict(summary), ended_at=now))
+    assert ended.rowcount == 1, f"no run {id}"
 
 
 def find_runs(

@@ -48,6 +48,9 @@ SECTIONS = {
 KINDS = {"product": "product_name", "po": "purchase_order", "subscription": "subscription_id", "invoice": "invoice_id"}
 
 
+NO_LIMITS = {"change_percent_max": 10**9, "negative_invoice": "post", "missing_company_percent_max": 100}
+
+
 def decimal(value: object) -> Any:
     """What `tomllib` gives with parse_float=Decimal, and lists as the tuples that rules are made of."""
     if isinstance(value, list):
@@ -57,7 +60,7 @@ def decimal(value: object) -> Any:
 
 def rules(*blocks: ProductBlock, **sections: dict[str, Any]) -> Rules:
     """`rules(modifiers={"azure": "drop"})`: the defaults but for what is said; no limits unless they are said."""
-    said = {"limits": {"change_percent_max": Decimal(10**9), "negative_invoice": "post"}} | sections
+    said = {"limits": NO_LIMITS} | sections
     whole = {"recurring_invoice", "default_item", "halo_item"}  # ids are no money
     made = {
         name: SECTIONS[name](**{key: value if key in whole else decimal(value) for key, value in values.items()})

@@ -70,18 +70,18 @@ def of_one_client(count: int, client: int = 1) -> list[dict[str, Any]]:
 def test_lists_come_whole_however_paging_behaves(count: int, paging: str) -> None:
     upstream = Upstream(Client=[{"id": number, "name": f"C{number}"} for number in range(1, count + 1)])
     upstream.paging = paging
-    assert [client.id for client in halo(upstream).clients()] == list(range(1, count + 1))
+    assert [client.id for client in halo(upstream).clients().rows] == list(range(1, count + 1))
 
 
 def test_a_smaller_page_than_asked_for_is_followed() -> None:
-    upstream = Upstream(Item=[{"id": number, "name": "x"} for number in range(1, 120)])
+    upstream = Upstream(Item=[{"id": number, "name": "x", "externalreference": ""} for number in range(1, 120)])
     upstream.largest_page = 25
     assert len(halo(upstream).items()) == 119
 
 
 def test_inactive_clients_and_items_are_asked_for() -> None:
     upstream = Upstream(Client=[{"id": 1, "name": "gone", "inactive": True}], Item=[])
-    assert halo(upstream).clients()[0].inactive
+    assert halo(upstream).clients().rows[0].inactive
     halo(upstream).items()
     first = {"pageinate": "true", "page_size": 100, "page_no": 1, "order": "id", "includeinactive": "true"}
     assert upstream.asked == [("/Client", first), ("/Item", first)]
@@ -104,7 +104,7 @@ def test_a_list_that_changes_while_it_is_read_is_read_again() -> None:
         return envelope
 
     upstream.spoil = one_vanishes
-    found = {client.id for client in halo(upstream).clients()}
+    found = {client.id for client in halo(upstream).clients().rows}
     assert found == set(range(1, 151)) - {5}
 
 
@@ -114,6 +114,19 @@ def test_a_bare_array_is_a_list_too() -> None:
     upstream.lists["/AssetGroup"] = {"error": "inside a 200"}
     with pytest.raises(UpstreamError, match="no list"):
         halo(upstream).item_groups()
+
+
+def test_short_rows_are_told_and_completed_by_details() -> None:
+    upstream = Upstream(Client=[{"id": 1, "name": "a"}, {"id": 2, "name": "b"}], Item=[{"id": 7, "name": "i"}])
+    upstream.lists["/Client/1"] = {"id": 1, "name": "a", "client_to_invoice": 2}
+    upstream.lists["/Item/7"] = {"id": 7, "name": "i", "externalreference": "SKU"}
+    assert halo(upstream).clients().short
+    one = halo(upstream).client(1)
+    assert one is not None and one.pays_through == 2
+    assert halo(upstream).client(3) is None
+    assert [item.external_reference for item in halo(upstream).items()] == ["SKU"]
+    upstream.lists["/Client"] = [{"id": 1, "name": "a"}, {"id": 2, "name": "b", "dontinvoice": None}]
+    assert not halo(upstream).clients().short
 
 
 # Looking
@@ -178,6 +191,15 @@ def test_a_look_that_proves_nothing_says_why(change: Callable[[Any], Any], why: 
     look = halo(upstream).look([1], (60, 1))
     assert not look.complete
     assert why in look.why
+
+
+def test_a_list_without_lines_is_completed_by_reading_the_invoices() -> None:
+    upstream = Upstream(Invoice=[{"id": 1, "client_id": 1, "invoice_date": "2026-09-01"}, {"id": 2, "client_id": 1}])
+    upstream.lists["/Invoice/1"] = invoice(1, lines=[{"id": 10}])
+    upstream.lists["/Invoice/2"] = invoice(2, lines=[{"id": 20}])
+    assert [len(row.get("lines", [])) for row in halo(upstream).look([1], None).rows] == [1, 1]
+    recent = halo(upstream).look([1], None, since=date(2026, 11, 1)).rows
+    assert [len(row.get("lines", [])) for row in recent] == [0, 1]
 
 
 def test_a_look_during_which_the_count_changes_is_not_complete() -> None:
