@@ -99,7 +99,7 @@ def _latest(client_id: int, rules: InvoiceRules, existing: Iterable[Existing]) -
     if not mine:
         why, reason = "the client has no invoice yet", "latest_missing"
     else:
-        newest = max(mine, key=lambda invoice: (str(invoice.raw.get("invoice_date") or "")[:19], invoice.id))
+        newest = max(mine, key=lambda invoice: (str(invoice.raw.get("invoice_date") or "")[:10], invoice.id))
         closed = closed_because(newest.raw)
         if not closed:
             return Target(action="append", invoice=newest)
