@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from billingsync.core.money import ZERO, minor_unit, multiply, read_number, round_money
+from billingsync.core.money import MAX_AMOUNT, ZERO, minor_unit, multiply, read_number, round_money
 
 # Pax8's documented types (reference/pax8 3.4). Anything else is held, not guessed [S7].
 KNOWN_TYPES = frozenset(
@@ -127,8 +127,11 @@ def read_amounts(
         problems.append("neither costTotal nor cost and quantity are given")
     if minor_unit(currency) is None:
         problems.append(f"unknown currency {currency!r:.20}")
-    exact_price = ZERO if exact_price is None else exact_price
-    whole_cost = ZERO if whole_cost is None else whole_cost
+    for name, product in (("price x quantity", exact_price), ("cost x quantity", whole_cost)):
+        if product is not None and abs(product) >= MAX_AMOUNT:
+            problems.append(f"{name}: too large an amount: {product:.3E}")
+    exact_price = ZERO if exact_price is None or abs(exact_price) >= MAX_AMOUNT else exact_price
+    whole_cost = ZERO if whole_cost is None or abs(whole_cost) >= MAX_AMOUNT else whole_cost
     rounded_price, rounded_cost = round_money(exact_price, currency), round_money(whole_cost, currency)
     return Amounts(
         quantity=quantity_,

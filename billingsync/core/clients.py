@@ -69,13 +69,14 @@ def match_companies(
 
     found: dict[str, Match] = {}
     by_likeness: dict[str, list[tuple[Client, str, Decimal | None]]] = {}
-    claims: dict[int, set[str]] = defaultdict(set)
+    claims = _Claims(firm=defaultdict(set), any=defaultdict(set))
     for company in companies:
+        billed = not _never_billed(company, rulebook)
         match = _named_by_people(company, by_id, rulebook, remembered)
         if match:
             found[company.id] = match
-            if match.client:
-                claims[match.client.id].add(company.id)
+            if match.client and billed:
+                claims.add(match.client, company, firmly=True)
             continue
         named: list[tuple[Client, str, Decimal | None]]
         named = [(client, "name", None) for client in by_name.get(normalise(company.name), ())]
@@ -88,12 +89,37 @@ def match_companies(
                 and scripts(by_id[id_].name) == scripts(company.name)
             ]
         by_likeness[company.id] = named
-        for client, _, _ in named:
-            claims[client.id].add(company.id)
+        for client, how, _ in named if billed else ():
+            claims.add(client, company, firmly=how == "name")
     for company in companies:
         if company.id not in found:
             found[company.id] = _by_likeness(company, by_likeness[company.id], claims, remembered.get(company.id))
     return {id_: _may_be_billed(match) for id_, match in found.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Claims:
+    """Which companies could be a client: firmly (said by people, or of equal name), or in any way. A firm claim is
+    not put in doubt by one that rests on likeness only."""
+
+    firm: dict[int, set[str]]
+    any: dict[int, set[str]]
+
+    def add(self, client: Client, company: Company, *, firmly: bool) -> None:
+        self.any[client.id].add(company.id)
+        if firmly:
+            self.firm[client.id].add(company.id)
+
+    def disputed(self, client: Client, company: Company, how: str) -> bool:
+        others = self.firm if how == "name" else self.any
+        return bool(others[client.id] - {company.id})
+
+
+def _never_billed(company: Company, rulebook: Rulebook) -> bool:
+    """A company that the rules leave out claims no client."""
+    file = rulebook.file_for(company_id=company.id, company_name=company.name, client_id=None)
+    listed = (file.rules if file else rulebook.base).exclude.companies
+    return (file is not None and file.exclude) or company.id in listed or company.name in listed
 
 
 def _named_by_people(
@@ -131,7 +157,7 @@ def _named_by_people(
 def _by_likeness(
     company: Company,
     candidates: Sequence[tuple[Client, str, Decimal | None]],
-    claims: Mapping[int, set[str]],
+    claims: _Claims,
     memory: RememberedMatch | None,
 ) -> Match:
     if memory and memory.how in ("name", "similarity") and normalise(memory.company_name) != normalise(company.name):
@@ -157,7 +183,7 @@ def _by_likeness(
             next_step=_map_step(company),
         )
     client, how, percent = candidates[0]
-    if len(claims[client.id]) > 1:
+    if claims.disputed(client, company, how):
         return Match(
             company=company,
             reason="client_ambiguous",

@@ -91,8 +91,8 @@ def _margin(bill: Bill, rules: LimitRules) -> Beyond | None:
 
 def _margin_below(price: Decimal, cost: Decimal, least: Decimal) -> bool:
     """Margin is (price - cost) / price; without a price it is below any limit as soon as there is a cost."""
-    if price == 0:
-        return cost > 0
+    if price == 0 or (price < 0 < cost):
+        return cost > 0  # paying the client and Pax8 too is a loss, not a margin of more than 100 %
     return (price - cost) * 100 / price < least
 
 

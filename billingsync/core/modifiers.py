@@ -86,12 +86,18 @@ def apply_modifiers(
 
 
 def _unknown_type(charge: Charge) -> Verdict:
-    shown = charge.type or "(none)"
+    if not charge.type:
+        return Verdict(
+            charge=charge,
+            reason="unknown_charge_type",
+            detail="Pax8 does not say what kind of charge this is",
+            next_step="look at the charge in Pax8; to leave it out, add its product to exclude.products",
+        )
     return Verdict(
         charge=charge,
         reason="unknown_charge_type",
-        detail=f"Pax8 calls this charge {shown!r:.60}, which billingsync does not know",
-        next_step=f'look at the charge in Pax8; to leave such charges out, add "{shown:.60}" to exclude.types',
+        detail=f"Pax8 calls this charge {charge.type!r:.60}, which billingsync does not know",
+        next_step=f'look at the charge in Pax8; to leave such charges out, add "{charge.type:.60}" to exclude.types',
     )
 
 

@@ -73,7 +73,9 @@ def read_number(value: object) -> Decimal | None:
     number = Decimal(value)
     if not number.is_finite():
         raise ValueError(f"not a finite number: {value}")
-    if len(number.as_tuple().digits) > 40 or number.adjusted() < -40 or abs(number) >= MAX_AMOUNT:
+    # The exponent first: arithmetic on 1E+1000000 is itself an error.
+    odd = number.adjusted() > 20 or number.adjusted() < -40 or len(number.as_tuple().digits) > 40
+    if odd or abs(number) >= MAX_AMOUNT:
         raise ValueError(f"too large or too long a number: {value!s:.60}")
     return number if number else ZERO  # -0 is 0
 

@@ -50,20 +50,12 @@ class _Work:
     lines: list[PlanLine] = field(default_factory=list)
     products: set[str] = field(default_factory=set)
     target: Target = field(default_factory=Target)
+    currency: str = ""  # the client's; where HaloPSA does not say it, that of the charges, which then all have the same
     left: tuple[str, ...] = ()
 
     @property
     def client_id(self) -> int | None:
         return self.match.client.id if self.match.client else None
-
-    @property
-    def currency(self) -> str:
-        """The client's currency; where HaloPSA does not say it, that of its charges, which then all have the same."""
-        if self.match.client and self.match.client.currency:
-            return self.match.client.currency
-        held = {hold.charge for hold in self.holds}
-        open_charges = [charge for charge in self.charges if charge.id not in held]
-        return next((charge.currency for charge in open_charges or self.charges), "")
 
     @property
     def where(self) -> str:
@@ -197,6 +189,7 @@ def _works(inputs: RunInputs, charges: Iterable[Charge]) -> list[_Work]:
                 rules=rules,
                 charges=open_charges,
                 all_charges=by_company[company.id],
+                currency=match.client.currency if match.client else "",
             )
         )
     return works
@@ -287,7 +280,6 @@ def _exclusion(charge: Charge, rules: Rules) -> str:
 
 def _usable(work: _Work, charges: Sequence[Charge], replaced: frozenset[str], inputs: RunInputs) -> list[Charge]:
     """The charges that modifiers may judge; the others wait: unreadable, of a replaced source, of another currency."""
-    currency = work.match.client.currency if work.match.client else ""
     readable = []
     for charge in charges:
         if charge.invoice_id in replaced:
@@ -301,14 +293,15 @@ def _usable(work: _Work, charges: Sequence[Charge], replaced: frozenset[str], in
             work.hold(charge, "bad_amount", charge.problem, "correct the charge in Pax8, or exclude its product")
         else:
             readable.append(charge)
-    if not currency and len({charge.currency for charge in readable}) == 1:
-        return readable
+    if not work.currency and len({charge.currency for charge in readable}) == 1:
+        work.currency = readable[0].currency
     usable = []
     for charge in readable:
-        if charge.currency == currency:
+        if charge.currency == work.currency:
             usable.append(charge)
         else:
-            theirs = f"its HaloPSA client in {currency}" if currency else "HaloPSA does not say its client's currency"
+            said = f"its HaloPSA client in {work.currency}"
+            theirs = said if work.currency else "HaloPSA does not say its client's currency"
             work.hold(
                 charge,
                 "currency_mismatch",
@@ -321,10 +314,12 @@ def _usable(work: _Work, charges: Sequence[Charge], replaced: frozenset[str], in
 def _replaced(inputs: RunInputs) -> frozenset[str]:
     """Invoices that may be re-issues of one that we billed and Pax8 then credited [R2]: not new money."""
     invoices = {source.invoice_id for source in inputs.sources}
-    settled = {charge_id.partition(":")[0] for charge_id in inputs.memory.settled}
-    if settled <= invoices:
-        return frozenset()
-    return frozenset(invoices - settled)
+    billed = {
+        charge_id.partition(":")[0]
+        for charge_id, settled in inputs.memory.settled.items()
+        if settled.state not in ("dropped", "excluded")
+    }
+    return frozenset() if billed <= invoices else frozenset(invoices - billed)
 
 
 def _draw(work: _Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalogue) -> None:
@@ -359,7 +354,8 @@ def _draw(work: _Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalo
             keys.append(recurring_key(draft) + (f"|part {part}" if part else ""))
         work.products.add(draft.sku or draft.product_name)
     if work.target.reason:
-        work.hold_all(work.target.reason, work.target.detail, work.target.next_step)
+        if lines:  # a client with nothing to bill needs no invoice to bill it on
+            work.hold_all(work.target.reason, work.target.detail, work.target.next_step)
         return
     if work.target.action == "update":
         _onto_recurring(work, numbered(lines, keys), inputs)
@@ -402,11 +398,11 @@ def _onto_recurring(work: _Work, lines: list[PlanLine], inputs: RunInputs) -> No
 
 def _limit(works: Sequence[_Work], inputs: RunInputs, missing: str) -> None:
     """Hold the clients whose bill is beyond a limit of their rules; a person may have let one through."""
-    by_client: dict[int, list[_Work]] = defaultdict(list)
+    by_client: dict[tuple[int, str], list[_Work]] = defaultdict(list)
     for work in works:
-        if work.client_id is not None and (work.lines or work.dropped):
-            by_client[work.client_id].append(work)
-    for client_id, members in by_client.items():
+        if work.client_id is not None:
+            by_client[work.client_id, work.currency].append(work)
+    for (client_id, _), members in by_client.items():
         if client_id in inputs.memory.approved or any(work.company.id in inputs.memory.approved for work in members):
             continue
         detail, reason = missing, "limit_missing_companies"
@@ -435,7 +431,7 @@ def _bill(client_id: int, members: Sequence[_Work], inputs: RunInputs) -> Bill:
         for charge in source.charges:
             if charge.company_id in companies and charge.id in inputs.memory.settled:
                 settled = inputs.memory.settled[charge.id]
-                before += settled.price if settled.state == "posted" else ZERO
+                before += settled.price if settled.state == "posted" and settled.currency == currency else ZERO
     created: dict[tuple[str, str], Decimal] = defaultdict(lambda: ZERO)
     for work in members:
         if work.target.action == "create":
@@ -644,6 +640,13 @@ def _warnings(inputs: RunInputs, works: Sequence[_Work], missing: str) -> tuple[
                 f"{plain(summary.header_total, source.currency)} {source.currency}; "
                 f"difference {plain(summary.header_total - taxed, source.currency)}"
             )
+        for charge in source.charges:
+            settled = inputs.memory.settled.get(charge.id)
+            if settled and settled.state == "posted" and (settled.price, settled.cost) != (charge.price, charge.cost):
+                warnings.append(
+                    f"charge {charge.id} was billed at {settled.price} (cost {settled.cost}), and Pax8 now says "
+                    f"{charge.price} (cost {charge.cost}) {charge.currency}"
+                )
     if missing:
         warnings.append(missing)
     for work in works:
@@ -660,7 +663,7 @@ def _digest(plan: Plan) -> str:
                 plan.period,
                 plan.rules_digest,
                 plan.clients_asked,
-                [[s.invoice_id, s.charges, str(s.price), str(s.cost)] for s in plan.sources],
+                sorted([s.invoice_id, s.charges, str(s.price), str(s.cost)] for s in plan.sources),
                 [
                     [p.key, p.action, p.client_id, p.invoice_id, [_line_facts(line) for line in p.lines]]
                     for p in plan.postings

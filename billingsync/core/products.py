@@ -93,12 +93,11 @@ def resolve(draft: Draft, rules: Rules, catalogue: Catalogue, by_person: Mapping
 
 
 def _block(draft: Draft, blocks: Iterable[ProductBlock]) -> ProductBlock | None:
-    for block in blocks:
-        if block.pax8_sku is not None and block.pax8_sku == draft.sku:
-            return block
-        if block.pax8_product is not None and block.pax8_product == draft.product_id:
-            return block
-    return None
+    """The block of this SKU, else that of this product id, whatever their order in the file."""
+    every = tuple(blocks)
+    by_sku = (block for block in every if block.pax8_sku is not None and block.pax8_sku == draft.sku)
+    by_id = (block for block in every if block.pax8_product is not None and block.pax8_product == draft.product_id)
+    return next(by_sku, None) or next(by_id, None)
 
 
 def _from_block(block: ProductBlock, catalogue: Catalogue, rules: Rules) -> Resolved:

@@ -52,10 +52,11 @@ class Service:
             self.redactor.add(value if len(value) >= _HIDDEN_FROM else "")
         self._base = config.base_url.rstrip("/")
         self._verdict = Verdict(config.name, self._base, self.redactor)
-        self._kept = Transport(proxy, keep_alive=True, max_body=config.max_body)
+        context = httpx2.create_ssl_context() if self._base.startswith("https") else None
+        self._kept = Transport(context, proxy, keep_alive=True, max_body=config.max_body)
         # A write never goes over an idle connection: the server may just have closed it, and a request that was
         # written into a closing connection has an unknown outcome.
-        self._fresh = Transport(proxy, keep_alive=False, max_body=config.max_body)
+        self._fresh = Transport(context, proxy, keep_alive=False, max_body=config.max_body)
         budget = budget or Budget(config.calls_per_minute, sleep=sleep)
         self._calls = Calls(config, self._verdict, budget, on_call, sleep)
         headers = self._headers(Asked("POST", ""))
