@@ -82,9 +82,9 @@ def who() -> str:
 def newest_released(connected: Connections) -> Period:
     """The newest month that Pax8 has released."""
     released = connected.pax8.released_periods()
-    if not released:
+    if not any(month.invoices for month in released):
         raise NotReleased("Pax8 lists no invoice at all yet.", next_steps=[["billingsync", "periods"]])
-    return max(month.period for month in released)
+    return max((month for month in released if month.invoices), key=lambda month: month.period).period
 
 
 def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) -> Upstream:
@@ -97,7 +97,9 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
         fetching = threads.submit(connected.pax8.fetch, period)
         listing = threads.submit(connected.pax8.companies)
         clients = threads.submit(connected.halo.clients)
-        items = threads.submit(connected.halo.items) if _needs_items(rulebook) else None
+        items = (
+            threads.submit(connected.halo.items, rulebook.base.products.item_group) if _needs_items(rulebook) else None
+        )
         fetched = fetching.result()
         companies = listing.result()
         found = Upstream(
@@ -106,6 +108,13 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
             clients=clients.result().rows,
             items=items.result() if items else (),
             short=clients.result().short,
+        )
+    if not fetched.sources:
+        # Every invoice of the month was voided or credited: what takes their place is not out yet [R2].
+        skipped = ", ".join(f"{one.invoice_id} ({one.status})" for one in fetched.skipped[:3])
+        raise NotReleased(
+            f"Pax8 has no invoice of {period} that counts: {skipped}. A new one has not been issued yet.",
+            next_steps=[["billingsync", "periods"]],
         )
     seen = [
         SeenInvoice(
