@@ -15,11 +15,8 @@ from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
 from billingsync.scaffold import write_scaffold
 
-_CLIENT_RULES = """\
-# {name}: Azure on one line, no credits for seats given back in mid-month, no lines of zero.
-[client]
-name = "{name}"
-
+_RULES = """\
+# For the demo: Azure on one line, no credits for seats given back in mid-month, no lines of zero.
 [modifiers]
 azure             = "collapse"
 favorable_prorata = "drop"
@@ -50,25 +47,23 @@ def run_demo(directory: Path | None) -> int:
 def _show(folder: Path, sandbox: Sandbox) -> int:
     out(f"A sandbox Pax8 and HaloPSA on {sandbox.url}, a new ledger and new rules in {folder}.")
     write_scaffold(folder, {})
-    for name in sorted(company["name"] for company in sandbox.pax8.companies)[:2]:
-        stem = "".join(letter for letter in name.casefold() if letter.isalnum())
-        (folder / "rules" / "clients" / f"{stem}.toml").write_text(_CLIENT_RULES.format(name=name), encoding="utf-8")
+    rules = folder / "rules" / "integrations" / "pax8.toml"
+    rules.write_text(_RULES, encoding="utf-8")
     steps = (
         ("A month has appeared. What became of each?", ["periods"], (0,)),
         ("What would be billed? This writes nothing.", ["plan"], (0, 3)),
         ("The same plan as a page for finance.", ["plan", "--format", "html", "--out", "plan.html"], (0, 3)),
         ("Post what is not held, and read everything back.", ["run", "--yes"], (0, 3)),
         ("Plan again: nothing is posted twice.", ["plan"], (0, 3)),
-        ("What waits for a person.", ["runs"], (0,)),
+        ("Who did what, and when?", ["runs"], (0,)),
     )
     for title, words, expected in steps:
         out(f"\n── {title}\n$ billingsync {shlex.join(words)}")
         code = main(words)
         if code not in expected:
             raise BillingSyncError(f"The demo stopped: `billingsync {shlex.join(words)}` ended with exit code {code}.")
-    again = sum(1 for call in sandbox.calls if call.method == "POST" and call.path.casefold().endswith("/invoice"))
-    invoices = sandbox.written_invoices() if hasattr(sandbox, "written_invoices") else again
-    out(f"\nDone. {invoices} invoices were written to the sandbox HaloPSA, each once.")
+    written = sum("billingsync key=" in str(raw.get("internal_note")) for raw in sandbox.halo.invoices.values())
+    out(f"\nDone. {written} invoices were written to the sandbox HaloPSA, each once.")
     out(f"The HTML report: {folder / 'plan.html'}")
     sys.stdout.flush()
     return 0
