@@ -3,7 +3,7 @@ runs at once make one item. Items that exist are used and never changed [P1]."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from billingsync.core.inputs import Item
@@ -11,12 +11,15 @@ from billingsync.core.plan import ItemRef, PlanLine, Posting
 from billingsync.desk import Desk, Outcome, failed
 from billingsync.errors import UpstreamError
 from billingsync.halo.client import one_object
-from billingsync.halo.wire import item_body, item_group_body, read_item
-from billingsync.http import Answered, NotDone
+from billingsync.halo.compare import id_of
+from billingsync.halo.wire import item_body, item_group_body
+from billingsync.http import Answered, NotDone, Sent
+from billingsync.write import still_ours
 
 Wanted = tuple[str, str]  # SKU and name
 
-SEARCHES = 3  # after a creation of unknown outcome, before its postings wait for the next run
+SENDINGS = 3  # of one creation: each after the first follows a refusal, or a full horizon and two complete searches
+NAME_LENGTH = 250  # what `item_body` cuts names to
 
 
 class NoItem(Exception):
@@ -34,16 +37,14 @@ def make_items(desk: Desk, postings: Sequence[Posting]) -> tuple[list[Posting], 
         return list(postings), []
     ids: dict[Wanted, int] = {}
     problems: dict[Wanted, str] = {}
-    catalogue = list(desk.halo.items())
-    group = None
+    groups: dict[str, int] = {}
+    catalogue: Sequence[Item] | None = None
     for (sku, name), client_id in wanted.items():
         try:
+            if catalogue is None:
+                catalogue = desk.halo.items()
             there = _find(catalogue, sku, name)
-            if there is None:
-                if group is None:
-                    group = _group(desk, desk.tax_and_accounts(client_id).item_group)
-                there = _create(desk, sku, name, group, client_id)
-            ids[sku, name] = there.id
+            ids[sku, name] = there.id if there else _item(desk, sku, name, _group(desk, groups, client_id), client_id)
         except (NoItem, UpstreamError) as trouble:
             problems[sku, name] = str(trouble)
     ready: list[Posting] = []
@@ -66,45 +67,87 @@ def _with_id(line: PlanLine, ids: dict[Wanted, int]) -> PlanLine:
 
 
 def _find(catalogue: Sequence[Item], sku: str, name: str) -> Item | None:
-    """The item of this SKU, or where there is no SKU of this name."""
-    for item in catalogue:
-        if (item.external_reference == sku) if sku else (item.name == name):
-            return item
-    return None
+    """The active item of this SKU, or where there is no SKU of this name; the oldest, should there be several."""
+    found = [item for item in catalogue if not item.inactive and _is(item, sku, name)]
+    return min(found, key=lambda item: item.id, default=None)
 
 
-def _group(desk: Desk, name: str) -> int:
-    """The id of our item group; created where there is none of its name."""
-    for _ in range(SEARCHES):
-        for group_id, group_name in desk.halo.item_groups():
-            if group_name == name:
-                return group_id
-        sent = desk.halo.create_item_group(item_group_body(name))
+def _is(item: Item, sku: str, name: str) -> bool:
+    return item.external_reference.strip() == sku if sku else item.name[: NAME_LENGTH - 1] == name[: NAME_LENGTH - 1]
+
+
+def _group(desk: Desk, groups: dict[str, int], client_id: int) -> int:
+    """The id of the item group that this client's rules name; created where there is none of its name."""
+    name = desk.tax_and_accounts(client_id).item_group
+
+    def find() -> int | None:
+        return min((group_id for group_id, each in desk.halo.item_groups() if each == name), default=None)
+
+    def create() -> Sent:
+        desk.say(f"creating the item group {name}")
+        return desk.halo.create_item_group(item_group_body(name), before=still_ours(desk))
+
+    if name not in groups:
+        groups[name] = _once(
+            desk, f"the item group {name!r}", find, create, lambda found: _has_group(desk, found, name)
+        )
+    return groups[name]
+
+
+def _has_group(desk: Desk, group_id: int, name: str) -> int | None:
+    return group_id if (group_id, name) in desk.halo.item_groups() else None
+
+
+def _item(desk: Desk, sku: str, name: str, group: int, client_id: int) -> int:
+    def find() -> int | None:
+        found = _find(desk.halo.items(), sku, name)
+        return found.id if found else None
+
+    def create() -> Sent:
+        desk.say(f"creating the item {name}")
+        codes = desk.tax_and_accounts(client_id)
+        return desk.halo.create_item(item_body(name=name, sku=sku, group=group, codes=codes), before=still_ours(desk))
+
+    def read_back(item_id: int) -> int | None:
+        item = desk.halo.item(item_id)
+        return item_id if item is not None and _is(item, sku, name) else None
+
+    return _once(desk, f"the item {name!r}", find, create, read_back)
+
+
+def _once(
+    desk: Desk,
+    what: str,
+    find: Callable[[], int | None],
+    create: Callable[[], Sent],
+    read_back: Callable[[int], int | None],
+) -> int:
+    """Create something of which there must be one; it is known not to be there. Sent again only after a refusal, or
+    once it is certainly absent: after the horizon, in two complete searches [N2]. NoItem where it cannot be had."""
+    why = ""
+    for _ in range(SENDINGS):
+        sent = create()
         if isinstance(sent, NotDone):
-            raise NoItem(f"HaloPSA refused to create the item group {name!r}: {sent.message}")
-        if not isinstance(sent, Answered):
-            desk.wait(min(desk.absence_s, 30.0))
-    for group_id, group_name in desk.halo.item_groups():
-        if group_name == name:
-            return group_id
-    raise NoItem(f"the item group {name!r} was created, yet HaloPSA does not list it")
-
-
-def _create(desk: Desk, sku: str, name: str, group: int, client_id: int) -> Item:
-    desk.say(f"creating the item {name}")
-    codes = desk.tax_and_accounts(client_id)
-    sent = desk.halo.create_item(item_body(name=name, sku=sku, group=group, codes=codes))
-    if isinstance(sent, NotDone):
-        raise NoItem(f"HaloPSA refused to create the item {name!r}: {sent.message}")
-    if isinstance(sent, Answered) and (answer := one_object(sent.json)) is not None:
-        item = read_item(answer)
-        back = desk.halo.item(item.id)
-        if back is not None and (back.external_reference == sku if sku else back.name == name):
-            return back
-    # Not known, or HaloPSA kept something else: only a search tells, and it is never created a second time here.
-    for _ in range(SEARCHES):
-        there = _find(list(desk.halo.items()), sku, name)
+            why = f"HaloPSA refused to create {what}: {sent.message}"
+            desk.wait(1.0)
+            there = find()
+        else:
+            answer = one_object(sent.json) if isinstance(sent, Answered) else None
+            made = id_of(answer) if answer is not None else None
+            there = read_back(made) if made else None
+            there = there or find() or _after_the_horizon(desk, what, find)
+            why = f"HaloPSA does not have {what} although it was sent: two complete searches found nothing"
         if there is not None:
             return there
-        desk.wait(min(desk.absence_s, 30.0))
-    raise NoItem(f"whether HaloPSA created the item {name!r} is not known yet; run again")
+    raise NoItem(why)
+
+
+def _after_the_horizon(desk: Desk, what: str, find: Callable[[], int | None]) -> int | None:
+    desk.say(f"waiting {desk.absence_s:.0f} s: HaloPSA may still show {what}")
+    desk.wait(desk.absence_s)
+    for _ in range(2):
+        there = find()
+        if there is not None:
+            return there
+        desk.wait(1.0)
+    return None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from billingsync.core.plan import Plan, Posting
 from billingsync.desk import Desk, Outcome, failed
-from billingsync.errors import Locked, MarkerLost, OtherInstallation, UpstreamError
+from billingsync.errors import MarkerLost, OtherInstallation, UpstreamError
 from billingsync.halo.client import one_object
 from billingsync.halo.compare import Raw, carries, id_of, lines_of
 from billingsync.halo.wire import header_marker, markers
@@ -17,7 +17,7 @@ from billingsync.recover import resolve, settle
 from billingsync.store.claims import AlreadyClaimed
 from billingsync.store.postings import UNRESOLVED, RecordedPosting
 from billingsync.store.postings import lines_of as recorded_lines
-from billingsync.write import CannotWrite, prepare
+from billingsync.write import CannotWrite, prepare, still_ours
 
 MOST_REFUSALS = 5  # in a row: then it is not these clients, it is HaloPSA, our rights or the way there
 MOST_SENDINGS = 3  # of one posting in one run: each was followed by a full absence horizon and two complete looks
@@ -124,17 +124,7 @@ def write(
     there = there or prepared.there
     if there is not None:
         return settle(desk, row, there, adopted=True)
-    return judge(desk, row, prepared.send(_still_ours(desk)))
-
-
-def _still_ours(desk: Desk) -> Callable[[], None]:
-    """Asked right before each request: a process that was frozen and is woken must not send [fault 9]."""
-
-    def check() -> None:
-        if not desk.ledger.fence_holds(desk.fence):
-            raise Locked("This run was taken over while it stood still; the other run goes on.")
-
-    return check
+    return judge(desk, row, prepared.send(still_ours(desk)))
 
 
 def judge(desk: Desk, row: RecordedPosting, sent: Sent) -> RecordedPosting:

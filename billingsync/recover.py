@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.money import ZERO
+from billingsync.core.period import Period
 from billingsync.desk import Desk
 from billingsync.errors import UpstreamError
-from billingsync.halo.compare import Comparison, Raw, carries, compare, foreign_changes, id_of, twin
+from billingsync.halo.compare import Comparison, Raw, carries, compare, id_of, lines_of, number, twin
+from billingsync.halo.takeback import Fate, Written, fates
+from billingsync.halo.wire import markers
+from billingsync.http import write_json
 from billingsync.store.claims import AlreadyClaimed
 from billingsync.store.postings import PostedLine, Receipt, RecordedPosting, ReturnedLine
-from billingsync.write import finish_removals
+from billingsync.write import beside_ours, finish_removals
 
 CLIENTS_A_LOOK = 40  # in one query: the address stays short, and one incomplete look concerns few
 DAYS_BEFORE = 3  # an invoice of ours is dated the day it was sent, give or take a time zone
@@ -46,8 +50,12 @@ def resolve(desk: Desk, rows: Sequence[RecordedPosting]) -> None:
 
     Found: settled at once. Absent: believed only after the horizon, in two complete looks; then the posting is
     abandoned and its charges are free to be sent again under the same key. Cannot tell: it stays unknown [N2].
+    An undo that was interrupted is looked at in the same way.
     """
-    waiting = {row.key: row for row in rows}
+    for row in rows:
+        if row.state == "undoing":
+            finish_undo(desk, row)
+    waiting = {row.key: row for row in rows if row.state != "undoing"}
     _look_once(desk, waiting)
     while waiting:
         due = min(_due(desk, row) for row in waiting.values())
@@ -201,15 +209,16 @@ def settle(
         raw = finish_removals(desk, row, raw, comparison.still_there) or raw
         comparison = compare(raw, row.key, row.lines, row.currency, marked=not only_removals) or comparison
     differences = list(comparison.differences)
-    if row.before is not None and not again:
-        ours = frozenset(line.line_id for line in row.lines if line.line_id is not None)
-        differences += foreign_changes(json.loads(row.before, parse_float=Decimal), raw, ours)
+    if not again:
+        differences += beside_ours(desk, row, raw, adopted=adopted)
     if differences:
         if only_if_equal:
             return row
         return _differs(desk, row, raw, comparison.price, comparison.cost, "; ".join(differences[:8]), comparison)
     if not again:
-        receipt = _receipt(row, raw, comparison.price, comparison.cost, comparison, answer)
+        # What HaloPSA made of our texts is what a person's edit shows against; long after the write it may be one.
+        texts = {} if adopted else {id_of(line): line.get("item_shortdescription") for line in lines_of(raw)}
+        receipt = _receipt(row, raw, comparison.price, comparison.cost, comparison, answer, texts=texts)
         try:
             desk.ledger.record_done(desk.fence, row.key, receipt, desk.now(), state="adopted" if adopted else "posted")
         except AlreadyClaimed as twice:
@@ -242,6 +251,7 @@ def _receipt(
     answer: str | None,
     *,
     invoice_id: int | None = None,
+    texts: Mapping[int | None, object] | None = None,
 ) -> Receipt:
     ids = comparison.line_ids if comparison else {}
     found = invoice_id if invoice_id is not None else id_of(raw)
@@ -250,7 +260,7 @@ def _receipt(
     update = row.action == "update"
     return Receipt(
         invoice_id=found,
-        answer=answer if answer is not None else json.dumps(raw, default=str),
+        answer=answer if answer is not None else write_json(raw).decode(),
         price=price,
         cost=cost,
         lines=tuple(
@@ -258,12 +268,22 @@ def _receipt(
             for line in kept
             if line.ordinal in ids
         ),
-        written=tuple(_written(row, found, line, ids[line.ordinal]) for line in kept if update and line.ordinal in ids),
+        written=tuple(
+            _written(row, found, line, ids[line.ordinal], texts) for line in kept if update and line.ordinal in ids
+        ),
         gone=tuple((found, line.line_id) for line in row.lines if line.action == "remove" and line.line_id is not None),
     )
 
 
-def _written(row: RecordedPosting, invoice_id: int, line: PostedLine, line_id: int) -> WrittenLine:
+def _written(
+    row: RecordedPosting,
+    invoice_id: int,
+    line: PostedLine,
+    line_id: int,
+    texts: Mapping[int | None, object] | None = None,
+) -> WrittenLine:
+    text = (texts or {}).get(line_id)
+    text = text if isinstance(text, str) else line.description
     return WrittenLine(
         invoice_id=invoice_id,
         client_id=row.client_id,
@@ -271,12 +291,133 @@ def _written(row: RecordedPosting, invoice_id: int, line: PostedLine, line_id: i
         period=row.period,
         line_id=line_id,
         recurring_key=line.recurring_key,
-        title=line.title,
-        description=line.description,
+        title=line.title if text == line.description else line.description,  # then what the long text says
+        description=text,
         quantity=line.quantity,
         unit_price=line.unit_price,
         unit_cost=line.unit_cost,
         item_id=line.item_id,
+    )
+
+
+# What became of an undo -----------------------------------------------------------------------------------------------
+
+TAKEN = ("gone", "back")  # the fates of lines that bill nobody any more
+
+
+def as_written(row: RecordedPosting) -> Written:
+    """A recorded posting as what it wrote on HaloPSA's invoice."""
+    sent = [one for one in _json(row.content) if isinstance(one, dict)]
+    nested = [
+        line for header in sent for name in ("lines", "add_lines") for line in lines_of({"lines": header.get(name)})
+    ]
+    answers = _json(row.answer or "null")
+    return Written(
+        key=row.key,
+        lines=row.lines,
+        line_ids={line.ordinal: line.line_id for line in row.returned_lines if line.line_id is not None},
+        answer=answers[0] if len(answers) == 1 and isinstance(answers[0], dict) else {},
+        sent=nested or sent,
+        before=json.loads(row.before, parse_float=Decimal) if row.before is not None else None,
+    )
+
+
+def _json(text: str) -> list[object]:
+    """A JSON value as a list of one, or the list that it is; an answer need not be JSON."""
+    try:
+        value = json.loads(text, parse_float=Decimal)
+    except ValueError:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def read_target(desk: Desk, invoice_id: int, *, recurring: bool) -> Raw | None:
+    """The invoice; None only where HaloPSA says twice that there is none."""
+    raw = desk.halo.invoice(invoice_id, recurring=recurring)
+    if raw is None:
+        desk.wait(1.0)
+        raw = desk.halo.invoice(invoice_id, recurring=recurring)
+    return raw
+
+
+def finish_undo(desk: Desk, row: RecordedPosting, *, certain: bool = False) -> tuple[Fate, ...]:
+    """Find out what became of an undo that was intended, and record it: the lines that are gone or back are undone,
+    and where none is, the posting is again what it was.
+
+    That nothing happened is believed only after the horizon and two looks [N2], or at once where it is `certain`.
+    Raises UpstreamError where HaloPSA cannot be read; then it stays under way.
+    """
+    intent = desk.ledger.undo_under_way(row.key)
+    assert intent is not None, row.key
+    before = json.loads(intent.before, parse_float=Decimal)
+    invoice_id = id_of(before)
+    assert invoice_id is not None, row.key
+    written = as_written(row)
+    looks = 0
+    while True:
+        raw = read_target(desk, invoice_id, recurring=row.action == "update")
+        if raw is None:
+            seen = tuple(Fate(ordinal=ordinal, kind="gone") for ordinal in intent.lines)
+        else:
+            seen = fates(written, raw, frozenset(intent.lines))
+        taken = [fate for fate in seen if fate.kind in TAKEN]
+        if taken:
+            record_taken(desk, row, invoice_id, taken, "undone")
+            return seen
+        due = _due(desk, row)
+        looks += due <= 0
+        if certain or looks == 2:
+            desk.ledger.record_kept(desk.fence, row.key, "HaloPSA has not undone it: its lines are there", desk.now())
+            return seen
+        if due > 0:
+            desk.say(f"waiting {due:.0f} s: HaloPSA may still undo what was sent for {row.client_name}")
+        desk.wait(max(due, 1.0))
+
+
+def record_taken(desk: Desk, row: RecordedPosting, invoice_id: int, taken: Collection[Fate], message: str) -> None:
+    """These lines of a posting are no more, or are again what they were before it: their charges are free [R5]."""
+    lines = {line.ordinal: line for line in row.lines}
+    earlier = {fate.ordinal: _earlier(desk, row, invoice_id, lines[fate.ordinal], fate) for fate in taken}
+    ids = {line.ordinal: line.line_id for line in row.returned_lines}
+    gone = [
+        (invoice_id, line_id)
+        for fate in taken
+        if earlier[fate.ordinal] is None
+        and (line_id := fate.line_id or ids.get(fate.ordinal) or lines[fate.ordinal].line_id) is not None
+    ]
+    desk.ledger.record_undone(
+        desk.fence,
+        row.key,
+        message,
+        desk.now(),
+        lines=sorted({fate.ordinal for fate in taken}),
+        written=[line for line in earlier.values() if line is not None],
+        gone=gone,
+    )
+
+
+def _earlier(desk: Desk, row: RecordedPosting, invoice_id: int, line: PostedLine, fate: Fate) -> WrittenLine | None:
+    """The line of an earlier month that is there again, as planning must know it to go on with it [B3]."""
+    if row.action != "update" or line.action == "add" or fate.kind != "back" or fate.line_id is None:
+        return None
+    before = json.loads(row.before or "{}", parse_float=Decimal)
+    was = next((each for each in lines_of(before) if id_of(each) == line.line_id), None)
+    mark = markers(was) if was is not None else None
+    for posting in desk.ledger.postings(key=mark[0]) if mark else ():
+        for old in posting.lines:
+            if mark is not None and old.ordinal == mark[2]:
+                texts: dict[int | None, object] = {fate.line_id: (was or {}).get("item_shortdescription")}
+                return _written(posting, invoice_id, old, fate.line_id, texts)
+    if was is None:
+        return None
+    # A ledger that does not know who wrote it: it must not be forgotten, or next month would add it a second time.
+    return replace(
+        _written(row, invoice_id, line, fate.line_id),
+        period=str(Period.parse(row.period).previous),
+        description=str(was.get("item_shortdescription") or ""),
+        quantity=number(was.get("qty_order")) or ZERO,
+        unit_price=number(was.get("unit_price")) or ZERO,
+        unit_cost=number(was.get("unit_cost")) or ZERO,
     )
 
 

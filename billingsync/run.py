@@ -24,7 +24,7 @@ from billingsync.core.plan import Account, CurrencyAccount, Plan
 from billingsync.core.planning import clients_billed, plan_run
 from billingsync.core.rules import ProductRules, Rulebook
 from billingsync.desk import Desk, Outcome
-from billingsync.errors import BillingSyncError, NotReleased, Refused, StalePlan, UsageError
+from billingsync.errors import BillingSyncError, NotReleased, Refused, StalePlan, UpstreamError, UsageError
 from billingsync.halo.compare import id_of, number
 from billingsync.post import carry_out
 from billingsync.recover import resolve
@@ -159,6 +159,8 @@ def _existing(connected: Connections, inputs: RunInputs) -> tuple[Existing, ...]
         for one in rules
         if one.invoice.behavior == "recurring" and one.invoice.recurring_invoice is not None
     }
+    # Also those that still have lines of ours, and those of billed clients on which HaloPSA counts by itself.
+    recurring |= {line.invoice_id for line in inputs.memory.written_lines} | _counted(connected, clients_billed(inputs))
     existing = []
     for invoice_id in sorted(recurring):
         raw = connected.halo.invoice(invoice_id, recurring=True)
@@ -171,6 +173,18 @@ def _existing(connected: Connections, inputs: RunInputs) -> tuple[Existing, ...]
             raise Refused(f"HaloPSA's invoices cannot be read whole, so the latest of each is not known: {looked.why}")
         existing += [_as_existing(raw, recurring=False) for raw in looked.rows]
     return tuple(one for one in existing if one is not None)
+
+
+def _counted(connected: Connections, clients: set[int]) -> set[int]:
+    """These clients' recurring invoices with quantities that HaloPSA computes: where its own Pax8 sync would bill."""
+    try:
+        rows = connected.halo.recurring_invoices()
+    except UpstreamError as failed:
+        if failed.status not in (401, 403, 404):
+            raise
+        return set()
+    counted = (raw for raw in rows if raw.get("contains_calculated_quantity") and raw.get("client_id") in clients)
+    return {found for raw in counted if (found := id_of(raw)) is not None}
 
 
 def _as_existing(raw: Mapping[str, object], *, recurring: bool) -> Existing | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
-from billingsync.core.behaviors import closed_because, touched
+from billingsync.core.behaviors import closed_because, touched, unusable_because
+from billingsync.core.inputs import WrittenLine
 from billingsync.core.plan import PlanLine, Posting
 from billingsync.desk import Desk
-from billingsync.halo.compare import Raw, carries, id_of, lines_of
-from billingsync.halo.wire import WireLine, as_line, create_body, header_note, mark_of
-from billingsync.http import Sent, write_json
+from billingsync.errors import Locked, UpstreamError
+from billingsync.halo.compare import Raw, carries, foreign_changes, id_of, lines_of, nothing, number
+from billingsync.halo.wire import WireLine, as_line, create_body, header_note, mark_of, markers
+from billingsync.http import Answered, Sent, write_json
 from billingsync.store.postings import RecordedPosting
 
 
@@ -41,9 +45,10 @@ def prepare(desk: Desk, posting: Posting) -> Prepared:
     recurring = posting.action == "update"
     assert posting.invoice_id is not None
     raw = desk.halo.invoice(posting.invoice_id, recurring=recurring)
-    _still_writable(desk, posting, raw)
+    written = {line.line_id: line for line in desk.ledger.written_lines() if line.invoice_id == posting.invoice_id}
+    _still_writable(posting, raw, written)
     assert raw is not None
-    path, rows = _changed(desk, posting, raw)
+    path, rows = _changed(desk, posting, raw, written)
     return Prepared(
         content=write_json(rows).decode(),
         before=write_json(raw).decode(),
@@ -80,23 +85,33 @@ def _wire_line(desk: Desk, posting: Posting, ordinal: int, line: PlanLine) -> Wi
     )
 
 
-def _still_writable(desk: Desk, posting: Posting, raw: Raw | None) -> None:
+def _still_writable(posting: Posting, raw: Raw | None, written: dict[int, WrittenLine]) -> None:
     if raw is None:
         raise CannotWrite(f"invoice {posting.invoice_id} is gone from HaloPSA; plan again")
     if carries(raw, posting.key):
         return  # a ledger that was restored from before this posting: it is adopted, not written
     if posting.action == "append" and (why := closed_because(raw)):
         raise CannotWrite(f"invoice {posting.invoice_id} {why} meanwhile; plan again")
+    owner = number(raw.get("client_id"))
+    if posting.action == "update" and (why := unusable_because(raw, owner, posting.client_id)):
+        raise CannotWrite(f"recurring invoice {posting.invoice_id} {why} meanwhile; plan again")
+    lines = raw.get("lines")
+    if not isinstance(lines, list) or any(id_of(line) is None for line in lines_of(raw)):
+        # What goes back may be taken as the whole truth: a line that we do not see, or cannot name, would be lost.
+        raise CannotWrite(
+            f"HaloPSA does not show the lines of invoice {posting.invoice_id} as they are; nothing was sent"
+        )
     present = {id_of(line): line for line in lines_of(raw)}
-    written = {line.line_id: line for line in desk.ledger.written_lines() if line.invoice_id == posting.invoice_id}
     for line in posting.lines:
         if line.line_id is not None and (before := written.get(line.line_id)):
-            trouble = touched(before, present.get(line.line_id))
+            trouble = touched(before, present.get(line.line_id), line if line.action == "update" else None)
             if trouble:
                 raise CannotWrite(f"{trouble[1]} since the plan was made; plan again")
 
 
-def _changed(desk: Desk, posting: Posting, raw: Raw) -> tuple[str, list[dict[str, object]]]:
+def _changed(
+    desk: Desk, posting: Posting, raw: Raw, written: dict[int, WrittenLine]
+) -> tuple[str, list[dict[str, object]]]:
     """Path suffix and body, in the way that HALO__WRITE_LINES says (reference/halopsa 3.3)."""
     changes = {line.line_id: (n, line) for n, line in enumerate(posting.lines) if line.action == "update"}
     removed = {line.line_id for line in posting.lines if line.action == "remove"}
@@ -110,7 +125,11 @@ def _changed(desk: Desk, posting: Posting, raw: Raw) -> tuple[str, list[dict[str
         header["last_change_seq"] = raw["change_seq"]
     if posting.action == "update":
         added = [{**line, "isinactive": False, "isActive": True} for line in added]
-    updated = {id_: _as_updated(desk, posting, n, line) for id_, (n, line) in changes.items()}
+    present = {id_of(line): line for line in lines_of(raw)}
+    updated = {
+        id_: _as_updated(_wire_line(desk, posting, n, line), desk.marker, present.get(id_, {}), written.get(id_ or 0))
+        for id_, (n, line) in changes.items()
+    }
     if desk.write_lines == "updatelines":
         rows: list[dict[str, object]] = [
             {"ihid": posting.invoice_id, "id": id_, **line} for id_, line in updated.items()
@@ -127,23 +146,128 @@ def _changed(desk: Desk, posting: Posting, raw: Raw) -> tuple[str, list[dict[str
 _ZEROED: dict[str, object] = {"qty_order": 0, "isinactive": True, "isActive": False}
 
 
-def _as_updated(desk: Desk, posting: Posting, ordinal: int, line: PlanLine) -> dict[str, object]:
-    """What changes on a line of ours; its codes and whatever else it has stay."""
-    wire = as_line(_wire_line(desk, posting, ordinal, line), desk.marker)
-    keep = ("tax_code", "nominal_code", "_itemid", "item_code")
-    return {name: value for name, value in wire.items() if name not in keep}
+def _as_updated(wire: WireLine, marker: str, there: Raw, before: WrittenLine | None) -> dict[str, object]:
+    """What changes on a line of ours. Its codes and whatever else it has stay; its item changes where the plan has
+    another one than we wrote."""
+    line = as_line(wire, marker)
+    same_item = wire.item_id is None or before is None or before.item_id == wire.item_id
+    keep = ("tax_code", "nominal_code", *(("_itemid", "item_code") if same_item else ()))
+    changes = {name: value for name, value in line.items() if name not in keep}
+    fields = there.get("customfields")
+    ours = changes.get("customfields")
+    if isinstance(fields, list) and isinstance(ours, list):
+        numbers = {id_of(field) for field in ours}
+        changes["customfields"] = [
+            *(one for one in fields if isinstance(one, dict) and id_of(one) not in numbers),
+            *ours,
+        ]
+    # HALO__MARKER may have been another place last month: a mark left there would be believed before the new one.
+    if "productnumber" not in changes and markers({"productnumber": there.get("productnumber")}):
+        changes["productnumber"] = ""
+    return changes
+
+
+def still_ours(desk: Desk) -> Callable[[], None]:
+    """Asked right before each request: a process that was frozen and is woken must not send [fault 9]."""
+
+    def check() -> None:
+        if not desk.ledger.fence_holds(desk.fence):
+            raise Locked("This run was taken over while it stood still; the other run goes on.")
+
+    return check
+
+
+REMOVALS = 3  # tries: repeating one changes nothing more
 
 
 def finish_removals(desk: Desk, row: RecordedPosting, raw: Raw, still_there: tuple[int, ...]) -> Raw | None:
     """Where HaloPSA merges lists of lines, a line that is left out stays: it is set to nothing and inactive instead.
 
-    Part of the same posting: repeating it changes nothing more, so its outcome need not be known to go on.
+    Part of the same posting: repeating it changes nothing more, so its outcome need not be known to go on. Gives the
+    invoice as it is afterwards, None where that cannot be read.
     """
     assert row.target_invoice_id is not None
     recurring = row.action == "update"
-    lines = [{**line, **(_ZEROED if id_of(line) in still_there else {})} for line in lines_of(raw)]
-    header: dict[str, object] = {"id": row.target_invoice_id, "lines": lines}
-    if isinstance(raw.get("change_seq"), int):
-        header["last_change_seq"] = raw["change_seq"]
-    desk.halo.change_invoice("", [header], recurring=recurring, before=lambda: None)
-    return desk.halo.invoice(row.target_invoice_id, recurring=recurring)
+    now: Raw | None = raw
+    for _ in range(REMOVALS):
+        if now is None:
+            break
+        lines = [{**line, **(_ZEROED if id_of(line) in still_there else {})} for line in lines_of(now)]
+        header: dict[str, object] = {"id": row.target_invoice_id, "lines": lines}
+        if isinstance(now.get("change_seq"), int):
+            header["last_change_seq"] = now["change_seq"]
+        sent = desk.halo.change_invoice("", [header], recurring=recurring, before=still_ours(desk))
+        now = desk.halo.invoice(row.target_invoice_id, recurring=recurring)
+        left = [line for line in lines_of(now or {}) if id_of(line) in still_there and not nothing(line)]
+        if isinstance(sent, Answered) or not left:
+            break
+        desk.wait(1.0)
+    return now
+
+
+# What else happened ---------------------------------------------------------------------------------------------------
+
+# Header properties and schedules that a write of lines must leave alone [B4]. Sums and counters follow the lines, and
+# what accounting sets is looked at by itself; a property that we do not know may be either.
+_KEPT = (
+    "client_id client_name sitenumber uid original_client_id invoicenumber invoice_date duedate due_date_type "
+    "due_date_int paymentterms period_start_date period_end_date currency_code currency_code_name "
+    "currency_conversion_rate reference order_number cust_order_number payment_ref internal_note notes_1 notes_2 "
+    "notes_3 contract_id ticket_id salesorder_id customfields nextcreationdate lastcreated startdate enddate "
+    "period period_type periodname nextcreationperiod invoiceday schedule_id schedule disabled"
+).split()
+
+
+def beside_ours(desk: Desk, row: RecordedPosting, raw: Raw, *, adopted: bool = False) -> list[str]:
+    """What happened to the target besides our change, in words; empty is as it must be [B4] [N5]. `raw` is the target
+    as it was read after the write, when `adopted` perhaps long after; `row.before` as it was right before it."""
+    if row.before is None:
+        return []
+    before = json.loads(row.before, parse_float=Decimal)
+    ours = frozenset(line.line_id for line in row.lines if line.line_id is not None)
+    found = foreign_changes(before, raw, ours)
+    found += [f"{name} of the invoice changed" for name in _KEPT if not _same(before.get(name), raw.get(name))]
+    closed = closed_because(raw) if row.action == "append" and not adopted and not closed_because(before) else ""
+    if closed:
+        found.append(f"the invoice {closed} now, so these lines may be missing there")
+    return [*found, *_prorata(before, raw, ours), *_lost_edits(desk, row, before, raw, ours)]
+
+
+def _same(left: object, right: object) -> bool:
+    one, other = number(left), number(right)
+    return left == right if one is None or other is None else one == other
+
+
+def _prorata(before: Raw, after: Raw, ours: frozenset[int]) -> Iterator[str]:
+    """HaloPSA's own pro rata of a quantity that we changed: Pax8 bills its prorates itself (reference/halopsa 4.2)."""
+    known = {id_of(line): _count(line.get("prorata_data")) for line in lines_of(before)}
+    for line in lines_of(after):
+        line_id = id_of(line)
+        if line_id in ours and _count(line.get("prorata_data")) > known.get(line_id, 0):
+            yield f"HaloPSA added a pro rata of its own to line {line_id}, beside what Pax8 charges: remove it there"
+
+
+def _count(rows: object) -> int:
+    return len(rows) if isinstance(rows, list) else 0
+
+
+def _lost_edits(desk: Desk, row: RecordedPosting, before: Raw, after: Raw, ours: frozenset[int]) -> Iterator[str]:
+    """What somebody changed between our reading and our writing, which the full list of lines may have put back
+    (fault 22). Asked for where HaloPSA's counter says that more than our one change was saved, or where it has none."""
+    saved = number(before.get("change_seq")), number(after.get("change_seq"))
+    if saved[0] is not None and saved[1] is not None and saved[1] - saved[0] <= 1:
+        return
+    since = str(before.get("last_modified") or "")[:19]
+    invoice_id = id_of(before)
+    if not since or invoice_id is None:
+        return
+    try:
+        changes = desk.halo.changes(invoice_id)
+    except UpstreamError:
+        return  # builds without this history: then nothing tells
+    new = {id_of(line) for line in lines_of(after) if (mark := markers(line)) and mark[0] == row.key}
+    for change in changes:
+        line_id = number(change.get("invoice_line_id"))
+        if line_id and line_id not in ours | new and str(change.get("datetime") or "")[:19] > since:
+            what = f"{change.get('field_name')}: {change.get('old_value')} -> {change.get('new_value')}"
+            yield f"line {line_id} was changed while we wrote ({what:.80} by {change.get('who')}), which may be lost"

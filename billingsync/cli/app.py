@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from billingsync import __version__
-from billingsync.cli import billing, history, upkeep
+from billingsync.cli import billing, history, repair, service, upkeep
 
 _EPILOG = (
     "Everywhere: --quiet, --verbose, --no-color (also NO_COLOR), --no-input, --debug. Exit codes: 0 done, 1 failed, "
@@ -44,7 +44,7 @@ def _everywhere(
     """Bills HaloPSA clients for what Pax8 charged: every charge in exactly one place, to the cent, posted once."""
 
 
-for _module in (billing, history, upkeep):
+for _module in (billing, history, repair, service, upkeep):
     _module.register(app)
 
 

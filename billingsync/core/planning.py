@@ -5,17 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from billingsync.core.behaviors import Target, find_target, group_of, recurring_changes, recurring_key
+from billingsync.core.behaviors import (
+    Target,
+    find_target,
+    group_of,
+    left_behind,
+    licence_lines,
+    recurring_changes,
+    recurring_key,
+    waiting_keys,
+)
 from billingsync.core.charge import Charge, Source
 from billingsync.core.clients import Match, match_companies, pays_through_other
 from billingsync.core.inputs import Company, RunInputs
 from billingsync.core.limits import Bill, beyond, missing_companies
 from billingsync.core.lines import draft_lines, line_text, numbered
-from billingsync.core.modifiers import Draft, apply_modifiers, draft_of
+from billingsync.core.modifiers import Draft, apply_modifiers
 from billingsync.core.money import ZERO, plain, round_money
 from billingsync.core.plan import (
     Account,
@@ -160,20 +169,20 @@ def _works(inputs: RunInputs, charges: Iterable[Charge]) -> list[_Work]:
         if charge.company_id is not None:
             by_company[charge.company_id].append(charge)
     # A company that has nothing any more, yet lines of ours on its recurring invoice, must have them removed [B3].
-    gone = {line.company_id for line in inputs.memory.written_lines} - by_company.keys()
     companies = [
         names.get(id_) or Company(id=id_, name=mine[0].company_name, external_id=mine[0].external_id)
         for id_, mine in by_company.items()
-    ] + [names[id_] for id_ in gone if id_ in names]
+    ]
     companies = [
-        company
-        if company.external_id or company.id in gone
-        else replace(company, external_id=by_company[company.id][0].external_id)
+        company if company.external_id else replace(company, external_id=by_company[company.id][0].external_id)
         for company in companies
     ]
     matches = match_companies(companies, inputs.clients, inputs.rulebook, inputs.memory.matches, inputs.similar)
+    gone = _gone(inputs, names, by_company.keys())
+    # Matched apart: who has left claims no client's name from who is there.
+    matches |= match_companies(gone, inputs.clients, inputs.rulebook, inputs.memory.matches, inputs.similar)
     works = []
-    for company in companies:
+    for company in [*companies, *gone]:
         match = matches[company.id]
         file = inputs.rulebook.file_for(
             company_id=company.id, company_name=company.name, client_id=match.client.id if match.client else None
@@ -193,6 +202,18 @@ def _works(inputs: RunInputs, charges: Iterable[Charge]) -> list[_Work]:
             )
         )
     return works
+
+
+def _gone(inputs: RunInputs, names: Mapping[str, Company], here: Collection[str]) -> list[Company]:
+    """The companies without a charge that have lines of ours; those that Pax8 no longer lists by what we remember."""
+    clients = {line.company_id: line.client_id for line in inputs.memory.written_lines}
+    found = []
+    for id_, client_id in sorted(clients.items()):
+        if id_ not in here:
+            remembered = inputs.memory.matches.get(id_)
+            name = remembered.company_name if remembered else f"Pax8 company {id_}"
+            found.append(names.get(id_) or Company(id=id_, name=name, external_id=str(client_id)))
+    return found
 
 
 def _is_settled(charge: Charge, inputs: RunInputs) -> bool:
@@ -357,10 +378,26 @@ def _draw(work: _Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalo
         if lines:  # a client with nothing to bill needs no invoice to bill it on
             work.hold_all(work.target.reason, work.target.detail, work.target.next_step)
         return
+    if _left_behind(work, inputs):
+        return
     if work.target.action == "update":
         _onto_recurring(work, numbered(lines, keys), inputs)
     else:
         work.lines.extend(lines)
+
+
+def _left_behind(work: _Work, inputs: RunInputs) -> bool:
+    """Holds a company whose lines still stand on a recurring invoice that the rules no longer name for it."""
+    written = [line for line in inputs.memory.written_lines if line.period <= str(inputs.period)]
+    stay = left_behind(work.company.id, work.target.invoice, written, inputs.existing)
+    if not stay:
+        return False
+    lines = "1 line" if len(stay) == 1 else f"{len(stay)} lines"
+    where = abs(stay[0].invoice_id)
+    detail = f"{lines} of {stay[0].period} still stand on recurring invoice {where}, which would bill them beside this"
+    work.left = (detail,)
+    work.hold_all("recurring_left_behind", detail, f"remove our lines from recurring invoice {where} in HaloPSA")
+    return True
 
 
 def _onto_recurring(work: _Work, lines: list[PlanLine], inputs: RunInputs) -> None:
@@ -380,7 +417,7 @@ def _onto_recurring(work: _Work, lines: list[PlanLine], inputs: RunInputs) -> No
         written,
         period=str(inputs.period),
         company_id=work.company.id,
-        waiting=frozenset(recurring_key(draft_of(by_id[hold.charge])) for hold in work.holds),
+        waiting=frozenset(key for hold in work.holds for key in waiting_keys(by_id[hold.charge], work.rules.modifiers)),
         currency=work.currency,
     )
     touched = {
@@ -389,8 +426,8 @@ def _onto_recurring(work: _Work, lines: list[PlanLine], inputs: RunInputs) -> No
         if line.recurring_key in changes.held
         for charge in line.charges
     }
-    for charge_id, (reason, detail) in touched.items():
-        work.hold(by_id[charge_id], reason, detail, "change the line in HaloPSA by hand to what this month says")
+    for charge_id, (reason, detail, step) in touched.items():
+        work.hold(by_id[charge_id], reason, detail, step)
     # A charge is posted whole or not at all: where one part's line waits, the lines of its other parts wait too.
     work.lines.extend(line for line in changes.lines if not touched.keys() & set(line.charges))
     work.left = changes.left
@@ -407,7 +444,8 @@ def _limit(works: Sequence[_Work], inputs: RunInputs, missing: str) -> None:
             continue
         detail, reason = missing, "limit_missing_companies"
         for work in members:
-            if not detail and work.lines:
+            # Who has no charge any more is not billed for less than before: missing_company_percent_max counts these.
+            if not detail and any(line.charges for line in work.lines):
                 found = beyond(
                     _bill(client_id, members, inputs),
                     work.rules.limits,
@@ -649,9 +687,36 @@ def _warnings(inputs: RunInputs, works: Sequence[_Work], missing: str) -> tuple[
                 )
     if missing:
         warnings.append(missing)
+    warnings.extend(_computed(inputs, works))
     for work in works:
         warnings.extend(f"{work.company.name}: {left}" for left in work.left)
+        if why := _stays(work, inputs, missing):
+            warnings.append(f"{work.company.name} has no charge any more, but its lines stay: {why}")
     return tuple(warnings)
+
+
+def _computed(inputs: RunInputs, works: Sequence[_Work]) -> Iterator[str]:
+    """Recurring invoices of billed clients on which HaloPSA counts licences by itself: its own Pax8 sync bills so."""
+    names = {work.client_id: work.company.name for work in works if work.charges}
+    for invoice in inputs.existing:
+        counted = licence_lines(invoice.raw) if invoice.recurring and invoice.client_id in names else []
+        if counted:
+            lines = "1 line" if len(counted) == 1 else f"{len(counted)} lines"
+            yield (
+                f"{names[invoice.client_id]}: HaloPSA counts the licences of {lines} on recurring invoice "
+                f"{abs(invoice.id)} itself ({counted[0]:.60}); if that is its own Pax8 sync, they are billed twice"
+            )
+
+
+def _stays(work: _Work, inputs: RunInputs, missing: str) -> str:
+    """Why lines of a company without charges cannot be removed from its recurring invoice; nobody else would say so."""
+    written = any(line.company_id == work.company.id for line in inputs.memory.written_lines)
+    if work.all_charges or not written or work.lines or work.left:
+        return ""
+    other = work.match.client and (work.match.client.pax8_monthly_invoice or work.match.client.pax8_annual_invoice)
+    never = "a person said that it is never billed" if work.match.excluded and not work.match.client else ""
+    own_sync = "HaloPSA's own Pax8 sync bills it" if other else ""
+    return work.match.detail or never or own_sync or work.target.detail or missing
 
 
 def _digest(plan: Plan) -> str:

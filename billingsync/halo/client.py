@@ -157,6 +157,10 @@ class Halo:
             raise _unusable(path, f"something that is not invoice {invoice_id}")
         return raw
 
+    def changes(self, invoice_id: int) -> tuple[Raw, ...]:
+        """Who changed what on one invoice, lines included (reference/halopsa 3)."""
+        return self._whole("/InvoiceChange", "changehistory", {"invoice_id": str(invoice_id)})
+
     def recurring_invoices(self) -> tuple[Raw, ...]:
         """All recurring invoices, without lines."""
         return self._whole("/RecurringInvoice", "invoices", {})
@@ -230,11 +234,11 @@ class Halo:
     def delete_invoice(self, invoice_id: int, *, before: Check) -> Sent:
         return self.service.send("DELETE", f"/Invoice/{invoice_id}", before=before)
 
-    def create_item(self, body: list[dict[str, object]]) -> Sent:
-        return self.service.send("POST", "/Item", body)
+    def create_item(self, body: list[dict[str, object]], *, before: Check | None = None) -> Sent:
+        return self.service.send("POST", "/Item", body, before=before)
 
-    def create_item_group(self, body: list[dict[str, object]]) -> Sent:
-        return self.service.send("POST", "/AssetGroup", body)
+    def create_item_group(self, body: list[dict[str, object]], *, before: Check | None = None) -> Sent:
+        return self.service.send("POST", "/AssetGroup", body, before=before)
 
     # Ways of reading
 

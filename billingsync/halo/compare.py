@@ -13,7 +13,7 @@ from billingsync.halo.wire import header_marker, markers
 Raw = Mapping[str, object]
 
 # Properties that HaloPSA itself moves when anything on the invoice changes; all others of a foreign line must stay.
-_COMPUTED = frozenset({"change_seq", "last_change_seq", "last_modified", "sequenceid", "line_totals"})
+COMPUTED = frozenset({"change_seq", "last_change_seq", "last_modified", "sequenceid", "line_totals"})
 
 
 class Intended(Protocol):
@@ -93,7 +93,7 @@ def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, mar
         differences.append(f"{count} lines carry the marks of {len(found)}")
     for line in lines:
         if line.action == "remove":
-            if line.line_id is not None and line.line_id in present and not _nothing(present[line.line_id]):
+            if line.line_id is not None and line.line_id in present and not nothing(present[line.line_id]):
                 still_there.append(line.line_id)
                 differences.append(f"line {line.line_id} ({line.title:.40}) is still there")
             continue
@@ -106,6 +106,8 @@ def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, mar
         cost += line_cost
         if (line_id := id_of(there)) is not None:
             line_ids[line.ordinal] = line_id
+        if line.action == "update" and id_of(there) != line.line_id:
+            differences.append(f"line {line.line_id} ({line.title:.40}) was not changed, but added anew")
         if line_price != line.amount:
             differences.append(f"line {line.ordinal} ({line.title:.40}): {line_price} instead of {line.amount}")
         if line_cost != line.cost:
@@ -136,7 +138,7 @@ def _amounts(there: Raw, line: Intended, currency: str) -> tuple[Decimal, Decima
     return round_money(multiply(quantity, unit), currency), cost
 
 
-def _nothing(line: Raw) -> bool:
+def nothing(line: Raw) -> bool:
     """A line set to nothing is as good as removed: see `write.finish_removals`."""
     return number(line.get("qty_order")) == 0 and line.get("isinactive") is True
 
@@ -175,7 +177,7 @@ def foreign_changes(before: Raw, after: Raw, ours: frozenset[int]) -> list[str]:
         moved = sorted(
             name
             for name in line.keys() | there.keys()
-            if name not in _COMPUTED and not _same(line.get(name), there.get(name))
+            if name not in COMPUTED and not _same(line.get(name), there.get(name))
         )
         if moved:
             changes.append(f"line {line_id}: {', '.join(moved[:6])} changed")

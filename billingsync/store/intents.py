@@ -25,6 +25,7 @@ from billingsync.store.postings import (
     find_postings,
     find_state,
     line_as_json,
+    lines_text,
     update_posting,
 )
 from billingsync.store.schema import run as run_table
@@ -71,7 +72,10 @@ class IntentBook(Book):
                 else:
                     add_posting(connection, self.name, row)
                 add_claims(connection, self.name, _claims(posting, lines))
-                self.note(connection, "posting.intent", _told(posting, run, content, charges), now)
+                told = _told(posting, run, content, charges)
+                told["before_sha256"] = None if before is None else hashlib.sha256(before.encode()).hexdigest()
+                told["lines_sha256"] = hashlib.sha256(lines_text(lines).encode()).hexdigest()
+                self.note(connection, "posting.intent", told, now)
         except LedgerError as failed:
             if isinstance(failed.__cause__, IntegrityError):
                 raise self._claimed(charges) from failed

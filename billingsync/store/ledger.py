@@ -5,11 +5,13 @@ from __future__ import annotations
 from types import TracebackType
 
 from billingsync.store import files, journal
+from billingsync.store.cycles import CycleBook
 from billingsync.store.database import Database
 from billingsync.store.intents import IntentBook
 from billingsync.store.lock import LockBook
 from billingsync.store.mappings import MappingBook
 from billingsync.store.memory import MemoryBook
+from billingsync.store.notices import NoticeBook
 from billingsync.store.partners import PartnerBook, add_partner, partner_exists
 from billingsync.store.plans import PlanBook
 from billingsync.store.receipts import ReceiptBook
@@ -18,7 +20,19 @@ from billingsync.store.sources import SourceBook
 from billingsync.store.upgrade import bring_up
 
 
-class Ledger(PartnerBook, LockBook, SourceBook, MappingBook, PlanBook, RunBook, IntentBook, ReceiptBook, MemoryBook):
+class Ledger(
+    PartnerBook,
+    LockBook,
+    SourceBook,
+    MappingBook,
+    PlanBook,
+    RunBook,
+    IntentBook,
+    ReceiptBook,
+    MemoryBook,
+    CycleBook,
+    NoticeBook,
+):
     """One partner's ledger. Each method is one transaction, so that no caller can hold one open over a network call.
     Use it in a `with` block, or `close()` it."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +16,7 @@ from billingsync.core.period import Period
 from billingsync.errors import UsageError
 from billingsync.store.book import Book
 from billingsync.store.database import insert, read_as
-from billingsync.store.schema import approval, plan
+from billingsync.store.schema import approval, journal, plan
 
 SHORTEST_PREFIX = 6
 
@@ -57,7 +59,21 @@ class PlanBook(Book):
             if not plan_exists(connection, self.name, digest):
                 row = {"digest": digest, "period": str(period), "rules_digest": rules_digest, "asked": list(asked)}
                 add_plan(connection, self.name, row | {"document": document.encode(), "created_at": now})
-                self.note(connection, "plan", row, now)
+                sha256 = hashlib.sha256(document.encode()).hexdigest()
+                self.note(connection, "plan", row | {"document_sha256": sha256}, now)
+
+    def save_rules(self, digest: str, files: Mapping[str, str], now: datetime) -> None:
+        """Keeps the text of the rules of this digest, by path, in the journal: what decided, as it was written. The
+        same texts are kept once."""
+        said = dict(sorted(files.items()))
+        with self.writing() as connection:
+            if said not in find_rules(connection, self.name, digest):
+                self.note(connection, "rules", {"digest": digest, "files": said}, now)
+
+    def rules_texts(self, digest: str) -> tuple[dict[str, str], ...]:
+        """The texts that had this digest: several where only comments changed."""
+        with self.reading() as connection:
+            return find_rules(connection, self.name, digest)
 
     def find_plan(self, prefix: str) -> SavedPlan:
         """The one plan whose digest begins with `prefix`. UsageError where none or several do, naming them."""
@@ -97,6 +113,13 @@ class PlanBook(Book):
         """What was approved of that plan, by client."""
         with self.reading() as connection:
             return find_approvals(connection, self.name, digest)
+
+
+def find_rules(connection: Connection, name: str, digest: str) -> tuple[dict[str, str], ...]:
+    """The rules texts of a digest that the journal has, oldest first."""
+    query = select(journal.c.body).where(journal.c.partner == name, journal.c.kind == "rules")
+    kept = [json.loads(body) for body in connection.execute(query.order_by(journal.c.seq)).scalars()]
+    return tuple(entry["files"] for entry in kept if entry["digest"] == digest)
 
 
 def add_plan(connection: Connection, name: str, row: dict[str, Any]) -> None:

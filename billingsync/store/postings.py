@@ -20,6 +20,7 @@ from sqlalchemy import Connection, delete, select, update
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.money import ZERO
 from billingsync.core.plan import Posting
+from billingsync.store.columns import as_json
 from billingsync.store.database import insert
 from billingsync.store.schema import posting as table
 from billingsync.store.schema import written_line
@@ -234,6 +235,11 @@ def remove_written_by(connection: Connection, name: str, key: str) -> None:
 def line_as_json(line: PostedLine | ReturnedLine) -> dict[str, Any]:
     """A line as JSON: amounts as text, so that they stay exact."""
     return {name: _plain(value) for name, value in asdict(line).items()}
+
+
+def lines_text(lines: Sequence[PostedLine]) -> str:
+    """A posting's lines as canonical text, to be hashed."""
+    return as_json([line_as_json(line) for line in lines])
 
 
 def _plain(value: Any) -> Any:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from billingsync.core.inputs import WrittenLine
 from billingsync.errors import LedgerError
 from billingsync.store.book import Book, Fence
 from billingsync.store.claims import AlreadyClaimed, Claim, any_live, find_claims, live_keys, set_live
+from billingsync.store.columns import from_json
 from billingsync.store.postings import (
     BILLED,
     FREE,
@@ -28,6 +30,7 @@ from billingsync.store.postings import (
     remove_written_lines,
     update_posting,
 )
+from billingsync.store.schema import journal
 
 # State -> the states it may follow. A late landing turns a refused posting into an adopted one.
 _MAY_FOLLOW = {
@@ -37,8 +40,21 @@ _MAY_FOLLOW = {
     "unknown": UNRESOLVED,
     "refused": UNRESOLVED,
     "abandoned": UNRESOLVED,
-    "undone": BILLED,
+    "undoing": (*BILLED, *FREE, "undone"),  # the last two: a late landing that a person takes out again
+    "undone": (*BILLED, "undoing"),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoIntent:
+    """An undo that was about to be sent: the lines (by ordinal) it takes out or puts back, the request's body ("" for
+    a DELETE), the invoice as it was read right before (JSON), and what the posting was before it."""
+
+    key: str
+    was: str
+    lines: tuple[int, ...]
+    content: str
+    before: str
 
 
 class ReceiptBook(Book):
@@ -88,6 +104,8 @@ class ReceiptBook(Book):
         with self.fenced(fence) as connection:
             set_live(connection, self.name, key, False, lines)
             state = _known(connection, self.name, key)
+            if state == "undoing" and (intent := find_undo(connection, self.name, key)) is not None:
+                state = intent.was
             if lines is None or not any_live(connection, self.name, key):
                 state = "undone"
                 remove_written_by(connection, self.name, key)
@@ -95,10 +113,61 @@ class ReceiptBook(Book):
             remove_written_lines(connection, self.name, gone)
             put_written_lines(connection, self.name, key, written)
 
-    def unresolved(self) -> tuple[RecordedPosting, ...]:
-        """Postings of which nobody knows yet whether HaloPSA has them, of all periods, oldest first."""
+    def record_undoing(self, fence: Fence, intent: UndoIntent, who: str, now: datetime) -> None:
+        """Commits that these lines are about to be taken out of HaloPSA: from here on that may have happened. Their
+        charges stay claimed until it is known. Ask `read_undo_back` before sending."""
+        with self.fenced(fence) as connection:
+            before = _known(connection, self.name, intent.key)
+            if before not in _MAY_FOLLOW["undoing"]:
+                raise LedgerError(f"Posting {intent.key} is {before}, which cannot be undone. Nothing was changed.")
+            values = {"state": "undoing", "sent_at": now, "settled_at": None}
+            update_posting(connection, self.name, intent.key, values)
+            told = {
+                "key": intent.key,
+                "was": before,
+                "lines": list(intent.lines),
+                "content": intent.content,
+                "before": intent.before,
+                "who": who,
+            }
+            self.note(connection, "posting.undoing", told, now)
+
+    def read_undo_back(self, intent: UndoIntent) -> RecordedPosting:
+        """The posting as another connection sees it. LedgerError unless the intent of its undo is there, as it was."""
+        with self.reading(fresh=True) as connection:
+            found = find_postings(connection, self.name, key=intent.key)
+            kept = find_undo(connection, self.name, intent.key)
+        if not found or found[0].state != "undoing" or kept is None or kept.content != intent.content:
+            raise LedgerError(
+                f"The database {self.database.where} did not keep the intent to undo posting {intent.key}. Nothing was "
+                "sent.",
+                next_steps=[["billingsync", "doctor"]],
+            )
+        return found[0]
+
+    def undo_under_way(self, key: str) -> UndoIntent | None:
+        """The last undo that was intended of a posting."""
         with self.reading() as connection:
-            return find_postings(connection, self.name, states=UNRESOLVED)
+            return find_undo(connection, self.name, key)
+
+    def record_kept(self, fence: Fence, key: str, message: str, now: datetime) -> None:
+        """It is certain that the undo did not happen: the posting is again what it was."""
+        with self.fenced(fence) as connection:
+            intent = find_undo(connection, self.name, key)
+            if _known(connection, self.name, key) != "undoing" or intent is None:
+                raise LedgerError(f"Posting {key} is not being undone. Nothing was changed.")
+            update_posting(connection, self.name, key, {"state": intent.was, "settled_at": now})
+            self.note(connection, "posting.kept", {"key": key, "state": intent.was, "message": message}, now)
+
+    def live_lines(self, key: str) -> frozenset[int]:
+        """The ordinals of a posting's lines whose charges are still on them."""
+        with self.reading() as connection:
+            return frozenset(claim.line for claim in find_claims(connection, self.name, key=key) if claim.live)
+
+    def unresolved(self) -> tuple[RecordedPosting, ...]:
+        """Postings of which nobody knows yet whether HaloPSA has them, or has them still, of all periods."""
+        with self.reading() as connection:
+            return find_postings(connection, self.name, states=(*UNRESOLVED, "undoing"))
 
     def postings(
         self, *, run: str | None = None, period: object = None, key: str | None = None
@@ -140,7 +209,8 @@ class ReceiptBook(Book):
     ) -> None:
         """Changes the state, if that may follow, and tells the journal."""
         before = _known(connection, self.name, key)
-        if before not in _MAY_FOLLOW[state]:
+        part = before == "undoing" and "lines" in also  # what is left of it is what it was
+        if before not in _MAY_FOLLOW[state] and not part:
             raise LedgerError(f"Posting {key} is {before}, which cannot become {state}. Nothing was changed.")
         settled_at = None if state == "unknown" else now
         update_posting(connection, self.name, key, {"state": state, "settled_at": settled_at, **values})
@@ -160,6 +230,17 @@ class ReceiptBook(Book):
             for charge, other in live_keys(connection, self.name, charges).items():
                 return AlreadyClaimed(charge, f"landed late as posting {key}, and is on posting {other} too", key=other)
         return AlreadyClaimed(charges[0], f"landed late as posting {key}")
+
+
+def find_undo(connection: Connection, name: str, key: str) -> UndoIntent | None:
+    """The newest intent to undo a posting, as the journal has it."""
+    query = select(journal.c.body).where(journal.c.partner == name, journal.c.kind == "posting.undoing")
+    for body in connection.execute(query.order_by(journal.c.seq.desc())).scalars():
+        told = from_json(body)
+        if told["key"] == key:
+            lines = tuple(told["lines"])
+            return UndoIntent(key=key, was=told["was"], lines=lines, content=told["content"], before=told["before"])
+    return None
 
 
 def _known(connection: Connection, name: str, key: str) -> str:

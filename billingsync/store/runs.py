@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
+from billingsync import __version__
 from billingsync.core.period import Period
 from billingsync.errors import UsageError
 from billingsync.store.book import Book, Fence
@@ -58,6 +59,7 @@ class RunBook(Book):
             id = next(id for id in run_ids(self.name, fence, now) if id not in taken)
             add_run(connection, self.name, id, period, digest, who, now)
             body = {"run": id, "period": str(period), "digest": digest, "who": who, "epoch": fence.epoch}
+            body["version"] = __version__
             self.note(connection, "run.started", body, now)
         return id
 
@@ -98,7 +100,8 @@ class RunBook(Book):
             add_settled(connection, rows)
             said = sorted([each.charge, each.state, each.by, str(each.price), str(each.cost)] for each in decisions)
             digest = hashlib.sha256(as_json(said).encode("ascii")).hexdigest()
-            self.note(connection, "settled", {"run": id, "charges": len(said), "sha256": digest}, now)
+            body = {"run": id, "charges": len(said), "sha256": digest, "decisions": said}
+            self.note(connection, "settled", body, now)
 
     def unsettle(self, fence: Fence, id: str, charges: Iterable[str], now: datetime) -> None:
         """Forgets that these charges were dropped or excluded, so that they can be planned anew. A person's wish."""
@@ -107,6 +110,12 @@ class RunBook(Book):
             for charge in wanted:
                 remove_settled(connection, self.name, charge)
             self.note(connection, "unsettled", {"run": id, "charges": wanted}, now)
+
+    def settled_by(self, id: str) -> frozenset[str]:
+        """The charges that a run dropped or excluded, and that still are."""
+        with self.reading() as connection:
+            query = select(settled.c.charge).where(settled.c.partner == self.name, settled.c.run == id)
+            return frozenset(connection.execute(query).scalars())
 
     def note_seen(self, period: Period, companies: Iterable[str], products: Iterable[str]) -> None:
         """Remembers which companies were charged in a period and which products were posted; once is enough."""

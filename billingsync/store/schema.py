@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeEngine
 from billingsync.store.columns import Json, Moment, Money, Packed, Words
 
 # Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 
 metadata = MetaData(
     naming_convention={
@@ -281,4 +281,34 @@ journal = _table(
     _required("body", Text),
     _required("previous", Text),
     _required("hash", Text),
+)
+
+# One pass of the worker over every month that is due; `months` is what it knows of each month since then.
+cycle = _table(
+    "cycle",
+    ("id",),
+    _required("id", BigInteger),
+    _required("state", Text),
+    _required("started_at", Moment),
+    _optional("ended_at", Moment),
+    _optional("next_at", Moment),
+    _required("months", Json),
+    _required("summary", Json),
+)
+
+# What people are told, once for each thing; an outbox, so that nobody waits for a mail server.
+notice = _table(
+    "notice",
+    ("thing", "opened_at"),
+    _required("thing", Words),
+    _required("opened_at", Moment),
+    _required("event", Text),
+    _required("title", Words),
+    _required("body", Words),
+    _required("steps", Json),
+    _required("lasting", Boolean),
+    _required("delivered", Json),
+    _required("attempts", Integer),
+    _optional("told_at", Moment),
+    _optional("closed_at", Moment),
 )

@@ -3,7 +3,9 @@ that answers."""
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ from unittest import mock
 
 from billingsync import connect
 from billingsync.halo.client import Halo, Tenant
-from billingsync.http import Budget, Service
+from billingsync.http import Budget, Service, ServiceConfig
 from billingsync.pax8.client import Pax8
 from billingsync.redaction import Redactor
 from billingsync.sandbox.server import Sandbox
@@ -34,6 +36,9 @@ ON_TAPE = {
     "BILLINGSYNC_HALO__CLIENT_ID": "client-id",
     "BILLINGSYNC_HALO__CLIENT_SECRET": "client-secret",
 }
+
+
+_TLS = ssl.create_default_context()
 
 
 class Clock:
@@ -89,7 +94,7 @@ class Scene:
     play: Callable[[Stage], None]
     sandbox: Mapping[str, Any]  # its options
     faults: tuple[str, ...] = ()
-    facts: Callable[[Sandbox], Facts] = lambda sandbox: {}
+    needs: tuple[str, ...] = ()  # the facts that it is given
     reach: str = "emulated"
     bulk: bool = False  # the sandbox's rows would be many and tell nothing: only played there, not recorded
     settings: Mapping[str, str] = field(default_factory=dict)  # over those of whoever answers
@@ -97,15 +102,57 @@ class Scene:
     def __str__(self) -> str:
         return f"{self.service}-{self.name}"
 
+    def facts(self, known: Facts) -> Facts | None:
+        """What it needs of what is known; None where something is not."""
+        found = {name: known.get(name) for name in self.needs}
+        return None if None in found.values() else found
+
+
+def known_of(sandbox: Sandbox) -> Facts:
+    """What scenes can be shown by in this sandbox. Its first client has more than 50 invoices, the others have few."""
+    clients = sorted(sandbox.halo.clients)
+    some = clients[1:3]
+    invoices = sandbox.halo.invoices.values()
+    newest = max((row for row in invoices if row["client_id"] in some), key=lambda row: row["id"])
+    counting = [row for row in sandbox.pax8.invoices if row["status"] == "Unpaid"]
+    return {
+        "period": sandbox.options.month,
+        "distributor_invoice_id": max(counting, key=lambda row: len(sandbox.pax8.items[row["id"]]))["id"],
+        "rows_at_least": 51,
+        "client_id": clients[1],
+        "client_ids": some,
+        "control_ids": [newest["id"], newest["client_id"]],
+        "busy_client_id": clients[0],
+        "busy_newest_id": max(row["id"] for row in invoices if row["client_id"] == clients[0]),
+        "open_id": next((row["id"] for row in invoices if not row["posted"] and not row["voided"]), None),
+        "recurring_id": max(sandbox.halo.recurring),
+    }
+
+
+def settings_of(
+    environment: Mapping[str, str], folder: Path = Path("/nonexistent"), secrets: Path = Path("/nonexistent")
+) -> Settings:
+    """The settings of this environment, and of the `.env` in the folder and the secrets, where they are given."""
+    settings = load_settings(environment, folder, run_secrets=secrets).settings
+    settings.require_upstreams()
+    return settings
+
 
 @contextmanager
-def staged(service: str, environment: Mapping[str, str], facts: Facts) -> Iterator[Stage]:
-    """Opens the stage with the settings of this environment alone."""
-    settings = load_settings(environment, Path("/nonexistent"), run_secrets=Path("/nonexistent")).settings
+def staged(service: str, settings: Settings, facts: Facts, *, budget: Budget | None = None) -> Iterator[Stage]:
+    """Opens the stage. With a `budget` (of a real service) time is real, else nothing waits."""
     clock = Clock()
-    budget = Budget(100_000, now=clock.now, sleep=clock.sleep)
-    timeless = functools.partial(Service, budget=budget, sleep=clock.sleep)
-    with overheard() as heard, mock.patch.object(connect, "Service", timeless):
+    sleep = clock.sleep if budget is None else time.sleep
+    calls = Budget(100_000, now=clock.now, sleep=clock.sleep) if budget is None else budget
+
+    def made(config: ServiceConfig, *, redactor: Redactor, **_: Any) -> Service:
+        return Service(config, redactor=redactor, budget=calls, sleep=sleep)
+
+    with contextlib.ExitStack() as stack:
+        heard = stack.enter_context(overheard())
+        stack.enter_context(mock.patch.object(connect, "Service", made))
+        if budget is None:  # no TLS is spoken here, and a context takes longer than a scene
+            stack.enter_context(mock.patch("httpx2.create_ssl_context", return_value=_TLS))
         opened, tenant = _open(service, settings)
         with opened:
             yield Stage(opened, facts, heard, clock, tenant)

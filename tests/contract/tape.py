@@ -30,8 +30,6 @@ from billingsync.http.exchange import CURRENT, Transport
 
 CASSETTES = Path(__file__).resolve().parents[2] / "cassettes"
 
-Handle = Callable[[Transport, httpx2.Request], httpx2.Response]
-
 
 class NotOnTape(BaseException):
     """A call that the cassette does not hold. No Exception: `billingsync.http` makes an outcome of each of those."""
@@ -112,15 +110,14 @@ def played(path: Path) -> Iterator[Cassette]:
 
 
 @contextmanager
-def recorded(let_through: Callable[[httpx2.Request], None]) -> Iterator[Cassette]:
-    """Records into memory, never onto a disk: what is on it is raw. `let_through` raises for a request that must not
-    be sent."""
+def recorded(answer: Callable[[httpx2.Request, Callable[[], httpx2.Response]], httpx2.Response]) -> Iterator[Cassette]:
+    """Records into memory, never onto a disk: what is on it is raw. `answer` gets each request and a function that
+    sends it; whether it does so is its own affair."""
     cassette = Cassette("nowhere", record_mode=RecordMode.ALL)
     true = Transport.handle_request
 
-    def guarded(self: Transport, request: httpx2.Request) -> httpx2.Response:
-        let_through(request)
-        return true(self, request)
+    def answering(self: Transport, request: httpx2.Request) -> httpx2.Response:
+        return answer(request, lambda: true(self, request))
 
-    with mock.patch.object(Transport, "handle_request", vcr_handle_request(cassette, guarded, httpx2)):
+    with mock.patch.object(Transport, "handle_request", vcr_handle_request(cassette, answering, httpx2)):
         yield cassette

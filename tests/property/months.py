@@ -118,6 +118,7 @@ NUMBERS = (
     Numbers("1", "999999999.99", "999999999.99", "1", "1"),
 )
 
+KNOWN_PRODUCTS = frozenset({"M365-BP", "M365-E3", "MST-AZR-PLN-C100", "AZR-ARR-7", "MST-ARI-1", "Consumption"})
 NAMES = (
     "Contoso Ltd",
     "CONTOSO, Inc.",
@@ -398,7 +399,7 @@ def memories(draw: st.DrawFn, companies: tuple[Company, ...], home: str, trouble
         memory = replace(
             memory,
             known_clients=draw(st.sampled_from([frozenset(), frozenset({1, 2}), frozenset(CLIENT_IDS)])),
-            known_products=draw(st.sampled_from([frozenset(), frozenset({"M365-BP", "M365-E3", "Microsoft Azure"})])),
+            known_products=draw(st.sampled_from([frozenset(), KNOWN_PRODUCTS])),
             last_amounts={
                 (client_id, home): ("2026-10", Decimal(last))
                 for client_id in CLIENT_IDS

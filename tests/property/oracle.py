@@ -144,7 +144,10 @@ def candidates(company: Company, inputs: RunInputs) -> tuple[list[Client], str]:
 
 
 def claimed_by(customer: Customer, inputs: RunInputs) -> list[Client]:
-    """READING: a company that could be several clients claims each of them."""
+    """READING: a company that could be several clients claims each of them; one that is never billed claims none."""
+    listed = customer.rules(inputs).exclude.companies
+    if (customer.file and customer.file.exclude) or {customer.company.id, customer.company.name} & set(listed):
+        return []
     if customer.how in ("rules", "person", "external_id"):
         return [customer.client] if customer.client else []
     return candidates(customer.company, inputs)[0]
@@ -444,8 +447,8 @@ def beyond(client_id: int, members: list[Customer], fates: dict[str, Fate], inpu
         if limits.new_client == "hold" and client_id not in memory.known_clients:
             reasons.add("limit_new_client")
         if limits.new_product == "hold":
-            sold = [thing(line) for _, line in lines]
-            if any((one.sku or one.name) not in memory.known_products for one in sold):
+            sold = {charge.sku or charge.product for _, line in lines for charge in line}
+            if not sold <= memory.known_products:
                 reasons.add("limit_new_product")
         for currency in {line[0].currency for _, line in lines}:
             mine = [line for _, line in lines if line[0].currency == currency]
@@ -465,7 +468,9 @@ def beyond(client_id: int, members: list[Customer], fates: dict[str, Fate], inpu
             if limits.client_amount_max is not None and of_period > limits.client_amount_max:
                 reasons.add("limit_amount")
             least = limits.margin_percent_min
-            if least is not None and any(low_margin(line, least) for line in [*mine, sum(mine, [])]):
+            if least is not None and any(
+                low_margin(line, least) for line in [*mine, [one for line in mine for one in line]]
+            ):
                 reasons.add("limit_margin")
         invoices: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
         for customer, line in lines:

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plan_against_oracle import looks
@@ -29,13 +30,16 @@ from test_core_notation import (
 )
 
 from billingsync.core.charge import Charge
-from billingsync.core.inputs import Company, Item, RunInputs
+from billingsync.core.inputs import Company, Item, RememberedMatch, RunInputs
 from billingsync.core.planning import plan_run
 from billingsync.core.rules import ClientFile, Rules
 
 FOREIGN = {"id": 1, "item_shortdescription": "Managed service", "qty_order": 1, "unit_price": Decimal("500.00"), "x": 7}
 PARTS = split("BUNDLE", {"halo_item": 11, "share": "33.33"}, {"halo_item": 17, "share": "66.67"})
-COMPANIES = (Company(id="c-1", name="Contoso Ltd", external_id="1"), Company(id="c-2", name="Fabrikam", external_id="2"))
+COMPANIES = (
+    Company(id="c-1", name="Contoso Ltd", external_id="1"),
+    Company(id="c-2", name="Fabrikam", external_id="2"),
+)
 # c-2 is billed to client 1 too, on the same recurring invoice
 SHARED = ClientFile(path="fabrikam.toml", pax8_company="c-2", halo_client=1)
 
@@ -55,7 +59,7 @@ PRICES = ("10.00", "20.00", "0.00", "-3.33", "7.77", "100.01")
 @st.composite
 def one_month(draw: st.DrawFn, number: int) -> list[Charge]:
     made = []
-    for n in range(draw(st.integers(0, 6))):
+    for n in range(draw(st.sampled_from([3, 1, 2, 4, 5, 6, 0]))):
         sold = draw(st.sampled_from((*SOLD, None)))
         said = {"company": draw(st.sampled_from(["c-1", "c-1", "c-2"])), "quantity": draw(st.sampled_from("1234"))}
         price = draw(st.sampled_from(PRICES))
@@ -102,3 +106,89 @@ def test_B3_each_month_the_recurring_invoice_comes_to_that_months_charges(
             (invoice,) = inputs.existing
             assert invoice.raw["lines"][0] == FOREIGN  # type: ignore[index]
         assert invoice_total(inputs) - Decimal("500.00") == billed(inputs)
+
+
+# --- whatever happens between two months ---------------------------------------------------------------------------
+
+EVENTS = {
+    "nothing": lambda i: i,
+    "client inactive": lambda i: with_client(i, inactive=True),
+    "client renamed": lambda i: with_client(i, name="Adatum"),
+    "client merged": lambda i: with_client(i, merged_into=9),
+    "another client pays": lambda i: with_client(i, pays_recurring_through=2),
+    "client without currency": lambda i: with_client(i, currency=""),
+    "client in euros": lambda i: with_client(i, currency="EUR"),
+    "billed by HaloPSA's own sync": lambda i: with_client(i, pax8_monthly_invoice=-7),
+    "clients gone": lambda i: replace(i, clients=i.clients[1:]),
+    "never bill, says a person": lambda i: with_match(i, None),
+    "another client, says a person": lambda i: with_match(i, 2),
+    "a client that is not there, says a person": lambda i: with_match(i, 99),
+    "never bill, says a file": lambda i: with_files(i, ClientFile(path="x", pax8_company="c-1", exclude=True)),
+    "never bill, say the rules": lambda i: with_rules(i, exclude={"companies": ["c-1"]}),
+    "no product is billed": lambda i: with_rules(i, exclude={"products": ["Office", "Backup", "Set-up", "Bundle"]}),
+    "another recurring invoice": lambda i: with_rules(i, invoice=INVOICE | {"recurring_invoice": -2}),
+    "no recurring invoice": lambda i: with_rules(i, invoice={"behavior": "recurring"}),
+    "new invoices": lambda i: with_rules(i, invoice={"behavior": "new"}),
+    "latest invoices": lambda i: with_rules(i, invoice={"behavior": "latest"}),
+    "an item for each product": lambda i: with_rules(i, products={"lifecycle": "manual"}),
+    "the default limits": lambda i: with_rules(i, limits={}),
+    "strict limits": lambda i: with_rules(i, limits={"client_amount_max": 1, "margin_percent_min": 50}),
+    "companies not listed": lambda i: replace(i, companies=()),
+    "recurring invoice disabled": lambda i: with_raw(i, disabled=True),
+    "recurring invoice gone": lambda i: replace(i, existing=()),
+    "recurring invoice of another client": lambda i: replace(
+        i, existing=(replace(i.existing[0], client_id=2), *i.existing[1:])
+    ),
+    "lines edited": lambda i: with_raw(i, lines=[{**row, "qty_order": Decimal(99)} for row in raw_lines(i)]),
+    "lines deleted": lambda i: with_raw(i, lines=[]),
+}
+INVOICE = {"behavior": "recurring", "recurring_invoice": -8841}
+
+
+def raw_lines(inputs: RunInputs) -> list[dict[str, Any]]:
+    return list(inputs.existing[0].raw["lines"]) if inputs.existing else []  # type: ignore[call-overload]
+
+
+def with_raw(inputs: RunInputs, **raw: Any) -> RunInputs:
+    changed = tuple(replace(one, raw={**one.raw, **raw}) for one in inputs.existing[:1])
+    return replace(inputs, existing=changed + inputs.existing[1:])
+
+
+def with_client(inputs: RunInputs, **said: Any) -> RunInputs:
+    return replace(inputs, clients=tuple(replace(one, **said) if one.id == 1 else one for one in inputs.clients))
+
+
+def with_match(inputs: RunInputs, client_id: int | None) -> RunInputs:
+    match = RememberedMatch(client_id=client_id, how="person", company_name="Contoso Ltd")
+    return replace(inputs, memory=replace(inputs.memory, matches={"c-1": match}))
+
+
+def with_files(inputs: RunInputs, *files: ClientFile) -> RunInputs:
+    return replace(inputs, rulebook=replace(inputs.rulebook, clients=files))
+
+
+def with_rules(inputs: RunInputs, **said: Any) -> RunInputs:
+    base = rules(PARTS, **({"invoice": INVOICE} | said))
+    return replace(inputs, rulebook=replace(inputs.rulebook, base=base))
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@looks(8)
+@given(one_month(0), one_month(1), st.sampled_from(["nothing", "nothing", *EVENTS]))
+def test_B3_no_line_of_ours_bills_on_in_silence(
+    event: str, november: list[Charge], december: list[Charge], other: str
+) -> None:
+    """HaloPSA makes an invoice of every line that stands on a recurring invoice, whatever we plan. So each line of ours
+    that is left there is either of this month, or waits with a hold of its company, or is named in a warning."""
+    items = (Item(id=11, name="x"), Item(id=17, name="y"))
+    existing = (recurring(1, -8841, FOREIGN), recurring(1, -2))
+    first = month(base=rules(PARTS, invoice=INVOICE), companies=COMPANIES, items=items, existing=existing)
+    second = next_month(carried_out(late(first, *november)), *december)
+    second = EVENTS[other](EVENTS[event](second))
+    plan = plan_run(second)
+    after = carried_out(second, plan)
+    standing = {row["id"] for invoice in after.existing for row in invoice.raw["lines"]}  # type: ignore[attr-defined]
+    waits = {client.company_id for client in plan.clients if client.holds}
+    for line in after.memory.written_lines:
+        if line.line_id in standing and line.period != plan.period and line.company_id not in waits:
+            assert plan.warnings, f"{event}, {other}: nobody is told of {line.title} on {line.invoice_id}"

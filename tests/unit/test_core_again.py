@@ -36,7 +36,7 @@ def remembering(inputs: RunInputs, **states: Settled) -> RunInputs:
     return replace(inputs, memory=replace(inputs.memory, settled=known))
 
 
-# --- [R1] [R3] -----------------------------------------------------------------------------------------------------
+# --- [R1] [R3] ---------------------------------------------------------------------------------------------------
 
 
 def test_R1_right_after_a_complete_run_there_is_nothing() -> None:
@@ -99,7 +99,7 @@ def test_A2_what_was_posted_counts_with_what_was_posted() -> None:
     assert account.already_posted == Decimal("10.00") or plan.held or plan.warnings
 
 
-# --- [R2] ------------------------------------------------------------------------------------------------------------
+# --- [R2] --------------------------------------------------------------------------------------------------------
 
 
 def replaced(**states: Settled) -> RunInputs:
@@ -130,7 +130,7 @@ def test_R2_what_may_have_been_billed_counts_as_billed(state: str) -> None:
     assert fates(plan_run(replaced(old_1=settled(state))))["1"] == "held source_replaced"
 
 
-# --- [N1] ------------------------------------------------------------------------------------------------------------
+# --- [N1] --------------------------------------------------------------------------------------------------------
 
 
 def key_of(*charges: Any, **said: Any) -> str:
@@ -169,7 +169,7 @@ def test_N1_other_charges_do_not_touch_a_key() -> None:
     assert alone in [posting.key for posting in plan.postings]
 
 
-# --- the digest ------------------------------------------------------------------------------------------------------
+# --- the digest --------------------------------------------------------------------------------------------------
 
 
 TWO = [charge("1", invoice="a"), charge("2", "5.00", invoice="b"), charge("3", company="Fabrikam GmbH", invoice="a")]
@@ -217,7 +217,7 @@ def test_digest_is_the_same_before_and_after_an_item_exists_by_name_only() -> No
     assert plan_run(month(*TWO)).digest == plan_run(month(*TWO)).digest
 
 
-# --- --client --------------------------------------------------------------------------------------------------------
+# --- --client ----------------------------------------------------------------------------------------------------
 
 
 def test_client_asked_for_is_planned_alone() -> None:
@@ -227,7 +227,7 @@ def test_client_asked_for_is_planned_alone() -> None:
     assert plan.accounts[0].price.charges == Decimal("10.00")
 
 
-# --- what people should know -------------------------------------------------------------------------------------------
+# --- what people should know -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,11 @@ def read(currency: str = "USD", **values: Any) -> Amounts:
     ("values", "price", "cost"),
     [
         # total, else subTotal, else price x quantity
-        ({"total": "5.00", "sub_total": "4.00", "price": "1.00", "quantity": "3", "cost_total": "2.00"}, "5.00", "2.00"),
+        (
+            {"total": "5.00", "sub_total": "4.00", "price": "1.00", "quantity": "3", "cost_total": "2.00"},
+            "5.00",
+            "2.00",
+        ),
         ({"sub_total": "4.00", "price": "1.00", "quantity": "3", "cost_total": "2.00"}, "4.00", "2.00"),
         ({"price": "1.00", "quantity": "3", "cost_total": "2.00"}, "3.00", "2.00"),
         # a total of zero is a total

@@ -113,7 +113,15 @@ def test_C1_external_id_may_stand_on_the_charge_where_the_company_is_not_listed(
 
 @pytest.mark.parametrize(
     "name",
-    ["Contoso Ltd", "CONTOSO", "contoso, inc.", "Contoso GmbH", "  Contoso   Limited ", "Contoso S.A.", "Ｃｏｎｔｏｓｏ"],
+    [
+        "Contoso Ltd",
+        "CONTOSO",
+        "contoso, inc.",
+        "Contoso GmbH",
+        "  Contoso   Limited ",
+        "Contoso S.A.",
+        "Ｃｏｎｔｏｓｏ",
+    ],
 )
 def test_C1_names_are_equal_but_for_case_punctuation_spaces_and_legal_suffixes(name: str) -> None:
     assert matched(Company(id="c-1", name=name)) == (1, "name")
@@ -238,8 +246,11 @@ def test_C1_a_person_may_say_that_a_company_is_never_billed() -> None:
 
 @pytest.mark.parametrize(
     ("memory", "fate"),
-    [(Memory(), "held client_guessed"), (remembered(1, "similarity"), "held client_guessed")]
-    + [(remembered(1, "person"), "posted")],  # `map companies --auto` makes it a person's
+    [
+        (Memory(), "held client_guessed"),
+        (remembered(1, "similarity"), "held client_guessed"),
+        (remembered(1, "person"), "posted"),  # `map companies --auto` makes it a person's
+    ],
 )
 def test_C1_a_guess_waits_where_the_rules_say_so_until_a_person_confirms_it(memory: Memory, fate: str) -> None:
     careful = {"clients": NEAR, "similar": likely(1), "base": rules(clients={"guessed": "hold"})}

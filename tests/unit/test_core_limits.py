@@ -37,7 +37,7 @@ def last(amount: str, currency: str = "USD", client_id: int = 1) -> Memory:
     return Memory(last_amounts={(client_id, currency): ("2026-10", Decimal(amount))})
 
 
-# --- change_percent_max, change_amount_min ---------------------------------------------------------------------------
+# --- change_percent_max, change_amount_min -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,9 @@ def test_limit_change_a_late_charge_is_judged_with_what_was_posted_before() -> N
 
 
 def test_limit_change_what_another_company_of_the_client_was_billed_counts_too() -> None:
-    files = tuple(ClientFile(path=f"{n}.toml", pax8_company=n, halo_client=1, rules=rules(limits={})) for n in ("c-1", "c-2"))
+    files = tuple(
+        ClientFile(path=f"{n}.toml", pax8_company=n, halo_client=1, rules=rules(limits={})) for n in ("c-1", "c-2")
+    )
     said = {"base": rules(limits={}), "files": files, "memory": last("2500.00")}
     november = month(charge("1", "1000.00"), charge("2", "1000.00", company="Fabrikam GmbH"), **said)
     posted = carried_out(november)
@@ -110,7 +112,10 @@ def test_limit_change_what_another_company_of_the_client_was_billed_counts_too()
 def test_limit_change_currencies_are_not_added_up() -> None:
     """A client whose currency HaloPSA does not say, billed 90 dollars and 90 euros through two companies."""
     clients = (Client(id=1, name="Contoso"),)
-    files = tuple(ClientFile(path=f"{n}.toml", pax8_company=n, halo_client=1, rules=only(client_amount_max=100)) for n in ("c-1", "c-2"))
+    files = tuple(
+        ClientFile(path=f"{n}.toml", pax8_company=n, halo_client=1, rules=only(client_amount_max=100))
+        for n in ("c-1", "c-2")
+    )
     found = fates_of(
         charge("1", "90.00"),
         charge("2", "90.00", company="Fabrikam GmbH", currency="EUR"),
@@ -120,7 +125,7 @@ def test_limit_change_currencies_are_not_added_up() -> None:
     assert found == {"1": "posted", "2": "posted"}
 
 
-# --- margin_percent_min ------------------------------------------------------------------------------------------------
+# --- margin_percent_min ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -170,7 +175,7 @@ def test_limit_margin_of_a_collapsed_line_is_that_of_its_sum() -> None:
     }
 
 
-# --- client_amount_max ---------------------------------------------------------------------------------------------------
+# --- client_amount_max -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("price", "fate"), [("100.00", "posted"), ("100.01", "held limit_amount")])
@@ -190,7 +195,7 @@ def test_limit_amount_is_of_all_companies_of_a_client_and_all_its_invoices() -> 
     assert split == {"1": "held limit_amount", "2": "held limit_amount"}
 
 
-# --- negative_invoice ----------------------------------------------------------------------------------------------------
+# --- negative_invoice --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -235,7 +240,7 @@ def test_limit_negative_holds_by_default() -> None:
     assert fate_of(charge(price="-5.00"), base=rules(limits={})) == "held limit_negative"
 
 
-# --- new_client, new_product -----------------------------------------------------------------------------------------------
+# --- new_client, new_product -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -272,6 +277,16 @@ def test_limit_new_product_by_name_where_there_is_no_sku_and_not_for_what_is_not
     assert found == {"1": "posted", "2": "dropped azure", "3": "excluded charge_type"}
 
 
+def test_limit_new_product_a_collapsed_line_is_no_newer_than_its_charges() -> None:
+    """Azure of two SKUs that were both billed before, on one line: nothing of it is seen for the first time."""
+    base = rules(limits=OPEN | {"new_product": "hold"}, modifiers={"azure": "collapse"})
+    charges = [azure("1"), azure("2", sku="AZR-ARR-1", product="Reserved Instance")]
+    known = Memory(known_products=frozenset({"MST-AZR-PLN-C100", "AZR-ARR-1"}))
+    assert fates_of(*charges, base=base, memory=known) == {"1": "posted", "2": "posted"}
+    half = Memory(known_products=frozenset({"MST-AZR-PLN-C100"}))
+    assert set(fates_of(*charges, base=base, memory=half).values()) == {"held limit_new_product"}
+
+
 def test_limit_new_product_of_a_charge_that_waits_anyway_holds_nothing_else() -> None:
     items = (Item(id=1, name="x", external_reference="N-1"), Item(id=2, name="y", external_reference="N-1"))
     memory = Memory(known_products=frozenset({"Widget"}))
@@ -279,7 +294,7 @@ def test_limit_new_product_of_a_charge_that_waits_anyway_holds_nothing_else() ->
     assert found == {"1": "posted", "2": "held product_ambiguous"}
 
 
-# --- missing_company_percent_max -----------------------------------------------------------------------------------------
+# --- missing_company_percent_max ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -320,7 +335,7 @@ def test_limit_missing_companies_a_company_that_is_only_excluded_is_not_missing(
     assert plan_run(month(charge(type="rebate"), base=rules(limits={}), memory=memory)).warnings == ()
 
 
-# --- layers and approval -------------------------------------------------------------------------------------------------
+# --- layers and approval -----------------------------------------------------------------------------------------
 
 
 def test_limits_are_the_clients_own() -> None:

@@ -94,7 +94,9 @@ def test_L1_costs_come_back_to_the_cent_too(quantity: str | None, unit_cost: str
         ("KWD", "70000", "1", "1.001", "70000 x 0.000014 = 0.980"),
     ],
 )
-def test_L3_lines_are_rounded_to_the_minor_unit(currency: str, quantity: str, unit: str, price: str, shows: str) -> None:
+def test_L3_lines_are_rounded_to_the_minor_unit(
+    currency: str, quantity: str, unit: str, price: str, shows: str
+) -> None:
     one = charge(price=price, cost="0", currency=currency, quantity=quantity, unit_price=unit)
     clients = (Client(id=1, name="Contoso", currency=currency),)
     if shows.endswith("0.980"):  # 6 decimals do not give the amount back

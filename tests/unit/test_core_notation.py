@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from billingsync.core.charge import Charge, Source
-from billingsync.core.inputs import Client, Company, Existing, Item, Memory, RunInputs, Settled, WrittenLine
+from billingsync.core.inputs import Client, Company, Existing, Item, RunInputs, Settled, WrittenLine
 from billingsync.core.money import minor_unit
 from billingsync.core.period import Period
 from billingsync.core.plan import ClientPlan, Plan, PlanLine
@@ -48,7 +48,12 @@ SECTIONS = {
 KINDS = {"product": "product_name", "po": "purchase_order", "subscription": "subscription_id", "invoice": "invoice_id"}
 
 
-NO_LIMITS = {"change_percent_max": 10**9, "negative_invoice": "post", "missing_company_percent_max": 100}
+NO_LIMITS = {
+    "change_percent_max": 10**9,
+    "change_amount_min": 10**9,
+    "negative_invoice": "post",
+    "missing_company_percent_max": 100,
+}
 
 
 def decimal(value: object) -> Any:
@@ -155,7 +160,7 @@ def month(*charges: Charge, base: Rules | None = None, files: tuple[ClientFile, 
     )
 
 
-# --- what became of it ------------------------------------------------------------------------------------------
+# --- what became of it -------------------------------------------------------------------------------------------
 
 
 def fates(plan: Plan) -> dict[str, str]:
@@ -190,7 +195,7 @@ def client_of(plan: Plan, name: str = "Contoso Ltd") -> ClientPlan:
     return next(client for client in plan.clients if client.company_name == name)
 
 
-# --- a month after a month --------------------------------------------------------------------------------------
+# --- a month after a month ---------------------------------------------------------------------------------------
 
 
 def recurring(client_id: int = 1, invoice_id: int = -8841, *raw_lines: dict[str, Any]) -> Existing:
@@ -308,7 +313,7 @@ def invoice_total(inputs: RunInputs, invoice_id: int = -8841, currency: str = "U
     return sum((round(row["qty_order"] * row["unit_price"], digits) for row in invoice.raw["lines"]), ZERO)  # type: ignore[attr-defined]
 
 
-# --- charges as a table -----------------------------------------------------------------------------------------
+# --- charges as a table ------------------------------------------------------------------------------------------
 
 
 def table(text: str) -> list[dict[str, str]]:
@@ -342,7 +347,7 @@ def charges_of(text: str) -> list[Charge]:
     return made
 
 
-# --- the notation itself ----------------------------------------------------------------------------------------
+# --- the notation itself -----------------------------------------------------------------------------------------
 
 
 def test_a_table_of_charges_reads_as_it_looks() -> None:
@@ -370,5 +375,3 @@ def test_a_month_that_was_carried_out_is_remembered() -> None:
 
 def test_date_is_a_date() -> None:
     assert month(charge()).sources[0].invoice_date == date(2026, 11, 1)
-
-

@@ -30,7 +30,19 @@ def test_months_follow_each_other(text: str, first: str, last: str, before: str,
 
 @pytest.mark.parametrize(
     "text",
-    ["", "2026", "2026-1", "2026-13", "2026-00", "26-11", "2026-11-01", "2026/11", " 2026-11", "2026-11\n", "１９９９-01"],
+    [
+        "",
+        "2026",
+        "2026-1",
+        "2026-13",
+        "2026-00",
+        "26-11",
+        "2026-11-01",
+        "2026/11",
+        " 2026-11",
+        "2026-11\n",
+        "１９９９-01",
+    ],
 )
 def test_anything_else_is_no_period(text: str) -> None:
     with pytest.raises(ValueError):

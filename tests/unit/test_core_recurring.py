@@ -24,7 +24,7 @@ from test_core_notation import (
     split,
 )
 
-from billingsync.core.inputs import Client, Company, Existing, Item, RunInputs
+from billingsync.core.inputs import Client, Company, Existing, Item, RememberedMatch, RunInputs
 from billingsync.core.planning import plan_run
 from billingsync.core.rules import Rules
 
@@ -52,7 +52,7 @@ def ours(inputs: RunInputs) -> Decimal:
     return invoice_total(inputs) - Decimal("500.00")
 
 
-# --- the target ----------------------------------------------------------------------------------------------------
+# --- the target --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_B3_the_id_is_meant_with_or_without_its_sign(id_: int) -> None:
     assert (posting.action, posting.invoice_id, posting.client_id) == ("update", id_, 1)
 
 
-# --- month after month -----------------------------------------------------------------------------------------------
+# --- month after month -------------------------------------------------------------------------------------------
 
 SEATS = {"product": "Office", "subscription": "s-1", "sku": "O"}
 
@@ -105,7 +105,11 @@ def test_B3_present_before_and_now_is_updated() -> None:
 def test_B3_new_is_added_and_gone_is_removed() -> None:
     november = first(charge("1", product="Office", sku="O"), charge("2", product="Backup", sku="B"))
     december = next_month(carried_out(november), charge("3", product="Office", sku="O"), charge("4", product="Voice"))
-    assert changes(december) == ["update Office 1 x 10.00 -> 1 x 10.00", "add Voice 1 x 10.00", "remove Backup 1 x 10.00"]
+    assert changes(december) == [
+        "update Office 1 x 10.00 -> 1 x 10.00",
+        "add Voice 1 x 10.00",
+        "remove Backup 1 x 10.00",
+    ]
     (removal,) = (line for line in lines(plan_run(december)) if line.action == "remove")
     assert (removal.line_id, removal.amount, removal.cost, removal.charges) == (9001, 0, 0, ())
     assert list(on_invoice(carried_out(december))) == ["Managed service", "Office", "Voice"]
@@ -138,7 +142,7 @@ def test_B3_a_line_is_recognised_by_subscription_or_product_and_kind(
     before: dict[str, str], now: dict[str, str], change: str
 ) -> None:
     december = next_month(carried_out(first(charge("1", **before))), charge("2", "12.00", **now))
-    assert [line.action for line in lines(plan_run(december))][0] == change
+    assert lines(plan_run(december))[0].action == change
     assert ours(carried_out(december)) == 12
 
 
@@ -253,7 +257,9 @@ EDITS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("edit", "reason"), EDITS, ids=[repr(edit) for edit, _ in EDITS])
 def test_B3_an_edited_line_is_held_and_the_others_go_on(edit: dict[str, Any], reason: str) -> None:
     november = carried_out(first(charge("1", sku="A"), charge("2", sku="B", product="Other")))
-    december = edited(next_month(november, charge("3", "12.00", sku="A"), charge("4", sku="B", product="Other")), 9002, **edit)
+    december = edited(
+        next_month(november, charge("3", "12.00", sku="A"), charge("4", sku="B", product="Other")), 9002, **edit
+    )
     plan = plan_run(december)
     assert fates(plan) == {"3": f"held {reason}", "4": "posted"}
     assert [(line.action, line.line_id) for line in lines(plan)] == [("update", 9001)]
@@ -301,10 +307,12 @@ def test_B3_parts_of_one_charge_are_held_together() -> None:
     assert (fates(plan), plan.postings) == ({"2": "held line_edited"}, ())
 
 
-# --- what waits keeps its line -------------------------------------------------------------------------------------
+# --- what waits keeps its line -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("odd", [{"problem": "total: not a number"}, {"price": "0.00"}], ids=["bad amount", "zero price"])
+@pytest.mark.parametrize(
+    "odd", [{"problem": "total: not a number"}, {"price": "0.00"}], ids=["bad amount", "zero price"]
+)
 def test_B3_the_line_of_a_charge_that_waits_stays_as_it_is(odd: dict[str, str]) -> None:
     base = rules(invoice=INVOICE, modifiers={"zero_lines": "drop"})
     november = carried_out(first(charge("1", sku="A"), charge("2", sku="B"), base=base))
@@ -336,7 +344,7 @@ def test_B3_the_line_of_an_excluded_or_dropped_charge_goes() -> None:
     assert sorted(changes(december)) == ["remove Microsoft Azure Plan 1 x 10.00", "remove Widget 1 x 10.00"]
 
 
-# --- customers who leave ---------------------------------------------------------------------------------------------
+# --- customers who leave -----------------------------------------------------------------------------------------
 
 BIG = {"price": "1000.00", "cost": "800.00", "sku": "A"}
 STRICT = rules(invoice=INVOICE, limits={"missing_company_percent_max": 100})  # the default limits
@@ -395,3 +403,12 @@ def test_B3_lines_left_on_a_recurring_invoice_are_not_billed_beside_the_new_way(
     )
     plan = plan_run(december)
     assert "remove" in [line.action for line in lines(plan)] or plan.held or plan.warnings
+
+
+@pytest.mark.parametrize("company_is", ["c-1", "c-9"], ids=["with charges", "without"])
+def test_B3_a_customer_whom_a_person_excludes_is_not_billed_on_in_silence(company_is: str) -> None:
+    """`map companies --exclude`: nothing is billed from now on, and the lines that stand in HaloPSA are named."""
+    december = next_month(carried_out(first(charge("1", **BIG))), charge("2", company=company_is, **BIG))
+    never = RememberedMatch(client_id=None, how="person", company_name="Contoso Ltd")
+    plan = plan_run(replace(december, memory=replace(december.memory, matches={"c-1": never})))
+    assert "remove" in [line.action for line in lines(plan)] or plan.warnings

@@ -1,0 +1,297 @@
+"""The commands for when something was wrong: undo a run, prove what was done, take over a lost installation."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from billingsync.cli.session import connected, ledger_only
+from billingsync.cli.terminal import ask, console, document, interactive, needs_yes, note, out, say
+from billingsync.errors import UsageError
+
+if TYPE_CHECKING:
+    from billingsync.undo import UndonePosting, UndoResult
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
+
+_CODES = {"undone": 0, "held": 3, "refused": 5, "failed": 1}
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog="Example: billingsync undo 2026-11-22T0153-7f3a --dry-run. Exit codes: 0 all undone, 3 people's edits "
+        "were kept, 5 a closed invoice was not touched or locked, 1, 2."
+    )(undo)
+    audit = typer.Typer(help="Prove what was done: export and verify.", no_args_is_help=True)
+    audit.command(
+        "export", epilog="Example: billingsync audit export 2026-11 --out audit-2026-11. Exit codes: 0, 1, 2."
+    )(audit_export)
+    audit.command("verify", epilog="Example: billingsync audit verify. Exit codes: 0 all well, 1 altered, 2.")(
+        audit_verify
+    )
+    app.add_typer(audit, name="audit")
+    app.command(epilog="Example: billingsync adopt 1a2b3c4d. Exit codes: 0, 1, 2.")(adopt)
+
+
+# Undo -----------------------------------------------------------------------------------------------------------------
+
+
+def undo(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, as `billingsync runs` lists it.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Undo without asking.")] = False,
+    credit: Annotated[
+        bool, typer.Option("--credit", help="Credit what is on closed invoices, on a new invoice each.")
+    ] = False,
+    json: JsonOption = False,
+) -> int:
+    """Take back exactly the lines that one run wrote; people's edits and lines stay."""
+    from billingsync.run import who
+    from billingsync.undo import preview, undo_run
+
+    if not dry_run and not yes and not interactive():
+        raise needs_yes(f"undo {run}")
+    with connected() as connections:
+        locale = connections.settings.locale
+
+        def confirm(shown: UndoResult) -> bool:
+            if yes:
+                return True
+            _print(shown, locale, error=True)
+            return ask("Undo this in HaloPSA?")
+
+        result: UndoResult | None
+        if dry_run:
+            result = preview(connections, run, say=say)
+        else:
+            result = undo_run(connections, run, who=who(), say=say, credit=credit, confirm=confirm)
+    if result is None:
+        note("Nothing was undone.")
+        return 0
+    if json:
+        document(_as_json(result), _steps(result))
+    else:
+        _print(result, locale)
+    return _CODES[result.state]
+
+
+def _steps(result: UndoResult) -> list[list[str]]:
+    if result.dry_run:
+        return [["billingsync", "undo", result.run]]
+    steps = []
+    if result.state == "refused":
+        steps.append(["billingsync", "undo", result.run, "--credit"])
+    if result.state == "failed":
+        steps.append(["billingsync", "undo", result.run])
+    return [*steps, ["billingsync", "plan", result.period]]
+
+
+def _as_json(result: UndoResult) -> dict[str, object]:
+    from billingsync.core.money import plain
+
+    def money(posting: UndonePosting, *fates: str) -> dict[str, str]:
+        price, cost = posting.sum(*fates)
+        return {"amount": plain(price, posting.currency), "cost": plain(cost, posting.currency)}
+
+    return {
+        "run": result.run,
+        "period": result.period,
+        "dry_run": result.dry_run,
+        "state": result.state,
+        "postings": [
+            {
+                "key": posting.key,
+                "client_id": posting.client_id,
+                "client_name": posting.client_name,
+                "invoice_id": posting.invoice_id,
+                "action": posting.action,
+                "currency": posting.currency,
+                "outcome": posting.outcome,
+                "invoice": posting.invoice,
+                "removed": money(posting, "taken", "gone", "back", "credited"),
+                "kept": money(posting, "edited", "later", "unsure", "still_there"),
+                "credit_needed": money(posting, "closed"),
+                "credit_invoice": posting.credit_invoice,
+                "problem": posting.problem,
+                "lines": [
+                    {
+                        "line_id": line.line_id,
+                        "action": line.action,
+                        "description": line.text,
+                        "amount": plain(line.amount, posting.currency),
+                        "cost": plain(line.cost, posting.currency),
+                        "charges": list(line.charges),
+                        "fate": line.fate,
+                        "why": line.why,
+                    }
+                    for line in posting.lines
+                ],
+            }
+            for posting in result.postings
+        ],
+        "unused_items": [{"id": id_, "name": name} for id_, name in result.items],
+    }
+
+
+_SIGNS = {"taken": "-", "gone": " ", "back": " ", "credited": "-"}
+_WORDS = {
+    "gone": "gone already",
+    "back": "as before already",
+    "edited": "kept, still billed",
+    "later": "kept, still billed",
+    "unsure": "kept, still billed",
+    "still_there": "still billed",
+    "closed": "still billed, not touched",
+    "credited": "credited",
+}
+_ACTIONS = {"add": "", "update": "back to what it was: ", "remove": "added again: "}
+
+
+def _print(result: UndoResult, locale: str, *, error: bool = False) -> None:
+    from billingsync.core.money import ZERO
+    from billingsync.report.figures import Figures
+    from billingsync.report.foreign import one_line, shortened
+    from billingsync.report.outcome import steps
+    from billingsync.report.page import Page
+
+    where = console(error=error)
+    page, figures = Page(where.width), Figures(locale)
+    title = "would be undone so" if result.dry_run else result.state
+    page.prose(f"{result.period}, run {result.run}: {title}", style="bold")
+    if not result.postings:
+        page.say("The run wrote nothing.")
+    for posting in result.postings:
+        page.blank()
+        invoice = "" if posting.invoice_id is None else f"  -> invoice {abs(posting.invoice_id)}"
+        removed, _ = posting.sum("taken", "gone", "back", "credited")
+        page.row(
+            posting.client_name,
+            figures.amount(-removed if removed else ZERO, posting.currency),
+            f" {posting.currency}",
+            head=f"{posting.outcome:<8} ",
+            after=invoice,
+            mid=posting.invoice,
+            style="bold",
+        )
+        if posting.problem:
+            page.prose(shortened(one_line(posting.problem), 600), indent="         ")
+        for line in posting.lines:
+            why = ": ".join(part for part in (_WORDS.get(line.fate, ""), line.why) if part)
+            page.row(
+                f"{_ACTIONS[line.action]}{shortened(one_line(line.text), 200)}",
+                figures.amount(line.amount, posting.currency),
+                "",
+                head=f"  {_SIGNS.get(line.fate, '!')} ",
+            )
+            if why:
+                page.prose(shortened(one_line(why), 400), indent="      ")
+        credit, cost = posting.sum("closed")
+        if posting.outcome == "closed":
+            page.prose(
+                f"A credit of {figures.money(credit, posting.currency)} (cost {figures.amount(cost, posting.currency)})"
+                " would be needed; --credit posts it on a new invoice.",
+                indent="         ",
+            )
+        if posting.credit_invoice is not None:
+            page.prose(f"Credited by invoice {posting.credit_invoice}.", indent="         ")
+    if result.items:
+        page.blank()
+        page.say("Items that this run created and that no line of billingsync's carries any more:")
+        for id_, name in result.items:
+            page.prose(f"{id_}  {shortened(one_line(name), 200)}", indent="  ")
+        page.prose("They are not deleted: somebody else may use them.", indent="  ")
+    page.blank()
+    steps(_steps(result), page)
+    page.show(where)
+
+
+# Audit ----------------------------------------------------------------------------------------------------------------
+
+
+def audit_export(
+    period: Annotated[str, typer.Argument(metavar="PERIOD", help="Month as 2026-11.")],
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder that does not exist yet.")],
+    json: JsonOption = False,
+) -> int:
+    """Write one month's whole evidence to a folder that reads without billingsync."""
+    from billingsync.audit import export
+    from billingsync.core.period import Period
+
+    try:
+        month = Period.parse(period)
+    except ValueError as wrong:
+        raise UsageError(f"{str(wrong).capitalize()}.", next_steps=[["billingsync", "runs"]]) from wrong
+    with ledger_only() as (settings, ledger):
+        files = export(ledger, month, folder, secrets=settings.secrets(), locale=settings.locale)
+    if json:
+        document({"period": str(month), "folder": str(folder), "files": files})
+    else:
+        out(
+            f"Written: {folder} ({files} files). Begin with {folder / 'index.html'}; check it with: sha256sum -c "
+            "SHA256SUMS"
+        )
+    return 0
+
+
+def audit_verify(json: JsonOption = False) -> int:
+    """Prove that nothing recorded was altered; name the first entry that was."""
+    from billingsync.audit import verify
+
+    with ledger_only() as (_, ledger):
+        found = verify(ledger)
+    if json:
+        document(
+            {
+                "altered": bool(found.problems),
+                "first": found.problems[0].as_dict() if found.problems else None,
+                "problems": [problem.as_dict() for problem in found.problems],
+                "checked": dict(found.checked),
+            }
+        )
+        return 1 if found.problems else 0
+    counted = ", ".join(f"{number:,} {what}" for what, number in found.checked.items())
+    if not found.problems:
+        out(f"Nothing was altered: {counted}.")
+        return 0
+    out(f"ALTERED. The first: {found.problems[0]}")
+    for problem in found.problems[1:20]:
+        out(f"  also: {problem}")
+    if len(found.problems) > 20:
+        out(f"  and {len(found.problems) - 20} more")
+    out(f"Checked: {counted}. Keep this database as it is; compare it with a backup.")
+    return 1
+
+
+# Adopt ----------------------------------------------------------------------------------------------------------------
+
+
+def adopt(
+    installation: Annotated[str, typer.Argument(help="The id that a refused run named: 8 digits of 0-9, a-f.")],
+    json: JsonOption = False,
+) -> int:
+    """Take over the markers of an installation whose ledger was lost. Only if it will never run again."""
+    from billingsync.run import who
+
+    wanted = installation.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{8}", wanted):
+        raise UsageError(f"{installation!r:.40} is no installation's id: it has 8 digits of 0-9, a-f, e.g. 1a2b3c4d.")
+    with ledger_only() as (_, ledger):
+        own = ledger.partner().installation
+        if wanted == own:
+            raise UsageError(f"{wanted} is this installation itself.", next_steps=[["billingsync", "plan"]])
+        known = wanted in ledger.installations()
+        if not known:
+            ledger.adopt_installation(wanted, who(), datetime.datetime.now(datetime.UTC))
+    if json:
+        document({"installation": wanted, "adopted": not known, "own": own}, [["billingsync", "run"]])
+        return 0
+    out(
+        f"{wanted} was taken over before; nothing changed."
+        if known
+        else f"Lines of {wanted} now count as ours ({own}). The next run takes over what it finds, and posts the rest."
+    )
+    return 0

@@ -1,0 +1,192 @@
+"""The commands of the service: the worker, how it fares, and whether its notices arrive."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from billingsync.cli.session import ledger_only, load
+from billingsync.cli.terminal import console, document, note, out
+from billingsync.errors import SettingsError, UsageError
+
+if TYPE_CHECKING:
+    from billingsync.health.snapshot import Snapshot
+    from billingsync.worker.service import Worker
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
+_CODES = {"well": 0, "held": 3, "waiting": 4, "failed": 1}
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog="Example: billingsync worker --once. SIGHUP looks now. Exit codes: 0 stopped by SIGTERM, 1, 2; with "
+        "--once 0 done, 1 failed, 2, 3 held, 4 not released."
+    )(worker)
+    app.command(epilog="Example: billingsync status. Exit codes: 0 well, 1 the last cycle failed, 2, 3 held.")(status)
+    notify = typer.Typer(help="Notices to people.", no_args_is_help=True)
+    notify.command("test", epilog="Example: billingsync notify test. Exit codes: 0 all took it, 1, 2.")(notify_test)
+    notify.callback()(_group)
+    app.add_typer(notify, name="notify")
+
+
+def _group() -> None:
+    """A group of one command stays a group."""
+
+
+def worker(
+    once: Annotated[bool, typer.Option("--once", help="One cycle, then exit.")] = False, json: JsonOption = False
+) -> int:
+    """Watch Pax8, plan and post by the rules, for years; tell people when they must act."""
+    if json and not once:
+        raise UsageError("--json goes with --once: a service has no last line.")
+    from billingsync.worker.sdnotify import Systemd
+    from billingsync.worker.service import Worker, open_worker_ledger
+
+    settings, redactor = load()
+    settings.require_upstreams()
+    with open_worker_ledger(settings) as ledger:
+        service = Worker(settings, redactor, ledger)
+        if once:
+            return _once(service, json)
+        return _serve(service, Systemd())
+
+
+def _once(service: Worker, json: bool) -> int:
+    from billingsync.health.snapshot import take
+
+    state = service.cycle()
+    service.delivery.round()
+    found = take(service.ledger)
+    if json:
+        document(found.as_json(), _steps(found))
+    else:
+        _show(found, None)
+    return _CODES.get(state, 1)
+
+
+def _serve(service: Worker, systemd: Any) -> int:
+    from contextlib import ExitStack
+
+    from billingsync.health.server import HealthServer
+    from billingsync.health.snapshot import take
+    from billingsync.webhook import route
+
+    settings = service.settings
+    with ExitStack() as stack:
+        if settings.health.port:
+            value = _webhook_value(settings)
+            more = [route(value, lambda: service.wake(gently=True))] if value else []
+            server = HealthServer(
+                settings.health.host,
+                settings.health.port,
+                take=lambda: take(service.ledger),
+                vitals=service.progress,
+                more=list(more),
+            )
+            stack.enter_context(server)
+        return service.run(systemd, exit_now=os._exit)
+
+
+def _webhook_value(settings: Any) -> str:
+    """WEBHOOK__AUTHORIZATION; "" where there is none."""
+    from billingsync.webhook import SHORTEST
+
+    group = getattr(settings, "webhook", None)
+    value = str(group.authorization.get_secret_value()) if group is not None else ""
+    if value and len(value) < SHORTEST:
+        raise SettingsError([f"BILLINGSYNC_WEBHOOK__AUTHORIZATION must have at least {SHORTEST} characters"])
+    return value
+
+
+def status(json: JsonOption = False) -> int:
+    """Last and next cycle, what waits, what failed; also while the worker runs."""
+    from billingsync.health.server import ask
+    from billingsync.health.snapshot import take
+
+    with ledger_only() as (settings, ledger):
+        found = take(ledger)
+    health = settings.health
+    answer = ask(health.host, health.port) if health.port else None
+    if json:
+        alive = answer.get("state") if answer else None
+        document(found.as_json() | {"worker": alive}, _steps(found))
+    else:
+        _show(found, answer.get("state") if answer else ("not answering" if health.port else "not asked: port 0"))
+    if found.cycle is not None and found.cycle.state == "failed":
+        return 1
+    return 3 if found.held_charges or found.unresolved else 0
+
+
+def _steps(found: Snapshot) -> list[list[str]]:
+    steps = [list(step) for one in found.open for step in one.steps]
+    return [step for n, step in enumerate(steps) if step not in steps[:n]]
+
+
+def _show(found: Snapshot, worker_state: str | None) -> None:
+    from billingsync.report.foreign import one_line
+    from billingsync.report.page import table
+
+    def moment(value: Any) -> str:
+        return value.astimezone().isoformat(" ", timespec="minutes") if value else "never"
+
+    rows = [("billingsync", f"{found.version}, installation {found.installation}")]
+    if worker_state is not None:
+        rows.append(("worker", worker_state))
+    cycle = found.cycle
+    rows.append(("last cycle", f"{moment(cycle.started_at)}, {cycle.state}" if cycle else "never"))
+    rows.append(("last good cycle", moment(found.last_success)))
+    rows.append(("next cycle", moment(found.next_at)))
+    if found.problem and cycle and cycle.state == "failed":
+        rows.append(("problem", one_line(f"{found.problem['code']}: {found.problem['message']}")))
+    for period, month in found.months.items():
+        rows.append((f"month {period}", _month(month)))
+    rows.append(("writes in doubt", str(found.unresolved)))
+    for name, service in found.services.items():
+        left, budget = service.get("budget_left", 0), service.get("budget", 0)
+        rows.append((name, f"{service.get('calls', 0)} calls in the last cycle, {left} of {budget} a minute left then"))
+    rows.append(("notices waiting", str(found.untold)))
+    table(console(), ("What", "How"), rows)
+    for one in found.open:
+        out(f"{moment(one.opened_at)}  {one_line(one.title)}")
+    for step in _steps(found):
+        out(f"  next:  {shlex.join(step)}")
+
+
+def _month(month: Any) -> str:
+    waits = [
+        f"{group['charges']} {reason} since {group['days']} d ("
+        + ", ".join(f"{amount} {currency}" for currency, amount in group["price"].items())
+        + ")"
+        for reason, group in month["holds"].items()
+    ]
+    parts = [str(month["state"]), *waits]
+    if month["problem"]:
+        from billingsync.report.foreign import one_line, shortened
+
+        parts.append(shortened(one_line(str(month["problem"])), 200))
+    return "; ".join(parts)
+
+
+def notify_test(json: JsonOption = False) -> int:
+    """Send a test notice to every address in NOTIFY__URLS."""
+    from billingsync.notify import try_out
+
+    settings, redactor = load()
+    urls = [url.get_secret_value() for url in settings.notify.urls]
+    if not urls:
+        raise UsageError(
+            "Nobody is told anything: BILLINGSYNC_NOTIFY__URLS is not set.",
+            next_steps=[["billingsync", "settings", "show"]],
+        )
+    found = try_out(urls, redactor)
+    if json:
+        document({"addresses": [{"kind": kind, "problem": problem or None} for kind, problem in found]})
+    else:
+        for number, (kind, problem) in enumerate(found, start=1):
+            out(f"{number}  {kind:12} {problem or 'taken'}")
+        if any(problem for _, problem in found):
+            note("Check the address at https://github.com/caronc/apprise/wiki")
+    return 1 if any(problem for _, problem in found) else 0

@@ -1,0 +1,1 @@
+"""The service: when to look, one cycle at a time, stop on signal."""

@@ -1,0 +1,77 @@
+"""Is the work going on? What the watchdog, the stop and the metrics are told by the work itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from billingsync.http import CallRecord
+
+
+class Stop(BaseException):
+    """The worker was told to stop, and nothing is half-done. No Exception, so that nothing takes it for a failure."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Shared by the thread that works and those that watch it. Each method is one quick step under a lock.
+
+    `patience_s`: a work loop that has shown no sign of life for longer hangs. Signs are each step that a run tells
+    of, each call that ends, each turn of the waiting loop.
+    """
+
+    patience_s: float
+    clock: Callable[[], float] = time.monotonic
+    doing: str = "starting"
+    writing: bool = False  # a write to HaloPSA may be in hand
+    stopping: threading.Event = field(default_factory=threading.Event)
+    calls: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # (service, method, status) -> calls
+    retries: Counter[str] = field(default_factory=Counter)  # service -> calls that were made again
+    contact: dict[str, float] = field(default_factory=dict)  # service -> time.time() of the last good answer
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _last: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._last = self.clock()
+
+    def say(self, text: str) -> None:
+        """Where the work stands, between two steps: here it stops if it has to, with no write in hand."""
+        with self._lock:
+            self.doing, self.writing, self._last = text, text.startswith(("posting", "creating")), self.clock()
+        if self.stopping.is_set():
+            with self._lock:
+                self.writing = False
+            raise Stop
+
+    def alive(self) -> None:
+        """A sign of life."""
+        with self._lock:
+            self._last = self.clock()
+
+    def hangs(self) -> bool:
+        """Whether the work has shown no sign of life for too long."""
+        with self._lock:
+            return self.clock() - self._last > self.patience_s
+
+    def silent_s(self) -> float:
+        """Seconds since the last sign of life."""
+        with self._lock:
+            return self.clock() - self._last
+
+    def note_call(self, call: CallRecord) -> None:
+        """A call has ended, well or not."""
+        with self._lock:
+            self._last = self.clock()
+            self.calls[call.service, call.method, str(call.status or "none")] += 1
+            if call.attempt > 1:
+                self.retries[call.service] += 1
+            if call.status is not None and call.status < 400:
+                self.contact[call.service] = time.time()
+
+    def counts(self) -> tuple[dict[tuple[str, str, str], int], dict[str, int], dict[str, float]]:
+        """Copies of the counters: calls, retries, contacts."""
+        with self._lock:
+            return dict(self.calls), dict(self.retries), dict(self.contact)

@@ -1,0 +1,411 @@
+"""Undo [R4] [R5], counted in the sandbox's own tables: exactly the run's lines go, everything else stays as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import signal
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from billingsync.sandbox.options import SandboxOptions
+from billingsync.sandbox.server import Sandbox
+from billingsync.sandbox.wire import copy_json
+from tests.sandbox.cli import CALM, MARK, TEXT_ONLY, Office, billed, cents, due, end_state, foreign, marks
+
+LOOSE = "\n[limits]\nchange_percent_max = 1000000\nmissing_company_percent_max = 100\n"
+MONTHS = SandboxOptions(trouble=False, clients=4, charges=30, history=1)
+ONTO = {214: 201, 216: 204, 217: 205}  # client -> its recurring invoice without anything automatic on it
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Sandbox]:
+    with Sandbox(CALM) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(server: Sandbox) -> Sandbox:
+    server.reset(CALM)
+    return server
+
+
+@pytest.fixture
+def office(sandbox: Sandbox, tmp_path: Path, database_url: str) -> Office:
+    made = Office(tmp_path, sandbox, database_url)
+    made.rules(TEXT_ONLY + LOOSE)
+    return made
+
+
+@pytest.fixture
+def small(sandbox: Sandbox, tmp_path: Path, sqlite_url: str) -> Office:
+    """On SQLite alone: where the database makes no difference."""
+    made = Office(tmp_path, sandbox, sqlite_url)
+    made.rules(TEXT_ONLY + LOOSE)
+    return made
+
+
+@contextlib.contextmanager
+def no_waiting(sandbox: Sandbox) -> Iterator[None]:
+    """Waits pass at once, and the sandbox's clock moves with them."""
+    from billingsync import run, undo
+    from billingsync.desk import Desk
+
+    moved = [0.0]
+
+    def wait(seconds: float) -> None:
+        moved[0] += seconds
+        sandbox.clock.advance(seconds)
+
+    def now() -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=moved[0])
+
+    def quick(**given: Any) -> Desk:
+        return Desk(**given, wait=wait, now=now)
+
+    with mock.patch.object(run, "Desk", quick), mock.patch.object(undo, "Desk", quick):
+        yield
+
+
+def post(office: Office, *words: str) -> str:
+    return str(office.run("run", "--yes", "--json", *words).must().json["run"])
+
+
+def rows(state: dict[str, Any], table: str = "invoices") -> dict[int, Any]:
+    return {row["id"]: row for row in state["halo"][table]}
+
+
+def settled_rows(state: dict[str, Any], table: str = "invoices") -> dict[int, Any]:
+    """Without what any write to an invoice moves."""
+    moving = ("change_seq", "last_modified")
+    return {
+        id_: {name: value for name, value in row.items() if name not in moving}
+        for id_, row in rows(state, table).items()
+    }
+
+
+def ours(sandbox: Sandbox) -> list[Any]:
+    return [row for row in sandbox.halo.invoices.values() if "billingsync key=" in row["internal_note"]]
+
+
+def edit(sandbox: Sandbox, invoice: Any, change: Callable[[Any], None], table: str = "invoices") -> None:
+    """What a person does in HaloPSA's screen."""
+    row = copy_json(sandbox.halo.table(table)[invoice["id"]])
+    change(row)
+    row["change_seq"] += 1
+    sandbox.halo.put(table, row)
+
+
+def written(line: Any) -> Any:
+    """A line without what HaloPSA computes."""
+    return {name: value for name, value in line.items() if name not in ("net_amount", "tax_amount", "total_price")}
+
+
+def person_adds(sandbox: Sandbox, invoice: Any, text: str = "A visit on site") -> int:
+    line_id = sandbox.halo.new_id("lines")
+
+    def change(row: Any) -> None:
+        line = copy_json(row["lines"][0]) | {"id": line_id, "item_shortdescription": text, "item_longdescription": text}
+        row["lines"].append(line)
+
+    edit(sandbox, invoice, change)
+    return line_id
+
+
+def open_invoices(sandbox: Sandbox, *clients: int) -> None:
+    """Each of these clients' latest invoice is an open one, with a line of somebody else's."""
+    template = sandbox.halo.invoices[90054]
+    for client in clients:
+        row = copy_json(template) | {"id": 95000 + client, "client_id": client, "invoice_date": "2026-11-20T12:00:00"}
+        for line in row["lines"]:
+            line |= {"id": sandbox.halo.new_id("lines"), "ihid": row["id"]}
+        sandbox.halo.put("invoices", row)
+
+
+def net(sandbox: Sandbox) -> dict[int, Decimal]:
+    """Client -> what all live lines of ours come to, credits included."""
+    sums: dict[int, Decimal] = {}
+    for client, lines in billed(sandbox).items():
+        sums[client] = sum((price for price, _ in lines), Decimal(0))
+    return sums
+
+
+def due_sums(sandbox: Sandbox) -> dict[int, Decimal]:
+    return {client: sum((price for price, _ in lines), Decimal(0)) for client, lines in due(sandbox).items()}
+
+
+# New invoices ---------------------------------------------------------------------------------------------------------
+
+
+def test_R4_R5_a_whole_month_is_undone_and_posted_again(office: Office, sandbox: Sandbox) -> None:
+    before = sandbox.state()
+    run = post(office)
+    posted, first = sandbox.state(), set(marks(sandbox))
+    shown = office.run("undo", run, "--dry-run", "--json").must().json
+    assert sandbox.state() == posted and shown["dry_run"]
+    would = {row["invoice_id"]: {line["line_id"] for line in row["lines"]} for row in shown["postings"]}
+    assert would == {row["id"]: {line["id"] for line in row["lines"]} for row in ours(sandbox)}
+    told = office.run("undo", run, "--yes", "--json").must().json
+    assert rows(sandbox.state()) == rows(before) and foreign(sandbox.state()) == foreign(before)
+    assert [one["outcome"] for one in told["postings"]] == ["undone"] * 4
+    plan = office.plan()
+    assert {client["client_id"] for client in plan["clients"] if client["lines"]} == due(sandbox).keys()
+    post(office)
+    assert billed(sandbox) == due(sandbox) and not first & set(marks(sandbox))
+    again = sandbox.state()
+    office.run("undo", run, "--yes").must()  # the first run has nothing there any more
+    assert sandbox.state() == again
+
+
+def test_R4_an_invoice_with_people_s_lines_keeps_them(office: Office, sandbox: Sandbox) -> None:
+    run = post(office)
+    invoice = ours(sandbox)[0]
+    line_id = person_adds(sandbox, invoice)
+    before = copy_json(sandbox.halo.invoices[invoice["id"]]["lines"][-1])
+    told = office.run("undo", run, "--yes", "--json").must().json
+    assert {one["invoice"] for one in told["postings"]} == {"deleted", "changed"}
+    assert [row["id"] for row in ours(sandbox)] == [invoice["id"]]
+    assert sandbox.halo.invoices[invoice["id"]]["lines"] == [before] and before["id"] == line_id
+
+
+@pytest.mark.parametrize(
+    ("semantics", "way", "updatelines"),
+    [("merge", "header", "upsert"), ("replace", "updatelines", "upsert"), ("merge", "add_lines", "upsert")],
+)
+def test_R4_lines_that_cannot_be_left_out_are_set_to_nothing(
+    small: Office, sandbox: Sandbox, semantics: Any, way: str, updatelines: Any
+) -> None:
+    sandbox.change(lines_semantics=semantics, updatelines=updatelines)
+    small.settings["BILLINGSYNC_HALO__WRITE_LINES"] = way
+    run = post(small)
+    invoice = ours(sandbox)[0]
+    person_adds(sandbox, invoice)
+    kept = copy_json(sandbox.halo.invoices[invoice["id"]]["lines"][-1])
+    small.run("undo", run, "--yes").must()
+    left = sandbox.halo.invoices[invoice["id"]]
+    assert [line for line in left["lines"] if not line["isinactive"]] == [kept]
+    assert all(line["qty_order"] == 0 for line in left["lines"] if line["isinactive"])
+    assert left["revenue"] == kept["net_amount"]
+    post(small)
+    live = {client: sorted(lines) for client, lines in billed(sandbox).items()}
+    extra = (cents(kept["net_amount"]), cents(Decimal(kept["qty_order"]) * Decimal(kept["unit_cost"])))
+    wanted = due(sandbox)
+    wanted[invoice["client_id"]] = sorted([*wanted[invoice["client_id"]], extra])
+    assert live == wanted
+
+
+EDITS: dict[str, Callable[[Any], None]] = {
+    "price": lambda line: line.update(unit_price=line["unit_price"] + 1, baseprice=line["baseprice"] + 1),
+    "quantity": lambda line: line.update(qty_order=line["qty_order"] + 1),
+    "text": lambda line: line.update(item_shortdescription="as agreed with Anna"),
+    "long text": lambda line: line.update(item_longdescription="please note\n" + line["item_longdescription"]),
+    "tax": lambda line: line.update(tax_code="12"),
+    "mark gone": lambda line: line.update(item_longdescription="nothing of ours"),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_R4_an_edited_line_is_kept_told_and_not_billed_twice(small: Office, sandbox: Sandbox, what: str) -> None:
+    run = post(small)
+    invoice = ours(sandbox)[1]
+    edit(sandbox, invoice, lambda row: EDITS[what](row["lines"][0]))
+    kept = copy_json(sandbox.halo.invoices[invoice["id"]]["lines"][0])
+    told = small.run("undo", run, "--yes", "--json").must(3).json
+    (part,) = [one for one in told["postings"] if one["outcome"] == "part"]
+    edited = [line for line in part["lines"] if line["fate"] == "edited"]
+    assert [line["line_id"] for line in edited] == [kept["id"]] and edited[0]["why"]
+    assert [written(line) for line in sandbox.halo.invoices[invoice["id"]]["lines"]] == [written(kept)]
+    planned = {charge for client in small.plan()["clients"] for line in client["lines"] for charge in line["charges"]}
+    assert planned and not planned & set(edited[0]["charges"])  # still billed by the kept line
+    post(small)
+    count = {client: len(lines) for client, lines in billed(sandbox).items()}
+    assert count == {client: len(lines) for client, lines in due(sandbox).items()}
+    again = sandbox.state()
+    assert small.run("undo", run, "--yes").must(3) and sandbox.state() == again
+
+
+def test_R4_lines_and_invoices_that_people_removed_are_free(small: Office, sandbox: Sandbox) -> None:
+    run = post(small)
+    gone, shorter, void = ours(sandbox)[:3]
+    sandbox.halo.delete("invoices", gone["id"])
+    edit(sandbox, shorter, lambda row: row["lines"].pop(0))
+    edit(sandbox, void, lambda row: row.update(voided=True))
+    small.run("undo", run, "--yes").must()
+    assert [row["id"] for row in ours(sandbox)] == [void["id"]]  # a void invoice bills nobody, and is not touched
+    post(small)
+    assert billed(sandbox) == due(sandbox)
+
+
+# Closed ---------------------------------------------------------------------------------------------------------------
+
+
+def test_R4_a_closed_invoice_is_not_touched_and_its_credit_is_shown(office: Office, sandbox: Sandbox) -> None:
+    run = post(office)
+    closed = ours(sandbox)[1]
+    edit(sandbox, closed, lambda row: row.update(posted=True, dateposted="2026-11-21T09:00:00"))
+    kept = copy_json(sandbox.halo.invoices[closed["id"]])
+    told = office.run("undo", run, "--yes", "--json").must(5).json
+    assert sandbox.halo.invoices[closed["id"]] == kept and ours(sandbox) == [kept]
+    (held,) = [one for one in told["postings"] if one["outcome"] == "closed"]
+    assert Decimal(held["credit_needed"]["amount"]) == due_sums(sandbox)[closed["client_id"]]
+    post(office)
+    assert billed(sandbox) == due(sandbox)  # that client's are still on the closed invoice
+
+    credited = office.run("undo", run, "--yes", "--credit", "--json").must().json
+    (one,) = [one for one in credited["postings"] if one["credit_invoice"]]
+    credit = sandbox.halo.invoices[one["credit_invoice"]]
+    assert sandbox.halo.invoices[closed["id"]] == kept
+    assert credit["client_id"] == closed["client_id"] and credit["revenue"] == -kept["revenue"]
+    assert [line["tax_code"] for line in credit["lines"]] == [line["tax_code"] for line in kept["lines"]]
+    post(office)
+    assert net(sandbox) == due_sums(sandbox)
+    state = sandbox.state()
+    office.run("undo", run, "--yes", "--credit").must()
+    assert sandbox.state() == state  # credited once
+
+
+def test_R4_a_credit_whose_answer_is_lost_is_posted_once(small: Office, sandbox: Sandbox) -> None:
+    run = post(small)
+    for row in ours(sandbox):
+        edit(sandbox, row, lambda row: row.update(posted=True))
+    count = len(sandbox.halo.invoices)
+    sandbox.faults.add("halo:POST:/Invoice:1:reset_after")
+    sandbox.faults.add("halo:POST:/Invoice:2:503")
+    with no_waiting(sandbox):
+        small.run("undo", run, "--yes", "--credit")
+        small.run("undo", run, "--yes", "--credit").must()
+    assert len(sandbox.halo.invoices) == count + 4
+    assert set(net(sandbox).values()) == {Decimal(0)}
+
+
+# Existing invoices ----------------------------------------------------------------------------------------------------
+
+
+def test_R4_lines_appended_to_the_latest_invoice_go_and_all_else_is_as_before(office: Office, sandbox: Sandbox) -> None:
+    open_invoices(sandbox, 214, 215, 216, 217)
+    office.rules(TEXT_ONLY + LOOSE + '[invoice]\nbehavior = "latest"\n')
+    before = sandbox.state()
+    run = post(office)
+    assert settled_rows(sandbox.state()) != settled_rows(before)
+    office.run("undo", run, "--yes").must()
+    assert settled_rows(sandbox.state()) == settled_rows(before)
+    post(office)
+    assert {client: count_marked(sandbox, client) for client in due(sandbox)} == {
+        client: len(lines) for client, lines in due(sandbox).items()
+    }
+
+
+def count_marked(sandbox: Sandbox, client: int) -> int:
+    lines = [line for row in sandbox.halo.invoices.values() if row["client_id"] == client for line in row["lines"]]
+    return sum(1 for line in lines if MARK.search(line["item_longdescription"]) and not line["isinactive"])
+
+
+def recurring_office(office: Office) -> None:
+    for client, invoice in ONTO.items():
+        text = f'[client]\nhalo_client = {client}\n[invoice]\nbehavior = "recurring"\nrecurring_invoice = {invoice}\n'
+        office.rules(text, f"clients/{client}.toml")
+
+
+def lines_by_content(state: dict[str, Any]) -> dict[int, list[Any]]:
+    """Recurring invoices' lines without what HaloPSA gives anew to a line that is added again."""
+    found = {}
+    for row in state["halo"]["recurring"]:
+        lines = [{name: value for name, value in line.items() if name not in ("id", "sequenceid")} for line in row["lines"]]
+        found[row["id"]] = sorted(lines, key=str)
+    return found
+
+
+@pytest.mark.parametrize("semantics", ["replace", "merge"])
+def test_R4_a_recurring_invoice_is_again_what_it_was_before_the_month(
+    office: Office, sandbox: Sandbox, semantics: Any
+) -> None:
+    sandbox.reset(MONTHS)
+    sandbox.change(lines_semantics=semantics)
+    recurring_office(office)
+    untouched = sandbox.state()
+    post(office, "2026-10")
+    october = sandbox.state()
+    run = post(office, "2026-11")
+    november = sandbox.state()
+    would = office.run("undo", run, "--dry-run", "--json").must().json["postings"]
+    actions = {line["action"] for one in would if one["action"] == "update" for line in one["lines"]}
+    assert actions == {"add", "update", "remove"}, "the month must have all three, or this test proves nothing"
+
+    office.run("undo", run, "--yes").must()
+    assert live_lines(sandbox.state()) == live_lines(october)
+    assert rows(sandbox.state()) == rows(october)
+    assert foreign_lines(sandbox.state()) == foreign_lines(untouched)
+    post(office, "2026-11")
+    assert bill(sandbox.state()) == bill(november)
+    assert foreign_lines(sandbox.state()) == foreign_lines(untouched)
+    post(office, "2026-11")
+    assert bill(sandbox.state()) == bill(november)
+
+
+def test_R4_an_earlier_month_under_a_later_one_is_not_torn_out(small: Office, sandbox: Sandbox) -> None:
+    sandbox.reset(MONTHS)
+    recurring_office(small)
+    october = post(small, "2026-10")
+    post(small, "2026-11")
+    before = sandbox.state()
+    told = small.run("undo", october, "--dry-run", "--json").must(3).json
+    later = [line for one in told["postings"] for line in one["lines"] if line["fate"] == "later"]
+    assert later and all("wrote it anew" in line["why"] for line in later)
+    small.run("undo", october, "--yes").must(3)
+    assert bill(sandbox.state()) == bill(before)  # what november removed is gone, what it updated is november's
+
+
+def test_R4_an_edited_recurring_line_is_kept(small: Office, sandbox: Sandbox) -> None:
+    sandbox.reset(MONTHS)
+    recurring_office(small)
+    run = post(small, "2026-11")
+    invoice = sandbox.halo.recurring[-201]
+    mine = next(line for line in invoice["lines"] if MARK.search(line["item_longdescription"]))
+
+    def change(row: Any) -> None:
+        next(line for line in row["lines"] if line["id"] == mine["id"])["qty_order"] += 2
+
+    edit(sandbox, invoice, change, "recurring")
+    small.run("undo", run, "--yes").must(3)
+    left = [line for line in sandbox.halo.recurring[-201]["lines"] if MARK.search(line["item_longdescription"])]
+    assert [line["id"] for line in left] == [mine["id"]] and left[0]["qty_order"] == mine["qty_order"] + 2
+
+
+def live_lines(state: dict[str, Any]) -> dict[int, list[Any]]:
+    """Recurring invoices' live lines, without what HaloPSA gives anew to a line that is added again."""
+    return {
+        row["id"]: sorted(
+            (
+                {name: value for name, value in line.items() if name not in ("id", "sequenceid")}
+                for line in row["lines"]
+                if not line["isinactive"]
+            ),
+            key=str,
+        )
+        for row in state["halo"]["recurring"]
+    }
+
+
+def bill(state: dict[str, Any]) -> dict[int, list[Any]]:
+    """What each recurring invoice bills, without marks."""
+    return {
+        row["id"]: sorted(
+            (line["item_shortdescription"], str(line["qty_order"]), str(line["unit_price"]), str(line["unit_cost"]))
+            for line in row["lines"]
+            if not line["isinactive"]
+        )
+        for row in state["halo"]["recurring"]
+    }
+
+
+def foreign_lines(state: dict[str, Any]) -> dict[int, list[Any]]:
+    return {
+        row["id"]: [line for line in row["lines"] if not MARK.search(line["item_longdescription"])]
+        for row in state["halo"]["recurring"]
+    }
