@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from billingsync.core.behaviors import licence_lines
 from billingsync.errors import BillingSyncError
+from billingsync.halo.client import Halo
+from billingsync.halo.compare import id_of
 from billingsync.redaction import Redactor
 from billingsync.settings import Settings, load_settings
 
@@ -102,7 +105,6 @@ def _pax8(settings: Settings, redactor: Redactor) -> Iterator[Check]:
 
 def _halo(settings: Settings, redactor: Redactor) -> Iterator[Check]:
     from billingsync.connect import halo_service
-    from billingsync.halo.client import Halo
 
     service, tenant = halo_service(settings, redactor)
     with service:
@@ -120,9 +122,27 @@ def _halo(settings: Settings, redactor: Redactor) -> Iterator[Check]:
                 state="fail",
                 says=f"HaloPSA's own Pax8 sync is set up for {', '.join(synced[:3])}{more}: they may be billed twice",
             )
+        yield from _counted(halo)
         for name, read in (("items", halo.item_groups), ("invoices", lambda: halo.control(()))):
             read()
             yield Check(name="HaloPSA", state="ok", says=f"may read {name}")
+
+
+def _counted(halo: Halo) -> Iterator[Check]:
+    """Recurring invoices whose quantities HaloPSA takes from licences: its own Pax8 sync bills in this way."""
+    counted = [raw for raw in halo.recurring_invoices() if raw.get("contains_calculated_quantity")]
+    for raw in counted:
+        invoice_id = id_of(raw)
+        whole = halo.invoice(invoice_id, recurring=True) if invoice_id is not None else None
+        lines = licence_lines(whole or {})
+        if invoice_id is not None and lines:
+            yield Check(
+                name="HaloPSA",
+                state="warn",
+                says=f"recurring invoice {abs(invoice_id)} of {raw.get('client_name') or raw.get('client_id')}: "
+                f"HaloPSA counts the licences of {', '.join(line[:40] for line in lines[:3])} itself; if that is its own "
+                "Pax8 sync, the client is billed twice",
+            )
 
 
 def _clock(name: str, skew: float | None) -> Iterator[Check]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from billingsync.cli.session import load
 from billingsync.cli.terminal import console, document, interactive, note, out, write_file
 from billingsync.errors import UsageError
+
+if TYPE_CHECKING:
+    from billingsync.discovery import Discovery
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
 
@@ -80,35 +83,93 @@ def init(
                 ).strip()
                 values |= {name: answer} if answer else {}
     done = write_scaffold(directory, values)
+    _quiet_log(directory)
     missing = [name for name, _ in _ASKED[:5] if not values.get(name)]
     kept_env = any(path.name == ".env" and state == "kept" for path, state in done)
     if json:
-        document({"files": [{"path": str(path), "state": state} for path, state in done]}, [["billingsync", "doctor"]])
+        found = _found(directory)
+        discovered = found.as_dict() if found is not None and not isinstance(found, str) else None
+        files = [{"path": str(path), "state": state} for path, state in done]
+        document({"files": files, "discovery": discovered}, [["billingsync", "doctor"]])
         return 0
     for path, state in done:
         out(f"{state:8} {path}")
     if missing and not kept_env:
         out(f"Fill in {directory / '.env'}: {', '.join(missing)}")
+    found = _found(directory)
+    if isinstance(found, str):
+        note(f"HaloPSA was not asked what the rules can name: {found}")
+    elif found is not None:
+        out("")
+        out('What HaloPSA has for the rules; take away the "# " of what you want:')
+        out(found.toml)
     out("Next:  billingsync doctor")
     return 0
 
 
+def _quiet_log(directory: Path) -> None:
+    """Logging for commands that must work without usable settings: to stderr, and no secret in it."""
+    from billingsync.cli.terminal import FLAGS
+    from billingsync.errors import BillingSyncError
+    from billingsync.log import set_up_logging
+    from billingsync.redaction import Redactor
+    from billingsync.settings import load_settings
+
+    try:
+        redactor = Redactor(load_settings(cwd=directory).settings.secrets())
+    except BillingSyncError:
+        redactor = Redactor(())
+    level = "debug" if FLAGS.debug else "warning"
+    set_up_logging(format="console", level=level, redact=redactor.text, debug=FLAGS.debug, color=not FLAGS.no_color)
+
+
+def _found(directory: Path) -> Discovery | str | None:
+    """What HaloPSA has that rules can name; why that is not known; None where its credentials are not set."""
+    from billingsync.discovery import look_around
+    from billingsync.errors import BillingSyncError
+    from billingsync.redaction import Redactor
+    from billingsync.settings import load_settings
+
+    try:
+        settings = load_settings(cwd=directory).settings
+        halo = settings.halo
+        if not (halo.base_url and halo.client_id and halo.client_secret.get_secret_value()):
+            return None
+        return look_around(settings, Redactor(settings.secrets()))
+    except BillingSyncError as wrong:
+        return wrong.message
+
+
 def doctor(json: JsonOption = False) -> int:
-    """Check settings, rules, database, logins, rights and clocks; one line each, with the remedy."""
+    """Check settings, rules, database, logins, rights and clocks; one line each, with the remedy. Lists what HaloPSA
+    has that rules can name."""
     from billingsync.doctor import examine
     from billingsync.report.page import table
 
+    _quiet_log(Path())
     checks = examine()
     worst = 1 if any(check.state == "fail" for check in checks) else 0
+    reached = any(check.name == "HaloPSA" and check.state == "ok" for check in checks)
+    found = _found(Path()) if reached else None
     if json:
         steps = [list(check.next_step) for check in checks if check.next_step]
-        document({"checks": [{"name": c.name, "state": c.state, "says": c.says} for c in checks]}, steps)
+        discovered = found.as_dict() if found is not None and not isinstance(found, str) else None
+        shown = [{"name": c.name, "state": c.state, "says": c.says} for c in checks]
+        document({"checks": shown, "discovery": discovered}, steps)
         return worst
     marks = {"ok": "ok", "warn": "look", "fail": "WRONG"}
     table(console(), ("", "Check", "Found"), [(marks[check.state], check.name, check.says) for check in checks])
     for check in checks:
         if check.next_step:
             out(f"  next:  {' '.join(check.next_step)}")
+    if isinstance(found, str):
+        note(f"What the rules can name could not be listed: {found}")
+    elif found is not None:
+        out("")
+        out('What HaloPSA has for the rules; take away the "# " of what you want:')
+        out(found.toml)
+        for problem in found.problems:
+            note(problem)
     return worst
 
 

@@ -373,7 +373,7 @@ def _draw(work: _Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalo
         for part, line in enumerate(draft_lines(draft, resolved.items, text)):
             lines.append(replace(line, company_id=work.company.id))
             keys.append(recurring_key(draft) + (f"|part {part}" if part else ""))
-        work.products.add(draft.sku or draft.product_name)
+        work.products.update(charge.sku or charge.product_name for charge in draft.charges)
     if work.target.reason:
         if lines:  # a client with nothing to bill needs no invoice to bill it on
             work.hold_all(work.target.reason, work.target.detail, work.target.next_step)
@@ -691,7 +691,7 @@ def _warnings(inputs: RunInputs, works: Sequence[_Work], missing: str) -> tuple[
     for work in works:
         warnings.extend(f"{work.company.name}: {left}" for left in work.left)
         if why := _stays(work, inputs, missing):
-            warnings.append(f"{work.company.name} has no charge any more, but its lines stay: {why}")
+            warnings.append(f"{work.company.name} is not billed now, but its recurring lines stay: {why}")
     return tuple(warnings)
 
 
@@ -709,14 +709,16 @@ def _computed(inputs: RunInputs, works: Sequence[_Work]) -> Iterator[str]:
 
 
 def _stays(work: _Work, inputs: RunInputs, missing: str) -> str:
-    """Why lines of a company without charges cannot be removed from its recurring invoice; nobody else would say so."""
-    written = any(line.company_id == work.company.id for line in inputs.memory.written_lines)
-    if work.all_charges or not written or work.lines or work.left:
+    """Why lines of a company that is not billed now stay on its recurring invoice, where nothing else says so."""
+    month = str(inputs.period)
+    written = any(line.company_id == work.company.id and line.period < month for line in inputs.memory.written_lines)
+    if not written or work.lines or work.left or work.holds:
         return ""
     other = work.match.client and (work.match.client.pax8_monthly_invoice or work.match.client.pax8_annual_invoice)
     never = "a person said that it is never billed" if work.match.excluded and not work.match.client else ""
     own_sync = "HaloPSA's own Pax8 sync bills it" if other else ""
-    return work.match.detail or never or own_sync or work.target.detail or missing
+    left_out = "the rules leave out all that Pax8 charges for it" if work.excluded or work.dropped else ""
+    return work.match.detail or never or own_sync or work.target.detail or missing or left_out
 
 
 def _digest(plan: Plan) -> str:

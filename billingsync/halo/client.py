@@ -161,6 +161,10 @@ class Halo:
         """Who changed what on one invoice, lines included (reference/halopsa 3)."""
         return self._whole("/InvoiceChange", "changehistory", {"invoice_id": str(invoice_id)})
 
+    def rows(self, path: str, key: str = "") -> tuple[Raw, ...]:
+        """The rows of any list as they come, for showing; without a key it is a bare array without paging."""
+        return self._whole(path, key, {}) if key else tuple(_rows(self.service.get_json(path).json, "")[0])
+
     def recurring_invoices(self) -> tuple[Raw, ...]:
         """All recurring invoices, without lines."""
         return self._whole("/RecurringInvoice", "invoices", {})

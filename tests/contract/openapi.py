@@ -33,6 +33,7 @@ _ENTITIES = {
     "Invoice": ("InvoiceHeader", "invoices"), "RecurringInvoice": ("InvoiceHeader", "invoices"),
     "Item": ("Item", "items"), "Client": ("Area", "clients"), "Site": ("Site", "sites"),
     "AssetGroup": ("Generic", ""), "Tax": ("Tax", ""), "InvoiceChange": ("InvoiceChange", "changehistory"),
+    "Supplier": ("Supplier", "suppliers"), "Lookup": ("Lookup", ""), "Currency": ("Currency", ""),
 }  # fmt: skip
 _ENVELOPE = {"record_count", "page_no", "page_size"}
 # Seen in answers, or in the newest documents, without being in the file of 2025-03 or the additions of 2026-01.

@@ -12,7 +12,8 @@ from vcr.request import Request
 
 from .scrub import Exchange, Leak, Scrubber
 
-ADDRESSES = {"https://true.pax8.test/v1": "https://pax8.example/v1", "https://acme.halopsa.com": "https://halo.example"}
+PAX8, HALO = "https://true.pax8.test/v1", "https://acme.halopsa.com"
+ADDRESSES = {PAX8: "https://pax8.example/v1", HALO: "https://halo.example"}
 GUID = "7e338a9b-7bf5-4489-ad0a-59f5e664be19"
 
 
@@ -53,11 +54,22 @@ def answer(value: Any, **more: Any) -> Any:
 
 def test_amounts_dates_and_codes_stay_digit_by_digit() -> None:
     row = {
-        "total": Decimal("103.4412"), "price": Decimal("22.00"), "quantity": Decimal("-1.50"), "costTotal": 0,
-        "qty_order": Decimal("3.0"), "invoice_date": "2026-11-05T12:00:00.123", "updatedDate": "2026-08-11T11:33:12.314-0600",
-        "currencyCode": "USD", "type": "prorate", "term": "Arrears", "posted": False, "dateposted": None, "sku": "MST-AZR-1",
-        "change_seq": 44, "tax_code": "12",
-    }  # fmt: skip
+        "total": Decimal("103.4412"),
+        "price": Decimal("22.00"),
+        "quantity": Decimal("-1.50"),
+        "costTotal": 0,
+        "qty_order": Decimal("3.0"),
+        "invoice_date": "2026-11-05T12:00:00.123",
+        "updatedDate": "2026-08-11T11:33:12.314-0600",
+        "currencyCode": "USD",
+        "type": "prorate",
+        "term": "Arrears",
+        "posted": False,
+        "dateposted": None,
+        "sku": "MST-AZR-1",
+        "change_seq": 44,
+        "tax_code": "12",
+    }
     found = answer([row])
     assert found == [row]
     assert str(found[0]["price"]) == "22.00"
@@ -65,10 +77,18 @@ def test_amounts_dates_and_codes_stay_digit_by_digit() -> None:
 
 def test_names_texts_and_addresses_do_not() -> None:
     row = {
-        "name": "Contoso", "client_name": "Contoso", "notes_1": "call Ann", "reference": "PO-4711", "phone": "030-123456",
-        "street": "1 Main Street", "email": "ann@contoso.com", "website": "www.contoso.com", "unheard_of": "Contoso",
-        "company_number": 4711_0815, "deep": {"who": ["Ann Smith"]},
-    }  # fmt: skip
+        "name": "Contoso",
+        "client_name": "Contoso",
+        "notes_1": "call Ann",
+        "reference": "PO-4711",
+        "phone": "030-123456",
+        "street": "1 Main Street",
+        "email": "ann@contoso.com",
+        "website": "www.contoso.com",
+        "unheard_of": "Contoso",
+        "company_number": 47110815,
+        "deep": {"who": ["Ann Smith"]},
+    }
     [found] = answer([row])
     text = json.dumps(found).casefold()
     assert found.keys() == row.keys()
@@ -83,7 +103,7 @@ def test_ids_are_the_same_everywhere_and_keep_order_and_sign() -> None:
         {"id": 70, "client_id": Decimal("12.0"), "_itemid": 407, "item_code": "407", "lines": [{"id": 9, "ihid": 70}]},
         {"id": -240, "client_id": 5}, {"id": -237, "client_id": 0},
     ]  # fmt: skip
-    [(asked, found)] = scrubbed(said(rows, "https://acme.halopsa.com/api/Invoice/70?client_ids=12,5&page_no=3"))
+    [(asked, found)] = scrubbed(said(rows, f"{HALO}/api/Invoice/70?client_ids=12,5&page_no=3"))
     first, second, third = found
     assert (second["client_id"], first["lines"][0]["id"], first["client_id"], first["id"], first["_itemid"]) == (
         1001, 1002, 1003, 1004, 1005,
@@ -98,7 +118,7 @@ def test_ids_are_the_same_everywhere_and_keep_order_and_sign() -> None:
 
 def test_guids_are_the_same_in_address_body_and_text() -> None:
     item = {"id": GUID, "productName": "Plan", "description": f"Plan {GUID.upper()}"}
-    [(asked, found)] = scrubbed(said([item], f"https://true.pax8.test/v1/invoices/{GUID}/items?page=0"))
+    [(asked, found)] = scrubbed(said([item], f"{PAX8}/invoices/{GUID}/items?page=0"))
     pseudonym = "00000000-0000-4000-8000-000000000001"
     assert found == [{"id": pseudonym, "productName": "Plan", "description": f"Plan {pseudonym}"}]
     assert asked.uri == f"https://pax8.example/v1/invoices/{pseudonym}/items?page=0"
@@ -141,15 +161,15 @@ def test_of_a_login_only_the_names_stay() -> None:
         "expires_in": 86400,
         "token_type": "Bearer",
     }
-    login = said(token, "https://true.pax8.test/v1/token", asked=asked, method="POST")
-    (first, answered), (second, _) = scrubbed(login, said([], "https://true.pax8.test/v1/invoices"))
+    login = said(token, f"{PAX8}/token", asked=asked, method="POST")
+    (first, answered), (second, _) = scrubbed(login, said([], f"{PAX8}/invoices"))
     assert json.loads(first.body) == asked | {"client_id": "client-id", "client_secret": "client-secret"}
     assert answered == token | {"access_token": "token-1", "refresh_token": "", "id_token": ""}
     assert second.headers["authorization"] == "Bearer token-1"
 
 
 def test_a_form_login_keeps_its_form() -> None:
-    request, response = said({"access_token": "t"}, "https://acme.halopsa.com/auth/token?tenant=acme", method="POST")
+    request, response = said({"access_token": "t"}, f"{HALO}/auth/token?tenant=acme", method="POST")
     form = b"grant_type=client_credentials&client_id=a&client_secret=s3cret&scope=all"
     form_request = Request("POST", request.uri, form, {"content-type": "application/x-www-form-urlencoded"})
     [(found, _)] = scrubbed((form_request, response))
@@ -158,7 +178,7 @@ def test_a_form_login_keeps_its_form() -> None:
 
 
 def test_authinfo_names_the_example_host() -> None:
-    found = answer({"auth_url": "https://acme.halopsa.com/auth", "tenant_id": "acme"})
+    found = answer({"auth_url": f"{HALO}/auth", "tenant_id": "acme"})
     assert found == {"auth_url": "https://halo.example/auth", "tenant_id": "tenant-1"}
 
 
@@ -176,9 +196,9 @@ def test_headers_that_matter_alone_are_kept() -> None:
         (b"<html><title>acme</title></html>", "<html><head><title>scrubbed</title></head><body></body></html>"),
         (b"Rate Limit Reached - 300 Requests per rolling 5 minute window.", None),
         (b"acme is away", "scrubbed"),
-        (b'"Invoice 4711 of client 12 is closed, ask ann@contoso.com"', "Invoice 0 of client 0 is closed, ask someone@example.com"),
+        (b'"Invoice 4711 is closed, ask ann@contoso.com"', "Invoice 0 is closed, ask someone@example.com"),
     ],
-)  # fmt: skip
+)
 def test_what_servers_say_otherwise(body: bytes, left: str | None) -> None:
     assert answer(body, status=400) == (body.decode() if left is None else left)
 

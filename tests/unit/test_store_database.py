@@ -29,6 +29,8 @@ from billingsync.store import files, ledger, schema, upgrade
 from billingsync.store.database import Database
 from billingsync.store.ledger import open_ledger
 
+HEAD = schema.REVISIONS[-1]
+
 
 def path_of(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
@@ -58,15 +60,15 @@ def test_an_empty_database_is_set_up_by_itself_and_stays(database_url: str) -> N
         assert again.partner() == made
     with open_ledger(database_url, partner="other") as other:
         assert other.partner().installation != made.installation
-    assert upgrade.current(database_url) == ("0001", "0001")
-    assert upgrade.upgrade(database_url) == "0001"
+    assert upgrade.current(database_url) == (HEAD, HEAD)
+    assert upgrade.upgrade(database_url) == HEAD
 
 
 def test_upgrade_makes_an_empty_database(database_url: str) -> None:
     if database_url.startswith("postgresql"):
-        assert upgrade.current(database_url) == (None, "0001")
-    assert upgrade.upgrade(database_url) == "0001"
-    assert upgrade.current(database_url) == ("0001", "0001")
+        assert upgrade.current(database_url) == (None, HEAD)
+    assert upgrade.upgrade(database_url) == HEAD
+    assert upgrade.current(database_url) == (HEAD, HEAD)
 
 
 def test_migrations_and_schema_say_the_same(database_url: str) -> None:
@@ -116,13 +118,13 @@ def test_fault_32_a_newer_schema_is_refused(database_url: str) -> None:
     assert "newer billingsync" in refusal(database_url)
     with pytest.raises(LedgerError, match="newer billingsync"):
         upgrade.upgrade(database_url)
-    assert upgrade.current(database_url) == ("9999", "0001")
+    assert upgrade.current(database_url) == ("9999", HEAD)
 
 
 def test_fault_32_an_old_schema_says_how_to_upgrade(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     open_ledger(database_url).close()
-    monkeypatch.setattr(database_module, "REVISIONS", ("0001", "0002"))
-    with pytest.raises(LedgerError, match="has the schema 0001, and this billingsync needs 0002") as refused:
+    monkeypatch.setattr(database_module, "REVISIONS", (*schema.REVISIONS, "9998"))
+    with pytest.raises(LedgerError, match=f"has the schema {HEAD}, and this billingsync needs 9998") as refused:
         open_ledger(database_url)
     assert refused.value.next_steps == (("billingsync", "db", "upgrade"),)
 
