@@ -140,8 +140,8 @@ def _counted(halo: Halo) -> Iterator[Check]:
                 name="HaloPSA",
                 state="warn",
                 says=f"recurring invoice {abs(invoice_id)} of {raw.get('client_name') or raw.get('client_id')}: "
-                f"HaloPSA counts the licences of {', '.join(line[:40] for line in lines[:3])} itself; if that is its own "
-                "Pax8 sync, the client is billed twice",
+                f"HaloPSA counts the licences of {', '.join(line[:40] for line in lines[:3])} itself; "
+                "if that is its own Pax8 sync, the client is billed twice",
             )
 
 

@@ -185,7 +185,8 @@ class _Way:
             "name": "their names are equal",
             "similarity": f"their names are {_percent(match.percent)} similar{self._said('clients.match_percent')}",
         }
-        return f"{match.company.name} is HaloPSA client {match.client.name} ({match.client.id}): {how[match.how or '']}"
+        who = f"{match.company.name} is HaloPSA client {match.client.name} ({match.client.id})"
+        return f"{who}: {how.get(match.how or '', '')}"
 
     def _by_person(self) -> str:
         known = self.connections.ledger.company_matches().get(self.charge.company_id or "")
@@ -197,7 +198,7 @@ class _Way:
         for posting, line in self.posted:
             together = max(len(line.shares), 1)
             if together > 1:
-                return f"summed with {together - 1} other Azure charges, by run {posting.run}{self._said('modifiers.azure')}"
+                return f"summed with {together - 1} other Azure charges by run {posting.run}"
             return "kept as it is"
         if is_azure(charge, rules):
             if rules.azure == "collapse":

@@ -11,7 +11,7 @@ from billingsync.core.plan import ItemRef, PlanLine, Posting
 from billingsync.desk import Desk, Outcome, failed
 from billingsync.errors import UpstreamError
 from billingsync.halo.client import one_object
-from billingsync.halo.compare import id_of
+from billingsync.halo.compare import Raw, id_of
 from billingsync.halo.wire import item_body, item_group_body
 from billingsync.http import Answered, NotDone, Sent
 from billingsync.write import still_ours
@@ -42,7 +42,7 @@ def make_items(desk: Desk, postings: Sequence[Posting]) -> tuple[list[Posting], 
     for (sku, name), client_id in wanted.items():
         try:
             if catalogue is None:
-                catalogue = desk.halo.items()
+                catalogue = desk.halo.items(desk.tax_and_accounts(client_id).item_group)
             there = _find(catalogue, sku, name)
             ids[sku, name] = there.id if there else _item(desk, sku, name, _group(desk, groups, client_id), client_id)
         except (NoItem, UpstreamError) as trouble:
@@ -87,20 +87,17 @@ def _group(desk: Desk, groups: dict[str, int], client_id: int) -> int:
         desk.say(f"creating the item group {name}")
         return desk.halo.create_item_group(item_group_body(name), before=still_ours(desk))
 
+    def made(answer: Raw) -> int | None:
+        return id_of(answer) if answer.get("name") == name else None  # groups are only listed, and a list may be late
+
     if name not in groups:
-        groups[name] = _once(
-            desk, f"the item group {name!r}", find, create, lambda found: _has_group(desk, found, name)
-        )
+        groups[name] = find() or _once(desk, f"the item group {name!r}", find, create, made)
     return groups[name]
-
-
-def _has_group(desk: Desk, group_id: int, name: str) -> int | None:
-    return group_id if (group_id, name) in desk.halo.item_groups() else None
 
 
 def _item(desk: Desk, sku: str, name: str, group: int, client_id: int) -> int:
     def find() -> int | None:
-        found = _find(desk.halo.items(), sku, name)
+        found = _find(desk.halo.items(desk.tax_and_accounts(client_id).item_group), sku, name)
         return found.id if found else None
 
     def create() -> Sent:
@@ -108,11 +105,12 @@ def _item(desk: Desk, sku: str, name: str, group: int, client_id: int) -> int:
         codes = desk.tax_and_accounts(client_id)
         return desk.halo.create_item(item_body(name=name, sku=sku, group=group, codes=codes), before=still_ours(desk))
 
-    def read_back(item_id: int) -> int | None:
-        item = desk.halo.item(item_id)
+    def made(answer: Raw) -> int | None:
+        item_id = id_of(answer)
+        item = desk.halo.item(item_id) if item_id else None
         return item_id if item is not None and _is(item, sku, name) else None
 
-    return _once(desk, f"the item {name!r}", find, create, read_back)
+    return _once(desk, f"the item {name!r}", find, create, made)
 
 
 def _once(
@@ -120,7 +118,7 @@ def _once(
     what: str,
     find: Callable[[], int | None],
     create: Callable[[], Sent],
-    read_back: Callable[[int], int | None],
+    made: Callable[[Raw], int | None],
 ) -> int:
     """Create something of which there must be one; it is known not to be there. Sent again only after a refusal, or
     once it is certainly absent: after the horizon, in two complete searches [N2]. NoItem where it cannot be had."""
@@ -133,8 +131,7 @@ def _once(
             there = find()
         else:
             answer = one_object(sent.json) if isinstance(sent, Answered) else None
-            made = id_of(answer) if answer is not None else None
-            there = read_back(made) if made else None
+            there = made(answer) if answer is not None else None
             there = there or find() or _after_the_horizon(desk, what, find)
             why = f"HaloPSA does not have {what} although it was sent: two complete searches found nothing"
         if there is not None:

@@ -247,26 +247,25 @@ class Pings:
                 self._queue.put_nowait(what)
 
     def stop(self, timeout_s: float = 3.0) -> None:
-        if self._thread.is_alive():
-            with suppress(queue.Full):
-                self._queue.put_nowait(None)
-            self._thread.join(timeout_s)
+        if not self._thread.is_alive():
+            return
+        with suppress(queue.Full):
+            self._queue.put_nowait(None)
+        self._thread.join(timeout_s)
 
     def _loop(self) -> None:
-        while (what := self._queue.get()) is not None:
-            tail = {"start": "/start", "fail": "/fail"}.get(what, "")
-            try:
-                self._get(f"{self._url}{tail}")
-            except Exception as bad:  # noqa: BLE001  its text may hold the address, which is a secret
-                structlog.get_logger().warning("the dead man's switch was not reached", kind=type(bad).__name__)
-
-    def _get(self, url: str) -> None:
         import httpx2
 
         with httpx2.Client(timeout=self._timeout_s, follow_redirects=False) as client:
-            answer = client.get(url)
-        if answer.status_code >= 300:
-            structlog.get_logger().warning("the dead man's switch refused", status=answer.status_code)
+            while (what := self._queue.get()) is not None:
+                tail = {"start": "/start", "fail": "/fail"}.get(what, "")
+                try:
+                    status = client.get(f"{self._url}{tail}").status_code
+                except Exception as bad:  # noqa: BLE001  its text may hold the address, which is a secret
+                    structlog.get_logger().warning("the dead man's switch was not reached", kind=type(bad).__name__)
+                    continue
+                if status >= 300:
+                    structlog.get_logger().warning("the dead man's switch refused", status=status)
 
 
 def try_out(urls: Collection[str], redactor: Redactor) -> list[tuple[str, str]]:

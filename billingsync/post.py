@@ -13,6 +13,7 @@ from billingsync.halo.compare import Raw, carries, id_of, lines_of
 from billingsync.halo.wire import header_marker, markers
 from billingsync.http import Answered, NotDone, OutcomeUnknown, Sent
 from billingsync.items import make_items
+from billingsync.late import look_for_late
 from billingsync.recover import resolve, settle
 from billingsync.store.claims import AlreadyClaimed
 from billingsync.store.postings import UNRESOLVED, RecordedPosting
@@ -59,6 +60,7 @@ def carry_out(desk: Desk, plan: Plan, amounts: Mapping[str, tuple[Decimal, Decim
         waiting = _again(desk, waiting, amounts, outcomes)
     resolve(desk, [row for row in _rows(desk) if row.state in UNRESOLVED])
     verify(desk, [row for row in _rows(desk) if row.state in ("posted", "adopted")])
+    look_for_late(desk, [row for row in _rows(desk) if row.state in ("posted", "adopted")])
     return [*outcomes, *(outcome_of(row) for row in _rows(desk))]
 
 

@@ -112,7 +112,8 @@ def settle_sight(desk: Desk, row: RecordedPosting, sight: Found) -> RecordedPost
     """Record what a look found."""
     if sight.certain:
         return settle(desk, row, sight.raw, adopted=True)
-    return _differs(desk, row, sight.raw, ZERO, ZERO, "an invoice with just these lines is there, without our marks")
+    what = "an invoice with just these lines is" if row.action == "create" else "lines like ours are"
+    return _differs(desk, row, sight.raw, ZERO, ZERO, f"{what} there, without our marks")
 
 
 def look(desk: Desk, rows: Sequence[RecordedPosting]) -> dict[str, Sight]:
@@ -163,8 +164,10 @@ def _body(row: RecordedPosting) -> dict[str, object]:
 
 def _known_invoices(desk: Desk) -> list[tuple[int, int]]:
     """(invoice, client) of invoices that we know to exist: a search that does not find one of them proves nothing."""
-    done = [row for row in desk.ledger.postings(period=desk.period) if row.state in ("posted", "adopted")]
-    return [(row.invoice_id, row.client_id) for row in reversed(done) if row.invoice_id and row.action == "create"]
+    rows = (*desk.ledger.postings(period=desk.period.previous), *desk.ledger.postings(period=desk.period))
+    done = [row for row in rows if row.state in ("posted", "adopted") and row.action == "create"]
+    known = [(row.invoice_id, row.client_id) for row in done if row.invoice_id is not None]
+    return sorted(known, reverse=True)  # the newest first: a list that is cut loses its end
 
 
 def _look_at_target(desk: Desk, row: RecordedPosting) -> Sight:
@@ -180,7 +183,18 @@ def _look_at_target(desk: Desk, row: RecordedPosting) -> Sight:
     only_removals = all(line.action == "remove" for line in row.lines)
     if only_removals and compare(raw, row.key, row.lines, row.currency, marked=False):
         return Found(raw)
-    return Absent()
+    return Found(raw, certain=False) if _unmarked(row, raw) else Absent()
+
+
+def _unmarked(row: RecordedPosting, raw: Raw) -> bool:
+    """Whether a line like one that we add is there which was not there before and carries no mark: ours perhaps, with
+    its mark lost, and adding it again would bill it twice (fault 7)."""
+    before = {id_of(line) for line in lines_of(json.loads(row.before or "{}", parse_float=Decimal))}
+    ours = {(line.quantity, line.unit_price) for line in row.lines if line.action == "add"}
+    fresh = (line for line in lines_of(raw) if id_of(line) not in before and markers(line) is None)
+    return any(
+        (number(line.get("qty_order")), number(line.get("unit_price", line.get("baseprice")))) in ours for line in fresh
+    )
 
 
 def settle(

@@ -26,6 +26,7 @@ from billingsync.core.rules import ProductRules, Rulebook
 from billingsync.desk import Desk, Outcome
 from billingsync.errors import BillingSyncError, NotReleased, Refused, StalePlan, UpstreamError, UsageError
 from billingsync.halo.compare import id_of, number
+from billingsync.late import look_for_late
 from billingsync.post import carry_out
 from billingsync.recover import resolve
 from billingsync.report.document import dump, plan_document
@@ -374,10 +375,11 @@ def run_period(
         connected.ledger.assert_durable()
         upstream = fetch(connected, period, rulebook, say)
         recovered = _recover(connected, fence, period, upstream, rulebook, say)
+        late = _late(connected, fence, period, upstream, rulebook, say)
         planned = make_plan(connected, period, asked=asked, say=say, rulebook=rulebook, upstream=upstream)
         if not confirm(planned):
             return planned, None
-        return planned, _post(connected, fence, planned, recovered, say)
+        return planned, _post(connected, fence, planned, recovered, late, say)
 
 
 def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Planned, RunResult]:
@@ -404,7 +406,8 @@ def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Plann
                 )
         else:
             recovered = _recover(connected, fence, period, upstream, rulebook, say)
-        return planned, _post(connected, fence, planned, recovered, say)
+        late = _late(connected, fence, period, upstream, rulebook, say)
+        return planned, _post(connected, fence, planned, recovered, late, say)
 
 
 def changes_since(document: str, planned: Planned) -> list[str]:
@@ -513,7 +516,18 @@ def _recover(
     return len(left)
 
 
-def _post(connected: Connections, fence: Fence, planned: Planned, recovered: int, say: Say) -> RunResult:
+def _late(
+    connected: Connections, fence: Fence, period: Period, upstream: Upstream, rulebook: Rulebook, say: Say
+) -> tuple[str, ...]:
+    """What of this period and the one before landed late, a sentence each [N5]; before anything new is written."""
+    desk = _desk(connected, fence, "", period, upstream.clients, lambda _: rulebook.base.products, say)
+    ledger = connected.ledger
+    return look_for_late(desk, (*ledger.postings(period=period.previous), *ledger.postings(period=period)))
+
+
+def _post(
+    connected: Connections, fence: Fence, planned: Planned, recovered: int, late: Sequence[str], say: Say
+) -> RunResult:
     """Post a plan and settle what it dropped or excluded. The run ends recorded, whatever happens."""
     plan, ledger = planned.plan, connected.ledger
     period = planned.inputs.period
@@ -529,7 +543,7 @@ def _post(connected: Connections, fence: Fence, planned: Planned, recovered: int
             ledger.finish_run(fence, run, state, {"stopped": type(stopped).__name__}, now())
         raise
     _settle(connected, fence, run, planned, outcomes)
-    result = _result(connected, run, planned, outcomes)
+    result = _result(connected, run, planned, outcomes, late)
     summary = {"digest": plan.digest, "recovered": recovered, "postings": len(result.postings)}
     ledger.finish_run(fence, run, result.state, summary, now())
     return result
@@ -594,12 +608,14 @@ def _settle(connected: Connections, fence: Fence, run: str, planned: Planned, ou
     connected.ledger.note_seen(planned.inputs.period, [id_ for id_ in companies if id_], products)
 
 
-def _result(connected: Connections, run: str, planned: Planned, outcomes: Sequence[Outcome]) -> RunResult:
+def _result(
+    connected: Connections, run: str, planned: Planned, outcomes: Sequence[Outcome], late: Sequence[str] = ()
+) -> RunResult:
     """What the run has to tell: each posting, what waits, and the equation with what HaloPSA returned [A2]."""
     plan = planned.plan
     holds = tuple(hold for client in plan.clients for hold in client.holds) + plan.unassigned_holds
     names = {hold.charge: client.company_name for client in plan.clients for hold in client.holds}
-    failed = any(outcome.state == "failed" for outcome in outcomes)
+    failed = bool(late) or any(outcome.state == "failed" for outcome in outcomes)
     unknown = any(outcome.state == "unknown" for outcome in outcomes)
     state = "failed" if failed else "held" if unknown or holds else "complete"
     returned = _returned(connected, planned)
@@ -633,6 +649,7 @@ def _result(connected: Connections, run: str, planned: Planned, outcomes: Sequen
         accounts=_after(plan.accounts, outcomes),
         returned=returned,
         next_steps=tuple(steps),
+        message="\n".join(late),
         companies=names,
     )
 

@@ -38,6 +38,7 @@ from billingsync.write import still_ours
 Say = Callable[[str], None]
 
 SENDINGS = 3  # of one undo in one go; each after a first was refused, or was certainly not carried out
+CREDITED = "credited by invoice "  # then the lines are still on the closed invoice, and bill nobody
 STRAY = (*FREE, "undone")  # not in HaloPSA as far as we know; a late landing may prove that wrong [N5]
 
 
@@ -182,7 +183,9 @@ def _desk(connected: Connections, fence: Fence, period: str, say: Say) -> Desk:
 
 def _strays(desk: Desk, rows: Sequence[RecordedPosting]) -> dict[str, list[Raw]]:
     """Key -> invoices that carry a posting although the ledger does not know it: landed late [N5] (fault 25)."""
-    home = {row.key: row.invoice_id if row.state not in STRAY else None for row in rows}
+    home = {
+        row.key: row.invoice_id if row.state not in STRAY or row.message.startswith(CREDITED) else None for row in rows
+    }
     found: dict[str, list[Raw]] = {}
 
     def look(raw: Raw) -> None:
@@ -433,7 +436,7 @@ def _credit(connected: Connections, desk: Desk, row: RecordedPosting, closed: Un
     ledger.record_undone(
         desk.fence,
         row.key,
-        f"credited by invoice {known[0].invoice_id}",
+        f"{CREDITED}{known[0].invoice_id}",
         _now(),
         lines=[line.ordinal for line in lines],
     )

@@ -153,9 +153,15 @@ def map_(
     if json:
         document({what: [row.as_dict() for row in rows]}, [["billingsync", "plan"]])
         return 0
-    headers = ("Pax8 id", "Pax8 name", "HaloPSA id", "HaloPSA name", "How", "Suggestions")
+    headers = ("Pax8 id", "Pax8 name", "HaloPSA id", "HaloPSA name", "How", "Suggestions", "By")
     shown = [
-        (row.pax8_id, row.pax8_name, str(row.halo_id or ""), row.halo_name, row.how, row.suggestions) for row in rows
+        (row.pax8_id, row.pax8_name, str(row.halo_id or ""), row.halo_name, row.how, row.suggestions, _by(row))
+        for row in rows
     ]
     table(console(), headers, shown)
     return 0
+
+
+def _by(row: Row) -> str:
+    """Who made a mapping, and on which day."""
+    return f"{row.who} {row.at[:10]}".strip()

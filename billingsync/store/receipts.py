@@ -32,11 +32,12 @@ from billingsync.store.postings import (
 )
 from billingsync.store.schema import journal
 
-# State -> the states it may follow. A late landing turns a refused posting into an adopted one.
+# State -> the states it may follow. A late landing turns a refused posting into an adopted one, an undone one into an
+# alarm.
 _MAY_FOLLOW = {
     "posted": UNRESOLVED + BILLED + FREE,
     "adopted": UNRESOLVED + BILLED + FREE,
-    "differs": UNRESOLVED + BILLED + FREE,
+    "differs": (*UNRESOLVED, *BILLED, *FREE, "undone"),
     "unknown": UNRESOLVED,
     "refused": UNRESOLVED,
     "abandoned": UNRESOLVED,
@@ -195,7 +196,7 @@ class ReceiptBook(Book):
             with self.fenced(fence) as connection:
                 before = _known(connection, self.name, key)
                 self._move(connection, key, state, values, now)
-                if before in FREE:  # what was undone line by line must stay so
+                if before in (*FREE, "undone"):  # what was undone line by line must stay so
                     set_live(connection, self.name, key, True)
                 remove_written_lines(connection, self.name, receipt.gone)
                 put_written_lines(connection, self.name, key, receipt.written)

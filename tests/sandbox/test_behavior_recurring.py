@@ -129,7 +129,7 @@ def test_B3_disabled_between_read_and_write(stage):
     assert texts(made.invoice(-201)) == OCTOBER
 
 
-# --- hands off -------------------------------------------------------------------------------------------------------
+# --- hands off -----------------------------------------------------------------------------------------------------
 
 EDITS = {
     "quantity": {"qty_order": Decimal(12)},
@@ -255,7 +255,7 @@ def test_fault_22_an_edit_of_our_own_line_between_plan_and_write(stage):
     assert line_of(made, "Microsoft 365 Business Premium")["qty_order"] == 99
 
 
-# --- HaloPSA does something else ---------------------------------------------------------------------------------------
+# --- HaloPSA does something else -----------------------------------------------------------------------------------
 
 
 def test_updatelines_that_only_appends_is_an_alarm_and_not_a_second_bill_unseen(stage):
@@ -312,7 +312,7 @@ def test_an_item_that_the_plan_shows_is_the_item_that_is_written(stage):
     assert {line["id"]: line["_itemid"] for line in ours(made.invoice(-201)) if line["id"] in shown} == shown
 
 
-# --- the rules change their mind -----------------------------------------------------------------------------------------
+# --- the rules change their mind -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("now", ['behavior = "new"', 'behavior = "recurring"\nrecurring_invoice = 202'])

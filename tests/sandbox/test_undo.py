@@ -14,9 +14,11 @@ from unittest import mock
 
 import pytest
 
+from billingsync.audit import verify
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
 from billingsync.sandbox.wire import copy_json
+from billingsync.store.ledger import open_ledger
 from tests.sandbox.cli import CALM, MARK, TEXT_ONLY, Office, billed, cents, due, end_state, foreign, marks
 
 LOOSE = "\n[limits]\nchange_percent_max = 1000000\nmissing_company_percent_max = 100\n"
@@ -50,6 +52,39 @@ def small(sandbox: Sandbox, tmp_path: Path, sqlite_url: str) -> Office:
     made = Office(tmp_path, sandbox, sqlite_url)
     made.rules(TEXT_ONLY + LOOSE)
     return made
+
+
+@pytest.fixture(scope="module")
+def kept(server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, Any, bytes]]:
+    """Months that were posted once, by behavior: the run, the sandbox's state and the ledger, to be put back."""
+    found = {}
+    for behavior in ("new", "latest"):
+        server.reset(CALM)
+        folder = tmp_path_factory.mktemp(behavior)
+        office = Office(folder, server, f"sqlite:///{folder / 'billingsync.db'}")
+        office.rules(TEXT_ONLY + LOOSE + f'[invoice]\nbehavior = "{behavior}"\n')
+        if behavior == "latest":
+            open_invoices(server, 214, 215, 216, 217)
+        run = post(office)
+        found[behavior] = (run, server.state(), (folder / "billingsync.db").read_bytes())
+    return found
+
+
+@pytest.fixture
+def posted(small: Office, kept: dict[str, tuple[str, Any, bytes]]) -> Callable[[str], str]:
+    """Puts a posted month in place and gives its run."""
+
+    def put(behavior: str = "new") -> str:
+        run, state, ledger = kept[behavior]
+        small.sandbox.restore(state)
+        (small.folder / "billingsync.db").write_bytes(ledger)
+        small.rules(TEXT_ONLY + LOOSE + f'[invoice]\nbehavior = "{behavior}"\n')
+        return run
+
+    return put
+
+
+Put = Callable[..., str]
 
 
 @contextlib.contextmanager
@@ -126,6 +161,8 @@ def open_invoices(sandbox: Sandbox, *clients: int) -> None:
         row = copy_json(template) | {"id": 95000 + client, "client_id": client, "invoice_date": "2026-11-20T12:00:00"}
         for line in row["lines"]:
             line |= {"id": sandbox.halo.new_id("lines"), "ihid": row["id"]}
+            sandbox._world.halo.invoices.lines.compute(row, line)
+        sandbox._world.halo.invoices.compute(row)
         sandbox.halo.put("invoices", row)
 
 
@@ -211,19 +248,18 @@ EDITS: dict[str, Callable[[Any], None]] = {
 }
 
 
-@pytest.mark.parametrize("what", EDITS)
-def test_R4_an_edited_line_is_kept_told_and_not_billed_twice(small: Office, sandbox: Sandbox, what: str) -> None:
-    run = post(small)
-    invoice = ours(sandbox)[1]
-    edit(sandbox, invoice, lambda row: EDITS[what](row["lines"][0]))
-    kept = copy_json(sandbox.halo.invoices[invoice["id"]]["lines"][0])
+def test_R4_edited_lines_are_kept_told_and_not_billed_twice(small: Office, sandbox: Sandbox, posted: Put) -> None:
+    run = posted()
+    invoice = next(row for row in ours(sandbox) if len(row["lines"]) > len(EDITS))
+    edit(sandbox, invoice, lambda row: [change(line) for change, line in zip(EDITS.values(), row["lines"])])
+    kept = [written(line) for line in sandbox.halo.invoices[invoice["id"]]["lines"][: len(EDITS)]]
     told = small.run("undo", run, "--yes", "--json").must(3).json
     (part,) = [one for one in told["postings"] if one["outcome"] == "part"]
     edited = [line for line in part["lines"] if line["fate"] == "edited"]
-    assert [line["line_id"] for line in edited] == [kept["id"]] and edited[0]["why"]
-    assert [written(line) for line in sandbox.halo.invoices[invoice["id"]]["lines"]] == [written(kept)]
+    assert [line["line_id"] for line in edited] == [line["id"] for line in kept] and all(one["why"] for one in edited)
+    assert [written(line) for line in sandbox.halo.invoices[invoice["id"]]["lines"]] == kept
     planned = {charge for client in small.plan()["clients"] for line in client["lines"] for charge in line["charges"]}
-    assert planned and not planned & set(edited[0]["charges"])  # still billed by the kept line
+    assert planned and not planned & {charge for line in edited for charge in line["charges"]}  # still on kept lines
     post(small)
     count = {client: len(lines) for client, lines in billed(sandbox).items()}
     assert count == {client: len(lines) for client, lines in due(sandbox).items()}
@@ -231,8 +267,8 @@ def test_R4_an_edited_line_is_kept_told_and_not_billed_twice(small: Office, sand
     assert small.run("undo", run, "--yes").must(3) and sandbox.state() == again
 
 
-def test_R4_lines_and_invoices_that_people_removed_are_free(small: Office, sandbox: Sandbox) -> None:
-    run = post(small)
+def test_R4_lines_and_invoices_that_people_removed_are_free(small: Office, sandbox: Sandbox, posted: Put) -> None:
+    run = posted()
     gone, shorter, void = ours(sandbox)[:3]
     sandbox.halo.delete("invoices", gone["id"])
     edit(sandbox, shorter, lambda row: row["lines"].pop(0))
@@ -271,8 +307,8 @@ def test_R4_a_closed_invoice_is_not_touched_and_its_credit_is_shown(office: Offi
     assert sandbox.state() == state  # credited once
 
 
-def test_R4_a_credit_whose_answer_is_lost_is_posted_once(small: Office, sandbox: Sandbox) -> None:
-    run = post(small)
+def test_R4_a_credit_whose_answer_is_lost_is_posted_once(small: Office, sandbox: Sandbox, posted: Put) -> None:
+    run = posted()
     for row in ours(sandbox):
         edit(sandbox, row, lambda row: row.update(posted=True))
     count = len(sandbox.halo.invoices)
@@ -317,7 +353,9 @@ def lines_by_content(state: dict[str, Any]) -> dict[int, list[Any]]:
     """Recurring invoices' lines without what HaloPSA gives anew to a line that is added again."""
     found = {}
     for row in state["halo"]["recurring"]:
-        lines = [{name: value for name, value in line.items() if name not in ("id", "sequenceid")} for line in row["lines"]]
+        lines = [
+            {name: value for name, value in line.items() if name not in ("id", "sequenceid")} for line in row["lines"]
+        ]
         found[row["id"]] = sorted(lines, key=str)
     return found
 
@@ -387,7 +425,7 @@ def live_lines(state: dict[str, Any]) -> dict[int, list[Any]]:
                 for line in row["lines"]
                 if not line["isinactive"]
             ),
-            key=str,
+            key=lambda line: [str(line[name]) for name in sorted(line)],
         )
         for row in state["halo"]["recurring"]
     }
@@ -410,3 +448,252 @@ def foreign_lines(state: dict[str, Any]) -> dict[int, list[Any]]:
         row["id"]: [line for line in row["lines"] if not MARK.search(line["item_longdescription"])]
         for row in state["halo"]["recurring"]
     }
+
+
+# Unknown outcomes, crashes, late landings -----------------------------------------------------------------------------
+
+DONE = ("reset_after", "503_after", "timeout_after:seconds=0.1", "not_json_after")
+NOT_DONE = ("504", "reset", "400", "401")
+LATE = ("late:seconds=0.5:answer=reset", "late:calls=3", "late:calls=1", "500")
+
+
+@pytest.mark.parametrize("faults", [DONE, NOT_DONE, LATE], ids=["done", "not done", "late"])
+def test_fault_25_whatever_happens_to_a_delete_it_is_found_out(
+    small: Office, sandbox: Sandbox, posted: Put, faults: tuple[str, ...]
+) -> None:
+    run = posted()
+    for row, fault in zip(ours(sandbox), faults, strict=True):
+        sandbox.faults.add(f"halo:DELETE:/Invoice/{row['id']}:1:{fault}")
+    with no_waiting(sandbox):
+        small.run("undo", run, "--yes").must()
+    assert len(sandbox.faults.fired) == 4 and ours(sandbox) == []
+    post(small)
+    assert billed(sandbox) == due(sandbox)
+
+
+@pytest.mark.parametrize("faults", [DONE, NOT_DONE, LATE, ("200",)], ids=["done", "not done", "late", "no answer"])
+def test_fault_25_whatever_happens_to_a_change_it_is_found_out(
+    small: Office, sandbox: Sandbox, posted: Put, faults: tuple[str, ...]
+) -> None:
+    run = posted("latest")
+    for number, fault in enumerate(faults):
+        sandbox.faults.add(f"halo:POST:/Invoice:{1 + 2 * number}:{fault}")
+    with no_waiting(sandbox):
+        small.run("undo", run, "--yes").must()
+    assert sandbox.faults.fired and all(count_marked(sandbox, client) == 0 for client in due(sandbox))
+    post(small)
+    assert {client: count_marked(sandbox, client) for client in due(sandbox)} == {
+        client: len(lines) for client, lines in due(sandbox).items()
+    }
+
+
+def test_fault_24_what_halo_loses_beside_our_lines_is_an_alarm(small: Office, sandbox: Sandbox, posted: Put) -> None:
+    run = posted("latest")
+    sandbox.faults.add("halo:POST:/Invoice:2:fewer_lines")
+    told = small.run("undo", run, "--yes", "--json").must(1).json
+    (alarm,) = [one for one in told["postings"] if one["problem"]]
+    assert "is gone" in alarm["problem"] and alarm["outcome"] == "failed"
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@contextlib.contextmanager
+def killed_at(number: int) -> Iterator[list[str]]:
+    """Dies before or after the n-th effect: a commit of the ledger, or a request that writes."""
+    from billingsync.http import Service
+    from billingsync.store.database import Database
+
+    effects: list[str] = []
+    send, writing = Service.send, Database.writing
+
+    def effect(name: str) -> None:
+        effects.append(name)
+        if len(effects) == number:
+            raise Killed(name)
+
+    def sending(self: Any, method: str, *given: Any, **more: Any) -> Any:
+        effect(f"before {method}")
+        sent = send(self, method, *given, **more)
+        effect(f"after {method}")
+        return sent
+
+    @contextlib.contextmanager
+    def committing(self: Any) -> Iterator[Any]:
+        effect("before commit")
+        with writing(self) as connection:
+            yield connection
+        effect("after commit")
+
+    with mock.patch.object(Service, "send", sending), mock.patch.object(Database, "writing", committing):
+        yield effects
+
+
+def three_kinds(office: Office, sandbox: Sandbox) -> str:
+    """A month on new invoices (one with a person's line), an open latest one and a recurring one."""
+    open_invoices(sandbox, 214)
+    office.rules('[client]\nhalo_client = 214\n[invoice]\nbehavior = "latest"\n', "clients/a.toml")
+    office.rules(
+        '[client]\nhalo_client = 216\n[invoice]\nbehavior = "recurring"\nrecurring_invoice = 204\n', "clients/b.toml"
+    )
+    run = post(office)
+    person_adds(sandbox, next(row for row in ours(sandbox) if row["client_id"] == 215))
+    return run
+
+
+def undone_state(sandbox: Sandbox) -> Any:
+    """All invoices as they must be in the end, however often one of them was written to."""
+    state = sandbox.state()
+    return settled_rows(state), settled_rows(state, "recurring")
+
+
+def test_fault_25_killed_anywhere_each_line_is_undone_once(small: Office, sandbox: Sandbox) -> None:
+    run = three_kinds(small, sandbox)
+    start, ledger = sandbox.state(), (small.folder / "billingsync.db").read_bytes()
+    with killed_at(0) as effects:
+        small.run("undo", run, "--yes").must()
+    after = undone_state(sandbox)
+    assert {name for name in effects if "commit" not in name} == {
+        "before POST", "after POST", "before DELETE", "after DELETE"
+    }  # fmt: skip
+    for number in range(1, len(effects) + 1):
+        sandbox.restore(start)
+        for old in small.folder.glob("billingsync.db*"):
+            old.unlink()
+        (small.folder / "billingsync.db").write_bytes(ledger)
+        with no_waiting(sandbox):
+            with killed_at(number), pytest.raises(Killed):
+                small.run("undo", run, "--yes")
+            small.run("undo", run, "--yes").must()
+        assert undone_state(sandbox) == after, f"killed at effect {number}: {effects[number - 1]}"
+        with open_ledger(small.database_url) as found:
+            assert {row.state for row in found.postings()} == {"undone"}
+            assert not any(found.live_lines(row.key) for row in found.postings())
+            assert verify(found).problems == (), f"killed at effect {number}: {effects[number - 1]}"
+
+
+@pytest.mark.parametrize(("fault", "done"), [("black_hole", False), ("timeout_after:seconds=30", True)])
+def test_fault_25_a_real_process_is_killed_while_it_waits_for_the_answer(
+    office: Office, sandbox: Sandbox, fault: str, done: bool
+) -> None:
+    before = sandbox.state()
+    run = post(office)
+    sandbox.faults.add(f"halo:DELETE:/Invoice/*:2:{fault}")
+    seen = len(sandbox.calls)
+    process = office.start("undo", run, "--yes")
+    deadline = time.monotonic() + 30
+    while sum(call.method == "DELETE" for call in sandbox.calls[seen:]) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert len(ours(sandbox)) == (2 if done else 3)
+    plan = office.plan()
+    waiting = [hold for client in plan["clients"] for hold in client["holds"]]
+    assert waiting and {hold["reason"] for hold in waiting} == {"write_unknown"}  # what nobody knows yet is not billed
+    with no_waiting(sandbox):
+        office.run("undo", run, "--yes").must()
+    assert rows(sandbox.state()) == rows(before)
+    post(office)
+    assert billed(sandbox) == due(sandbox)
+
+
+@pytest.mark.parametrize("kind", ["before DELETE", "after DELETE"])
+def test_an_interrupted_undo_is_found_out_by_the_next_run(
+    small: Office, sandbox: Sandbox, posted: Put, kind: str
+) -> None:
+    run = posted()
+    with mock.patch("billingsync.halo.client.Halo.delete_invoice", dying(kind)), pytest.raises(Killed):
+        small.run("undo", run, "--yes")
+    with no_waiting(sandbox):
+        small.run("run", "--yes").must()
+    assert billed(sandbox) == due(sandbox)
+    small.run("audit", "verify").must()
+
+
+def dying(kind: str) -> Any:
+    from billingsync.halo.client import Halo
+
+    delete = Halo.delete_invoice
+
+    def deleting(self: Any, invoice_id: int, **more: Any) -> Any:
+        if kind == "after DELETE":
+            delete(self, invoice_id, **more)
+        raise Killed(kind)
+
+    return deleting
+
+
+def test_fault_25_an_original_that_lands_after_the_undo_is_found_and_taken_out(small: Office, sandbox: Sandbox) -> None:
+    sandbox.faults.add("halo:POST:/Invoice:2:late:seconds=100000:answer=504")
+    with no_waiting(sandbox):
+        run = post(small)  # sent again after the horizon, so that it will be there twice
+    before_landing = len(ours(sandbox))
+    small.run("undo", run, "--yes").must()
+    assert ours(sandbox) == []
+    post(small)
+    sandbox.land()
+    assert len(ours(sandbox)) == before_landing + 1
+    shown = small.run("undo", run, "--dry-run").must()
+    late = max(row["id"] for row in ours(sandbox))
+    assert f"invoice {late}" in shown.stdout and "landed late" in shown.stdout
+    told = small.run("undo", run, "--yes", "--json").must().json
+    assert [one["invoice_id"] for one in told["postings"] if one["lines"]] == [late]
+    assert billed(sandbox) == due(sandbox)
+
+
+def test_a_person_edits_between_our_reading_and_our_writing(small: Office, sandbox: Sandbox, posted: Put) -> None:
+    run = posted("latest")
+    from billingsync.halo.client import Halo
+
+    change, edited = Halo.change_invoice, []
+
+    def changing(self: Any, suffix: str, body: Any, **more: Any) -> Any:
+        if not edited:
+            invoice = sandbox.halo.invoices[body[0]["id"]]
+            edited.append((invoice["id"], person_adds(sandbox, invoice)))
+        return change(self, suffix, body, **more)
+
+    with mock.patch.object(Halo, "change_invoice", changing):
+        small.run("undo", run, "--yes").must()
+    invoice_id, line_id = edited[0]
+    assert line_id in {line["id"] for line in sandbox.halo.invoices[invoice_id]["lines"]}
+    assert all(count_marked(sandbox, client) == 0 for client in (215, 216, 217))
+
+
+# What else ------------------------------------------------------------------------------------------------------------
+
+
+def test_P2_items_created_by_the_run_and_used_by_nobody_are_listed_and_stay(small: Office, sandbox: Sandbox) -> None:
+    small.rules('[products]\nlifecycle = "automatic"\n' + LOOSE)
+    known = set(sandbox.halo.items)
+    run = post(small)
+    created = set(sandbox.halo.items) - known
+    assert created
+    told = small.run("undo", run, "--yes", "--json").must().json
+    assert {item["id"] for item in told["unused_items"]} == created
+    assert created <= set(sandbox.halo.items)
+
+
+def test_R5_what_the_run_dropped_is_decided_anew(small: Office, sandbox: Sandbox) -> None:
+    small.rules(TEXT_ONLY + LOOSE + '[modifiers]\nzero_lines = "drop"\n')
+    first = small.plan()["equation"]
+    run = post(small)
+    small.run("undo", run, "--yes").must()
+    assert small.plan()["equation"] == first
+    small.rules(TEXT_ONLY + LOOSE)
+    post(small)
+    assert billed(sandbox) == due(sandbox)
+
+
+def test_undo_asks_refuses_and_waits_its_turn(small: Office, sandbox: Sandbox, posted: Put) -> None:
+    run = posted()
+    before = sandbox.state()
+    small.run("undo", run).must(2)  # nobody to ask
+    small.run("undo", "2026-11-01T0000-0000", "--yes").must(2)
+    with open_ledger(small.database_url) as ledger, ledger.run_lock("somebody else"):
+        assert "BS-LOCKED" in small.run("undo", run, "--yes").must(5).stderr
+        small.run("undo", run, "--dry-run").must()
+    assert sandbox.state() == before
+    assert end_state(sandbox)

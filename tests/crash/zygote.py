@@ -1,0 +1,66 @@
+"""Starts commands as real processes in a hundredth of the time: everything is imported once, each command is a fork.
+
+Reads one JSON object a line, {"folder", "environment", "words", "out"}; answers with the child's pid at once, and with
+its exit code (negative: the signal that killed it) when asked for it by an empty line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+
+def main() -> None:
+    import billingsync.cli.app
+    import billingsync.connect
+    import billingsync.doctor
+    import billingsync.report.document
+    import billingsync.report.outcome
+    import billingsync.report.text
+    import billingsync.run
+    import billingsync.store.upgrade  # noqa: F401
+    from billingsync.cli import main as command
+    from billingsync.desk import Desk
+
+    def desk(**given: object) -> Desk:
+        return Desk(**given, wait=lambda seconds: time.sleep(min(seconds, 0.02)))  # type: ignore[arg-type]
+
+    for line in sys.stdin:
+        if not line.strip():
+            break
+        asked = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            code = 99
+            try:
+                os.chdir(asked["folder"])
+                os.environ.update(asked["environment"])
+                out = os.open(asked["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                os.dup2(out, 1)
+                os.dup2(out, 2)
+                billingsync.run.Desk = desk  # type: ignore[misc,assignment]
+                code = command(asked["words"])
+                sys.stdout.flush()
+            finally:
+                os._exit(code)
+        print(json.dumps({"pid": pid}), flush=True)
+        if asked.get("wait", True):
+            print(json.dumps({"code": _ended(pid)}), flush=True)
+        else:
+            print(json.dumps({"code": None}), flush=True)
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+def _ended(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+if __name__ == "__main__":
+    main()
