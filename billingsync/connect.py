@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -56,7 +56,8 @@ def pax8_service(settings: Settings, redactor: Redactor) -> Service:
         timeout_s=pax8.timeout_s,
         first_wait_s=settings.retry.first_wait_s,
     )
-    return Service(config, redactor=redactor, on_call=_log_call)
+    hint = "Check BILLINGSYNC_PAX8__CLIENT_ID and BILLINGSYNC_PAX8__CLIENT_SECRET."
+    return Service(replace(config, login_hint=hint), redactor=redactor, on_call=_log_call)
 
 
 def halo_service(settings: Settings, redactor: Redactor) -> tuple[Service, Tenant]:

@@ -46,6 +46,15 @@ def carry_out(desk: Desk, plan: Plan, amounts: Mapping[str, tuple[Decimal, Decim
         elif alone and done.state in ("posted", "differs"):
             read_first_back(desk, done)
             alone = False
+            if done.state == "differs":
+                # Whatever HaloPSA does to one invoice it may do to all: the first one goes alone to show that [N7].
+                raise UpstreamError(
+                    "HaloPSA",
+                    "/Invoice",
+                    None,
+                    f"The first posting came out otherwise than it was sent, so nothing else was posted: {done.message}",
+                    next_steps=[["billingsync", "runs"], ["billingsync", "run", str(desk.period)]],
+                )
         refused = refused + 1 if done.state == "refused" else 0
         if refused == MOST_REFUSALS:
             raise UpstreamError(

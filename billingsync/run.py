@@ -16,7 +16,7 @@ from rapidfuzz import fuzz, process
 
 from billingsync.connect import Connections
 from billingsync.core.charge import Source
-from billingsync.core.clients import normalise
+from billingsync.core.clients import match_companies, normalise
 from billingsync.core.inputs import Client, Company, Existing, Item, RememberedMatch, RunInputs
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
@@ -101,7 +101,10 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
         items = (
             threads.submit(connected.halo.items, rulebook.base.products.item_group) if _needs_items(rulebook) else None
         )
-        fetched = fetching.result()
+        try:
+            fetched = fetching.result()
+        except NotReleased as missing:
+            raise _with_released_months(connected, missing) from missing
         companies = listing.result()
         found = Upstream(
             sources=fetched.sources,
@@ -138,6 +141,14 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
     ]
     connected.ledger.save_sources(period, documents, seen, now())
     return found
+
+
+def _with_released_months(connected: Connections, missing: NotReleased) -> NotReleased:
+    """The same refusal, with the newest months that are there: the month may be a slip of the finger."""
+    months = [str(month.period) for month in connected.pax8.released_periods()[:3]]
+    there = f" Released: {', '.join(months)}." if months else ""
+    steps = [["billingsync", "plan", months[0]]] if months else [["billingsync", "periods"]]
+    return NotReleased(f"{missing.message}{there}", next_steps=steps)
 
 
 def _needs_items(rulebook: Rulebook) -> bool:
@@ -260,8 +271,8 @@ def make_plan(
         rulebook=rulebook,
         memory=memory,
         similar=similar(companies, upstream.clients, rulebook),
-        clients_asked=tuple(sorted({find_company(companies, text) for text in asked})),
     )
+    inputs = replace(inputs, clients_asked=tuple(sorted({_asked_for(inputs, companies, text) for text in asked})))
     if upstream.short:
         inputs = replace(inputs, clients=_detailed(connected, inputs))
     inputs = replace(inputs, existing=_existing(connected, inputs))
@@ -300,6 +311,18 @@ def _remember(connected: Connections, planned: Planned) -> None:
 
 def _doubtful(held: str | None) -> bool:
     return held is not None and held.startswith("client_")
+
+
+def _asked_for(inputs: RunInputs, companies: Sequence[Company], text: str) -> str:
+    """The company of --client: as Pax8 calls it, or by its HaloPSA client's id or name."""
+    rulebook, remembered = inputs.rulebook, inputs.memory.matches
+    matches = match_companies(companies, inputs.clients, rulebook, remembered, inputs.similar)
+    mine = [
+        id_
+        for id_, match in matches.items()
+        if match.client and text.strip() in (str(match.client.id), match.client.name)
+    ]
+    return mine[0] if len(mine) == 1 else find_company(companies, text)
 
 
 def find_company(companies: Sequence[Company], text: str) -> str:
@@ -395,10 +418,12 @@ def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Plann
             recovered = _recover(connected, fence, period, upstream, rulebook, say)
             planned = make_plan(connected, period, asked=shown.asked, say=say, rulebook=rulebook, upstream=upstream)
             changes = changes_since(shown.document, planned)
-            if changes:
+            begun = any(run.digest == shown.digest for run in connected.ledger.runs(period))
+            # Only the rest of a posting of this very plan that was interrupted may go on without being shown again.
+            if changes or not begun or planned.plan.rules_digest != shown.rules_digest:
                 raise StalePlan(
                     f"The plan {shown.digest[:12]} is not what would be posted now. What changed:\n"
-                    + "\n".join(f"  {change}" for change in changes),
+                    + "\n".join(f"  {change}" for change in changes or ["the rules, or what HaloPSA's items are"]),
                     next_steps=[
                         ["billingsync", "plan", str(period)],
                         ["billingsync", "post", planned.plan.digest[:12]],
@@ -464,12 +489,18 @@ def _list(client: Mapping[str, object], name: str) -> list[dict[str, str]]:
 
 
 def _difference(before: Mapping[str, object], after: Mapping[str, object]) -> str:
+    held = f", held now: {after['held'].replace('_', ' ')}" if isinstance(after["held"], str) else ""
     if before["client_id"] != after["client_id"]:
-        return f"was for HaloPSA client {before['client_id']}, now for {after['client_id']}"
+        now = f"HaloPSA client {after['client_id']}" if after["client_id"] is not None else "no HaloPSA client"
+        return f"was for HaloPSA client {before['client_id']}, now for {now}{held}"
     if before["target_invoice_id"] != after["target_invoice_id"]:
-        return f"was for invoice {before['target_invoice_id']}, now for {after['target_invoice_id']}"
+        one, other = (
+            f"invoice {x}" if x is not None else "a new invoice"
+            for x in (before["target_invoice_id"], after["target_invoice_id"])
+        )
+        return f"was for {one}, now for {other}{held}"
     if before["amount"] != after["amount"]:
-        return f"{before['amount']} before, {after['amount']} {after['currency']} now"
+        return f"{before['amount']} before, {after['amount']} {after['currency']} now{held}"
     if before["held"] != after["held"]:
         return f"held before: {before['held'] or 'no'}, now: {after['held'] or 'no'}"
     return "the amount is the same, but lines, texts or holds are not"
@@ -690,6 +721,5 @@ def _after(accounts: Sequence[CurrencyAccount], outcomes: Sequence[Outcome]) -> 
 
 
 def _moved(account: Account, amount: Decimal) -> Account:
-    """From posted to held; what this run did post is now already posted."""
-    posted = account.posted - amount
-    return replace(account, posted=posted, held=account.held + amount, already_posted=posted)
+    """From posted to held."""
+    return replace(account, posted=account.posted - amount, held=account.held + amount)

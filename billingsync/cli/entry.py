@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -83,33 +86,46 @@ def _guarded(arguments: list[str]) -> int:
         return _dispatch(arguments)
     except BillingSyncError as error:
         if FLAGS.debug:
-            raise
-        show_error(error)
-        return error.exit_code
+            traceback.print_exc()
+        return _shown(error)
     except KeyboardInterrupt:
         return _stopped(130)
     except _Terminated:
         return _stopped(143)
     except BrokenPipeError:
         # Whoever read our output has gone; what was to be done is done, or the next run finds out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         return 1
-    except Exception as bug:
+    except Exception as bug:  # noqa: BLE001 -- the last resort: operators get a sentence, never a traceback
+        if isinstance(bug, OSError) and bug.errno == errno.ENOSPC:
+            _silence_stdout()
+            return _shown(BillingSyncError("The disk, or the device that our output goes to, is full."))
         if FLAGS.debug:
-            raise
+            traceback.print_exc()
         kind = type(bug).__name__
         where = bug.__traceback__
         while where is not None and where.tb_next is not None:
             where = where.tb_next
         line = f" ({os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno})" if where else ""
-        show_error(
+        return _shown(
             Bug(
                 f"billingsync failed in a way that it should not: {kind}{line}. Nothing is half-recorded: running "
                 "again finds out what was done and goes on. Please report it with the output of --debug.",
                 next_steps=[["billingsync", *arguments, "--debug"]],
             )
         )
-        return 1
+
+
+def _silence_stdout() -> None:
+    """What is left in our buffer goes nowhere, so that the interpreter's end does not complain of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _shown(error: BillingSyncError) -> int:
+    """Tells it, if anybody can still be told."""
+    with suppress(OSError):
+        show_error(error)
+    return error.exit_code
 
 
 def _stopped(code: int) -> int:

@@ -315,7 +315,7 @@ def sandbox(
         list[str] | None,
         typer.Option(metavar="SERVICE:METHOD:PATH:N:KIND", help="A fault, e.g. halo:POST:/Invoice:1:timeout_after."),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 8791,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8791,
     json: JsonOption = False,
 ) -> int:
     """Serve the emulated Pax8 and HaloPSA on loopback; prints the settings to export. Ctrl-C stops it."""

@@ -83,6 +83,7 @@ class Settled:
     price: Decimal
     cost: Decimal
     currency: str
+    detail: str = ""  # what the ledger noted, where it is in doubt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

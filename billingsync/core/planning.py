@@ -226,7 +226,8 @@ def _judge(work: _Work, inputs: RunInputs, catalogue: Catalogue, replaced: froze
     rest: list[Charge] = []
     for charge in work.charges:
         if settled := inputs.memory.settled.get(charge.id):
-            work.hold(charge, *_IN_DOUBT[settled.state], f"billingsync run {inputs.period}")
+            reason, detail = _IN_DOUBT[settled.state]
+            work.hold(charge, reason, settled.detail or detail, f"billingsync run {inputs.period}")
         elif rule := "company" if _company_excluded(work) else _exclusion(charge, work.rules):
             work.excluded.append(_excluded(charge, rule))
         else:

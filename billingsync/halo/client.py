@@ -119,7 +119,25 @@ class Halo:
         """All clients, inactive ones too. UpstreamError where the list cannot be read whole: a client that is not seen
         would be taken for one that does not exist."""
         rows = self._whole("/Client", "clients", {"includeinactive": "true"})
-        return Clients(rows=tuple(map(read_client, rows)), short=_lack(rows, TELLING_OF_CLIENTS))
+        found = tuple(map(read_client, rows))
+        if any(
+            not client.currency and raw.get("default_currency_code") for client, raw in zip(found, rows, strict=True)
+        ):
+            currencies = self._currencies()
+            found = tuple(read_client(raw, currencies) for raw in rows)
+        return Clients(rows=found, short=_lack(rows, TELLING_OF_CLIENTS))
+
+    def _currencies(self) -> dict[int, str]:
+        """Id -> ISO code; empty where this build or our rights do not show them."""
+        try:
+            rows, _ = _rows(self.service.get_json("/Currency").json, "currencies")
+        except LoginFailed:
+            raise
+        except UpstreamError as failed:
+            if failed.status is not None and failed.status < 500:
+                return {}
+            raise
+        return {found: str(raw.get("code") or "") for raw in rows if (found := id_of(raw)) is not None}
 
     def client(self, client_id: int) -> Client | None:
         raw = self._one(f"/Client/{client_id}", {"includedetails": "true"})

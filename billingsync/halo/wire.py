@@ -68,6 +68,7 @@ class _ClientRow(_Row):
     currencyisocode: Text = ""
     default_currency_code_name: Text = ""
     clientcurrency: Text = ""
+    default_currency_code: Reference = None
     main_site_id: Reference = None
     pax8monthlyinvoice: Annotated[object, BeforeValidator(_id)] = None  # recurring invoices have negative ids
     pax8annualinvoice: Annotated[object, BeforeValidator(_id)] = None
@@ -90,10 +91,12 @@ class _ItemRow(_Row):
     item_suppliers: Any = None
 
 
-def read_client(raw: Raw) -> Client:
-    """A row of GET /Client. UpstreamError where it has no usable id."""
+def read_client(raw: Raw, currencies: Mapping[int, str] | None = None) -> Client:
+    """A row of GET /Client, with `currencies` (id -> ISO code) for rows that name only the id. UpstreamError where it
+    has no usable id."""
     row = _row(_ClientRow, raw, "/Client")
-    codes = (row.currencyisocode, row.default_currency_code_name, row.clientcurrency)
+    by_id = (currencies or {}).get(row.default_currency_code or 0, "")
+    codes = (row.currencyisocode, row.default_currency_code_name, row.clientcurrency, by_id)
     return Client(
         id=row.id,
         name=row.name,

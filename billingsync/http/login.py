@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 
-from billingsync.errors import LoginFailed, Retryable, UpstreamError
+from billingsync.errors import LoginFailed, NotReachable, Retryable, UpstreamError
 from billingsync.http.calls import Calls
 from billingsync.http.jsontext import read_json
 from billingsync.http.values import Asked, ServiceConfig
@@ -65,6 +65,8 @@ class Login:
                 lambda error: isinstance(error, Retryable),
             )
             return self._read(answer, asked)
+        except NotReachable:
+            raise  # nobody has refused anything: it is the way there, or the address
         except UpstreamError as bad:
             text = self._redactor.text(f"Login failed: {bad.message}. {self._config.login_hint}".strip())
             steps = bad.next_steps

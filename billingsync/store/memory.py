@@ -63,7 +63,7 @@ def decided_charges(connection: Connection, name: str, month: str) -> dict[str, 
 def claimed_charges(connection: Connection, name: str, month: str) -> dict[str, Settled]:
     """What is on a live line of a period's charges, or may be; the parts of a split charge added up again."""
     query = (
-        select(claim, posting.c.state)
+        select(claim, posting.c.state, posting.c.message)
         .join(posting, (posting.c.partner == claim.c.partner) & (posting.c.key == claim.c.key))
         .where(claim.c.partner == name, claim.c.live, posting.c.period == month)
         .order_by(claim.c.key, claim.c.line, claim.c.part)
@@ -77,6 +77,7 @@ def claimed_charges(connection: Connection, name: str, month: str) -> dict[str, 
             price=row.price + (other.price if other else ZERO),
             cost=row.cost + (other.cost if other else ZERO),
             currency=row.currency,
+            detail=row.message if row.state not in BILLED or row.state == "differs" else "",
         )
     return found
 

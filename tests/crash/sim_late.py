@@ -12,14 +12,14 @@ from billingsync.sandbox.wire import Request
 from sim_month import MONTH, NEXT_MONTH, End, Shape, Start, account, check, cycle, nothing_more, start, until_done
 from simulation import Sim, freeze
 
-HORIZON, SETTLE = 180.0, 60.0
+HORIZON, SETTLE, BEHIND = 180.0, 60.0, 100.0  # seconds; the last: how far a stale search is behind
 DELAYS: dict[str, float | None] = {
     "0": 0.0, "1 s": 1.0, "settle - 1": SETTLE - 1, "settle + 1": SETTLE + 1, "horizon - 1": HORIZON - 1,
     "horizon + 1": HORIZON + 1, "after undo": None, "next period": None,
 }  # fmt: skip
 SEARCHES = {
     "true": None,
-    "stale": Fault(kind="stale", seconds=100, times=None),  # its index is 100 s behind: within the horizon
+    "stale": Fault(kind="stale", seconds=BEHIND, times=None),
     "cut at 50": Fault(kind="cut50", count="cut", times=None),
     "pages repeated": Fault(kind="repeat_pages", times=None),
 }
@@ -58,6 +58,12 @@ def try_late(folder: Path, write: str, delay: str, search: str, *, lines: str = 
         sim.world.pending.clear()
 
 
+def beyond(delay: str, search: str) -> bool:
+    """Whether HaloPSA shows it only after the horizon: an index that is late counts as a landing that is late."""
+    seconds = DELAYS[delay]
+    return seconds is None or seconds + (BEHIND if search == "stale" else 0) > HORIZON
+
+
 def _arm(sim: Sim, write: str, seconds: float | None) -> None:
     hits: list[str] = []
 
@@ -90,7 +96,7 @@ def _try(begun: Start, sim: Sim, write: str, delay: str, search: str) -> Late:
     end = End()
     cycle(sim, end)
     sim.world.faults.clear()  # the lie ends with the run
-    if delay == "after undo" or (seconds is not None and seconds <= HORIZON) or not sim.world.pending:
+    if delay != "next period":
         end = _go_on(sim, end)
     if delay == "after undo" and end.result is not None:
         _undo(sim, end.result.run)
@@ -101,9 +107,8 @@ def _try(begun: Start, sim: Sim, write: str, delay: str, search: str) -> Late:
         sim.world.land()
         end = End()
         cycle(sim, end, NEXT_MONTH)
-    elif sim.world.pending:
-        sim.world.clock.advance(HORIZON)
-        sim.world.land_due()
+    elif beyond(delay, search):
+        sim.pass_time(HORIZON)
         cycle(sim, end)
     return _verdict(begun, sim, end, write, delay, search)
 
@@ -126,23 +131,22 @@ def _undo(sim: Sim, run: str) -> str:
 
 def _verdict(begun: Start, sim: Sim, end: End, write: str, delay: str, search: str) -> Late:
     """Within the horizon: as if nothing had been. Beyond: at most twice in HaloPSA, and then told with both ids."""
-    seconds = DELAYS[delay]
     wanted = begun.due
     if delay == "next period":
         from sim_month import due
 
         wanted = begun.due | due(begun.world, begun.members, NEXT_MONTH)
     found = account(begun, sim, wanted)
-    beyond = seconds is None or seconds > HORIZON
+    late = beyond(delay, search)
     wrong: list[str] = []
     ids = holders(begun, sim)
     detected = False
     if write == "item create":
         items = [row["name"] for row in sim.world.halo.tables.items.values()]
         doubles = {name for name in items if items.count(name) > 1}
-        if doubles and not beyond:
+        if doubles and not late:
             wrong.append(f"items created twice: {doubles}")
-        if not beyond:
+        if not late:
             wrong += check(begun, sim, end)
         elif found.twice:
             wrong.append(f"billed twice: {found.twice}")
@@ -150,11 +154,11 @@ def _verdict(begun: Start, sim: Sim, end: End, write: str, delay: str, search: s
     if found.twice:
         told = _told(sim, end)
         detected = bool(ids) and all(str(abs(one)) in told for one in ids)
-        if not beyond:
+        if not late:
             wrong.append(f"billed twice within the horizon: {dict(found.twice)}")
         elif not detected:
             wrong.append(f"billed twice on {ids}, and nobody is told: {told[:300]!r}")
-    elif not beyond:
+    elif not late:
         wrong += check(begun, sim, end)
         wrong += [] if wrong else nothing_more(begun, sim)
     elif found.wrong:

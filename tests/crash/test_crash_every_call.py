@@ -178,7 +178,7 @@ def undisturbed(sandbox, killer, zygote, tmp_path_factory, sqlite_template):
     return end_of(office), calls, cli.foreign(before)
 
 
-def finished_as(office, undisturbed, zygote, killer):
+def finished_as(office, undisturbed, zygote, killer, *, thoroughly=True):
     until_done(office, zygote, killer)
     end, _, foreign = undisturbed
     assert end_of(office) == end
@@ -186,6 +186,8 @@ def finished_as(office, undisturbed, zygote, killer):
     assert len(marks) == len(set(marks))
     now = cli.foreign(office.sandbox.state())
     assert now == foreign
+    if not thoroughly:
+        return
     plan = office.plan()
     assert not plan["clients"]
     cli.balanced(plan)
@@ -208,7 +210,7 @@ def campaign(office_of, points, undisturbed, zygote, killer, tmp_path):
         hits += killer.hit
         try:
             assert code in (-signal.SIGKILL, 0)
-            finished_as(office, undisturbed, zygote, killer)
+            finished_as(office, undisturbed, zygote, killer, thoroughly=number % 8 == 0)
         except AssertionError as wrong:
             raise AssertionError(f"killed {when} call {nth} (+{delay_s * 1000:.1f} ms): {wrong}") from wrong
     return hits
@@ -218,8 +220,8 @@ def test_n4_killed_at_every_call_sqlite(sandbox, undisturbed, zygote, killer, tm
     calls = undisturbed[1]
     points = [(n, when, 0) for n, when in kill_points(calls)]
     if not request.config.getoption("--long"):
-        posts = points[12:]  # reading alone changes nothing: a third of those, all of what comes after
-        points = points[:12:3] + posts[:: 1 if len(posts) < 50 else 2]
+        # Reading alone changes nothing: two of those, and every second point of what comes after, in turns
+        points = [*points[5:25:12], *points[25::4], *points[26::4]]
 
     def office_of(folder):
         shutil.copy(sqlite_template, folder / "ledger.db")
@@ -251,7 +253,7 @@ def postgres_offices(sandbox, killer, server):
 def test_n4_killed_at_a_sample_of_calls_postgresql(sandbox, undisturbed, zygote, killer, tmp_path, postgres_server, request):
     points = [(n, when, 0) for n, when in kill_points(undisturbed[1])]
     if not request.config.getoption("--long"):
-        points = [*points[13::9], points[-1]]
+        points = [*points[29::9], points[-1]]
     office_of = postgres_offices(sandbox, killer, postgres_server)
     assert campaign(office_of, points, undisturbed, zygote, killer, tmp_path) == len(points)
 
@@ -260,7 +262,7 @@ def test_n4_killed_at_random_instants_sqlite(sandbox, undisturbed, zygote, kille
     seed = random.randrange(10**9)
     print(f"seed {seed}")
     dice = random.Random(seed)
-    count = 400 if request.config.getoption("--long") else 12
+    count = 400 if request.config.getoption("--long") else 8
     points = [(dice.randrange(8, undisturbed[1] + 1), "soon", dice.uniform(0, 0.012)) for _ in range(count)]
 
     def office_of(folder):

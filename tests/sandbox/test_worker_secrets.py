@@ -1,4 +1,4 @@
-"""No secret in anything that the service gives out: canaries are planted, and every output is searched (fault 8, I9)."""
+"""No secret in anything that the service gives out: canaries are planted, every output is searched (fault 8, I9)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_canaries_in_every_credential_are_in_no_output(tmp_path: Path) -> None:
                 service.pings.start()
                 hide([settings["BILLINGSYNC_NOTIFY__URLS"]], worker.redactor)
                 # an upstream that gives our own secret back, in every way it could
-                for text in (CANARY, base64.b64encode(f"x:{CANARY}-halo".encode()).decode()):
+                for text in (f"{CANARY}-halo", base64.b64encode(f"x:{CANARY}-halo".encode()).decode()):
                     sandbox.faults.add(f"halo:GET:/Client:1:400:body={text}")
                     worker.cycle()
                     worker.turn(hours=1)
