@@ -108,7 +108,9 @@ def _item(desk: Desk, sku: str, name: str, group: int, client_id: int) -> int:
     def made(answer: Raw) -> int | None:
         item_id = id_of(answer)
         item = desk.halo.item(item_id) if item_id else None
-        return item_id if item is not None and _is(item, sku, name) else None
+        if item is None or not (_is(item, sku, name) or (not item.external_reference and _is(item, "", name))):
+            return None
+        return item_id  # also where HaloPSA did not keep the SKU: a second one would not have it either
 
     return _once(desk, f"the item {name!r}", find, create, made)
 

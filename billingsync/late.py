@@ -7,14 +7,14 @@ stay claimed, so that nobody bills them once more, until a person has made the t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from billingsync.core.behaviors import closed_because
 from billingsync.core.money import ZERO
 from billingsync.desk import Desk
 from billingsync.errors import UpstreamError
-from billingsync.halo.compare import Raw, carries, compare, id_of, lines_of, nothing
+from billingsync.halo.compare import Raw, carries, compare, id_of, lines_of, nothing, number
 from billingsync.halo.wire import markers
 from billingsync.recover import CLIENTS_A_LOOK, DAYS_BEFORE, settle
 from billingsync.store.claims import AlreadyClaimed
@@ -23,11 +23,12 @@ from billingsync.store.postings import BILLED, FREE, Receipt, RecordedPosting
 Copies = list[tuple[Raw, int]]  # an invoice and how often it carries a posting
 
 
-def look_for_late(desk: Desk, rows: Iterable[RecordedPosting]) -> tuple[str, ...]:
+def look_for_late(desk: Desk, rows: Sequence[RecordedPosting], also: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Looks for the keys of all postings that may yet turn up otherwise than the ledger knows: sent more than once,
-    given up, refused, undone, or different. Gives a sentence for each that did."""
+    given up, refused, undone, or different; `also` those of these keys. Gives a sentence for each that did."""
     doubtful = [row for row in rows if row.state in (*FREE, "undone", "differs")]
-    doubtful += [row for row in rows if row.state in BILLED and row.state != "differs" and row.attempts > 1]
+    sent_again = [row for row in rows if row.attempts > 1 or row.key in also]
+    doubtful += [row for row in sent_again if row.state in BILLED and row.state != "differs"]
     if not doubtful:
         return ()
     desk.say(f"looking for late landings of {len(doubtful)} posting{'s' if len(doubtful) > 1 else ''}")
@@ -59,7 +60,8 @@ def _copies(desk: Desk, rows: Sequence[RecordedPosting]) -> Iterator[tuple[Recor
 
 def _times(raw: Raw, row: RecordedPosting) -> int:
     """How often an invoice carries a posting, on lines that bill somebody."""
-    if closed_because(raw) == "is void" or not carries(raw, row.key):
+    credit = number(raw.get("invoicetype")) not in (None, 0)  # a person's credit note copies our lines, marks and all
+    if credit or closed_because(raw) == "is void" or not carries(raw, row.key):
         return 0
     marks = [mark for line in lines_of(raw) if (mark := markers(line)) and mark[0] == row.key and not nothing(line)]
     return max(Counter(mark[2] for mark in marks).values(), default=0)

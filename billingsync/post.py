@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
+from billingsync.core.behaviors import closed_because
 from billingsync.core.plan import Plan, Posting
 from billingsync.desk import Desk, Outcome, failed
 from billingsync.errors import MarkerLost, OtherInstallation, UpstreamError
 from billingsync.halo.client import one_object
-from billingsync.halo.compare import Raw, carries, id_of, lines_of
+from billingsync.halo.compare import Raw, carries, id_of, lines_of, nothing, number
 from billingsync.halo.wire import header_marker, markers
 from billingsync.http import Answered, NotDone, OutcomeUnknown, Sent
 from billingsync.items import make_items
 from billingsync.late import look_for_late
-from billingsync.recover import resolve, settle
+from billingsync.recover import DAYS_BEFORE, resolve, settle
 from billingsync.store.claims import AlreadyClaimed
 from billingsync.store.postings import UNRESOLVED, RecordedPosting
 from billingsync.store.postings import lines_of as recorded_lines
@@ -24,19 +28,30 @@ MOST_REFUSALS = 5  # in a row: then it is not these clients, it is HaloPSA, our 
 MOST_SENDINGS = 3  # of one posting in one run: each was followed by a full absence horizon and two complete looks
 
 
-def carry_out(desk: Desk, plan: Plan, amounts: Mapping[str, tuple[Decimal, Decimal]]) -> list[Outcome]:
-    """Post a plan. `amounts` are price and cost of each charge.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What a plan's posting came to. `unread` says why it could not be read back at the end, "" where it was."""
+
+    outcomes: tuple[Outcome, ...] = ()
+    unread: str = ""
+
+
+def carry_out(
+    desk: Desk, plan: Plan, amounts: Mapping[str, tuple[Decimal, Decimal]], targets: Iterable[Raw] = ()
+) -> Carried:
+    """Post a plan. `amounts` are price and cost of each charge; `targets` the existing invoices that it was made from.
 
     Raises OtherInstallation before anything is written, MarkerLost after the first posting, Locked when another
     process took over; LedgerError where the database fails. Whatever it raises, the next run finds out and goes on.
     """
-    found = already_there(desk, plan)
-    postings, outcomes = make_items(desk, plan.postings)
+    found, forgotten = already_there(desk, plan, targets)
+    postings, outcomes = make_items(desk, [one for one in plan.postings if one.client_id not in forgotten])
+    outcomes += [failed(one, forgotten[one.client_id]) for one in plan.postings if one.client_id in forgotten]
     alone = True
     refused = 0
     waiting: list[Posting] = []
-    for number, posting in enumerate(postings, 1):
-        desk.say(f"posting {number} of {len(postings)}: {posting.client_name}")
+    for nth, posting in enumerate(postings, 1):
+        desk.say(f"posting {nth} of {len(postings)}: {posting.client_name}")
         done = write(desk, posting, amounts, found.get(posting.key))
         if isinstance(done, Outcome):
             outcomes.append(done)
@@ -52,7 +67,7 @@ def carry_out(desk: Desk, plan: Plan, amounts: Mapping[str, tuple[Decimal, Decim
                     "HaloPSA",
                     "/Invoice",
                     None,
-                    f"The first posting came out otherwise than it was sent, so nothing else was posted: {done.message}",
+                    f"The first posting came out otherwise than sent, so nothing else was posted: {done.message}",
                     next_steps=[["billingsync", "runs"], ["billingsync", "run", str(desk.period)]],
                 )
         refused = refused + 1 if done.state == "refused" else 0
@@ -68,9 +83,8 @@ def carry_out(desk: Desk, plan: Plan, amounts: Mapping[str, tuple[Decimal, Decim
     for _ in range(MOST_SENDINGS - 1):
         waiting = _again(desk, waiting, amounts, outcomes)
     resolve(desk, [row for row in _rows(desk) if row.state in UNRESOLVED])
-    verify(desk, [row for row in _rows(desk) if row.state in ("posted", "adopted")])
-    look_for_late(desk, [row for row in _rows(desk) if row.state in ("posted", "adopted")])
-    return [*outcomes, *(outcome_of(row) for row in _rows(desk))]
+    unread = read_back(desk, [row for row in _rows(desk) if row.state in ("posted", "adopted")])
+    return Carried(outcomes=(*outcomes, *(outcome_of(row) for row in _rows(desk))), unread=unread)
 
 
 def _rows(desk: Desk) -> tuple[RecordedPosting, ...]:
@@ -181,26 +195,44 @@ def read_first_back(desk: Desk, row: RecordedPosting) -> None:
         )
 
 
-def already_there(desk: Desk, plan: Plan) -> dict[str, Raw]:
-    """Key -> invoice of everything of this plan that HaloPSA has although the ledger does not know it [N6].
+def already_there(desk: Desk, plan: Plan, targets: Iterable[Raw] = ()) -> tuple[dict[str, Raw], dict[int, str]]:
+    """Key -> invoice of everything of this plan that HaloPSA has although the ledger does not know it [N6]; and client
+    -> why nothing may be sent for it: HaloPSA has postings of ours that neither this plan nor the ledger knows.
 
     Reads the clients' invoices of the period once. A marker of another installation stops everything.
     """
     clients = sorted({posting.client_id for posting in plan.postings if posting.action == "create"})
     keys = {posting.key for posting in plan.postings}
+    billed = {posting.client_id for posting in plan.postings}
+    written = {posting.invoice_id for posting in plan.postings}
     ours = desk.ledger.installations()
+    known = {row.key for row in desk.ledger.postings(period=desk.period)}
     found: dict[str, Raw] = {}
     strangers: dict[str, list[int]] = {}
-    if not clients:
-        return found
-    desk.say("looking for what HaloPSA has already")
-    for raw in desk.halo.since(clients, desk.period.first_day):
-        marks = [marker for marker in (header_marker(raw), *map(markers, lines_of(raw))) if marker]
-        for mark in marks:
+    forgotten: dict[int, str] = {}
+    since = desk.period.first_day.isoformat()
+    raws = [raw for raw in targets if id_of(raw) in written or str(raw.get("invoice_date"))[:10] >= since]
+    if clients:
+        desk.say("looking for what HaloPSA has already")
+        raws += desk.halo.since(clients, desk.period.first_day)
+    for raw in raws:
+        client = number(raw.get("client_id"))
+        if client not in billed or closed_because(raw) == "is void":
+            continue
+        live = (line for line in lines_of(raw) if not nothing(line))
+        for mark in [marker for marker in (header_marker(raw), *map(markers, live)) if marker]:
             if mark[1] not in ours:
                 strangers.setdefault(mark[1], []).append(id_of(raw) or 0)
             elif mark[0] in keys:
                 found[mark[0]] = raw
+            elif mark[0] not in known and not desk.ledger.postings(key=mark[0]):
+                forgotten[int(client)] = (
+                    f"HaloPSA invoice {id_of(raw)} carries posting {mark[0]}, which this ledger does not know: perhaps "
+                    "it was put back to an older state. Nothing was sent for this client, as it may be billed already. "
+                    "Put the newest backup in place, or take those lines out in HaloPSA, and run again"
+                )
+            else:
+                known.add(mark[0])
     if strangers:
         installation, invoices = next(iter(strangers.items()))
         raise OtherInstallation(
@@ -208,20 +240,37 @@ def already_there(desk: Desk, plan: Plan) -> dict[str, Raw]:
             f"{installation}. If that one is gone, take it over; if not, stop it first: two of them bill twice.",
             next_steps=[["billingsync", "adopt", installation]],
         )
-    return found
+    return found, forgotten
+
+
+def read_back(desk: Desk, rows: Sequence[RecordedPosting]) -> str:
+    """`verify`, and why it could not be done: what was posted is posted all the same, and the next run tries again."""
+    try:
+        verify(desk, rows)
+    except UpstreamError as failed:
+        return f"{len(rows)} postings were written, yet could not be read back: {failed.message}"
+    return ""
 
 
 def verify(desk: Desk, rows: Sequence[RecordedPosting]) -> None:
-    """Read everything written back and compare it to the cent [N5]. A difference is an alarm, not a repair."""
+    """Read everything written back and compare it to the cent, and see that it is there once [N5]. A difference is an
+    alarm, not a repair."""
     if not rows:
         return
     desk.say(f"reading {len(rows)} invoice{'s' if len(rows) > 1 else ''} back")
     created = {row.invoice_id: row for row in rows if row.action == "create"}
     missing = dict(created)
-    for raw in desk.halo.until(sorted({row.client_id for row in created.values()}), frozenset(created)):
+    copies: Counter[str] = Counter()
+    clients = sorted({row.client_id for row in created.values()})
+    day = min((row.intended_at for row in rows), default=desk.now()).date() - timedelta(days=DAYS_BEFORE)
+    for raw in desk.halo.since(clients, day) if clients else ():
         row = missing.pop(id_of(raw), None)
         if row is not None:
             settle(desk, row, raw, again=True)
+        copies.update({mark[0] for mark in map(markers, lines_of(raw)) if mark})
+    # A key that is there twice: a refusal that was none, or a late landing, whatever the ledger counted.
+    twice = frozenset(key for key, times in copies.items() if times > 1)
+    look_for_late(desk, rows, also=twice)
     for row in [*missing.values(), *(row for row in rows if row.action != "create")]:
         assert row.invoice_id is not None
         settle(desk, row, desk.halo.invoice(row.invoice_id, recurring=row.action == "update") or {}, again=True)

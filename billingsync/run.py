@@ -24,10 +24,10 @@ from billingsync.core.plan import Account, CurrencyAccount, Plan
 from billingsync.core.planning import clients_billed, plan_run
 from billingsync.core.rules import ProductRules, Rulebook
 from billingsync.desk import Desk, Outcome
-from billingsync.errors import BillingSyncError, NotReleased, Refused, StalePlan, UpstreamError, UsageError
+from billingsync.errors import BillingSyncError, MarkerLost, NotReleased, Refused, StalePlan, UpstreamError, UsageError
 from billingsync.halo.compare import id_of, number
 from billingsync.late import look_for_late
-from billingsync.post import carry_out
+from billingsync.post import Carried, carry_out, read_back
 from billingsync.recover import resolve
 from billingsync.report.document import dump, plan_document
 from billingsync.report.result import PostingResult, RunResult
@@ -398,11 +398,11 @@ def run_period(
         connected.ledger.assert_durable()
         upstream = fetch(connected, period, rulebook, say)
         recovered = _recover(connected, fence, period, upstream, rulebook, say)
-        late = _late(connected, fence, period, upstream, rulebook, say)
+        seen = _late(connected, fence, period, upstream, rulebook, say)
         planned = make_plan(connected, period, asked=asked, say=say, rulebook=rulebook, upstream=upstream)
         if not confirm(planned):
             return planned, None
-        return planned, _post(connected, fence, planned, recovered, late, say)
+        return planned, _post(connected, fence, planned, recovered, seen, say)
 
 
 def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Planned, RunResult]:
@@ -431,8 +431,8 @@ def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Plann
                 )
         else:
             recovered = _recover(connected, fence, period, upstream, rulebook, say)
-        late = _late(connected, fence, period, upstream, rulebook, say)
-        return planned, _post(connected, fence, planned, recovered, late, say)
+        seen = _late(connected, fence, period, upstream, rulebook, say)
+        return planned, _post(connected, fence, planned, recovered, seen, say)
 
 
 def changes_since(document: str, planned: Planned) -> list[str]:
@@ -547,37 +547,81 @@ def _recover(
     return len(left)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What looking back showed before anything new was written: alarms, a sentence each, and what was read back."""
+
+    alarms: tuple[str, ...]
+    read_back: tuple[str, ...]  # keys
+
+
 def _late(
     connected: Connections, fence: Fence, period: Period, upstream: Upstream, rulebook: Rulebook, say: Say
-) -> tuple[str, ...]:
-    """What of this period and the one before landed late, a sentence each [N5]; before anything new is written."""
+) -> Seen:
+    """What of this period and the one before landed late, or was never read back and is not as it was sent [N5]."""
     desk = _desk(connected, fence, "", period, upstream.clients, lambda _: rulebook.base.products, say)
     ledger = connected.ledger
-    return look_for_late(desk, (*ledger.postings(period=period.previous), *ledger.postings(period=period)))
+    months = (period.previous, period)
+    known = {key for month in months for run in ledger.runs(month) for key in run.summary.get("read_back", ())}
+    rows = [row for month in months for row in ledger.postings(period=month)]
+    unread = [row for row in rows if row.state in ("posted", "adopted") and row.key not in known]
+    failed = read_back(desk, unread)
+    keys = frozenset(row.key for row in unread)
+    rows = [row for month in months for row in ledger.postings(period=month)]
+    alarms = [f"{row.client_name}: {row.message}" for row in rows if row.key in keys and row.state == "differs"]
+    late = look_for_late(desk, rows)
+    alarms += [sentence for sentence in late if sentence not in alarms]
+    return Seen(alarms=(*alarms, *([failed] if failed else [])), read_back=() if failed else tuple(sorted(keys)))
 
 
-def _post(
-    connected: Connections, fence: Fence, planned: Planned, recovered: int, late: Sequence[str], say: Say
-) -> RunResult:
+def _post(connected: Connections, fence: Fence, planned: Planned, recovered: int, seen: Seen, say: Say) -> RunResult:
     """Post a plan and settle what it dropped or excluded. The run ends recorded, whatever happens."""
     plan, ledger = planned.plan, connected.ledger
     period = planned.inputs.period
+    _marker_known_lost(connected, plan)
     run = ledger.start_run(fence, period=period, digest=plan.digest, who=who(), now=now())
     codes = _codes(planned)
     desk = _desk(connected, fence, run, period, planned.inputs.clients, codes, say)
     amounts = {charge.id: (charge.price, charge.cost) for source in planned.inputs.sources for charge in source.charges}
     try:
-        outcomes = carry_out(desk, plan, amounts) if plan.postings else []
+        targets = [existing.raw for existing in planned.inputs.existing]
+        carried = carry_out(desk, plan, amounts, targets) if plan.postings else Carried()
     except BaseException as stopped:
         state = "failed" if isinstance(stopped, BillingSyncError) else "interrupted"
         if ledger.fence_holds(fence):
-            ledger.finish_run(fence, run, state, {"stopped": type(stopped).__name__}, now())
+            ended: dict[str, object] = {
+                "stopped": type(stopped).__name__,
+                "marker": desk.marker,
+                "read_back": list(seen.read_back),
+            }
+            ledger.finish_run(fence, run, state, ended, now())
         raise
-    _settle(connected, fence, run, planned, outcomes)
-    result = _result(connected, run, planned, outcomes, late)
-    summary = {"digest": plan.digest, "recovered": recovered, "postings": len(result.postings)}
+    _settle(connected, fence, run, planned, carried.outcomes)
+    alarms = (*seen.alarms, *([carried.unread] if carried.unread else []))
+    result = _result(connected, run, planned, carried.outcomes, alarms)
+    done = [] if carried.unread else [row.key for row in ledger.postings(run=run) if row.state in ("posted", "adopted")]
+    summary: dict[str, object] = {"digest": plan.digest, "recovered": recovered, "read_back": [*seen.read_back, *done]}
     ledger.finish_run(fence, run, result.state, summary, now())
     return result
+
+
+def _marker_known_lost(connected: Connections, plan: Plan) -> None:
+    """One invoice without its marker may be an accident; after two runs in a row it is how this tenant works, and each
+    further run would bill one more client that nobody recognises [N7]. Once those invoices are out of HaloPSA, or
+    undone, the same setting may be tried again."""
+    last = connected.ledger.runs()[-2:]
+    setting = connected.settings.halo.marker
+    lost = [run for run in last if (run.summary.get("stopped"), run.summary.get("marker")) == ("MarkerLost", setting)]
+    if plan.postings and len(lost) == 2:
+        gone = ("refused", "abandoned", "undone")
+        left = [row for row in connected.ledger.postings(run=lost[-1].id) if row.state not in gone]
+        if left:
+            raise MarkerLost(
+                f"HaloPSA did not keep the marker in {setting!r} on the invoices that the last two "
+                f"runs wrote, {left[0].client_name}'s among them. Nothing was posted now. Set "
+                "BILLINGSYNC_HALO__MARKER to another place, or take those invoices out of HaloPSA.",
+                next_steps=[["billingsync", "show", lost[-1].id], ["billingsync", "doctor"]],
+            )
 
 
 def _codes(planned: Planned) -> Callable[[int], ProductRules]:

@@ -191,7 +191,8 @@ def _strays(desk: Desk, rows: Sequence[RecordedPosting]) -> dict[str, list[Raw]]
     def look(raw: Raw) -> None:
         keys = {mark[0] for line in lines_of(raw) if (mark := markers(line)) and not nothing(line)}
         for key in sorted(keys & home.keys()):
-            if home[key] != id_of(raw) and closed_because(raw) != "is void":
+            # A void invoice bills nobody; a person's credit note copies our lines, marks and all.
+            if home[key] != id_of(raw) and closed_because(raw) not in ("is void", "is a credit note"):
                 found.setdefault(key, []).append(raw)
 
     created = sorted({row.client_id for row in rows if row.action == "create"})
@@ -288,6 +289,8 @@ class _Undo:
     def _seen(self, raw: Raw | None) -> tuple[Fate, ...]:
         """The fates of the lines that still bill somebody, as far as the ledger knows, and of those removed."""
         live = self.desk.ledger.live_lines(self.row.key)
+        if not live and self.row.state == "differs":  # undone once, and it landed late: none is claimed, all are there
+            live = frozenset(line.ordinal for line in self.row.lines)
         asked = frozenset(
             line.ordinal
             for line in self.row.lines

@@ -275,7 +275,8 @@ def disturbed(before: Raw, after: Raw, written: Written, taken: Sequence[Fate]) 
             told.append(f"line {line_id}: {', '.join(moved[:6])} changed")
     for mine in written.lines:
         was, back = _line(written.before, mine.line_id), now.get(mine.line_id)
-        if mine.action == "update" and mine.line_id in ours and was is not None and back is not None:
-            if moved := changed(was, back):
-                told.append(f"line {mine.line_id} is not what it was before: {', '.join(moved[:6])}")
+        if mine.action != "update" or mine.line_id not in ours or was is None or back is None:
+            continue
+        if moved := changed(was, back):
+            told.append(f"line {mine.line_id} is not what it was before: {', '.join(moved[:6])}")
     return told

@@ -57,7 +57,10 @@ def _id(client: str) -> int | str:
 def decided_charges(connection: Connection, name: str, month: str) -> dict[str, Settled]:
     """What runs dropped or excluded of a period's charges."""
     rows = connection.execute(select(settled).where(settled.c.partner == name, settled.c.period == month))
-    return {row.charge: read_as(Settled, row) for row in rows}
+    return {
+        row.charge: Settled(state=row.state, by=row.by, price=row.price, cost=row.cost, currency=row.currency)
+        for row in rows
+    }
 
 
 def claimed_charges(connection: Connection, name: str, month: str) -> dict[str, Settled]:

@@ -381,6 +381,18 @@ def short_clients() -> list[Answer]:
     return [listed("clients", [short]), Answer(json=whole)]
 
 
+@composed("halo")
+def currencies_by_id() -> list[Answer]:
+    client = {"id": 12, "name": "Contoso", "client_to_invoice": 0, "default_currency_code": Decimal("2.0")}
+    return [listed("clients", [client]), Answer(json=[{"id": 2, "name": "Euro", "code": "EUR", "symbol": "x"}])]
+
+
+@composed("halo")
+def other_lists() -> list[Answer]:
+    tax = {"id": Decimal("12.0"), "name": "VAT", "code": "V19", "value": Decimal("19.0")}
+    return [Answer(json=[tax]), listed("suppliers", [{"id": 21, "name": "Distributor"}])]
+
+
 @composed("halo", rows_at_least=51)
 def items() -> list[Answer]:
     rows: list[dict[str, Any]] = [{"id": n, "name": f"Item {n}", "assetgroup_id": 5, "status": 0} for n in range(1, 54)]

@@ -40,6 +40,7 @@ _ENVELOPE = {"record_count", "page_no", "page_size"}
 _MORE_PROPERTIES = {
     "Invoice": {"status"},  # Pax8: missing from the schema, in all of its examples (reference/pax8 3.3)
     "Generic": {"use"},  # in the body that made a group at a live tenant (reference/halopsa 5)
+    "Supplier": {"inactive"},  # in the row of a live list (halopsa/samples/list-envelopes.json)
     "TokenResponse": {"scope", "expires_at"},  # in the example of Pax8's guide (reference/pax8 1)
 }
 _NULLABLE_AT_PAX8 = True  # nothing is marked so, yet `subscriptionId` is said to be null (reference/pax8 2)

@@ -200,6 +200,25 @@ def short_clients(stage: Stage) -> None:
     assert client.currency
 
 
+@scene(sandbox=SMALL | {"currency_field": "id"})
+def currencies_by_id(stage: Stage) -> None:
+    """Where clients carry the id of their currency only, the list of currencies says which it is."""
+    found = stage.halo.clients()
+    assert found.rows
+    assert all(len(client.currency) == 3 for client in found.rows)
+    assert "currencyisocode" not in read_json(stage.calls("GET", "/Client")[0].answer)["clients"][0]
+    assert len(stage.calls("GET", "/Currency")) == 1
+
+
+@scene(reach="any")
+def other_lists(stage: Stage) -> None:
+    """Taxes are a bare array, suppliers come in an envelope; both have ids and names."""
+    for rows in (stage.halo.rows("/Tax"), stage.halo.rows("/Supplier", "suppliers")):
+        assert rows
+        assert all(id_of(row) is not None and row["name"] for row in rows)
+    assert isinstance(read_json(stage.calls("GET", "/Tax")[0].answer), list)
+
+
 @scene(reach="any", needs=("rows_at_least",), bulk=True)
 def items(stage: Stage) -> None:
     """The whole catalogue, beyond the 50 rows at which an unpaged list stops without a word."""

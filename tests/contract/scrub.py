@@ -63,6 +63,7 @@ _ID = re.compile(
 )
 _GUID = re.compile(r"(?i)(?<![0-9a-f])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-f])")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
+_ISO = re.compile(r"[A-Z]{3}")
 _MARK = re.compile(r"\[bs:[0-9a-f]{20}:[0-9a-f]{8}:\d+\]|billingsync key=\w+ installation=\w+(?: period=[\d-]+)?")
 _MAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
 _ADDRESS = re.compile(r"(?i).*(address|street|city|post|province|county|geocoord).*")
@@ -234,6 +235,8 @@ class Scrubber:
             return value if not self._names_in(value) else self._numbered(value, "Product {}")
         if name == "auth_url":
             return self.address(value)
+        if name == "code" and _ISO.fullmatch(value):  # of a currency
+            return value
         if name == "tenant_id":
             return self.name_tenant(value)
         if name in _SAID:

@@ -4,6 +4,7 @@ that answers."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -133,7 +134,13 @@ def settings_of(
     environment: Mapping[str, str], folder: Path = Path("/nonexistent"), secrets: Path = Path("/nonexistent")
 ) -> Settings:
     """The settings of this environment, and of the `.env` in the folder and the secrets, where they are given."""
-    settings = load_settings(environment, folder, run_secrets=secrets).settings
+    return _settings(frozenset(environment.items()), folder, secrets)
+
+
+@functools.cache
+def _settings(environment: frozenset[tuple[str, str]], folder: Path, secrets: Path) -> Settings:
+    """Read once: they cannot change, and reading them takes longer than most scenes."""
+    settings = load_settings(dict(environment), folder, run_secrets=secrets).settings
     settings.require_upstreams()
     return settings
 

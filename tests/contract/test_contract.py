@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from billingsync.halo.client import Halo
+from billingsync.pax8.client import Pax8
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
 
@@ -57,3 +61,10 @@ def scene_of(tape: Path) -> Scene:
 def test_every_scene_is_on_a_cassette() -> None:
     taped = {(scene_of(tape).service, scene_of(tape).name) for tape in TAPES}
     assert [str(scene) for scene in SCENES if (scene.service, scene.name) not in taped] == []
+
+
+@pytest.mark.parametrize(("client", "scenes"), [(Pax8, scenes_pax8), (Halo, scenes_halo)], ids=["pax8", "halo"])
+def test_whatever_our_clients_can_do_is_in_a_scene(client: type, scenes: ModuleType) -> None:
+    text = inspect.getsource(scenes)
+    can = [name for name, _ in inspect.getmembers(client, inspect.isfunction) if not name.startswith("_")]
+    assert [name for name in can if f".{client.__name__.lower()}.{name}(" not in text] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,6 +17,7 @@ from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
 
 from . import record, scenes_halo, scenes_pax8, scrub
+from .composed import COMPOSITIONS
 from .record import Forbidden, Place, only_reads, take
 from .stage import ON_TAPE, known_of, settings_of, staged
 from .tape import CASSETTES, NotOnTape, played
@@ -105,6 +107,16 @@ def test_a_live_tenant_gets_no_write_whatever_a_scene_does(tenant: Sandbox, scen
     assert writes(tenant) == []
 
 
+@pytest.mark.parametrize(("service", "path", "client"), [("halo", "/Invoice", None), ("pax8", "/orders", 214)])
+def test_a_scene_that_writes_unasked_is_stopped(tenant: Sandbox, service: str, path: str, client: int | None) -> None:
+    """Pax8 is never written to, even where the HaloPSA tenant may be."""
+    reads = next(one for one in record.SCENES if one.service == service and one.reach == "any" and not one.needs)
+    rogue = replace(reads, play=lambda stage: stage.service.send("POST", path, [{}]))
+    with pytest.raises(Forbidden, match=f"POST .*{path} would write"):
+        list(record.from_tenant([rogue], Place(environment=dict(os.environ)), None, client))
+    assert writes(tenant) == []
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -177,6 +189,15 @@ def test_compositions_are_what_composed_py_says(tmp_path: Path) -> None:
     }
     made = {tape.relative_to(tmp_path): tape.read_text(encoding="utf-8") for tape in tmp_path.glob("*/*.yaml")}
     assert made == kept
+
+
+@pytest.mark.parametrize(("change", "trouble"), [(slice(0, -1), "ends before GET"), (slice(None), "nobody asked for")])
+def test_a_composition_answers_just_what_is_asked(change: slice, trouble: str) -> None:
+    whole = next(one for one in COMPOSITIONS if (one.service, one.scene) == ("pax8", "month"))
+    more = (*whole.answers, whole.answers[-1]) if trouble.startswith("nobody") else whole.answers
+    spoilt = replace(whole, answers=more[change])
+    with mock.patch.object(record, "COMPOSITIONS", [spoilt]), pytest.raises(Forbidden, match=trouble):
+        list(record.from_compositions(record.SCENES))
 
 
 SPOILS: dict[str, Callable[[Any], Any]] = {

@@ -140,10 +140,16 @@ def arm(sim: Sim, effect: str, fault: str, nth: int = 1) -> list[int]:
     if effect == "item create" and fault == "marker dropped":
         chosen = replace(chosen, fields=("externalreference",))
 
-    def on_request(name: str, asked: Request, number: int) -> Fault | Trouble | None:
-        if name != effect or number != nth or hits:
+    count = 0
+
+    def on_request(name: str, asked: Request, _: int) -> Fault | Trouble | None:
+        nonlocal count
+        if name != effect or (name == "item create" and "assetgroup" in asked.path.lower()):
             return None
-        hits.append(number)
+        count += 1
+        if count != nth:
+            return None
+        hits.append(count)
         return chosen
 
     def on_commit(about: str, number: int) -> str | None:
@@ -198,8 +204,10 @@ class Verdict:
         return f"{self.fault} at {self.effect}: {'; '.join(self.wrong) or 'well'} ({self.billed} of {self.charged})"
 
 
-def try_cell(folder: Path, fault: str, effect: str, nth: int = 1, shape: Shape | None = None) -> Verdict:
-    """One month with one fault; up to two more cycles without."""
+def try_cell(
+    folder: Path, fault: str, effect: str, nth: int = 1, shape: Shape | None = None, *, again: bool = True
+) -> Verdict:
+    """One month with one fault; up to two more cycles without; `again`: then one more, that must do nothing."""
     begun = start(shape or shape_for(effect, fault))
     sim = begun.sim(folder)
     if effect == "delete":
@@ -208,7 +216,10 @@ def try_cell(folder: Path, fault: str, effect: str, nth: int = 1, shape: Shape |
     end = until_done(sim)
     damaged = fault in DAMAGING and effect in WRITES and effect != "item create"
     wrong = check(begun, sim, end, damaged=damaged)
-    if not damaged and not wrong:
+    if effect == "item create":
+        names = [row["name"] for row in sim.world.halo.tables.items.values()]
+        wrong += sorted({f"item twice: {name}" for name in names if names.count(name) > 1})
+    if not damaged and not wrong and again:
         wrong += nothing_more(begun, sim)
     missing = account(begun, sim).missing
     told = "; ".join([*end.errors, *(posting.problem for posting in end.result.postings if posting.problem)] if end.result else end.errors)

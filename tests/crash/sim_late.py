@@ -110,6 +110,7 @@ def _try(begun: Start, sim: Sim, write: str, delay: str, search: str) -> Late:
     elif beyond(delay, search):
         sim.pass_time(HORIZON)
         cycle(sim, end)
+    sim.pass_time(2 * HORIZON)  # whatever is still on its way arrives
     return _verdict(begun, sim, end, write, delay, search)
 
 

@@ -73,7 +73,12 @@ class Start:
 
 
 def _settings(folder: Path, home: Path, world: World, shape: Shape) -> Settings:
-    return settings_for(folder, world, home / "rules", BILLINGSYNC_HALO__WRITE_LINES=shape.sent_as)
+    if home not in _loaded:
+        _loaded[home] = settings_for(folder, world, home / "rules", BILLINGSYNC_HALO__WRITE_LINES=shape.sent_as)
+    return _loaded[home].model_copy(update={"database_url": f"sqlite:///{folder / 'ledger.db'}"})
+
+
+_loaded: dict[Path, Settings] = {}
 
 
 def _rules(folder: Path, shape: Shape, members: Sequence[Any]) -> None:

@@ -127,11 +127,6 @@ def killer(sandbox):
 
 
 @pytest.fixture
-def office(sandbox, killer, ledger_url, tmp_path):
-    return ready(sandbox, killer, ledger_url, tmp_path)
-
-
-@pytest.fixture
 def sqlite_office(sandbox, killer, sqlite_ledger_url, tmp_path):
     return ready(sandbox, killer, sqlite_ledger_url, tmp_path)
 
@@ -298,9 +293,13 @@ def test_n4_every_ordered_pair_of_kills(sandbox, undisturbed, zygote, killer, tm
             finished_as(office, undisturbed, zygote, killer)
 
 
-@pytest.mark.parametrize("many", [2, 4])
-def test_n4_fault_09_many_at_once_on_one_database(office, undisturbed, zygote, killer, many):
+@pytest.mark.parametrize(
+    ("kind", "many"),
+    [("sqlite", 4), ("postgres", 2), *(pytest.param(*one, marks=pytest.mark.long) for one in (("sqlite", 2), ("postgres", 4)))],
+)
+def test_n4_fault_09_many_at_once_on_one_database(request, sandbox, undisturbed, zygote, killer, tmp_path, kind, many):
     """One does it, the others exit 5 saying who does, nothing is there twice."""
+    office = ready(sandbox, killer, request.getfixturevalue(f"{kind}_ledger_url"), tmp_path)
     office.sandbox.faults.add("halo:GET:/Client:1:slow:seconds=1.5")  # the winner holds the lock while the others come
     running = [office.start("run", "--yes", "--json") for _ in range(many)]
     done = [(process.communicate(timeout=120), process.returncode) for process in running]
