@@ -31,7 +31,7 @@ _AMOUNTS = frozenset(
 _CODES = frozenset(
     "size totalElements totalPages number record_count page_no page_size status expires_in change_seq last_change_seq "
     "paymentstatus invoicetype emailstatus approval_status due_date_int due_date_type paymentterms period period_type "
-    "sequence sequenceid currency_code default_currency_code decimalplacesforinvoices billingcategory item_tax_code "
+    "sequence sequenceid decimalplacesforinvoices billingcategory item_tax_code "
     "site_item_tax_code taxcode invoiceday stopped".split()
 )
 _WORDS = frozenset(
@@ -59,7 +59,8 @@ _VOCABULARY = frozenset(
 )
 
 _ID = re.compile(
-    r"id|uid|ihid|sitenumber|_itemid|item_code|.*_ids?|.*Id|client_to_invoice.*|pax8(monthly|annual)invoice"
+    r"id|uid|ihid|sitenumber|_itemid|item_code|(?:default_)?currency_code|.*_ids?|.*Id|client_to_invoice.*"
+    r"|pax8(?:monthly|annual)invoice"
 )
 _GUID = re.compile(r"(?i)(?<![0-9a-f])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-f])")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")

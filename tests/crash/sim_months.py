@@ -77,7 +77,6 @@ def simulate(folder: Path, seed: int, shapes: tuple[Shape, ...] = SHAPES) -> Out
 
         sim.watch = watch
         cycle(sim, end)
-        sim.dead = False
         if end.result is not None and end.result.state == "complete":
             break
         sim.pass_time(dice.uniform(1, 400))

@@ -18,6 +18,7 @@ import random
 import re
 import sqlite3
 import tempfile
+import traceback
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -168,7 +169,7 @@ class Sim:
     dead: bool = False
     trace: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
-    errors: list[BaseException] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     broken_order: list[str] = field(default_factory=list)  # I4
     watch: Callable[[int, str], None] | None = None
     on_request: Callable[[str, Request, int], Fault | Trouble | None] | None = None
@@ -233,7 +234,8 @@ class Sim:
             with self.connected() as opened:
                 return run.run_period(opened, Period.parse(period), say=self.say, **more)
         except BaseException as bad:
-            self.errors.append(bad)
+            self.errors.append(f"{type(bad).__name__}: {bad}")
+            _let_go(bad)
             raise
 
     def trace_hash(self) -> str:
@@ -407,6 +409,16 @@ class Sim:
     def _after_statement(self, _c: Any, _k: Any, statement: str, *_: Any) -> None:
         if statement[:6] in ("INSERT", "UPDATE", "DELETE"):
             self.effect(f"after {' '.join(statement.split()[:3])}")
+
+
+def _let_go(bad: BaseException | None) -> None:
+    """A dead process holds no cursor; here the frames of its exception would, and with it SQLite's lock."""
+    seen: set[int] = set()
+    while bad is not None and id(bad) not in seen:
+        seen.add(id(bad))
+        traceback.clear_frames(bad.__traceback__)
+        bad = bad.__cause__ or bad.__context__
+    gc.collect(1)
 
 
 _ABOUT = {
