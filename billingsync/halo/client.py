@@ -146,7 +146,7 @@ class Halo:
     def items(self, group: str = "") -> tuple[Item, ...]:
         """The whole catalogue. Where the list does not show what items are matched by, items are read one by one: all
         of a small catalogue, of a large one those of the item group `group`; the others are matched by name only."""
-        rows = self._whole("/Item", "items", {"includeinactive": "true"})
+        rows = self._whole("/Item", "items", {})  # without retired ones: rows do not say which are (reference 5)
         if not _lack(rows, TELLING_OF_ITEMS):
             return tuple(map(read_item, rows))
         found = []

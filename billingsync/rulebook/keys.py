@@ -103,7 +103,7 @@ KEYS: tuple[Key, ...] = (
         ("default_item", Id(), 'The HaloPSA item that lifecycle "default_item" uses for every line [P2].'),
         ("income_account", Code(), "Income account of items that are created [P4]."),
         ("expense_account", Code(), "Expense account of items that are created [P4]."),
-        ("tax_code", Code(), "Tax code of items that are created [P4]."),
+        ("tax_code", Code(id_only=True), "Tax code (the id of a HaloPSA tax) of items that are created [P4]."),
     ),
     *_keys("lines", ANY, ("text", Template(), "The text of a line, with named fields in braces [L2].")),
     *_keys(

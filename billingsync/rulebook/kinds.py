@@ -161,9 +161,20 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """An account or tax code: digits or text, kept as text."""
+    """An account or tax code: digits or text, kept as text. `id_only`: HaloPSA takes nothing but the id of a Tax
+    (reference/halopsa 3.2), and bills without tax where it gets anything else."""
+
+    id_only: bool = False
 
     def read(self, value: object) -> str:
+        code = self._code(value)
+        if self.id_only and not (code.isascii() and code.isdigit()):
+            raise NotAllowed(
+                f"{shown(value)} is no tax id; write HaloPSA's number of the tax, as billingsync doctor lists them"
+            )
+        return code
+
+    def _code(self, value: object) -> str:
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ID:
             return str(value)
         if isinstance(value, str):
@@ -171,7 +182,8 @@ class Code:
         raise NotAllowed(f'{shown(value)} is not a code; write it in quotes, e.g. "200"')
 
     def schema(self) -> Schema:
-        return {"anyOf": [Text().schema(), {"type": "integer", "minimum": 0, "maximum": MAX_ID}]}
+        text = {"type": "string", "pattern": "^[0-9]+$"} if self.id_only else Text().schema()
+        return {"anyOf": [text, {"type": "integer", "minimum": 0, "maximum": MAX_ID}]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,11 +145,14 @@ def _sqlite_url(driver: str, rest: str) -> str:
 
 def time_zone(value: str) -> str:
     """A name of the time zone database."""
-    from zoneinfo import available_timezones
+    from zoneinfo import ZoneInfo, available_timezones
 
-    name, known = value.strip(), available_timezones()
-    if name in known:
+    name = value.strip()
+    try:
+        ZoneInfo(name)  # listing all of them takes long, and is needed for the hint only
         return name
+    except (KeyError, ValueError, OSError):
+        known = available_timezones()
     same = next((zone for zone in known if zone.casefold() == name.casefold()), None)
     cities = {zone.rpartition("/")[2]: zone for zone in sorted(known, reverse=True)}
     guess = same or cities.get(name.title()) or nearest(name, sorted(known))

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpcore2
+from sim_month import MONTH, End, Shape, Start, account, check, cycle, freeze, nothing_more, start, until_done
+from simulation import PowerCut, Sim, Trouble
 
 from billingsync import undo
 from billingsync.errors import BillingSyncError
 from billingsync.sandbox.faults import Fault
 from billingsync.sandbox.wire import Request
-from sim_month import MONTH, End, Shape, Start, account, check, cycle, freeze, nothing_more, start, until_done
-from simulation import PowerCut, Sim, Trouble
 
 
 def _unreached(text: str) -> Trouble:
@@ -222,8 +222,14 @@ def try_cell(
     if not damaged and not wrong and again:
         wrong += nothing_more(begun, sim)
     missing = account(begun, sim).missing
-    told = "; ".join([*end.errors, *(posting.problem for posting in end.result.postings if posting.problem)] if end.result else end.errors)
-    return Verdict(fault, effect, tuple(wrong), bool(hits), len(begun.due) - len(missing), len(begun.due), end.cycles, told)
+    told = "; ".join(
+        [*end.errors, *(posting.problem for posting in end.result.postings if posting.problem)]
+        if end.result
+        else end.errors
+    )
+    return Verdict(
+        fault, effect, tuple(wrong), bool(hits), len(begun.due) - len(missing), len(begun.due), end.cycles, told
+    )
 
 
 def _try_delete(begun: Start, sim: Sim, fault: str) -> Verdict:
@@ -252,7 +258,9 @@ def _try_delete(begun: Start, sim: Sim, fault: str) -> Verdict:
     again = until_done(sim)
     wrong += check(begun, sim, again)
     missing = account(begun, sim).missing
-    return Verdict(fault, "delete", tuple(wrong), bool(hits), len(begun.due) - len(missing), len(begun.due), again.cycles)
+    return Verdict(
+        fault, "delete", tuple(wrong), bool(hits), len(begun.due) - len(missing), len(begun.due), again.cycles
+    )
 
 
 def verdicts(folder: Path, cells: list[tuple[str, str]]) -> Iterator[Verdict]:
@@ -260,4 +268,17 @@ def verdicts(folder: Path, cells: list[tuple[str, str]]) -> Iterator[Verdict]:
         yield try_cell(folder / f"{shape_for(effect, fault).behavior}", fault, effect) if number >= 0 else None
 
 
-__all__ = ["APPLY", "CELLS", "EFFECTS", "FAULTS", "MONTH", "End", "PowerCut", "cycle", "freeze", "try_cell", "verdicts", "why_not"]
+__all__ = [
+    "APPLY",
+    "CELLS",
+    "EFFECTS",
+    "FAULTS",
+    "MONTH",
+    "End",
+    "PowerCut",
+    "cycle",
+    "freeze",
+    "try_cell",
+    "verdicts",
+    "why_not",
+]

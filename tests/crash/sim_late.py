@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sim_month import MONTH, NEXT_MONTH, End, Shape, Start, account, check, cycle, nothing_more, start, until_done
+from simulation import Sim, freeze
+
 from billingsync import undo
 from billingsync.errors import BillingSyncError
 from billingsync.sandbox.faults import Fault
 from billingsync.sandbox.wire import Request
-from sim_month import MONTH, NEXT_MONTH, End, Shape, Start, account, check, cycle, nothing_more, start, until_done
-from simulation import Sim, freeze
 
 HORIZON, SETTLE, BEHIND = 180.0, 60.0, 100.0  # seconds; the last: how far a stale search is behind
 DELAYS: dict[str, float | None] = {

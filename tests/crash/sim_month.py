@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from simulation import CANARY, ROOM, Image, PowerCut, Sim, at_work, forget, freeze, new_world, settings_for, simulated
+
 from billingsync.errors import BillingSyncError
 from billingsync.sandbox import cast, products
 from billingsync.sandbox.options import SandboxOptions
@@ -24,7 +26,6 @@ from billingsync.sandbox.seed_charges import Charges
 from billingsync.sandbox.world import World
 from billingsync.settings import Settings
 from billingsync.store.ledger import open_ledger
-from simulation import CANARY, ROOM, Image, PowerCut, Sim, at_work, forget, freeze, new_world, settings_for, simulated
 
 BEHAVIORS = ("new", "new", "latest", "recurring")  # of the clients, over and over
 MONTH, LAST_MONTH, NEXT_MONTH = "2026-11", "2026-10", "2026-12"
@@ -153,7 +154,9 @@ def _pax8(world: World, shape: Shape, members: Sequence[Any]) -> None:
                 product = products.COMMON[(index + (n if stays else n + 4 * (month == MONTH))) % 9]
                 if month == MONTH and n == shape.charges - 1 and shape.create_items and index in (0, 2):
                     product = products.UNKNOWN if index == 0 else products.SETUP
-                subscription = f"{index:04d}{n if stays else n + 500 * (month == MONTH):04d}-0000-4000-8000-000000000000"
+                subscription = (
+                    f"{index:04d}{n if stays else n + 500 * (month == MONTH):04d}-0000-4000-8000-000000000000"
+                )
                 charges.add(
                     member, product, 1 + n % 3, price=Decimal(10) + Decimal(cents) / 100,
                     cost=Decimal(5) + Decimal(cents) / 100, subscriptionId=subscription,
@@ -235,7 +238,9 @@ def live(line: Mapping[str, Any]) -> bool:
 def billed(start_: Start, now: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> list[Line]:
     """Every live line of HaloPSA's that is new or was changed since October, by client, price and cost."""
     before = before or start_.image.tables
-    old = {line["id"]: line for name in ("invoices", "recurring") for row in before[name].values() for line in row["lines"]}
+    old = {
+        line["id"]: line for name in ("invoices", "recurring") for row in before[name].values() for line in row["lines"]
+    }
     found: list[Line] = []
     for name in ("invoices", "recurring"):
         for row in now[name].values():
@@ -259,7 +264,11 @@ COMPUTED = {"change_seq", "last_modified", "revenue", "total", "tax_total", "amo
 def strangers(start_: Start, now: Mapping[str, Any], edited: Mapping[str, Any] | None = None) -> list[str]:
     """I3: what is not ours and is not as it was."""
     before = edited or start_.image.tables
-    wrong = [f"{name} changed" for name in ("clients", "sites", "taxes", "suppliers", "currencies") if before[name] != now[name]]
+    wrong = [
+        f"{name} changed"
+        for name in ("clients", "sites", "taxes", "suppliers", "currencies")
+        if before[name] != now[name]
+    ]
     wrong += [f"item {one} changed" for one, row in before["items"].items() if now["items"].get(one) != row]
     for name in ("invoices", "recurring"):
         for one, row in before[name].items():
@@ -442,4 +451,4 @@ def workshop() -> Iterator[Path]:
         yield Path(folder)
 
 
-__all__ = ["Shape", "Start", "account", "billed", "check", "cycle", "nothing_more", "start", "until_done", "replace"]
+__all__ = ["Shape", "Start", "account", "billed", "check", "cycle", "nothing_more", "replace", "start", "until_done"]

@@ -13,6 +13,22 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from sim_faults import SHAPES, shape_for, try_cell
+from sim_late import try_late
+from sim_month import Shape
+from sim_schedules import (
+    NEW,
+    backup_drill,
+    many_pages,
+    marker_never_kept,
+    one_fault,
+    person_edits,
+    second_look,
+    taken_over,
+    two_installations,
+    undo_and_again,
+)  # fmt: skip
+
 from billingsync import items, late, post, recover, run, write
 from billingsync.halo import client as halo_client
 from billingsync.halo import compare
@@ -27,13 +43,6 @@ from billingsync.store.lock import LockBook
 from billingsync.store.memory import MemoryBook
 from billingsync.store.partners import PartnerBook
 from billingsync.store.receipts import ReceiptBook
-from sim_faults import SHAPES, shape_for, try_cell
-from sim_late import try_late
-from sim_month import Shape
-from sim_schedules import (
-    NEW, backup_drill, many_pages, marker_never_kept, one_fault, person_edits, second_look, taken_over,
-    two_installations, undo_and_again,
-)  # fmt: skip
 
 Catch = Callable[[Path], list[str]]
 _patch = mock.patch.object

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from sim_kills import images_of
+from sim_month import End, Shape, Start, account, check, cycle, freeze, nothing_more, start, until_done
+from simulation import Image, Sim, at_work
+
 from billingsync import undo
 from billingsync.errors import BillingSyncError
 from billingsync.pax8 import client as pax8_client
@@ -16,9 +20,6 @@ from billingsync.sandbox.faults import Fault
 from billingsync.sandbox.wire import Request, copy_json
 from billingsync.store.ledger import open_ledger
 from billingsync.store.lock import LockBook
-from sim_kills import images_of
-from sim_month import End, Shape, Start, account, check, cycle, freeze, nothing_more, start, until_done
-from simulation import Image, Sim, at_work
 
 NEW = Shape(clients=2, charges=2, behavior="new")
 
@@ -58,9 +59,7 @@ def _lock_is_dead() -> Iterator[None]:
         yield
 
 
-def taken_over(
-    folder: Path, at: str, *, lock_held: bool = False, shape: Shape = NEW, busy: bool = False
-) -> list[str]:
+def taken_over(folder: Path, at: str, *, lock_held: bool = False, shape: Shape = NEW, busy: bool = False) -> list[str]:
     """Fault 9: a process stands still at its first effect of this name; another one takes over, bills everything, and
     then the first goes on. With `lock_held` the lock still works, and the second must leave without a write; with
     `busy` HaloPSA answers the first creation with 429, so that it is sent once more."""
@@ -132,7 +131,9 @@ def person_edits(folder: Path, effect: str, shape: Shape) -> list[str]:
     def on_request(name: str, asked: Request, number: int) -> Fault | None:
         if name == effect and not edited:
             tables = sim.world.halo.tables
-            table, invoice_id = ("recurring", -700) if effect == "recurring update" else ("invoices", max(tables.invoices))
+            table, invoice_id = (
+                ("recurring", -700) if effect == "recurring update" else ("invoices", max(tables.invoices))
+            )
             row = copy_json(tables.table(table)[invoice_id])
             stranger = next(line for line in row["lines"] if "[bs:" not in line["item_longdescription"])
             stranger["comment_1"] = "edited by hand meanwhile"

@@ -431,7 +431,9 @@ _ABOUT = {
 
 
 def read_database(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.glob("ledger.db*") if not path.name.endswith(("-shm", ".lock"))}
+    return {
+        path.name: path.read_bytes() for path in folder.glob("ledger.db*") if not path.name.endswith(("-shm", ".lock"))
+    }
 
 
 def freeze(world: World) -> dict[str, Any]:
@@ -447,7 +449,18 @@ def freeze(world: World) -> dict[str, Any]:
     }
 
 
-_TABLES = ("clients", "sites", "items", "groups", "taxes", "suppliers", "currencies", "lookups", "invoices", "recurring")
+_TABLES = (
+    "clients",
+    "sites",
+    "items",
+    "groups",
+    "taxes",
+    "suppliers",
+    "currencies",
+    "lookups",
+    "invoices",
+    "recurring",
+)
 
 
 def thaw(world: World, frozen: Mapping[str, Any]) -> None:
@@ -568,9 +581,7 @@ def simulated() -> Iterator[None]:
         stack.enter_context(
             sync(service, "Budget", lambda limit, **_: _true_budget(limit, now=time.monotonic, sleep=_wait))
         )
-        stack.enter_context(
-            sync(connect, "Service", lambda *given, **more: _true_service(*given, **more, sleep=_wait))
-        )
+        stack.enter_context(sync(connect, "Service", lambda *given, **more: _true_service(*given, **more, sleep=_wait)))
         stack.enter_context(sync(connect, "_log_call", lambda call: current().said.append(repr(call))))
         stack.enter_context(sync(run, "ThreadPoolExecutor", Inline))
         stack.enter_context(sync(run, "Desk", _desk))

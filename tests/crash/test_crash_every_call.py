@@ -22,12 +22,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sandbox"))
 
-import cli  # noqa: E402
-from cli import TEXT_ONLY, Office  # noqa: E402
+import cli
+from cli import Office
 
-from billingsync.sandbox.options import SandboxOptions  # noqa: E402
-from billingsync.sandbox.server import Sandbox  # noqa: E402
-from billingsync.sandbox.wire import Answer  # noqa: E402
+from billingsync.sandbox.options import SandboxOptions
+from billingsync.sandbox.server import Sandbox
+from billingsync.sandbox.wire import Answer
 
 SMALL = SandboxOptions(trouble=False, clients=3, charges=18, history=0)
 ITEMS = "[modifiers]\nfavorable_prorata = 'drop'\n"  # automatic items, and something dropped

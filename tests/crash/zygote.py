@@ -23,7 +23,7 @@ def main() -> None:
     import billingsync.report.outcome
     import billingsync.report.text
     import billingsync.run
-    import billingsync.store.upgrade  # noqa: F401
+    import billingsync.store.upgrade
     from billingsync.cli import main as command
     from billingsync.desk import Desk
 

@@ -184,8 +184,13 @@ LOST = ["reset", "reset_after", "timeout_after:seconds=9", "500", "500_after", "
         "late:calls=1:answer=reset"]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["/Item", "/AssetGroup"])
-@pytest.mark.parametrize("fault", LOST)
+EACH_COMMIT = [("/Item", fault) for fault in LOST] + [("/AssetGroup", fault) for fault in LOST[:3]]
+LONG = [("/AssetGroup", fault) for fault in LOST[3:]]
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"), [*EACH_COMMIT, *(pytest.param(*one, marks=pytest.mark.long) for one in LONG)]
+)
 def test_P3_whatever_becomes_of_the_answer_one_item_is_made(stage, path, fault):
     made = stage(HALO__TIMEOUT_S="1", HALO__ABSENCE_S="60")
     made.month("2026-11", made.charge(SIEM, 1), made.charge(M365, 1, client=216))

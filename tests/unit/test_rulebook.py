@@ -149,9 +149,19 @@ def test_numbers_are_exact(rules: Path) -> None:
 
 @pytest.mark.parametrize(("text", "code"), [('"200"', "200"), ("200", "200"), ('" A-1 "', "A-1"), ("0", "0")])
 def test_codes_are_texts(rules: Path, text: str, code: str) -> None:
-    lines = "".join(f"{name} = {text}\n" for name in ("income_account", "expense_account", "tax_code"))
+    lines = "".join(f"{name} = {text}\n" for name in ("income_account", "expense_account"))
     products = load(rules, {"defaults.toml": "[products]\n" + lines}).base.products
-    assert (products.income_account, products.expense_account, products.tax_code) == (code, code, code)
+    assert (products.income_account, products.expense_account) == (code, code)
+
+
+@pytest.mark.parametrize(("text", "code"), [('"12"', "12"), ("12", "12")])
+def test_a_tax_code_is_the_id_of_a_tax(rules: Path, text: str, code: str) -> None:
+    assert load(rules, {"defaults.toml": f"[products]\ntax_code = {text}\n"}).base.products.tax_code == code
+
+
+def test_a_tax_code_that_is_a_name_would_bill_without_tax(rules: Path) -> None:
+    with pytest.raises(RulesError, match=r"products\.tax_code.*no tax id"):
+        load(rules, {"defaults.toml": '[products]\ntax_code = "VAT19"\n'})
 
 
 @pytest.mark.parametrize(
