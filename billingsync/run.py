@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from rapidfuzz import fuzz, process
 
+from billingsync.audit import keep_rules
 from billingsync.connect import Connections
 from billingsync.core.charge import Source
 from billingsync.core.clients import match_companies, normalise
@@ -299,6 +300,7 @@ def _remember(connected: Connections, planned: Planned) -> None:
         if client.company_id and client.client_id is not None and client.matched_by and not _doubtful(client.held)
     }
     connected.ledger.remember_matches(matches, planned.created_at)
+    keep_rules(connected.ledger, connected.settings.rules_dir, plan.rules_digest, planned.created_at)
     connected.ledger.save_plan(
         digest=plan.digest,
         period=planned.inputs.period,

@@ -376,7 +376,7 @@ FORBIDDEN = [
     if (before in BILLED and after in ("sending", "unknown", "refused", "abandoned"))
     or (before in ("sending", "unknown") and after == "undone")
     or (before in ("refused", "abandoned") and after not in BILLED)
-    or before == "undone"
+    or (before == "undone" and after != "differs")  # but what was undone may land late
 ]
 
 
