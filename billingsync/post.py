@@ -61,7 +61,7 @@ def carry_out(
         elif alone and done.state in ("posted", "differs"):
             read_first_back(desk, done)
             alone = False
-            if done.state == "differs":
+            if done.state == "differs" and done.action == "create":
                 # Whatever HaloPSA does to one invoice it may do to all: the first one goes alone to show that [N7].
                 raise UpstreamError(
                     "HaloPSA",
@@ -224,7 +224,8 @@ def already_there(desk: Desk, plan: Plan, targets: Iterable[Raw] = ()) -> tuple[
             if mark[1] not in ours:
                 strangers.setdefault(mark[1], []).append(id_of(raw) or 0)
             elif mark[0] in keys:
-                found[mark[0]] = raw
+                # Of an existing invoice a list does not show all: it is read by itself before it is compared.
+                found |= {mark[0]: raw} if id_of(raw) not in written else {}
             elif mark[0] not in known and not desk.ledger.postings(key=mark[0]):
                 forgotten[int(client)] = (
                     f"HaloPSA invoice {id_of(raw)} carries posting {mark[0]}, which this ledger does not know: perhaps "

@@ -26,7 +26,7 @@ _TOLD = {
     "posted": "",
     "adopted": "found in HaloPSA and taken over: an earlier attempt had reached it",
     "unknown": "not known yet whether HaloPSA has it: it is looked for again, and never sent twice blindly",
-    "failed": "not written",
+    "failed": "failed",
 }
 
 

@@ -245,7 +245,9 @@ def postgres_offices(sandbox, killer, server):
     return office_of
 
 
-def test_n4_killed_at_a_sample_of_calls_postgresql(sandbox, undisturbed, zygote, killer, tmp_path, postgres_server, request):
+def test_n4_killed_at_a_sample_of_calls_postgresql(
+    sandbox, undisturbed, zygote, killer, tmp_path, postgres_server, request
+):
     points = [(n, when, 0) for n, when in kill_points(undisturbed[1])]
     if not request.config.getoption("--long"):
         points = [*points[29::9], points[-1]]
@@ -295,7 +297,11 @@ def test_n4_every_ordered_pair_of_kills(sandbox, undisturbed, zygote, killer, tm
 
 @pytest.mark.parametrize(
     ("kind", "many"),
-    [("sqlite", 4), ("postgres", 2), *(pytest.param(*one, marks=pytest.mark.long) for one in (("sqlite", 2), ("postgres", 4)))],
+    [
+        ("sqlite", 4),
+        ("postgres", 2),
+        *(pytest.param(*one, marks=pytest.mark.long) for one in (("sqlite", 2), ("postgres", 4))),
+    ],
 )
 def test_n4_fault_09_many_at_once_on_one_database(request, sandbox, undisturbed, zygote, killer, tmp_path, kind, many):
     """One does it, the others exit 5 saying who does, nothing is there twice."""

@@ -128,7 +128,7 @@ def test_fault_09_frozen_while_it_waits_to_send_again(folder: Path) -> None:
     assert taken_over(folder, "after create 429", busy=True) == []
 
 
-@pytest.mark.parametrize("at", ["before halo token", "after commit intent", "after create"])
+@pytest.mark.parametrize("at", ["before item page", "after commit intent", "after create"])
 def test_fault_09_two_at_once(folder: Path, at: str) -> None:
     """The second exits 5 and wrote nothing."""
     assert taken_over(folder, at, lock_held=True) == []

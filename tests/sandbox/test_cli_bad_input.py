@@ -221,7 +221,13 @@ def test_fault_37_hostile_text_is_inert_everywhere(office, text):
     row = next(row for rows in sandbox.pax8.items.values() for row in rows if row["companyName"] == "Contoso Ltd")
     row["productName"] = row["description"] = text
     before, due = sandbox.state(), cli.due(sandbox)
-    for command in (["plan"], ["plan", "--format", "csv"], ["plan", "--format", "markdown"], ["run", "--yes"], ["runs"]):
+    for command in (
+        ["plan"],
+        ["plan", "--format", "csv"],
+        ["plan", "--format", "markdown"],
+        ["run", "--yes"],
+        ["runs"],
+    ):
         ran = office.run(*command)
         assert ran.code in (0, 3, 4), ran.text
         assert "\x1b" not in ran.stdout + ran.stderr
@@ -308,7 +314,9 @@ def test_no_rules_folder(office):
     shutil.rmtree(office.folder / "rules")
     ran = office.run("plan", "--json")
     assert ran.code in (0, 2), ran.text
-    assert "rules" in ran.stderr + (ran.json.get("error") or {}).get("message", ""), "silence about a missing rules folder"
+    assert "rules" in ran.stderr + (ran.json.get("error") or {}).get("message", ""), (
+        "silence about a missing rules folder"
+    )
 
 
 def test_an_unreadable_rules_file(office):
@@ -440,7 +448,9 @@ def test_a_full_disk_under_a_report(office, small_disk):
     assert not [path for path in small_disk.iterdir() if path.name != "ballast" and path.stat().st_size]
 
 
-@pytest.mark.parametrize("words", [["plan"], ["plan", "--json"], ["run", "--yes", "--json"], ["map", "companies"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["plan"], ["plan", "--json"], ["run", "--yes", "--json"], ["map", "companies"]], ids=" ".join
+)
 def test_a_closed_pipe_ends_quietly_and_does_the_work(office, words):
     sandbox = office.sandbox
     running = office.start(*words)

@@ -252,7 +252,15 @@ def test_amounts_are_strings_in_plain_notation(office):
                 check(inner, path)
         else:
             assert not isinstance(value, float), path
-            if path.rpartition(".")[2] in ("amount", "cost", "price", "quantity", "unit_price", "unit_cost", "returned"):
+            if path.rpartition(".")[2] in (
+                "amount",
+                "cost",
+                "price",
+                "quantity",
+                "unit_price",
+                "unit_cost",
+                "returned",
+            ):
                 assert re.fullmatch(r"-?\d+(\.\d+)?", value), (path, value)
 
     office.sandbox.reset(FULL)

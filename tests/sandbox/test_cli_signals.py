@@ -67,7 +67,7 @@ def test_fault_40_stopped_during_a_posting(office, number, nth):
 
 
 def test_fault_18_stopping_says_how_much_was_done(office):
-    """"Stopped" alone is not enough: two clients have their invoice, one may have it, one has none."""
+    """ "Stopped" alone is not enough: two clients have their invoice, one may have it, one has none."""
     office.sandbox.faults.add("halo:POST:/Invoice:3:timeout:seconds=20")
     ran, _ = interrupted(office, signal.SIGINT, "run", "--yes", when=lambda: len(posts(office)) == 3)
     assert ran.code == 130
@@ -91,8 +91,12 @@ def test_fault_40_stopped_while_waiting_for_the_horizon(office):
     office.settings["BILLINGSYNC_HALO__ABSENCE_S"] = "60"
     sandbox.faults.add("halo:POST:/Invoice:2:504_after")
     sandbox.faults.add("halo:GET:/Invoice:2+:no_rows")
-    looked = lambda: len(posts(office)) == 4 and sandbox.calls[-1].path.startswith("/Invoice") and (  # noqa: E731
-        sandbox.calls[-1].method == "GET"
+    looked = lambda: (
+        len(posts(office)) == 4
+        and sandbox.calls[-1].path.startswith("/Invoice")
+        and (  # noqa: E731
+            sandbox.calls[-1].method == "GET"
+        )
     )
     ran, took = interrupted(office, signal.SIGINT, "run", "--yes", when=looked)
     assert ran.code == 130

@@ -59,7 +59,9 @@ def test_month_plan_run_plan_run(office, options, rules):
     cli.balanced(plan)
 
     ran = office.run("run", "--yes", "--json").must(3 if options is FULL else 0).json
-    assert cli.billed(sandbox, before) == {client: amounts for client, amounts in cli.plan_lines(plan).items() if amounts}
+    assert cli.billed(sandbox, before) == {
+        client: amounts for client, amounts in cli.plan_lines(plan).items() if amounts
+    }
     cli.balanced(ran, returned=True)
     assert {posting["state"] for posting in ran["postings"]} == {"posted"}
     by_currency = {}
@@ -337,7 +339,12 @@ def test_r1_a_late_charge_is_billed_alone(office):
     before = sandbox.state()
     invoice, row = item(sandbox)
     late = {**copy.deepcopy(invoice), "id": "11111111-1111-4111-8111-111111111111"}
-    charge = {**row, "id": "22222222-2222-4222-8222-222222222222", "total": Decimal("7.31"), "subTotal": Decimal("7.31")}
+    charge = {
+        **row,
+        "id": "22222222-2222-4222-8222-222222222222",
+        "total": Decimal("7.31"),
+        "subTotal": Decimal("7.31"),
+    }
     sandbox.pax8.invoices.append(late)
     sandbox.pax8.items[late["id"]] = [charge]
     plan = office.plan()
