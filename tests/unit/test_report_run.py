@@ -27,7 +27,7 @@ def test_a_troubled_run_calls_nothing_posted_that_is_not_confirmed() -> None:
         "HaloPSA returned 261.37 USD: 17,688.70 less than the price and 14,869.31 less than the cost to post." in text
     )
     assert "unknown  Fabrikam Incorporated" in text and "not known yet whether HaloPSA has it" in text
-    assert "failed   Adventure Works" in text and "not written: HaloPSA refused: 403" in text
+    assert "failed   Adventure Works" in text and "failed: HaloPSA refused: 403" in text
     assert "! Tailspin Toys" in text and "do: billingsync map products" in text
     assert "Next:  billingsync run 2026-11 --client 'Adventure Works'" in text
     assert "\x1b" not in text
