@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpcore2
-from sim_month import MONTH, End, Shape, Start, account, check, cycle, freeze, nothing_more, start, until_done
-from simulation import PowerCut, Sim, Trouble
+from sim_month import Shape, Start, account, check, nothing_more, start, until_done
+from simulation import Sim, Trouble
 
 from billingsync import undo
 from billingsync.errors import BillingSyncError
@@ -261,24 +260,3 @@ def _try_delete(begun: Start, sim: Sim, fault: str) -> Verdict:
     return Verdict(
         fault, "delete", tuple(wrong), bool(hits), len(begun.due) - len(missing), len(begun.due), again.cycles
     )
-
-
-def verdicts(folder: Path, cells: list[tuple[str, str]]) -> Iterator[Verdict]:
-    for number, (fault, effect) in enumerate(cells):
-        yield try_cell(folder / f"{shape_for(effect, fault).behavior}", fault, effect) if number >= 0 else None
-
-
-__all__ = [
-    "APPLY",
-    "CELLS",
-    "EFFECTS",
-    "FAULTS",
-    "MONTH",
-    "End",
-    "PowerCut",
-    "cycle",
-    "freeze",
-    "try_cell",
-    "verdicts",
-    "why_not",
-]

@@ -7,6 +7,7 @@ process goes on from every image that differs from the others. Every kill point 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,10 +82,8 @@ def cut_at(begun: Start, folder: Path, number: int, error: type[BaseException] =
                 raise error(what)
 
         sim.watch = watch
-    try:
+    with contextlib.suppress(error):
         sim.run()
-    except error:
-        pass
     sim.cut_at, sim.watch, sim.dead = None, None, False
     sim.world.clock.advance(1)
     end = until_done(sim, most=2)

@@ -228,7 +228,7 @@ def folder_of_all() -> Path:
     return Path(_folders[0].name)
 
 
-# What HaloPSA has now --------------------------------------------------------------------------------------------------
+# What HaloPSA has now -------------------------------------------------------------------------------------------------
 
 
 def live(line: Mapping[str, Any]) -> bool:
@@ -285,7 +285,7 @@ def strangers(start_: Start, now: Mapping[str, Any], edited: Mapping[str, Any] |
     return wrong
 
 
-# Cycles and invariants -------------------------------------------------------------------------------------------------
+# Cycles and invariants ------------------------------------------------------------------------------------------------
 
 
 @dataclass

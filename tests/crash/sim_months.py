@@ -62,8 +62,7 @@ def simulate(folder: Path, seed: int, shapes: tuple[Shape, ...] = SHAPES) -> Out
             return Fault(kind="late", seconds=dice.uniform(0, 175), answer=dice.choice(("504", "timeout", "reset")))
         if name == "invoice search" and dice.random() < 0.4:
             return dice.choice(LIES)
-        chosen = dice.choice(PASSING)
-        return chosen
+        return dice.choice(PASSING)
 
     end = End()
     for number in range(4):

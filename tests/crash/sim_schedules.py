@@ -21,10 +21,11 @@ from billingsync.sandbox.wire import Request, copy_json
 from billingsync.store.ledger import open_ledger
 from billingsync.store.lock import LockBook
 
+MIXED = Shape()
 NEW = Shape(clients=2, charges=2, behavior="new")
 
 
-def backup_drill(folder: Path, shape: Shape = Shape(), every: int = 1) -> tuple[int, list[str]]:
+def backup_drill(folder: Path, shape: Shape = MIXED, every: int = 1) -> tuple[int, list[str]]:
     """Faults 1 and 10: the ledger is put back to each commit of the month while HaloPSA stays; then it runs again."""
     begun = start(shape)
     first = begun.sim(folder)
@@ -55,7 +56,7 @@ def backup_drill(folder: Path, shape: Shape = Shape(), every: int = 1) -> tuple[
 @contextlib.contextmanager
 def _lock_is_dead() -> Iterator[None]:
     """As on PostgreSQL when the holder's session was cut: the lock is free although its holder still lives."""
-    with mock.patch.object(LockBook, "_file_lock", lambda self, file: contextlib.nullcontext()):
+    with mock.patch.object(LockBook, "_file_lock", return_value=contextlib.nullcontext()):
         yield
 
 
@@ -187,7 +188,7 @@ def second_look(folder: Path) -> list[str]:
     return check(begun, sim, end)
 
 
-def undo_and_again(folder: Path, shape: Shape = Shape()) -> list[str]:
+def undo_and_again(folder: Path, shape: Shape = MIXED) -> list[str]:
     """I7: undone, HaloPSA is as before the month; run again, it is as after it."""
     begun = start(shape)
     sim = begun.sim(folder)

@@ -50,7 +50,7 @@ def test_killed_at_every_effect_the_end_is_the_undisturbed_one(folder: Path) -> 
     assert killed.images > 20
 
 
-@pytest.mark.parametrize("every", [1 if WHOLE else 17])
+@pytest.mark.parametrize("every", [1 if WHOLE else 37])
 def test_power_cut_as_an_exception(folder: Path, every: int) -> None:
     """The same as an exception that nothing catches, after which the dead process can do nothing; and as Ctrl-C, after
     which it still may."""
@@ -78,9 +78,9 @@ def test_killed_twice_every_ordered_pair(folder: Path, behavior: str) -> None:
 
 def test_ledger_restored_to_each_commit_of_the_month(folder: Path) -> None:
     """Everything is adopted, and nothing is posted once more."""
-    points, wrong = backup_drill(folder, every=1 if WHOLE else 5)
+    points, wrong = backup_drill(folder, every=1 if WHOLE else 7)
     assert wrong == []
-    assert points >= 4
+    assert points >= 3
 
 
 def test_undo_gives_back_what_was_and_a_new_run_what_had_been(folder: Path) -> None:
@@ -103,7 +103,7 @@ def _sample(effect: str) -> list[str]:
     if WHOLE:
         return faults
     turn = EFFECTS.index(effect)
-    return [fault for n, fault in enumerate(faults) if (n + turn) % (3 if effect in MONEY else 9) == 0]
+    return [fault for n, fault in enumerate(faults) if (n + turn) % (5 if effect in MONEY else 13) == 0]
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
@@ -145,7 +145,7 @@ def test_late_landings_under_every_search(folder: Path, write: str) -> None:
     """Up to the horizon as if nothing had been; beyond it never unnoticed: both ids are told, nothing is deleted."""
     cells = [cell for cell in LATE if cell[0] == write]
     if not WHOLE:
-        cells = cells[WRITES.index(write) % 3 :: 5]
+        cells = cells[WRITES.index(write) % 3 :: 9]
     found = [try_late(folder, *cell) for cell in cells]
     assert [str(each) for each in found if each.wrong] == []
     assert all(beyond(each.delay, each.search) for each in found if each.twice)
@@ -177,7 +177,7 @@ def test_random_months(folder: Path) -> None:
     if WHOLE:
         _months(folder, range(6_000))
     else:
-        _months(folder, range(20), SHAPES[:2])
+        _months(folder, range(10), SHAPES[:2])
 
 
 @pytest.mark.long
@@ -188,10 +188,9 @@ def test_many_random_months(folder: Path, block: int) -> None:
 
 def test_same_seed_same_trace(folder: Path) -> None:
     """I8: every request, statement, commit and the last byte of HaloPSA's tables."""
-    for seed in (3, 4):
-        first, second = (simulate(folder, seed, SHAPES[:2]).trace for _ in range(2))
-        assert first == second
-    assert simulate(folder, 3, SHAPES[:2]).trace != simulate(folder, 4, SHAPES[:2]).trace
+    first, second = (simulate(folder, 3, SHAPES[:2]).trace for _ in range(2))
+    assert first == second
+    assert first != simulate(folder, 4, SHAPES[:2]).trace
 
 
 # Planted bugs ---------------------------------------------------------------------------------------------------------

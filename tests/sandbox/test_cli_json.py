@@ -97,7 +97,7 @@ def test_every_command_prints_one_document_where_all_is_well(office, command):
         json.loads(ran.stdout)  # a JSON Schema, which is a document of its own kind
         return
     one_document(ran)
-    assert ran.code in (0, 3)
+    assert ran.code in ((0, 1) if command == "doctor" else (0, 3))
 
 
 FAILING = {

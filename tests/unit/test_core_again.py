@@ -213,8 +213,20 @@ def test_digest_changes_with_whatever_would_be_done(change: Any) -> None:
     assert plan_run(change(inputs)).digest != plan_run(inputs).digest
 
 
-def test_digest_is_the_same_before_and_after_an_item_exists_by_name_only() -> None:
-    assert plan_run(month(*TWO)).digest == plan_run(month(*TWO)).digest
+def test_digest_changes_with_a_unit_price_that_comes_to_the_same() -> None:
+    """What was approved is what is sent, to the last decimal."""
+    digests = {
+        plan_run(month(charge(price="27.50", quantity="11", unit_price=unit))).digest for unit in ("2.4999", "2.4998")
+    }
+    assert len(digests) == 2
+
+
+def test_digest_changes_with_the_reason_of_a_hold() -> None:
+    inputs = month(charge())
+    unmapped = plan_run(replace(inputs, clients=()))
+    inactive = plan_run(replace(inputs, clients=(Client(id=1, name="Contoso", inactive=True),)))
+    assert unmapped.postings == inactive.postings == ()
+    assert unmapped.digest != inactive.digest
 
 
 # --- --client ----------------------------------------------------------------------------------------------------

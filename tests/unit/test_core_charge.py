@@ -36,7 +36,8 @@ def read(currency: str = "USD", **values: Any) -> Amounts:
         ({"total": "5.00", "cost": "0.80", "quantity": "5", "cost_total": "3.99"}, "5.00", "3.99"),
         ({"total": "5.00", "cost": "0.80", "quantity": "5"}, "5.00", "4.00"),
         ({"total": "5.00", "cost": "0.80", "quantity": "5", "cost_total": "0.00"}, "5.00", "0.00"),
-        # rounded once, after multiplying: 11 x 2.4999 is 27.4989, not 11 x 2.50
+        # rounded once, after multiplying: 100 x 2.4949 is 249.49, not 100 x 2.49
+        ({"price": "2.4949", "quantity": "100", "cost": "0.0051"}, "249.49", "0.51"),
         ({"price": "2.4999", "quantity": "11", "cost": "0.0049"}, "27.50", "0.05"),
         ({"total": "103.4412", "cost_total": "86.205"}, "103.44", "86.21"),
         ({"total": "-0.005", "cost_total": "-0.004"}, "-0.01", "0.00"),
