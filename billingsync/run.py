@@ -7,10 +7,10 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from rapidfuzz import fuzz, process
 
@@ -26,8 +26,11 @@ from billingsync.core.planning import clients_billed, plan_run
 from billingsync.core.rules import ProductRules, Rulebook
 from billingsync.desk import Desk, Outcome
 from billingsync.errors import BillingSyncError, MarkerLost, NotReleased, Refused, StalePlan, UpstreamError, UsageError
+from billingsync.halo.client import Clients
 from billingsync.halo.compare import id_of, number
+from billingsync.http import in_parallel
 from billingsync.late import look_for_late
+from billingsync.pax8.client import Fetched
 from billingsync.post import Carried, carry_out, read_back
 from billingsync.recover import resolve
 from billingsync.report.document import dump, plan_document
@@ -95,25 +98,22 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
     Raises NotReleased, NotReady, UpstreamError. Nothing of a partial read is used [S2].
     """
     say(f"reading {period} from Pax8 and HaloPSA")
-    with ThreadPoolExecutor(max_workers=3, thread_name_prefix="fetch") as threads:
-        fetching = threads.submit(connected.pax8.fetch, period)
-        listing = threads.submit(connected.pax8.companies)
-        clients = threads.submit(connected.halo.clients)
-        items = (
-            threads.submit(connected.halo.items, rulebook.base.products.item_group) if _needs_items(rulebook) else None
-        )
-        try:
-            fetched = fetching.result()
-        except NotReleased as missing:
-            raise _with_released_months(connected, missing) from missing
-        companies = listing.result()
-        found = Upstream(
-            sources=fetched.sources,
-            companies=companies,
-            clients=clients.result().rows,
-            items=items.result() if items else (),
-            short=clients.result().short,
-        )
+    group = rulebook.base.products.item_group
+    # Not an executor: the interpreter waits for an executor's threads, and Ctrl-C would wait for a dead network.
+    calls: list[Callable[[], Any]] = [
+        lambda: _fetch_source(connected, period),
+        connected.pax8.companies,
+        connected.halo.clients,
+        lambda: connected.halo.items(group) if _needs_items(rulebook) else (),
+    ]
+    read: list[Any] = in_parallel(lambda call: call(), calls, len(calls))
+    fetched: Fetched = read[0]
+    companies: tuple[Company, ...] = read[1]
+    clients: Clients = read[2]
+    items: tuple[Item, ...] = read[3]
+    found = Upstream(
+        sources=fetched.sources, companies=companies, clients=clients.rows, items=items, short=clients.short
+    )
     if not fetched.sources:
         # Every invoice of the month was voided or credited: what takes their place is not out yet [R2].
         skipped = ", ".join(f"{one.invoice_id} ({one.status})" for one in fetched.skipped[:3])
@@ -142,6 +142,13 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
     ]
     connected.ledger.save_sources(period, documents, seen, now())
     return found
+
+
+def _fetch_source(connected: Connections, period: Period) -> Fetched:
+    try:
+        return connected.pax8.fetch(period)
+    except NotReleased as missing:
+        raise _with_released_months(connected, missing) from missing
 
 
 def _with_released_months(connected: Connections, missing: NotReleased) -> NotReleased:
@@ -597,6 +604,9 @@ def _post(connected: Connections, fence: Fence, planned: Planned, recovered: int
                 "read_back": list(seen.read_back),
             }
             ledger.finish_run(fence, run, state, ended, now())
+        written = [row.client_name for row in ledger.postings(run=run) if row.state in ("posted", "adopted")]
+        names = f": {', '.join(written[:5])}{', ...' if len(written) > 5 else ''}" if written else ""
+        stopped.add_note(f"{len(written)} of {len(plan.postings)} invoices were written to HaloPSA{names}.")
         raise
     _settle(connected, fence, run, planned, carried.outcomes)
     alarms = (*seen.alarms, *([carried.unread] if carried.unread else []))

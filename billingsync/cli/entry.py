@@ -38,19 +38,24 @@ class Stopped(BillingSyncError):
     code = "BS-STOPPED"
 
 
-class _Terminated(BaseException):
-    """SIGTERM, as an exception so that everything open is closed."""
+class _Signalled(BaseException):
+    """SIGTERM or Ctrl-C, as an exception so that everything open is closed. Not KeyboardInterrupt, of which Typer
+    would make an exit code without a word."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(number)
 
 
 def run_command(arguments: list[str]) -> int:
     """One command, from parsing to exit code."""
     arguments = _take_flags(arguments)
-    handlers = _on_term()
+    before = _on_signals()
     try:
         return _guarded(arguments)
     finally:
-        if handlers is not None:
-            signal.signal(signal.SIGTERM, handlers)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _take_flags(arguments: Sequence[str]) -> list[str]:
@@ -71,14 +76,16 @@ def _take_flags(arguments: Sequence[str]) -> list[str]:
     return rest
 
 
-def _on_term() -> Any:
+def _on_signals() -> dict[int, Any]:
+    """Makes exceptions of SIGTERM and Ctrl-C; gives the handlers that were there before."""
+
     def stop(number: int, frame: FrameType | None) -> None:
-        raise _Terminated
+        raise _Signalled(number)
 
     try:
-        return signal.signal(signal.SIGTERM, stop)
+        return {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     except ValueError:  # not the main thread: whoever embeds us has signals of its own
-        return None
+        return {}
 
 
 def _guarded(arguments: list[str]) -> int:
@@ -88,10 +95,10 @@ def _guarded(arguments: list[str]) -> int:
         if FLAGS.debug:
             traceback.print_exc()
         return _shown(error)
-    except KeyboardInterrupt:
-        return _stopped(130)
-    except _Terminated:
-        return _stopped(143)
+    except KeyboardInterrupt as stop:
+        return _stopped(130, stop)
+    except _Signalled as stop:
+        return _stopped(128 + stop.number, stop)
     except BrokenPipeError:
         # Whoever read our output has gone; what was to be done is done, or the next run finds out.
         _silence_stdout()
@@ -128,14 +135,15 @@ def _shown(error: BillingSyncError) -> int:
     return error.exit_code
 
 
-def _stopped(code: int) -> int:
-    message = (
-        "Stopped. What was already written to HaloPSA is recorded; running the same command again goes on from there."
+def _stopped(code: int, stop: BaseException | None) -> int:
+    """What was and was not done is said first: the run notes it on whatever stopped it."""
+    said = " ".join(getattr(stop, "__notes__", [])) or "Nothing was being written to HaloPSA."
+    error = Stopped(
+        f"Stopped. {said} Running the same command again goes on from there.",
+        next_steps=[["billingsync", "runs"]],
     )
-    error = Stopped(message, next_steps=[["billingsync", "runs"]])
     error.exit_code = code
-    show_error(error)
-    return code
+    return _shown(error) and code
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -149,7 +157,7 @@ def _dispatch(arguments: list[str]) -> int:
     except typer.Exit as done:
         return int(done.exit_code)
     except typer.Abort:
-        return _stopped(130)
+        return _stopped(130, None)
     except typer.TyperException as wrong:
         message = wrong.format_message() if hasattr(wrong, "format_message") else str(wrong)
         if not arguments or message == "":

@@ -227,7 +227,10 @@ def _judge(work: _Work, inputs: RunInputs, catalogue: Catalogue, replaced: froze
     for charge in work.charges:
         if settled := inputs.memory.settled.get(charge.id):
             reason, detail = _IN_DOUBT[settled.state]
-            work.hold(charge, reason, settled.detail or detail, f"billingsync run {inputs.period}")
+            step = f"billingsync run {inputs.period}"
+            if settled.state == "differs":
+                step = f"make it right in HaloPSA, then {step}; or free its charges: billingsync undo RUN"
+            work.hold(charge, reason, settled.detail or detail, step)
         elif rule := "company" if _company_excluded(work) else _exclusion(charge, work.rules):
             work.excluded.append(_excluded(charge, rule))
         else:

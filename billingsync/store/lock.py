@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -67,8 +68,13 @@ class LockBook(Book):
             return Fence(epoch=raise_epoch(connection, self.name, token, holder), token=token, holder=holder)
 
     def _locked(self) -> Locked:
-        with self.reading() as connection:
-            holder = connection.scalar(select(partner.c.holder).where(partner.c.partner == self.name))
+        holder = None
+        for _ in range(20):  # the winner has the lock a moment before it has written its name
+            with self.reading() as connection:
+                holder = connection.scalar(select(partner.c.holder).where(partner.c.partner == self.name))
+            if holder:
+                break
+            time.sleep(0.05)
         who = f": {holder}" if holder else ""
         return Locked(
             f"Another run is under way{who}. It goes on; wait until it is done.", next_steps=[["billingsync", "status"]]

@@ -85,13 +85,16 @@ class Killer:
         return zygote.ended()
 
     def kill(self) -> None:
-        self.hit = True
-        if self.delay_s:
-            time.sleep(self.delay_s)
+        pid, delay_s = self.pid, self.delay_s
+        if delay_s:
+            time.sleep(delay_s)
+        if pid <= 0 or pid != self.pid:  # over already: another command runs, and 0 would be this very process group
+            return
         try:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+            self.hit = True
         except ProcessLookupError:
-            self.hit = False
+            pass
 
     def answer(self, service, request, call, **more):
         self.ready.wait(10)

@@ -222,11 +222,10 @@ def test_digest_changes_with_a_unit_price_that_comes_to_the_same() -> None:
 
 
 def test_digest_changes_with_the_reason_of_a_hold() -> None:
-    inputs = month(charge())
-    unmapped = plan_run(replace(inputs, clients=()))
-    inactive = plan_run(replace(inputs, clients=(Client(id=1, name="Contoso", inactive=True),)))
-    assert unmapped.postings == inactive.postings == ()
-    assert unmapped.digest != inactive.digest
+    unreadable = plan_run(month(charge(problem="total: not a number")))
+    unknown = plan_run(month(charge(type="usage")))
+    assert unreadable.postings == unknown.postings == ()
+    assert unreadable.digest != unknown.digest
 
 
 # --- --client ----------------------------------------------------------------------------------------------------
