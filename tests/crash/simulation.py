@@ -87,31 +87,6 @@ class SimClock(Clock):
         return self._moved
 
 
-class Inline:
-    """A pool of threads that does everything at once, in order: the same calls in the same order each time."""
-
-    def __init__(self, **_: object) -> None:
-        pass
-
-    def __enter__(self) -> Inline:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def submit(self, work: Callable[..., Any], *arguments: Any) -> SimpleNamespace:
-        try:
-            value = work(*arguments)
-        except Exception as bad:  # noqa: BLE001 - raised again where the result is asked for
-            failed = bad
-
-            def result() -> Any:
-                raise failed
-
-            return SimpleNamespace(result=result)
-        return SimpleNamespace(result=lambda: value)
-
-
 class Wire(httpx2.BaseTransport):
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -583,7 +558,9 @@ def simulated() -> Iterator[None]:
         )
         stack.enter_context(sync(connect, "Service", lambda *given, **more: _true_service(*given, **more, sleep=_wait)))
         stack.enter_context(sync(connect, "_log_call", lambda call: current().said.append(repr(call))))
-        stack.enter_context(sync(run, "ThreadPoolExecutor", Inline))
+        stack.enter_context(
+            sync(run, "in_parallel", lambda work, arguments, threads: [work(each) for each in arguments])
+        )
         stack.enter_context(sync(run, "Desk", _desk))
         stack.enter_context(sync(undo, "Desk", _desk))
         stack.enter_context(sync(run, "now", lambda: current().wall()))

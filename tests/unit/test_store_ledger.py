@@ -329,9 +329,11 @@ def test_memory_of_postings(ledger: Ledger) -> None:
     ten, eight = Decimal("10.00"), Decimal("8.00")
     assert memory.settled == {
         "i:1": Settled(state="posted", by="k1", price=ten, cost=eight, currency="USD"),
-        "i:2": Settled(state="unresolved", by="k2", price=ten, cost=eight, currency="USD"),
+        "i:2": Settled(state="unresolved", by="k2", price=ten, cost=eight, currency="USD", detail="timeout"),
         "i:4": Settled(state="unresolved", by="k4", price=ten, cost=eight, currency="USD"),
-        "i:6": Settled(state="differs", by="k5", price=ten, cost=Decimal("1.50"), currency="USD"),
+        "i:6": Settled(
+            state="differs", by="k5", price=ten, cost=Decimal("1.50"), currency="USD", detail="an amount was rounded"
+        ),
     }
     assert memory.known_clients == {214}
     assert memory.generations == {}
