@@ -16,8 +16,10 @@ from billingsync.halo.client import Halo
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
 
+Say = Callable[[str], None]  # tells people what is going on
 
-def _now() -> datetime:
+
+def now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -37,8 +39,8 @@ class Desk:
     today: date
     clients: Mapping[int, Client]
     tax_and_accounts: Callable[[int], ProductRules]  # a client's codes for its lines and items
-    say: Callable[[str], None]
-    now: Callable[[], datetime] = _now
+    say: Say
+    now: Callable[[], datetime] = now
     wait: Callable[[float], None] = time.sleep
 
     @property

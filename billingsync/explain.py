@@ -20,8 +20,9 @@ from billingsync.core.plan import ClientPlan, Hold, PlanLine
 from billingsync.core.products import Catalogue, resolve
 from billingsync.core.rules import ClientFile, Rules
 from billingsync.errors import UsageError
-from billingsync.run import Planned, make_plan, newest_released
+from billingsync.planner import Planned, make_plan
 from billingsync.store.postings import PostedLine, RecordedPosting
+from billingsync.upstream import newest_released
 
 HOPS = ("1 read", "2 client", "3 modifiers", "4 product", "5 target", "6 line")
 MOST_MONTHS = 6  # to look into where the text names no invoice

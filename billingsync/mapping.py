@@ -13,8 +13,9 @@ from billingsync.connect import Connections
 from billingsync.core.clients import match_companies, normalise
 from billingsync.core.products import Catalogue
 from billingsync.errors import UsageError
+from billingsync.planner import charged_companies, similar
 from billingsync.rulebook import load_rulebook
-from billingsync.run import charged_companies, fetch, newest_released, similar
+from billingsync.upstream import fetch, newest_released
 
 Say = Callable[[str], None]
 

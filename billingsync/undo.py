@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +20,7 @@ from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.plan import ItemRef, PlanLine, Posting
 from billingsync.core.rules import ProductRules
-from billingsync.desk import Desk
+from billingsync.desk import Desk, now
 from billingsync.errors import UpstreamError, UsageError
 from billingsync.halo.compare import Raw, id_of, lines_of, nothing
 from billingsync.halo.takeback import Fate, disturbed, fates, request, zeroing
@@ -99,10 +99,6 @@ class UndoResult:
         if "closed" in outcomes:
             return "refused"
         return "held" if outcomes & {"part", "kept"} else "undone"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def preview(connected: Connections, run: str, *, say: Say) -> UndoResult:
@@ -418,7 +414,7 @@ def _credit(connected: Connections, desk: Desk, row: RecordedPosting, closed: Un
     known = ledger.postings(key=posting.key)
     if not known or known[0].state in FREE:
         client = desk.halo.client(row.client_id)
-        run = ledger.start_run(desk.fence, period=desk.period, digest=None, who=who, now=_now())
+        run = ledger.start_run(desk.fence, period=desk.period, digest=None, who=who, now=now())
         codes = _codes(connected, desk, row, closed)
         clients = {row.client_id: client} if client else {}
         own = replace(desk, run=run, clients=clients, tax_and_accounts=lambda _: codes)
@@ -428,7 +424,7 @@ def _credit(connected: Connections, desk: Desk, row: RecordedPosting, closed: Un
         known = ledger.postings(key=posting.key)
         well = bool(known) and known[0].state in ("posted", "adopted")
         ledger.finish_run(
-            desk.fence, run, "complete" if well else "failed", {"credit_of": row.key, "undo_of": row.run}, _now()
+            desk.fence, run, "complete" if well else "failed", {"credit_of": row.key, "undo_of": row.run}, now()
         )
     elif known[0].state in UNRESOLVED:
         resolve(desk, known)
@@ -440,7 +436,7 @@ def _credit(connected: Connections, desk: Desk, row: RecordedPosting, closed: Un
         desk.fence,
         row.key,
         f"{CREDITED}{known[0].invoice_id}",
-        _now(),
+        now(),
         lines=[line.ordinal for line in lines],
     )
     return replace(
@@ -525,7 +521,7 @@ def _unsettle(ledger: Ledger, fence: Fence, run: str, digest: str | None, done: 
     }
     free = mine if not kept else mine & charges
     if free:
-        ledger.unsettle(fence, run, free, _now())
+        ledger.unsettle(fence, run, free, now())
 
 
 def _unused_items(

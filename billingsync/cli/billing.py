@@ -14,8 +14,8 @@ from billingsync.errors import UsageError
 if TYPE_CHECKING:
     from billingsync.connect import Connections
     from billingsync.core.period import Period
+    from billingsync.planner import Planned
     from billingsync.report.result import RunResult
-    from billingsync.run import Planned
 
 FORMATS = ("text", "json", "csv", "html", "xlsx", "markdown")
 
@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
 
 def _period(connections: Connections, text: str | None) -> Period:
     from billingsync.core.period import Period
-    from billingsync.run import newest_released
+    from billingsync.upstream import newest_released
 
     if text is None:
         return newest_released(connections)
@@ -102,7 +102,8 @@ def plan(
     json: JsonOption = False,
 ) -> int:
     """Show what would be billed. Writes nothing to HaloPSA."""
-    from billingsync.run import changes_since, make_plan
+    from billingsync.planner import make_plan
+    from billingsync.stale import changes_since
 
     chosen = "json" if json else format
     if chosen not in FORMATS:
@@ -225,9 +226,9 @@ def _told(connections: Connections, result: RunResult, json: bool) -> int:
 
 def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
     """What waits for a person: how much money, how old, what to do."""
+    from billingsync.planner import make_plan, open_holds
     from billingsync.report.document import dump, holds_document
     from billingsync.report.outcome import print_holds
-    from billingsync.run import make_plan, open_holds
 
     with connected() as connections:
         planned = make_plan(connections, _period(connections, period), say=say)
@@ -247,7 +248,8 @@ def approve(
     json: JsonOption = False,
 ) -> int:
     """Let one held client of that plan through its limits."""
-    from billingsync.run import approve_client, who
+    from billingsync.planner import approve_client
+    from billingsync.store.lock import who
 
     if not reason.strip():
         raise UsageError("--reason must say why: it is what somebody will read in a year.")

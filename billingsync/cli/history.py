@@ -120,7 +120,7 @@ def map_(
     """What is mapped to what, unmapped first; and mappings made by you."""
     from billingsync.mapping import companies, confirm_guessed, products, set_company, set_product
     from billingsync.report.page import table
-    from billingsync.run import who
+    from billingsync.store.lock import who
 
     if what not in ("companies", "products"):
         raise UsageError(

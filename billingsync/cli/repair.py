@@ -50,7 +50,7 @@ def undo(
     json: JsonOption = False,
 ) -> int:
     """Take back exactly the lines that one run wrote; people's edits and lines stay."""
-    from billingsync.run import who
+    from billingsync.store.lock import who
     from billingsync.undo import preview, undo_run
 
     if not dry_run and not yes and not interactive():
@@ -274,7 +274,7 @@ def adopt(
     json: JsonOption = False,
 ) -> int:
     """Take over the markers of an installation whose ledger was lost. Only if it will never run again."""
-    from billingsync.run import who
+    from billingsync.store.lock import who
 
     wanted = installation.strip().lower()
     if not re.fullmatch(r"[0-9a-f]{8}", wanted):

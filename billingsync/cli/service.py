@@ -10,7 +10,7 @@ import typer
 
 from billingsync.cli.session import ledger_only, load
 from billingsync.cli.terminal import console, document, note, out
-from billingsync.errors import SettingsError, UsageError
+from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
     from billingsync.health.snapshot import Snapshot
@@ -70,35 +70,20 @@ def _once(service: Worker, json: bool) -> int:
 def _serve(service: Worker, systemd: Any) -> int:
     from contextlib import ExitStack
 
+    from billingsync.health.port import Port
     from billingsync.health.server import HealthServer
     from billingsync.health.snapshot import take
     from billingsync.webhook import route
 
-    settings = service.settings
+    health, webhook = service.settings.health, service.settings.webhook
     with ExitStack() as stack:
-        if settings.health.port:
-            value = _webhook_value(settings)
-            more = [route(value, lambda: service.wake(gently=True))] if value else []
-            server = HealthServer(
-                settings.health.host,
-                settings.health.port,
-                take=lambda: take(service.ledger),
-                vitals=service.progress,
-                more=list(more),
-            )
+        if health.port:
+            server = HealthServer(health.host, health.port, take=lambda: take(service.ledger), vitals=service.progress)
             stack.enter_context(server)
+        if value := webhook.authorization.get_secret_value():
+            hook = route(value, lambda: service.wake(gently=True))
+            stack.enter_context(Port(webhook.host, webhook.port, [hook], group="WEBHOOK"))
         return service.run(systemd, exit_now=os._exit)
-
-
-def _webhook_value(settings: Any) -> str:
-    """WEBHOOK__AUTHORIZATION; "" where there is none."""
-    from billingsync.webhook import SHORTEST
-
-    group = getattr(settings, "webhook", None)
-    value = str(group.authorization.get_secret_value()) if group is not None else ""
-    if value and len(value) < SHORTEST:
-        raise SettingsError([f"BILLINGSYNC_WEBHOOK__AUTHORIZATION must have at least {SHORTEST} characters"])
-    return value
 
 
 def status(json: JsonOption = False) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from billingsync.core.money import plain
+from billingsync.core.inputs import RunInputs
+from billingsync.core.money import ZERO, plain
 from billingsync.core.plan import PlanLine
 from billingsync.core.rules import LimitRules
+from billingsync.core.work import Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,3 +128,58 @@ def missing_companies(last: frozenset[str], now: Iterable[str], percent_max: Dec
 
 def _money(amount: Decimal, bill: Bill) -> str:
     return f"{plain(amount, bill.currency)} {bill.currency}"
+
+
+def apply_limits(works: Sequence[Work], inputs: RunInputs, missing: str) -> None:
+    """Hold the clients whose bill is beyond a limit of their rules; a person may have let one through."""
+    by_client: dict[tuple[int, str], list[Work]] = defaultdict(list)
+    for work in works:
+        if work.client_id is not None:
+            by_client[work.client_id, work.currency].append(work)
+    for (client_id, _), members in by_client.items():
+        if client_id in inputs.memory.approved or any(work.company.id in inputs.memory.approved for work in members):
+            continue
+        detail, reason = missing, "limit_missing_companies"
+        for work in members:
+            # Who has no charge any more is not billed for less than before: missing_company_percent_max counts these.
+            if not detail and any(line.charges for line in work.lines):
+                found = beyond(
+                    _bill(client_id, members, inputs),
+                    work.rules.limits,
+                    client_known=client_id in inputs.memory.known_clients,
+                    known_products=inputs.memory.known_products,
+                )
+                detail, reason = (found.detail, found.reason) if found else ("", "")
+        if detail:
+            for work in members:
+                work.hold_all(
+                    reason, detail, f'billingsync approve DIGEST --client "{work.company.name}" --reason TEXT'
+                )
+
+
+def _bill(client_id: int, members: Sequence[Work], inputs: RunInputs) -> Bill:
+    lines = [line for work in members for line in work.lines]
+    currency = members[0].currency
+    companies = {work.company.id for work in members}
+    before = ZERO
+    for source in inputs.sources:
+        for charge in source.charges:
+            if charge.company_id in companies and charge.id in inputs.memory.settled:
+                settled = inputs.memory.settled[charge.id]
+                before += settled.price if settled.state == "posted" and settled.currency == currency else ZERO
+    created: dict[tuple[str, str], Decimal] = defaultdict(lambda: ZERO)
+    for work in members:
+        if work.target.action == "create":
+            for line in work.lines:
+                created[line.group, work.currency] += line.amount
+    return Bill(
+        client_id=client_id,
+        currency=currency,
+        amount=sum((line.amount for line in lines), ZERO),
+        cost=sum((line.cost for line in lines), ZERO),
+        amount_before=before,
+        last=inputs.memory.last_amounts.get((client_id, currency)),
+        lines=[line for line in lines if line.action != "remove"],
+        products=frozenset(product for work in members for product in work.products),
+        new_invoices=tuple(created.values()),
+    )

@@ -63,8 +63,20 @@ class Transport(httpx2.BaseTransport):
             "network_backend": _Backend(),
         }
         self._pool = httpcore2.ConnectionPool(**options) if proxy is None else proxy.pool(options)
+        self._closed = False
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            return self._exchange(request)
+        finally:
+            if self._closed:  # meanwhile, by another thread: the pool would keep this call's connection for ever
+                self._pool.close()
+
+    def close(self) -> None:
+        self._closed = True
+        self._pool.close()
+
+    def _exchange(self, request: httpx2.Request) -> httpx2.Response:
         exchange = CURRENT.get()
         url, left = request.url, exchange.left()
         answer = self._pool.handle_request(
@@ -88,9 +100,6 @@ class Transport(httpx2.BaseTransport):
             answer.close()
         kept = [(name, value) for name, value in head.headers.multi_items() if name not in _PACKED]
         return httpx2.Response(answer.status, headers=kept, content=bytes(body))
-
-    def close(self) -> None:
-        self._pool.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
+import os
 import secrets
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -91,3 +94,12 @@ def raise_epoch(connection: Connection, name: str, token: str, holder: str) -> i
 def _number(name: str) -> int:
     """A partner's lock as PostgreSQL wants it: a signed 64-bit number."""
     return int.from_bytes(hashlib.sha256(f"billingsync run {name}".encode()).digest()[:8], "big") >> 1
+
+
+def who() -> str:
+    """Who runs this, for people: user, machine, process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()} (process {os.getpid()})"

@@ -18,10 +18,11 @@ from billingsync.core.rules import Rulebook, Rules
 from billingsync.core.schedule import Polling, is_overdue, local_day, months_due
 from billingsync.errors import BillingSyncError, Locked, NotReady, NotReleased, RulesError
 from billingsync.pax8.wire import read_header
+from billingsync.planner import Planned, make_plan, open_holds
 from billingsync.report.result import RunResult
 from billingsync.report.waiting import together
 from billingsync.rulebook import load_rulebook
-from billingsync.run import Planned, make_plan, open_holds, run_period
+from billingsync.run import run_period
 from billingsync.store.notices import Thing
 from billingsync.worker import words
 from billingsync.worker.month import CLOSED, Month, counted

@@ -11,13 +11,13 @@ from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.plan import CurrencyAccount, Plan
 from billingsync.errors import BillingSyncError, LoginFailed, Refused, RulesError, UpstreamError
+from billingsync.planner import Planned
 from billingsync.report.equation import sentence
 from billingsync.report.figures import Figures
 from billingsync.report.foreign import one_line, shortened
 from billingsync.report.result import RunResult
 from billingsync.report.waiting import Wait
 from billingsync.report.words import plural, reason_title
-from billingsync.run import Planned
 from billingsync.store.notices import Thing
 from billingsync.store.postings import RecordedPosting
 from billingsync.store.runs import Run

@@ -35,7 +35,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.util import LRUCache
 
-from billingsync import connect, desk, run, undo
+from billingsync import closing, connect, desk, planner, run, undo, upstream
 from billingsync.http import budget, calls, exchange, login, service, verdict
 from billingsync.pax8 import client as pax8_client
 from billingsync.redaction import Redactor
@@ -559,13 +559,15 @@ def simulated() -> Iterator[None]:
         stack.enter_context(sync(connect, "Service", lambda *given, **more: _true_service(*given, **more, sleep=_wait)))
         stack.enter_context(sync(connect, "_log_call", lambda call: current().said.append(repr(call))))
         stack.enter_context(
-            sync(run, "in_parallel", lambda work, arguments, threads: [work(each) for each in arguments])
+            sync(upstream, "in_parallel", lambda work, arguments, threads: [work(each) for each in arguments])
         )
         stack.enter_context(sync(run, "Desk", _desk))
         stack.enter_context(sync(undo, "Desk", _desk))
-        stack.enter_context(sync(run, "now", lambda: current().wall()))
+        for module in (run, planner, upstream, closing, undo):
+            stack.enter_context(sync(module, "now", lambda: current().wall()))
         stack.enter_context(sync(run, "who", lambda: "the simulation"))
-        stack.enter_context(sync(run, "load_rulebook", _rulebook))
+        for module in (run, planner):
+            stack.enter_context(sync(module, "load_rulebook", _rulebook))
         stack.enter_context(
             sync(pax8_client, "in_parallel", lambda work, numbers, _: [work(number) for number in numbers])
         )

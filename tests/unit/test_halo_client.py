@@ -79,12 +79,13 @@ def test_a_smaller_page_than_asked_for_is_followed() -> None:
     assert len(halo(upstream).items()) == 119
 
 
-def test_inactive_clients_and_items_are_asked_for() -> None:
+def test_inactive_clients_are_asked_for_and_retired_items_are_not() -> None:
     upstream = Upstream(Client=[{"id": 1, "name": "gone", "inactive": True}], Item=[])
     assert halo(upstream).clients().rows[0].inactive
     halo(upstream).items()
     first = {"pageinate": "true", "page_size": 100, "page_no": 1, "order": "id", "includeinactive": "true"}
-    assert upstream.asked == [("/Client", first), ("/Item", first)]
+    without = {name: value for name, value in first.items() if name != "includeinactive"}
+    assert upstream.asked == [("/Client", first), ("/Item", without)]
 
 
 def test_a_list_that_cannot_be_read_whole_is_an_error() -> None:

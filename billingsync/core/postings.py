@@ -1,0 +1,55 @@
+"""Lines -> postings, with their derived keys [B1] [N1]."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+
+from billingsync.core.inputs import RunInputs
+from billingsync.core.money import ZERO
+from billingsync.core.plan import PlanLine, Posting
+from billingsync.core.work import Work
+
+
+def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]:
+    """One posting a client, target and group [B1], with its derived key [N1]. Companies of one client share them."""
+    together: dict[tuple[int, str, int | None, str, str], list[tuple[Work, PlanLine]]] = defaultdict(list)
+    for work in works:
+        invoice = work.target.invoice.id if work.target.invoice else None
+        for line in work.lines:
+            assert work.client_id is not None
+            together[work.client_id, work.target.action, invoice, line.group, work.currency].append((work, line))
+    postings = []
+    for (client_id, action, invoice, group, currency), members in together.items():
+        lines = tuple(line for _, line in members)
+        work = members[0][0]
+        assert work.match.client is not None
+        charges = sorted({charge for line in lines for charge in line.charges})
+        removed = sorted(f"-{line.line_id}" for line in lines if line.action == "remove")
+        target = f"{action}:{'' if invoice is None else invoice}:{inputs.period}"
+        base = _hash([inputs.partner, client_id, target, charges, removed])
+        generation = inputs.memory.generations.get(base, 0)
+        postings.append(
+            Posting(
+                key=base if generation == 0 else _hash([base, generation]),
+                base_key=base,
+                generation=generation,
+                action=action,
+                client_id=client_id,
+                client_name=work.match.client.name,
+                invoice_id=invoice,
+                group=group,
+                currency=currency,
+                amount=sum((line.amount for line in lines), ZERO),
+                cost=sum((line.cost for line in lines), ZERO),
+                lines=lines,
+            )
+        )
+    return tuple(postings)
+
+
+def _hash(parts: list[object]) -> str:
+    """A posting's key: 20 hex digits, the same for the same content on every machine [N1]."""
+    return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()[:20]
