@@ -11,9 +11,10 @@ from billingsync.core.money import ZERO
 from billingsync.core.plan import Account, CurrencyAccount
 from billingsync.desk import Outcome, now
 from billingsync.planner import Planned
-from billingsync.report.result import PostingResult, RunResult
+from billingsync.report.result import PostingResult, RunResult, TakenBackResult
 from billingsync.store.book import Fence
 from billingsync.store.runs import Decision
+from billingsync.undo import UndonePosting
 
 
 def settle(connected: Connections, fence: Fence, run: str, planned: Planned, outcomes: Sequence[Outcome]) -> None:
@@ -63,15 +64,22 @@ def settle(connected: Connections, fence: Fence, run: str, planned: Planned, out
 
 
 def result_of(
-    connected: Connections, run: str, planned: Planned, outcomes: Sequence[Outcome], late: Sequence[str] = ()
+    connected: Connections,
+    run: str,
+    planned: Planned,
+    outcomes: Sequence[Outcome],
+    late: Sequence[str] = (),
+    taken: Sequence[UndonePosting] = (),
 ) -> RunResult:
     """What the run has to tell: each posting, what waits, and the equation with what HaloPSA returned [A2]."""
     plan = planned.plan
     holds = tuple(hold for client in plan.clients for hold in client.holds) + plan.unassigned_holds
     names = {hold.charge: client.company_name for client in plan.clients for hold in client.holds}
+    back = tuple(map(_taken_back, taken))
     failed = bool(late) or any(outcome.state == "failed" for outcome in outcomes)
+    failed = failed or any(one.outcome in ("failed", "unknown") for one in taken)
     unknown = any(outcome.state == "unknown" for outcome in outcomes)
-    state = "failed" if failed else "held" if unknown or holds else "complete"
+    state = "failed" if failed else "held" if unknown or plan.held else "complete"
     returned = _returned(connected, planned)
     steps: list[tuple[str, ...]] = []
     if holds or unknown:
@@ -104,7 +112,26 @@ def result_of(
         returned=returned,
         next_steps=tuple(steps),
         message="\n".join(late),
+        taken_back=back,
+        true_ups=tuple(up for up in plan.true_ups if up.state != "approved"),
         companies=names,
+    )
+
+
+def _taken_back(one: UndonePosting) -> TakenBackResult:
+    price, cost = one.sum("taken", "credited", "gone", "back")
+    left = {line.why for line in one.lines if line.fate in ("edited", "later", "unsure", "still_there", "closed")}
+    return TakenBackResult(
+        key=one.key,
+        client_id=one.client_id,
+        client_name=one.client_name,
+        invoice_id=one.invoice_id,
+        amount=price,
+        cost=cost,
+        currency=one.currency,
+        how="credited" if one.credit_invoice is not None else one.invoice,
+        credit_invoice=one.credit_invoice,
+        problem=one.problem or "; ".join(sorted(left - {""})),
     )
 
 
@@ -124,7 +151,11 @@ def _returned(connected: Connections, planned: Planned) -> dict[str, tuple[Decim
         if scope.isdisjoint(share.charge for line in row.lines for share in line.shares):
             continue
         price, cost = sums[row.currency]
-        sums[row.currency] = (price + (row.returned_price or ZERO), cost + (row.returned_cost or ZERO))
+        # What its lines carry of charges that do not count here, as those of a credited invoice, is none of it.
+        others = [share for line in row.lines for share in line.shares if share.charge not in scope]
+        price += (row.returned_price or ZERO) - sum((share.price for share in others), ZERO)
+        cost += (row.returned_cost or ZERO) - sum((share.cost for share in others), ZERO)
+        sums[row.currency] = (price, cost)
     return sums
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +18,7 @@ from billingsync.core.period import Period
 from billingsync.core.plan import Plan
 from billingsync.core.planning import plan_run
 from billingsync.core.rules import Rulebook
+from billingsync.core.trueup import invoice_of
 from billingsync.desk import Say, now
 from billingsync.errors import UsageError
 from billingsync.report.document import dump, plan_document
@@ -81,13 +82,14 @@ def make_plan(
     rulebook: Rulebook | None = None,
     upstream: Upstream | None = None,
     replan: bool = False,
+    approved: Collection[int] = (),
 ) -> Planned:
     """Fetch and plan one period, remember how companies were matched, and keep the plan under its digest.
 
     `asked`: clients by name or id, as people type them. Approvals let clients through the limits of the plan that was
     shown; as that makes another plan, with another digest, they are followed until no more apply. `replan` forgets
     what earlier runs decided, to show what today's rules would make of it [R3]; such a plan is not kept, so that
-    nobody can post it.
+    nobody can post it. `approved` are HaloPSA clients that need no approval any more.
     """
     rulebook = rulebook or load_rulebook(connected.settings.rules_dir)
     upstream = upstream or fetch(connected, period, rulebook, say)
@@ -95,6 +97,10 @@ def make_plan(
     memory = connected.ledger.memory(period)
     if replan:
         memory = replace(memory, settled={})
+    counted = {source.invoice_id for source in upstream.sources}
+    billed = (charge for charge, each in memory.settled.items() if each.state not in ("dropped", "excluded"))
+    if any(invoice_of(charge) not in counted for charge in billed):
+        memory = replace(memory, live=connected.ledger.live_postings(period))
     inputs = RunInputs(
         partner=connected.ledger.name,
         period=period,
@@ -103,7 +109,8 @@ def make_plan(
         clients=upstream.clients,
         items=upstream.items,
         rulebook=rulebook,
-        memory=memory,
+        memory=replace(memory, approved=frozenset(approved)),
+        credited=upstream.credited,
         similar=similar(companies, upstream.clients, rulebook),
     )
     inputs = replace(inputs, clients_asked=tuple(sorted({_asked_for(inputs, companies, text) for text in asked})))
@@ -112,10 +119,10 @@ def make_plan(
     inputs = replace(inputs, existing=existing_invoices(connected, inputs))
     say("planning")
     plan = plan_run(inputs)
-    approved: frozenset[int | str] = frozenset()
-    while more := connected.ledger.memory(period, digest=plan.digest).approved - approved:
-        approved |= more
-        inputs = replace(inputs, memory=replace(memory, approved=approved))
+    through: frozenset[int | str] = frozenset(approved)
+    while more := connected.ledger.memory(period, digest=plan.digest).approved - through:
+        through |= more
+        inputs = replace(inputs, memory=replace(inputs.memory, approved=through))
         plan = plan_run(inputs)
     planned = Planned(plan=plan, inputs=inputs, created_at=now())
     if not replan:
@@ -198,7 +205,9 @@ def open_holds(connected: Connections, planned: Planned) -> list[OpenHold]:
 def approve_client(
     ledger: Ledger, prefix: str, client: str, reason: str, by: str, at: datetime
 ) -> tuple[str, str, str]:
-    """Let one client of a plan that was shown through its limits. Gives its name, the digest and the period."""
+    """Let one client of a plan that was shown through its limits, or its true-up happen [R2].
+
+    Gives its name, the digest and the period."""
     shown = ledger.find_plan(prefix)
     held = [
         one
@@ -206,9 +215,12 @@ def approve_client(
         if any(hold["reason"].startswith("limit_") for hold in one["holds"])
     ]
     companies = [Company(id=one["company_id"], name=one["company_name"]) for one in held]
+    true_ups = [one for one in json.loads(shown.document).get("true_ups", ()) if one["state"] == "held"]
+    known = {one["client_id"]: one["client_name"] for one in true_ups}
+    companies += [Company(id=str(id_), name=name) for id_, name in known.items()]
     if not companies:
         raise UsageError(
-            f"Plan {shown.digest[:12]} holds no client for a limit.",
+            f"Plan {shown.digest[:12]} holds no client for a limit or a true-up.",
             next_steps=[["billingsync", "holds", shown.period]],
         )
     company_id = find_company(companies, client)

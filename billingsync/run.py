@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from billingsync.closing import result_of, settle
 from billingsync.connect import Connections
 from billingsync.core.inputs import Client
+from billingsync.core.money import ZERO, plain
 from billingsync.core.period import Period
 from billingsync.core.plan import Plan
 from billingsync.core.rules import ProductRules, Rulebook
@@ -23,6 +25,7 @@ from billingsync.rulebook import load_rulebook
 from billingsync.stale import changes_since
 from billingsync.store.book import Fence
 from billingsync.store.lock import who
+from billingsync.undo import UndonePosting, take_back
 from billingsync.upstream import Upstream, fetch
 
 
@@ -44,7 +47,7 @@ def run_period(
         planned = make_plan(connected, period, asked=asked, say=say, rulebook=rulebook, upstream=upstream)
         if not confirm(planned):
             return planned, None
-        return planned, _post(connected, fence, planned, recovered, seen, say)
+        return planned, _post(connected, fence, planned, upstream, recovered, seen, say)
 
 
 def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Planned, RunResult]:
@@ -74,7 +77,7 @@ def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Plann
         else:
             recovered = _recover(connected, fence, period, upstream, rulebook, say)
         seen = _late(connected, fence, period, upstream, rulebook, say)
-        return planned, _post(connected, fence, planned, recovered, seen, say)
+        return planned, _post(connected, fence, planned, upstream, recovered, seen, say)
 
 
 def _desk(
@@ -100,6 +103,7 @@ def _desk(
         clients={client.id: client for client in clients},
         tax_and_accounts=codes,
         say=say,
+        wait=connected.wait,
     )
 
 
@@ -145,16 +149,27 @@ def _late(
     return Seen(alarms=(*alarms, *([failed] if failed else [])), read_back=() if failed else tuple(sorted(keys)))
 
 
-def _post(connected: Connections, fence: Fence, planned: Planned, recovered: int, seen: Seen, say: Say) -> RunResult:
+def _post(
+    connected: Connections,
+    fence: Fence,
+    planned: Planned,
+    upstream: Upstream,
+    recovered: int,
+    seen: Seen,
+    say: Say,
+) -> RunResult:
     """Post a plan and settle what it dropped or excluded. The run ends recorded, whatever happens."""
     plan, ledger = planned.plan, connected.ledger
     period = planned.inputs.period
     _marker_known_lost(connected, plan)
     run = ledger.start_run(fence, period=period, digest=plan.digest, who=who(), now=now())
-    codes = _codes(planned)
-    desk = _desk(connected, fence, run, period, planned.inputs.clients, codes, say)
+    desk = _desk(connected, fence, run, period, planned.inputs.clients, _codes(planned), say)
     amounts = {charge.id: (charge.price, charge.cost) for source in planned.inputs.sources for charge in source.charges}
+    taken: tuple[UndonePosting, ...] = ()
     try:
+        if any(up.state == "approved" for up in plan.true_ups):
+            taken, planned = _true_up(connected, fence, planned, upstream, say)
+            plan = planned.plan
         targets = [existing.raw for existing in planned.inputs.existing]
         carried = carry_out(desk, plan, amounts, targets) if plan.postings else Carried()
     except BaseException as stopped:
@@ -172,7 +187,7 @@ def _post(connected: Connections, fence: Fence, planned: Planned, recovered: int
         raise
     settle(connected, fence, run, planned, carried.outcomes)
     alarms = (*seen.alarms, *([carried.unread] if carried.unread else []))
-    result = result_of(connected, run, planned, carried.outcomes, alarms)
+    result = result_of(connected, run, planned, carried.outcomes, alarms, taken)
     written = [row.key for row in ledger.postings(run=run) if row.state in ("posted", "adopted")]
     summary: dict[str, object] = {
         "digest": plan.digest,
@@ -182,6 +197,43 @@ def _post(connected: Connections, fence: Fence, planned: Planned, recovered: int
     }
     ledger.finish_run(fence, run, result.state, summary, now())
     return result
+
+
+def _true_up(
+    connected: Connections, fence: Fence, planned: Planned, upstream: Upstream, say: Say
+) -> tuple[tuple[UndonePosting, ...], Planned]:
+    """Take back what was allowed to be [R2], and plan what comes instead. A process that dies in between leaves charges
+    that are on no line and wait for the next run, never such that are on two."""
+    shown = planned.plan
+    ups = [up for up in shown.true_ups if up.state == "approved"]
+    keys = {posting.key for up in ups for posting in up.postings}
+    taken = take_back(connected, fence, shown.period, keys, who=who(), say=say)
+    stuck = {each.client_id for each in taken if each.outcome not in ("undone", "nothing")}
+    well = {up.client_id for up in ups} - stuck
+    fresh = make_plan(
+        connected,
+        planned.inputs.period,
+        asked=shown.clients_asked,
+        say=say,
+        rulebook=planned.inputs.rulebook,
+        upstream=upstream,
+        approved=well,
+    )
+    for up in ups:
+        mine = (up.client_id, up.currency)
+        before, after = _bill(shown, *mine), _bill(fresh.plan, *mine)
+        if up.client_id in well and before != after:
+            raise StalePlan(
+                f"What was billed of {up.client_name} was taken back, and what would be billed instead is now "
+                f"{plain(after, up.currency)} {up.currency}, not {plain(before, up.currency)} as the plan said. "
+                "Nothing was posted.",
+                next_steps=[["billingsync", "plan", shown.period]],
+            )
+    return taken, fresh
+
+
+def _bill(plan: Plan, client_id: int, currency: str) -> Decimal:
+    return sum((one.amount for one in plan.postings if (one.client_id, one.currency) == (client_id, currency)), ZERO)
 
 
 def _marker_known_lost(connected: Connections, plan: Plan) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -142,21 +142,45 @@ def _undo(
         except UpstreamError as trouble:
             say(trouble.message)
     rows = ledger.postings(run=run)
-    strays = _strays(desk, rows)
-    done: list[UndonePosting] = []
-    for number, row in enumerate(rows, 1):
-        say(f"{'looking at' if dry_run else 'undoing'} {number} of {len(rows)}: {row.client_name}")
-        work = _Undo(desk=desk, row=row, who=who, dry_run=dry_run)
-        result = _told(row, (), "nothing", "gone") if row.state in STRAY else work.carry_out()
-        if credit and result.outcome == "closed":
-            result = _credit(connected, desk, row, result, who)
-        extra = [replace(work, row=ledger.postings(key=row.key)[0], stray=raw) for raw in strays.get(row.key, ())]
-        found = [each.carry_out() for each in extra]
-        done += found if found and result.outcome == "nothing" else [result, *found]
+    done = _each(connected, desk, rows, who, credit=credit, dry_run=dry_run)
     if not dry_run:
         _unsettle(ledger, fence, run, of.digest, done)
     items = _unused_items(ledger, of.digest, rows, done)
     return UndoResult(run=run, period=of.period, dry_run=dry_run, postings=tuple(done), items=items)
+
+
+def take_back(
+    connected: Connections, fence: Fence, period: str, keys: Collection[str], *, who: str, say: Say
+) -> tuple[UndonePosting, ...]:
+    """Undo these postings of a period, the newest first, under the caller's lock; what stands on a closed invoice is
+    credited by a new one [R2]."""
+    desk = _desk(connected, fence, period, say)
+    rows = [row for row in reversed(connected.ledger.postings(period=period)) if row.key in keys]
+    return tuple(_each(connected, desk, rows, who, credit=True, dry_run=False))
+
+
+def _each(
+    connected: Connections,
+    desk: Desk,
+    rows: Sequence[RecordedPosting],
+    who: str,
+    *,
+    credit: bool,
+    dry_run: bool,
+) -> list[UndonePosting]:
+    """What becomes of each posting, and of what landed late beside it."""
+    strays = _strays(desk, rows)
+    done: list[UndonePosting] = []
+    for number, row in enumerate(rows, 1):
+        desk.say(f"{'looking at' if dry_run else 'undoing'} {number} of {len(rows)}: {row.client_name}")
+        work = _Undo(desk=desk, row=row, who=who, dry_run=dry_run)
+        result = _told(row, (), "nothing", "gone") if row.state in STRAY else work.carry_out()
+        if credit and result.outcome == "closed":
+            result = _credit(connected, desk, row, result, who)
+        extra = [replace(work, row=desk.ledger.postings(key=row.key)[0], stray=raw) for raw in strays.get(row.key, ())]
+        found = [each.carry_out() for each in extra]
+        done += found if found and result.outcome == "nothing" else [result, *found]
+    return done
 
 
 def _desk(connected: Connections, fence: Fence, period: str, say: Say) -> Desk:

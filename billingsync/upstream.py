@@ -11,6 +11,7 @@ from billingsync.core.charge import Source
 from billingsync.core.inputs import Client, Company, Existing, Item, RunInputs
 from billingsync.core.period import Period
 from billingsync.core.rules import Rulebook
+from billingsync.core.trueup import to_take_back
 from billingsync.core.work import clients_billed
 from billingsync.desk import Say, now
 from billingsync.errors import NotReleased, Refused, UpstreamError
@@ -31,6 +32,7 @@ class Upstream:
     companies: tuple[Company, ...]
     clients: tuple[Client, ...]
     items: tuple[Item, ...] = ()
+    credited: frozenset[str] = frozenset()  # Pax8 invoices that count no longer
     short: bool = False  # the clients lack what only their details show
 
 
@@ -62,13 +64,20 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
     clients: Clients = read[2]
     items: tuple[Item, ...] = read[3]
     found = Upstream(
-        sources=fetched.sources, companies=companies, clients=clients.rows, items=items, short=clients.short
+        sources=fetched.sources,
+        companies=companies,
+        clients=clients.rows,
+        items=items,
+        credited=frozenset(one.invoice_id for one in fetched.skipped),
+        short=clients.short,
     )
     if not fetched.sources:
         # Every invoice of the month was voided or credited: what takes their place is not out yet [R2].
         skipped = ", ".join(f"{one.invoice_id} ({one.status})" for one in fetched.skipped[:3])
+        live = connected.ledger.live_postings(period)
+        billed = f" {len(live)} invoices in HaloPSA bill what it was; they stay until then." if live else ""
         raise NotReleased(
-            f"Pax8 has no invoice of {period} that counts: {skipped}. A new one has not been issued yet.",
+            f"Pax8 has no invoice of {period} that counts: {skipped}. A new one has not been issued yet.{billed}",
             next_steps=[["billingsync", "periods"]],
         )
     seen = [
@@ -132,6 +141,11 @@ def existing_invoices(connected: Connections, inputs: RunInputs) -> tuple[Existi
     # Also those that still have lines of ours, and those of billed clients on which HaloPSA counts by itself.
     recurring |= {line.invoice_id for line in inputs.memory.written_lines} | _counted(connected, clients_billed(inputs))
     existing = []
+    affected = {one.invoice_id for one in to_take_back(inputs.memory.live, inputs.sources) if one.action != "update"}
+    for invoice_id in sorted(one for one in affected if one is not None):
+        raw = connected.halo.invoice(invoice_id, recurring=False)
+        if raw is not None:
+            existing.append(_as_existing(raw, recurring=False))
     for invoice_id in sorted(recurring):
         raw = connected.halo.invoice(invoice_id, recurring=True)
         if raw is not None:
@@ -142,7 +156,7 @@ def existing_invoices(connected: Connections, inputs: RunInputs) -> tuple[Existi
         if not looked.complete:
             raise Refused(f"HaloPSA's invoices cannot be read whole, so the latest of each is not known: {looked.why}")
         existing += [_as_existing(raw, recurring=False) for raw in looked.rows]
-    return tuple(one for one in existing if one is not None)
+    return tuple({one.id: one for one in existing if one is not None}.values())
 
 
 def _counted(connected: Connections, clients: set[int]) -> set[int]:

@@ -14,15 +14,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from billingsync.settings.values import SHORTEST_AUTHORIZATION
+
 PATH = "/webhooks/pax8"
 MOST_BODY = 65_536  # bytes read before the caller is cut off
-SHORTEST = 16  # characters of a value that cannot be guessed
 
 
 def route(authorization: str, wake: Callable[[], None]) -> Route:
     """POST with the right `Authorization` calls `wake` and is answered 202; anything else 401 or 413, always the
     same, in a time that does not depend on how much of the value was right."""
-    assert len(authorization) >= SHORTEST, "a value that short can be guessed"
+    assert len(authorization) >= SHORTEST_AUTHORIZATION, "a value that short can be guessed"
     right = _digest(authorization)
 
     async def answer(request: Request) -> Response:

@@ -196,7 +196,7 @@ def run(
     with connected() as connections:
 
         def confirm(planned: Planned) -> bool:
-            if yes or not planned.plan.postings:
+            if yes or not planned.plan.writes:
                 return True
             from billingsync.report.text import print_plan
 

@@ -87,6 +87,24 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LivePosting:
+    """A posting of this period as far as its charges are still on its lines. `state` as in `Settled`; `price` and
+    `cost` are those of its charges, `invoice_id` is None where HaloPSA's is not known."""
+
+    key: str
+    client_id: int
+    client_name: str
+    invoice_id: int | None
+    action: str  # create | append | update
+    currency: str
+    state: str
+    price: Decimal
+    cost: Decimal
+    charges: frozenset[str]
+    companies: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenLine:
     """A line that we wrote on a recurring invoice and that is still ours [B3]."""
 
@@ -119,6 +137,7 @@ class Memory:
     last_companies: frozenset[str] = frozenset()  # company ids charged in the newest period before this one
     approved: frozenset[int | str] = frozenset()  # client ids or company ids let through their limits
     written_lines: tuple[WrittenLine, ...] = ()
+    live: tuple[LivePosting, ...] = ()  # of this period; only where charges of an invoice that is gone are posted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,4 +154,5 @@ class RunInputs:
     similar: Mapping[str, tuple[tuple[int, Decimal], ...]] = field(default_factory=dict)
     # company id -> (client id, percent) of clients at least clients.match_percent similar [C1], computed by the
     # shell with rapidfuzz on `core.clients.normalise`d names
+    credited: frozenset[str] = frozenset()  # Pax8 invoices of this period that it lists as credited or void
     clients_asked: tuple[str, ...] = ()  # --client: company ids; empty means all

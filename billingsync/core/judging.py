@@ -18,14 +18,15 @@ from billingsync.core.charge import Charge
 from billingsync.core.inputs import RunInputs
 from billingsync.core.lines import draft_lines, line_text, numbered
 from billingsync.core.modifiers import Draft, apply_modifiers
-from billingsync.core.plan import Dropped, PlanLine
+from billingsync.core.plan import Dropped, PlanLine, TrueUp
 from billingsync.core.products import Catalogue, resolve
 from billingsync.core.rules import Rules
 from billingsync.core.work import IN_DOUBT, Work, excluded_by
 
 
-def judge(work: Work, inputs: RunInputs, catalogue: Catalogue, replaced: frozenset[str]) -> None:
-    """One company: exclude, match, modify, find items, find the target, in this order [A3] [C1] [M1] [P1] [B1]."""
+def judge(work: Work, inputs: RunInputs, catalogue: Catalogue, waits_for: TrueUp | None = None) -> None:
+    """One company: exclude, match, modify, find items, find the target, in this order [A3] [C1] [M1] [P1] [B1]. All
+    that would be billed or dropped waits for a true-up that nobody has allowed yet [R2]."""
     rest: list[Charge] = []
     for charge in work.charges:
         if settled := inputs.memory.settled.get(charge.id):
@@ -58,7 +59,7 @@ def judge(work: Work, inputs: RunInputs, catalogue: Catalogue, replaced: frozens
             work.hold(charge, "client_guessed", f"only similar to {client.name}, not confirmed", step)
         return
     drafts, verdicts = apply_modifiers(
-        _usable(work, rest, replaced, inputs), work.rules.modifiers, lambda charge: group_of(charge, work.rules.invoice)
+        _usable(work, rest, waits_for), work.rules.modifiers, lambda charge: group_of(charge, work.rules.invoice)
     )
     for verdict in verdicts:
         if verdict.modifier:
@@ -106,17 +107,13 @@ def exclusion(charge: Charge, rules: Rules) -> str:
     return "no_company" if charge.company_id is None else ""
 
 
-def _usable(work: Work, charges: Sequence[Charge], replaced: frozenset[str], inputs: RunInputs) -> list[Charge]:
-    """The charges that modifiers may judge; the others wait: unreadable, of a replaced source, of another currency."""
+def _usable(work: Work, charges: Sequence[Charge], waits_for: TrueUp | None) -> list[Charge]:
+    """The charges that modifiers may judge; the others wait: for a true-up, unreadable, of another currency."""
     readable = []
     for charge in charges:
-        if charge.invoice_id in replaced:
-            work.hold(
-                charge,
-                "source_replaced",
-                "Pax8 credited an invoice of this month that is already billed, and this one takes its place",
-                f"billingsync explain {charge.id}",
-            )
+        if waits_for is not None:
+            step = waits_for.next_step or f"billingsync explain {charge.id}"
+            work.hold(charge, "source_replaced", waits_for.detail, step)
         elif charge.problem:
             work.hold(charge, "bad_amount", charge.problem, "correct the charge in Pax8, or exclude its product")
         else:
@@ -137,17 +134,6 @@ def _usable(work: Work, charges: Sequence[Charge], replaced: frozenset[str], inp
                 "bill it by hand, or correct the currency in HaloPSA or Pax8",
             )
     return usable
-
-
-def replaced_sources(inputs: RunInputs) -> frozenset[str]:
-    """Invoices that may be re-issues of one that we billed and Pax8 then credited [R2]: not new money."""
-    invoices = {source.invoice_id for source in inputs.sources}
-    billed = {
-        charge_id.partition(":")[0]
-        for charge_id, settled in inputs.memory.settled.items()
-        if settled.state not in ("dropped", "excluded")
-    }
-    return frozenset() if billed <= invoices else frozenset(invoices - billed)
 
 
 def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalogue) -> None:

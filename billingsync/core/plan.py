@@ -164,6 +164,43 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakenBack:
+    """One posting that a true-up takes back: in place, or where its invoice is `closed` (why) by a credit."""
+
+    key: str
+    invoice_id: int | None
+    closed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrueUp:
+    """What Pax8's credit of a billed invoice means for one client in one currency [R2]. `state`: held (a person may
+    approve it) | approved | blocked (`detail` says why). Amounts are what the client pays, costs the partner's."""
+
+    client_id: int
+    client_name: str
+    companies: tuple[str, ...]  # Pax8 company ids
+    currency: str
+    credited: tuple[str, ...]  # Pax8's invoices
+    postings: tuple[TakenBack, ...]
+    take_back: Decimal
+    take_back_cost: Decimal
+    add: Decimal
+    add_cost: Decimal
+    state: str
+    detail: str = ""
+    next_step: str = ""
+
+    @property
+    def net(self) -> Decimal:
+        return self.add - self.take_back
+
+    @property
+    def net_cost(self) -> Decimal:
+        return self.add_cost - self.take_back_cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     digest: str
     partner: str
@@ -178,12 +215,19 @@ class Plan:
     kept: tuple[Kept, ...]
     warnings: tuple[str, ...]
     clients_asked: tuple[str, ...] = ()  # --client: where not empty, the plan covers these only
+    true_ups: tuple[TrueUp, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Nothing to post and nothing held."""
-        return not self.postings and not self.held
+        return not self.writes and not self.held
+
+    @property
+    def writes(self) -> bool:
+        """Whether carrying it out would change anything in HaloPSA."""
+        return bool(self.postings) or any(up.state == "approved" for up in self.true_ups)
 
     @property
     def held(self) -> bool:
-        return bool(self.unassigned_holds) or any(client.holds for client in self.clients)
+        waiting = any(up.state != "approved" for up in self.true_ups)
+        return waiting or bool(self.unassigned_holds) or any(client.holds for client in self.clients)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 
 from billingsync.core.account import accounts_of
+from billingsync.core.charge import Charge
 from billingsync.core.inputs import RunInputs
-from billingsync.core.judging import exclusion, judge, replaced_sources
+from billingsync.core.judging import exclusion, judge
 from billingsync.core.limits import apply_limits, missing_companies
 from billingsync.core.money import ZERO, plain
-from billingsync.core.plan import ClientPlan, Plan, PlanLine
+from billingsync.core.plan import ClientPlan, Plan, PlanLine, TrueUp
 from billingsync.core.postings import postings_of
 from billingsync.core.products import Catalogue
+from billingsync.core.trueup import concerns, opened, true_ups, with_what_comes
 from billingsync.core.warnings import kept_from_clients, source_summary, warnings_of
 from billingsync.core.work import Work, excluded_by, is_settled, works_of
 
@@ -34,15 +38,20 @@ def plan_run(inputs: RunInputs) -> Plan:
         charges = [charge for charge in charges if charge.company_id in asked]
 
     catalogue = Catalogue.of(inputs.items)
-    replaced = replaced_sources(inputs)
     missing = missing_companies(
         inputs.memory.last_companies,
         (charge.company_id for source in inputs.sources for charge in source.charges if charge.company_id),
         inputs.rulebook.base.limits.missing_company_percent_max,
     )
-    for work in works:
-        judge(work, inputs, catalogue, replaced)
-    apply_limits(works, inputs, missing)
+    ups = true_ups(inputs, works)
+    settled = opened(inputs.memory.settled, ups, inputs.memory.live)
+    again = replace(inputs, memory=replace(inputs.memory, settled=settled))  # once all was taken back
+    if ups:
+        works, ups = _with_true_ups(works, ups, charges, inputs, again, catalogue)
+    else:
+        for work in works:
+            judge(work, inputs, catalogue)
+    apply_limits(works, again, missing)
     works.sort(key=lambda work: (work.company.name.casefold(), work.company.id))
     postings = postings_of(works, inputs)
     accounts = accounts_of(charges, works, unassigned, inputs)
@@ -63,9 +72,50 @@ def plan_run(inputs: RunInputs) -> Plan:
         kept=kept_from_clients(works),
         warnings=warnings_of(inputs, works, missing),
         clients_asked=inputs.clients_asked,
+        true_ups=ups,
     )
     digest = _digest(plan)
-    return replace(plan, digest=digest, clients=tuple(_named(client, digest) for client in plan.clients))
+    return replace(
+        plan,
+        digest=digest,
+        clients=tuple(_named(client, digest) for client in plan.clients),
+        true_ups=tuple(replace(up, next_step=up.next_step.replace("DIGEST", digest[:12])) for up in ups),
+    )
+
+
+def _with_true_ups(
+    works: Sequence[Work],
+    ups: Sequence[TrueUp],
+    charges: Sequence[Charge],
+    inputs: RunInputs,
+    again: RunInputs,
+    catalogue: Catalogue,
+) -> tuple[list[Work], tuple[TrueUp, ...]]:
+    """Judges every company; those that a true-up concerns as they would be once it was taken back, and where nobody
+    has allowed that, all that is open of them waits [R2]."""
+    trials = {work.company.id: work for work in works_of(again, charges)}
+    for trial in trials.values():
+        if any(concerns(up, trial) for up in ups):
+            judge(trial, again, catalogue)
+    coming: dict[int, list[Work]] = defaultdict(list)
+    judged = []
+    for work in works:
+        mine = [number for number, up in enumerate(ups) if concerns(up, work)]
+        trial = trials[work.company.id]
+        same = [number for number in mine if ups[number].currency == trial.currency]
+        if mine:
+            coming[(same or mine)[0]].append(trial)
+        if mine and all(ups[number].state == "approved" for number in mine):
+            judged.append(trial)
+        else:
+            judged.append(work)
+    told = tuple(with_what_comes(up, coming[number]) for number, up in enumerate(ups))
+    for work in judged:
+        if work is trials[work.company.id]:
+            continue
+        waits = next((up for up in told if up.state != "approved" and concerns(up, work)), None)
+        judge(work, inputs, catalogue, waits)
+    return judged, told
 
 
 def _named(client: ClientPlan, digest: str) -> ClientPlan:
@@ -114,6 +164,7 @@ def _digest(plan: Plan) -> str:
                 plan.period,
                 plan.rules_digest,
                 plan.clients_asked,
+                [[up.client_id, up.currency, up.state, [one.key for one in up.postings]] for up in plan.true_ups],
                 sorted([s.invoice_id, s.charges, str(s.price), str(s.cost)] for s in plan.sources),
                 [
                     [p.key, p.action, p.client_id, p.invoice_id, [_line_facts(line) for line in p.lines]]

@@ -75,6 +75,7 @@ class LimitRules:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRules:
     auto_post: str = "never"  # never | within_limits
+    true_up: str = "hold"  # hold | post: what Pax8 credited and issued again [R2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

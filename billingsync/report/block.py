@@ -89,6 +89,8 @@ def _line(line: PlanLine, currency: str, page: Page, figures: Figures) -> None:
             amount = f"{figures.amount(line.before_amount, currency)} -> {amount}"
         times = _change_of_times(line, currency, figures)
     page.row(name, amount, head=f"  {sign} ", mid=times, style=style)
+    if line.item and line.item.create:
+        page.prose(f"creates the item {shortened(one_line(line.item.name), 120)}", indent="      ", style="dim")
 
 
 def _times(quantity: Decimal, unit_price: Decimal, currency: str, figures: Figures) -> str:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from billingsync.core.money import plain
-from billingsync.core.plan import Account, ClientPlan, CurrencyAccount, Dropped, Excluded, Hold, Plan, PlanLine
+from billingsync.core.plan import Account, ClientPlan, CurrencyAccount, Dropped, Excluded, Hold, Plan, PlanLine, TrueUp
 from billingsync.core.plan import SourceSummary as Source
 from billingsync.report.equation import header_difference
 from billingsync.report.foreign import whole
@@ -72,6 +72,7 @@ def plan_document(plan: Plan, created_at: str, next_steps: Iterable[Sequence[str
             for kept in plan.kept
         ],
         "warnings": list(plan.warnings),
+        "true_ups": [_true_up(up) for up in plan.true_ups],
     }
 
 
@@ -101,6 +102,22 @@ def run_document(result: RunResult) -> Document:
             }
             for posting in result.postings
         ],
+        "taken_back": [
+            {
+                "key": back.key,
+                "client_id": back.client_id,
+                "client_name": back.client_name,
+                "invoice_id": back.invoice_id,
+                "amount": plain(back.amount, back.currency),
+                "cost": plain(back.cost, back.currency),
+                "currency": back.currency,
+                "how": back.how,
+                "credit_invoice": back.credit_invoice,
+                "problem": back.problem or None,
+            }
+            for back in result.taken_back
+        ],
+        "true_ups": [_true_up(up) for up in result.true_ups],
         "holds": [{**_hold(hold), "company_name": result.companies.get(hold.charge)} for hold in result.holds],
         "equation": {
             account.currency: _equation(account, result.returned.get(account.currency, (Decimal(0), Decimal(0))))
@@ -128,6 +145,26 @@ def holds_document(period: str | None, holds: Iterable[OpenHold], next_steps: It
             }
             for entry in holds
         ],
+    }
+
+
+def _true_up(up: TrueUp) -> Document:
+    currency = up.currency
+    return {
+        "client_id": up.client_id,
+        "client_name": up.client_name,
+        "company_ids": list(up.companies),
+        "currency": currency,
+        "credited": list(up.credited),
+        "take_back": {"amount": plain(up.take_back, currency), "cost": plain(up.take_back_cost, currency)},
+        "add": {"amount": plain(up.add, currency), "cost": plain(up.add_cost, currency)},
+        "net": {"amount": plain(up.net, currency), "cost": plain(up.net_cost, currency)},
+        "invoices": [
+            {"key": one.key, "invoice_id": one.invoice_id, "closed": one.closed or None} for one in up.postings
+        ],
+        "state": up.state,
+        "detail": up.detail,
+        "next_step": up.next_step or None,
     }
 
 

@@ -19,7 +19,7 @@ from billingsync.report.figures import Figures, code
 from billingsync.report.foreign import one_line, shortened
 from billingsync.report.picture import picture
 from billingsync.report.waiting import NOBODY, ReasonGroup, Wait, by_reason, display_name, plan_holds
-from billingsync.report.words import listed, new_invoice_counts, plural, reason_title
+from billingsync.report.words import listed, new_invoice_counts, plural, reason_title, taken_back_from
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -56,13 +56,14 @@ def plan_html(
         period=plan.period,
         asked=_asked(plan),
         state=_state(plan, figures),
-        command=command if plan.postings else "",
+        command=command if plan.writes else "",
         accounts=[_account(account, figures) for account in plan.accounts],
         meaning=_meaning(plan),
         held=[_group(group, figures) for group in by_reason(plan_holds(plan))],
         warnings=[clean(warning, 1000) for warning in plan.warnings],
         **_clients(plan, figures),
         unassigned=left_out_view((), plan.unassigned_excluded, figures),
+        true_ups=_true_ups(plan, figures),
         kept=_kept(plan, figures),
         sources=[_source(source, figures) for source in plan.sources],
         digest=plan.digest,
@@ -197,6 +198,22 @@ def _clients(plan: Plan, figures: Figures) -> View:
 
 def _has_news(client: ClientPlan) -> bool:
     return bool(client.lines or client.dropped or client.excluded or client.holds or client.amount)
+
+
+def _true_ups(plan: Plan, figures: Figures) -> Sequence[View]:
+    return [
+        {
+            "who": clean(up.client_name, 160),
+            "take_back": figures.amount(up.take_back, up.currency),
+            "add": figures.amount(up.add, up.currency),
+            "net": figures.amount(up.net, up.currency),
+            "code": code(up.currency),
+            "how": clean(up.detail if up.state == "blocked" else taken_back_from(up), 600),
+            "state": {"approved": "approved", "held": "waits for approval"}.get(up.state, "cannot be done yet"),
+            "step": clean(up.next_step, 300),
+        }
+        for up in plan.true_ups
+    ]
 
 
 def _kept(plan: Plan, figures: Figures) -> Sequence[View]:

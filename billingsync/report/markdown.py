@@ -19,6 +19,7 @@ from billingsync.report.words import (
     new_invoice_counts,
     plural,
     reason_title,
+    taken_back_from,
     why_not_billed,
 )
 
@@ -36,7 +37,7 @@ def plan_markdown(plan: Plan, created_at: str, *, locale: str = "en_US", next_co
     lines += [f"**{escaped(closing(plan, next_command))}**", ""]
     for warning in plan.warnings:
         lines += [f"> Warning: {escaped(warning, 1000)}", ""]
-    for part in (_totals, _held, _clients, _changes, _not_billed, _kept):
+    for part in (_totals, _held, _true_ups, _clients, _changes, _not_billed, _kept):
         lines += part(plan, figures)
     lines.append(
         f"Plan `{plan.digest}`, rules `{plan.rules_digest}`, made {escaped(created_at)}. "
@@ -101,6 +102,22 @@ def _wait(wait: Wait, figures: Figures) -> tuple[str, ...]:
         _money(figures, wait.amount, wait.currency),
         escaped(wait.next_step),
     )
+
+
+def _true_ups(plan: Plan, figures: Figures) -> list[str]:
+    if not plan.true_ups:
+        return []
+    rows = [
+        (
+            escaped(up.client_name, 120),
+            *(_money(figures, amount, up.currency) for amount in (up.take_back, up.add, up.net)),
+            escaped(up.detail if up.state == "blocked" else taken_back_from(up)),
+            escaped(up.next_step or up.state),
+        )
+        for up in plan.true_ups
+    ]
+    headers = ("Client", "Take back", "Add", "Net", "How", "What to do")
+    return ["## Credited by Pax8 after it was billed", "", *_table(headers, (1, 2, 3), rows)]
 
 
 def _clients(plan: Plan, figures: Figures) -> list[str]:

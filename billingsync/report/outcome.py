@@ -12,8 +12,8 @@ from billingsync.report.block import why_and_what
 from billingsync.report.figures import Figures
 from billingsync.report.foreign import one_line, shortened
 from billingsync.report.page import Page
-from billingsync.report.result import PostingResult, RunResult
-from billingsync.report.text import equation_lines, paper
+from billingsync.report.result import PostingResult, RunResult, TakenBackResult
+from billingsync.report.text import equation_lines, paper, true_up_rows
 from billingsync.report.waiting import NOBODY, OpenHold, Wait, by_reason, money_of, together
 from billingsync.report.words import plural, reason_title
 
@@ -48,6 +48,8 @@ def print_run(result: RunResult, console: Console, *, locale: str = "en_US") -> 
         page.blank()
     for posting in result.postings:
         _posting(posting, page, figures)
+    for back in result.taken_back:
+        _back(back, page, figures)
     if result.holds:
         page.blank()
         page.say("Held, waiting for a person:", "bold")
@@ -55,6 +57,7 @@ def print_run(result: RunResult, console: Console, *, locale: str = "en_US") -> 
         OpenHold(hold=hold, company_name=result.companies.get(hold.charge, "")) for hold in result.holds
     ):
         _wait(wait, wait.who or ", ".join(wait.products), page, figures)
+    true_up_rows(result.true_ups, page, figures)
     page.blank()
     # "posted" is said only of what HaloPSA confirmed to the cent.
     confirmed = all(_agrees(result, account) for account in result.accounts)
@@ -122,6 +125,21 @@ def _posting(posting: PostingResult, page: Page, figures: Figures) -> None:
     problem = shortened(one_line(posting.problem), 600)
     if told or problem:
         page.prose(": ".join(part for part in (told, problem) if part), indent=" " * 9)
+
+
+def _back(back: TakenBackResult, page: Page, figures: Figures) -> None:
+    where = "" if back.invoice_id is None else f"  <- invoice {abs(back.invoice_id)}"
+    how = {"deleted": " (deleted)", "credited": f" (credited by invoice {back.credit_invoice})"}.get(back.how, "")
+    page.row(
+        back.client_name,
+        figures.amount(-back.amount, back.currency),
+        f" {back.currency}",
+        head="took back",
+        after=f"{where}{how}",
+        style="red" if back.problem else "green",
+    )
+    if back.problem:
+        page.prose(shortened(one_line(back.problem), 600), indent=" " * 9)
 
 
 def _wait(wait: Wait, name: str, page: Page, figures: Figures) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from billingsync.core.plan import CurrencyAccount, Hold
+from billingsync.core.plan import CurrencyAccount, Hold, TrueUp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,23 @@ class PostingResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakenBackResult:
+    """One posting that a true-up took back [R2], with what came back; `how`: deleted | changed | gone | untouched |
+    credited (by `credit_invoice`). `problem` says what a person must do about what is left."""
+
+    key: str
+    client_id: int
+    client_name: str
+    invoice_id: int | None
+    amount: Decimal
+    cost: Decimal
+    currency: str
+    how: str
+    credit_invoice: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """One run. `returned` is, per currency, the (price, cost) that HaloPSA's answers came to for everything that the
     equation calls posted, what earlier runs of the period posted included: so it equals `posted` where all went well.
@@ -42,4 +59,6 @@ class RunResult:
     returned: Mapping[str, tuple[Decimal, Decimal]]
     next_steps: tuple[tuple[str, ...], ...] = ()
     message: str = ""
+    taken_back: tuple[TakenBackResult, ...] = ()
+    true_ups: tuple[TrueUp, ...] = ()  # that wait
     companies: Mapping[str, str] = field(default_factory=dict)  # charge id -> whose it is, for people

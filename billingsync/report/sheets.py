@@ -74,6 +74,14 @@ def summary_sheet(plan: Plan, created_at: str) -> Sheet:
                     else (money(amount, kept.currency), None)
                 )
                 rows.append((f"kept from clients, {label}: {who}", *cells, None, code(kept.currency)))
+    for up in plan.true_ups:
+        for label, price, cost in (
+            ("take back", up.take_back, up.take_back_cost),
+            ("add", up.add, up.add_cost),
+            ("net", up.net, up.net_cost),
+        ):
+            name, currency = f"credited by Pax8, {label}: {up.client_name}", up.currency
+            rows.append((name, money(price, currency), money(cost, currency), None, code(currency)))
     facts = [("partner", plan.partner), ("period", plan.period), ("plan", plan.digest), ("rules", plan.rules_digest)]
     facts += [("made", created_at), *(("warning", warning) for warning in plan.warnings)]
     rows += [(label, None, None, None, None, value) for label, value in facts]

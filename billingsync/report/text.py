@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from billingsync.core.plan import CurrencyAccount, Plan
+from billingsync.core.plan import CurrencyAccount, Plan, TrueUp
 from billingsync.report.block import client_block, held_rows, left_out_rows
 from billingsync.report.equation import pieces
 from billingsync.report.figures import Figures
 from billingsync.report.foreign import one_line, shortened
 from billingsync.report.page import Page, table_lines
 from billingsync.report.waiting import NOBODY, display_name, together, unassigned_holds
-from billingsync.report.words import client_target, listed, new_invoice_counts, plural
+from billingsync.report.words import client_target, listed, new_invoice_counts, plural, taken_back_from
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +44,7 @@ def print_plan(plan: Plan, console: Console, *, locale: str = "en_US", next_comm
         if client.lines or client.dropped or client.excluded or client.holds:
             client_block(client, client_target(client, counts), page, figures)
     _unassigned(plan, page, figures)
+    true_up_rows(plan.true_ups, page, figures)
     _kept(plan, page, figures)
     for number, warning in enumerate(plan.warnings):
         if number == 0:
@@ -68,7 +69,7 @@ def equation_lines(accounts: Sequence[CurrencyAccount], page: Page, figures: Fig
 
 def closing(plan: Plan, next_command: str | None) -> str:
     """The last line: that nothing was written yet, and the command that comes next."""
-    if plan.postings:
+    if plan.writes:
         command = next_command if next_command is not None else f"billingsync post {plan.digest[:6]}"
         return f"Nothing written. Post it:  {command}"
     if plan.held:
@@ -100,6 +101,33 @@ def _unassigned(plan: Plan, page: Page, figures: Figures) -> None:
     page.say(NOBODY, "bold")
     left_out_rows("excluded", [(entry, entry.rule) for entry in plan.unassigned_excluded], "", page, figures)
     held_rows(together(holds), "", page, figures)
+
+
+def true_up_rows(ups: Sequence[TrueUp], page: Page, figures: Figures) -> None:
+    """What Pax8's credit of billed invoices means for each client [R2]."""
+    if not ups:
+        return
+    page.blank()
+    page.say("Pax8 credited invoices that are billed. To make it true:", "bold")
+    rows = [
+        (
+            up.client_name,
+            figures.amount(up.take_back, up.currency),
+            figures.amount(up.add, up.currency),
+            figures.amount(up.net, up.currency),
+            up.currency,
+        )
+        for up in ups
+    ]
+    headers = ("Client", "take back", "add", "net", "")
+    for number, line in enumerate(table_lines(headers, rows, page.width, numbers=(1, 2, 3), names=(0,))):
+        page.say(line, "bold" if number == 0 else "")
+    for up in ups:
+        where = f"take it back {taken_back_from(up)}"
+        what = {"approved": f"approved: {where}", "held": f"waits: {where}"}.get(up.state, f"waits: {up.detail}")
+        page.prose(shortened(one_line(f"{up.client_name}: {what}"), 600), indent="  ")
+        if up.next_step:
+            page.prose(one_line(up.next_step), indent="    ", style="bold")
 
 
 def _kept(plan: Plan, page: Page, figures: Figures) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from billingsync.core.plan import ClientPlan, Plan
+from billingsync.core.plan import ClientPlan, Plan, TakenBack, TrueUp
 
 # What each hold reason means, as a heading [A4]. New reasons may come: they read as their name does.
 _REASONS = {
@@ -74,6 +74,19 @@ def why_not_billed(name: str) -> str:
 
 def matched(how: str | None) -> str:
     return _MATCHED.get(how or "", spoken(how or "not matched"))
+
+
+def taken_back_from(up: TrueUp) -> str:
+    """How a true-up takes back what was billed: in place, or by a credit where the invoice is closed [R2]."""
+    open_ = [_invoice(one) for one in up.postings if not one.closed]
+    closed = [f"{_invoice(one)}, which {one.closed}" for one in up.postings if one.closed]
+    parts = [f"from {listed(open_, 4)}"] if open_ else []
+    parts += [f"by a credit on a new invoice for {listed(closed, 3)}"] if closed else []
+    return "; ".join(parts)
+
+
+def _invoice(one: TakenBack) -> str:
+    return "an invoice" if one.invoice_id is None else f"invoice {abs(one.invoice_id)}"
 
 
 def plural(number: int, one: str, many: str = "") -> str:

@@ -146,6 +146,11 @@ KEYS: tuple[Key, ...] = (
             Choice(("never", "within_limits")),
             "Whether the worker may post a plan that is within its limits.",
         ),
+        (
+            "true_up",
+            Choice(("hold", "post")),
+            "What becomes of a billed invoice that Pax8 credited and issued again [R2].",
+        ),
     ),
 )
 CLIENT_KEYS = _keys(

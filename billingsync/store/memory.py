@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from decimal import Decimal
 
 from sqlalchemy import Connection, func, select
 
-from billingsync.core.inputs import Memory, RememberedMatch, Settled, WrittenLine
+from billingsync.core.inputs import LivePosting, Memory, RememberedMatch, Settled, WrittenLine
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.store.book import Book
 from billingsync.store.database import read_as
 from billingsync.store.mappings import find_company_matches, find_item_matches
 from billingsync.store.plans import find_approvals
-from billingsync.store.postings import BILLED
+from billingsync.store.postings import BILLED, find_postings
 from billingsync.store.schema import claim, company_seen, posting, product_seen, settled, written_line
 
 
@@ -42,6 +43,11 @@ class MemoryBook(Book):
                 approved=frozenset(_id(each.client) for each in find_approvals(connection, name, digest)),
                 written_lines=written_lines(connection, name),
             )
+
+    def live_postings(self, period: Period) -> tuple[LivePosting, ...]:
+        """A period's postings as far as charges are still on their lines: what a true-up may take back [R2]."""
+        with self.reading() as connection:
+            return live_postings(connection, self.name, str(period))
 
     def written_lines(self) -> tuple[WrittenLine, ...]:
         """Our lines on recurring invoices, by invoice and line [B3]."""
@@ -75,7 +81,7 @@ def claimed_charges(connection: Connection, name: str, month: str) -> dict[str, 
     for row in connection.execute(query):
         other = found.get(row.charge)
         found[row.charge] = Settled(
-            state="differs" if row.state == "differs" else "posted" if row.state in BILLED else "unresolved",
+            state=_state(row.state),
             by=row.key,
             price=row.price + (other.price if other else ZERO),
             cost=row.cost + (other.cost if other else ZERO),
@@ -83,6 +89,43 @@ def claimed_charges(connection: Connection, name: str, month: str) -> dict[str, 
             detail=row.message if row.state not in BILLED or row.state == "differs" else "",
         )
     return found
+
+
+def live_postings(connection: Connection, name: str, month: str) -> tuple[LivePosting, ...]:
+    """A period's postings as far as charges are still on their lines [R2]."""
+    query = (
+        select(claim.c.charge, claim.c.price, claim.c.cost, posting.c.key)
+        .join(posting, (posting.c.partner == claim.c.partner) & (posting.c.key == claim.c.key))
+        .where(claim.c.partner == name, claim.c.live, posting.c.period == month)
+    )
+    claims: dict[str, list[tuple[str, Decimal, Decimal]]] = defaultdict(list)
+    for row in connection.execute(query):
+        claims[row.key].append((row.charge, row.price, row.cost))
+    found = []
+    for one in find_postings(connection, name, period=month):
+        if mine := claims.get(one.key):
+            charges = frozenset(charge for charge, _, _ in mine)
+            lines = [line for line in one.lines if not charges.isdisjoint(share.charge for share in line.shares)]
+            found.append(
+                LivePosting(
+                    key=one.key,
+                    client_id=one.client_id,
+                    client_name=one.client_name,
+                    invoice_id=one.invoice_id,
+                    action=one.action,
+                    currency=one.currency,
+                    state=_state(one.state),
+                    price=sum((price for _, price, _ in mine), ZERO),
+                    cost=sum((cost for _, _, cost in mine), ZERO),
+                    charges=charges,
+                    companies=frozenset(line.company_id for line in lines if line.company_id),
+                )
+            )
+    return tuple(found)
+
+
+def _state(state: str) -> str:
+    return "differs" if state == "differs" else "posted" if state in BILLED else "unresolved"
 
 
 def generations(connection: Connection, name: str, month: str) -> dict[str, int]:

@@ -20,8 +20,9 @@ from test_core_notation import (
     rules,
 )
 
-from billingsync.core.inputs import Client, Memory, RunInputs, Settled
+from billingsync.core.inputs import Client, LivePosting, Memory, RunInputs, Settled
 from billingsync.core.planning import plan_run
+from billingsync.core.rules import Rulebook
 
 DROP = rules(modifiers={"azure": "drop"})
 FOUR = [charge("1"), azure("2"), charge("3", type="rebate"), charge("4", problem="bad")]
@@ -102,32 +103,101 @@ def test_A2_what_was_posted_counts_with_what_was_posted() -> None:
 # --- [R2] --------------------------------------------------------------------------------------------------------
 
 
-def replaced(**states: Settled) -> RunInputs:
-    """Invoice "old" was billed, then credited by Pax8; "new" took its place and "other" is of the same month."""
-    charges = [charge("1", invoice="new"), charge("2", invoice="new", type="rebate"), charge("3", invoice="other")]
-    known = {key.replace("_", ":"): state for key, state in states.items()}
-    return month(*charges, memory=Memory(settled=known))
+def replaced(*, state: str = "posted", credited: bool = True, **memory: Any) -> RunInputs:
+    """Invoice "old" was billed to client c-1 at 10.00, then credited by Pax8; "new" took its place at 12.00, and
+    "other" is of the same month."""
+    charges = [
+        charge("1", "12.00", "9.00", invoice="new"),
+        charge("2", invoice="new", type="rebate"),
+        charge("3", invoice="other"),
+        charge("4", "5.00", "4.00", invoice="new", company="Fabrikam GmbH"),
+    ]
+    known = {"old:1": settled(state), "other:3": settled("posted")}
+    live = (billed("k-old", "old:1", state=state), billed("k-other", "other:3"))
+    inputs = month(*charges, memory=Memory(settled=known, live=live, **memory))
+    return replace(inputs, credited=frozenset({"old"} if credited else ()))
+
+
+def billed(key: str, *charges: str, state: str = "posted", client: int | None = None) -> LivePosting:
+    return LivePosting(
+        key=key,
+        client_id=client or 1,
+        client_name="Contoso Ltd",
+        invoice_id=900,
+        action="create",
+        currency="USD",
+        state=state,
+        price=Decimal(10) * len(charges),
+        cost=Decimal(8) * len(charges),
+        charges=frozenset(charges),
+        companies=frozenset({"c-1"}),
+    )
 
 
 def test_R2_a_re_issued_invoice_is_not_new_money() -> None:
-    plan = plan_run(replaced(old_1=settled("posted"), other_3=settled("posted")))
-    assert fates(plan) == {"1": "held source_replaced", "2": "excluded charge_type"}
+    """What it bills of who was billed waits with the numbers; who was not is billed."""
+    plan = plan_run(replaced())
+    assert fates(plan) == {"1": "held source_replaced", "2": "excluded charge_type", "4": "posted"}
+    (up,) = plan.true_ups
+    assert (up.take_back, up.add, up.net) == (Decimal("10.00"), Decimal("12.00"), Decimal("2.00"))
+    assert (up.take_back_cost, up.add_cost, up.net_cost) == (Decimal("8.00"), Decimal("9.00"), Decimal("1.00"))
+    assert up.state == "held" and up.credited == ("old",) and [one.key for one in up.postings] == ["k-old"]
+    (hold,) = [hold for client in plan.clients for hold in client.holds]
+    assert f"approve {plan.digest[:12]} --client" in hold.next_step and "take back 10.00, add 12.00" in hold.detail
 
 
-def test_R2_it_stays_held_after_a_run_that_excluded_some_of_it() -> None:
-    """The run that held it has recorded its rebate as excluded: that decides nothing about the rest."""
-    first = replaced(old_1=settled("posted"), other_3=settled("posted"))
-    assert fates(plan_run(carried_out(first))) == {"1": "held source_replaced"}
+def test_R2_it_stays_held_after_a_run_that_billed_others_from_the_new_invoice() -> None:
+    """Then the new invoice is itself one that is billed: that decides nothing about who waits."""
+    after = carried_out(replaced())
+    assert fates(plan_run(after)) == {"1": "held source_replaced"}
+
+
+def test_R2_approved_it_is_billed_anew_with_all_that_stood_on_the_same_invoice() -> None:
+    inputs = replaced(approved=frozenset({1}))
+    plan = plan_run(inputs)
+    assert fates(plan)["1"] == "posted" and plan.true_ups[0].state == "approved"
+    together = replace(inputs.memory, live=(billed("k-old", "old:1", "other:3"),))
+    plan = plan_run(replace(inputs, memory=together))
+    assert fates(plan)["3"] == "posted", "its invoice is taken back whole"
+    (up,) = plan.true_ups
+    assert (up.take_back, up.add) == (Decimal("20.00"), Decimal("22.00"))
+
+
+def test_R2_the_rules_may_allow_it_once_the_new_invoice_is_there() -> None:
+    allowing = rules(approval={"true_up": "post"})
+    inputs = replace(replaced(), rulebook=Rulebook(base=allowing))
+    assert plan_run(inputs).true_ups[0].state == "approved"
+    old = [source for source in inputs.sources if source.invoice_id == "other"]
+    plan = plan_run(replace(inputs, sources=tuple(old)))
+    assert plan.true_ups[0].state == "held" and plan.true_ups[0].add == 0 and plan.held
+
+
+def test_R2_nothing_is_taken_back_where_pax8_does_not_say_credited() -> None:
+    plan = plan_run(replaced(credited=False, approved=frozenset({1})))
+    assert fates(plan)["1"] == "held source_replaced"
+    assert plan.true_ups[0].state == "blocked" and "does not say that it is credited" in plan.true_ups[0].detail
+
+
+def test_R2_one_company_of_two_on_an_invoice_cannot_be_taken_back_alone() -> None:
+    inputs = replaced(approved=frozenset({1}))
+    two = replace(billed("k-old", "old:1"), companies=frozenset({"c-1", "c-9"}))
+    inputs = replace(inputs, memory=replace(inputs.memory, live=(two,)), clients_asked=("c-1",))
+    assert [up.state for up in plan_run(inputs).true_ups] == ["blocked"]
+    other = replace(inputs, clients_asked=("c-2",))
+    assert plan_run(other).true_ups == () and fates(plan_run(other)) == {"4": "posted"}
 
 
 def test_R2_a_credited_invoice_of_which_nothing_was_billed_replaces_nothing() -> None:
-    plan = plan_run(replaced(old_1=settled("excluded", "charge_type")))
-    assert fates(plan) == {"1": "posted", "2": "excluded charge_type", "3": "posted"}
+    inputs = replaced()
+    memory = replace(inputs.memory, settled={"old:1": settled("excluded", "charge_type")}, live=())
+    plan = plan_run(replace(inputs, memory=memory))
+    assert fates(plan) == {"1": "posted", "2": "excluded charge_type", "3": "posted", "4": "posted"}
 
 
 @pytest.mark.parametrize("state", ["unresolved", "differs"])
-def test_R2_what_may_have_been_billed_counts_as_billed(state: str) -> None:
-    assert fates(plan_run(replaced(old_1=settled(state))))["1"] == "held source_replaced"
+def test_R2_what_may_have_been_billed_counts_as_billed_and_is_not_taken_back(state: str) -> None:
+    plan = plan_run(replaced(state=state, approved=frozenset({1})))
+    assert fates(plan)["1"] == "held source_replaced" and plan.true_ups[0].state == "blocked"
 
 
 # --- [N1] --------------------------------------------------------------------------------------------------------
