@@ -28,6 +28,7 @@ class Exchange:
     deadline: float  # monotonic
     connect_timeout_s: float
     sent: bool = False  # whether a byte of the request may have left
+    opened: _Stream | None = None  # the connection that this exchange made
     status: int | None = None
     date: str | None = None
 
@@ -69,8 +70,9 @@ class Transport(httpx2.BaseTransport):
         try:
             return self._exchange(request)
         finally:
-            if self._closed:  # meanwhile, by another thread: the pool would keep this call's connection for ever
-                self._pool.close()
+            opened = CURRENT.get().opened
+            if self._closed and opened is not None:  # closed meanwhile: the pool has forgotten this connection
+                opened.close()
 
     def close(self) -> None:
         self._closed = True
@@ -142,7 +144,9 @@ class _Stream(httpcore2.NetworkStream):
             self._inner.write(buffer[start : start + 65536], left)
 
     def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _Stream:
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, CURRENT.get().left_to_connect()))
+        exchange = CURRENT.get()
+        exchange.opened = _Stream(self._inner.start_tls(ssl_context, server_hostname, exchange.left_to_connect()))
+        return exchange.opened
 
     def close(self) -> None:
         self._inner.close()
@@ -153,7 +157,9 @@ class _Stream(httpcore2.NetworkStream):
 
 class _Backend(httpcore2.SyncBackend):
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, *others: Any, **more: Any) -> _Stream:
-        return _Stream(super().connect_tcp(host, port, CURRENT.get().left_to_connect(), *others, **more))
+        exchange = CURRENT.get()
+        exchange.opened = _Stream(super().connect_tcp(host, port, exchange.left_to_connect(), *others, **more))
+        return exchange.opened
 
 
 class _Body(httpx2.SyncByteStream):

@@ -32,6 +32,7 @@ from billingsync.http import (
     OutcomeUnknown,
     Service,
     ServiceConfig,
+    exchange,
     in_parallel,
     read_json,
     write_json,
@@ -820,3 +821,21 @@ def test_no_secret_is_in_any_message(server: Server) -> None:
         assert json.dumps(SECRET)[1:-1] not in text
         assert "token-1" not in text
     assert "***" in login.value.message and "***" in answered.text
+
+
+def test_a_call_under_way_when_the_service_is_closed_leaves_no_connection(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = exchange._Backend.connect_tcp
+    made: list[Any] = []
+    with service(server) as one:
+        one.login()
+
+        def closed_meanwhile(*given: Any, **more: Any) -> Any:
+            made.append(connect(*given, **more))
+            one.close()
+            return made[-1]
+
+        monkeypatch.setattr(exchange._Backend, "connect_tcp", closed_meanwhile)
+        one.get_json("/5")
+    assert made and all(stream.get_extra_info("socket").fileno() == -1 for stream in made)
