@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
