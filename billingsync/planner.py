@@ -21,6 +21,7 @@ from billingsync.core.rules import Rulebook
 from billingsync.core.trueup import invoice_of
 from billingsync.desk import Say, now
 from billingsync.errors import UsageError
+from billingsync.replan import Shift, shifts
 from billingsync.report.document import dump, plan_document
 from billingsync.report.waiting import OpenHold, plan_holds
 from billingsync.rulebook import load_rulebook
@@ -35,10 +36,14 @@ class Planned:
     plan: Plan
     inputs: RunInputs
     created_at: datetime
+    shifts: tuple[Shift, ...] | None = None  # where only asked what today's rules would make of the month [R3]
 
     @property
     def document(self) -> dict[str, object]:
-        return plan_document(self.plan, self.created_at.isoformat(timespec="seconds"))
+        created = self.created_at.isoformat(timespec="seconds")
+        if self.shifts is None:
+            return plan_document(self.plan, created)
+        return plan_document(self.plan, created, []) | {"replan": [shift.as_dict() for shift in self.shifts]}
 
 
 def similar(
@@ -95,6 +100,7 @@ def make_plan(
     upstream = upstream or fetch(connected, period, rulebook, say)
     companies = charged_companies(upstream)
     memory = connected.ledger.memory(period)
+    decided = memory.settled
     if replan:
         memory = replace(memory, settled={})
     counted = {source.invoice_id for source in upstream.sources}
@@ -124,7 +130,8 @@ def make_plan(
         through |= more
         inputs = replace(inputs, memory=replace(inputs.memory, approved=through))
         plan = plan_run(inputs)
-    planned = Planned(plan=plan, inputs=inputs, created_at=now())
+    told = shifts(plan, inputs, decided) if replan else None
+    planned = Planned(plan=plan, inputs=inputs, created_at=now(), shifts=told)
     if not replan:
         _remember(connected, planned)
     return planned

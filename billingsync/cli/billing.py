@@ -129,10 +129,14 @@ def _show(connections: Connections, planned: Planned, format: str, out_file: str
     created = planned.created_at.isoformat(timespec="seconds")
     plan = planned.plan
     if format == "text" and out_file is None:
+        from billingsync.replan import replan_sentences
         from billingsync.report.text import print_plan
 
-        print_plan(plan, console(), locale=locale)
+        last = () if planned.shifts is None else replan_sentences(planned.shifts)
+        print_plan(plan, console(), locale=locale, last=last)
         return
+    for shift in planned.shifts or ():
+        note(str(shift))
     content = _rendered(planned, format, locale, created)
     if out_file is None:
         out(content.decode())

@@ -35,8 +35,16 @@ def plan_text(
     return file.getvalue()
 
 
-def print_plan(plan: Plan, console: Console, *, locale: str = "en_US", next_command: str | None = None) -> None:
-    """The plan on a console. `next_command` is what to type next; by default posting, or looking at what is held."""
+def print_plan(
+    plan: Plan,
+    console: Console,
+    *,
+    locale: str = "en_US",
+    next_command: str | None = None,
+    last: Sequence[str] = (),
+) -> None:
+    """The plan on a console. `next_command` is what to type next; by default posting, or looking at what is held.
+    `last` are sentences that take the place of the last one."""
     page, figures = Page(console.width), Figures(locale)
     _heading(plan, page, figures)
     counts = new_invoice_counts(plan)
@@ -52,7 +60,10 @@ def print_plan(plan: Plan, console: Console, *, locale: str = "en_US", next_comm
         page.prose(shortened(one_line(warning), 1000), first="Warning: ", indent="  ", style="yellow")
     page.blank()
     equation_lines(plan.accounts, page, figures)
-    page.say(closing(plan, next_command), "bold")
+    for sentence in last:
+        page.prose(one_line(sentence), indent="  ", style="bold")
+    if not last:
+        page.say(closing(plan, next_command), "bold")
     page.show(console)
 
 

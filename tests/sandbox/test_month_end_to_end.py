@@ -376,7 +376,17 @@ def test_r3_other_rules_change_nothing_that_was_posted(quick):
     quick.run("run", "--yes", "--json").must(0)
     assert quick.sandbox.state() == state, "what was dropped stays dropped"
     replanned = quick.plan("--replan")
-    assert replanned["clients"]
+    assert replanned["clients"] and replanned["next_steps"] == []
+    told = {(one["before"], one["now"]) for one in replanned["replan"]}
+    assert told == {("dropped: favorable_prorata", "posted")}, "what was billed on one line is billed on several"
+    dropped = [row for rows in quick.sandbox.pax8.items.values() for row in rows
+               if row["type"] == "prorate" and row["total"] < 0]  # fmt: skip
+    shifted = {charge.partition(":")[2] for one in replanned["replan"] for charge in one["charges"]}
+    assert shifted and shifted <= {row["id"] for row in dropped}
+    shown = quick.run("plan", "--replan", "--json").must(0, 3)
+    text = quick.run("plan", "--replan").must(0, 3).stdout
+    assert "dropped: favorable_prorata before, posted by today's rules" in " ".join(text.split())
+    assert "billingsync post" not in text and shown.json["replan"] == replanned["replan"]
     quick.run("post", replanned["digest"], "--json").must(2, 5)
     assert quick.sandbox.state() == state
 
