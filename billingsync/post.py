@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
 from billingsync.core.behaviors import closed_because
 from billingsync.core.plan import Plan, Posting
 from billingsync.desk import Desk, Outcome, failed
+from billingsync.core.postings import key_of
 from billingsync.errors import MarkerLost, OtherInstallation, UpstreamError
 from billingsync.halo.client import one_object
 from billingsync.halo.compare import Raw, carries, id_of, lines_of, nothing, number
 from billingsync.halo.wire import header_marker, markers
-from billingsync.http import Answered, NotDone, OutcomeUnknown, Sent
+from billingsync.http import Answered, NotDone, Sent
 from billingsync.items import make_items
 from billingsync.late import look_for_late
 from billingsync.recover import DAYS_BEFORE, resolve, settle
@@ -25,6 +26,7 @@ from billingsync.store.postings import lines_of as recorded_lines
 from billingsync.write import CannotWrite, prepare, still_ours
 
 MOST_REFUSALS = 5  # in a row: then it is not these clients, it is HaloPSA, our rights or the way there
+MOST_GENERATIONS = 9  # of one posting that a ledger may have forgotten
 MOST_SENDINGS = 3  # of one posting in one run: each was followed by a full absence horizon and two complete looks
 
 
@@ -44,8 +46,9 @@ def carry_out(
     Raises OtherInstallation before anything is written, MarkerLost after the first posting, Locked when another
     process took over; LedgerError where the database fails. Whatever it raises, the next run finds out and goes on.
     """
-    found, forgotten = already_there(desk, plan, targets)
-    postings, outcomes = make_items(desk, [one for one in plan.postings if one.client_id not in forgotten])
+    found, forgotten, later = already_there(desk, plan, targets)
+    wanted = [later.get(one.key, one) for one in plan.postings if one.client_id not in forgotten]
+    postings, outcomes = make_items(desk, wanted)
     outcomes += [failed(one, forgotten[one.client_id]) for one in plan.postings if one.client_id in forgotten]
     alone = True
     refused = 0
@@ -82,20 +85,20 @@ def carry_out(
     waiting += _refused_once_more(desk, postings, amounts, outcomes)
     for _ in range(MOST_SENDINGS - 1):
         waiting = _again(desk, waiting, amounts, outcomes)
-    resolve(desk, [row for row in _rows(desk) if row.state in UNRESOLVED])
-    unread = read_back(desk, [row for row in _rows(desk) if row.state in ("posted", "adopted")])
+    resolve(desk, _rows(desk, UNRESOLVED))
+    unread = read_back(desk, _rows(desk, ("posted", "adopted")))
     return Carried(outcomes=(*outcomes, *(outcome_of(row) for row in _rows(desk))), unread=unread)
 
 
-def _rows(desk: Desk) -> tuple[RecordedPosting, ...]:
-    return desk.ledger.postings(run=desk.run)
+def _rows(desk: Desk, states: Collection[str] = ()) -> tuple[RecordedPosting, ...]:
+    return desk.ledger.postings(run=desk.run, states=states)
 
 
 def _refused_once_more(
     desk: Desk, postings: Sequence[Posting], amounts: Mapping[str, tuple[Decimal, Decimal]], outcomes: list[Outcome]
 ) -> list[Posting]:
     """A refusal may have passed by now; a real one costs one more call. Gives those whose outcome is now unknown."""
-    refused = {row.key for row in _rows(desk) if row.state == "refused"}
+    refused = {row.key for row in _rows(desk, ("refused",))}
     waiting = []
     for posting in postings:
         if posting.key in refused:
@@ -154,20 +157,22 @@ def write(
 
 def judge(desk: Desk, row: RecordedPosting, sent: Sent) -> RecordedPosting:
     """The outcome of one write, of three [N2]. Only a readable answer with our key and our amounts is done."""
+    if isinstance(sent, Answered):
+        return _answered(desk, row, sent)
     if isinstance(sent, NotDone):
         desk.ledger.record_refused(desk.fence, row.key, sent.message, desk.now())
-    elif isinstance(sent, OutcomeUnknown):
-        desk.ledger.record_unknown(desk.fence, row.key, sent.why, desk.now())
     else:
-        _answered(desk, row, sent)
+        desk.ledger.record_unknown(desk.fence, row.key, sent.why, desk.now())
     return desk.ledger.postings(key=row.key)[0]
 
 
-def _answered(desk: Desk, row: RecordedPosting, sent: Answered) -> None:
+def _answered(desk: Desk, row: RecordedPosting, sent: Answered) -> RecordedPosting:
     answer = one_object(sent.json)
     whole = row.action == "create" and answer is not None and carries(answer, row.key)
-    if whole and answer is not None and settle(desk, row, answer, only_if_equal=True).state == "posted":
-        return
+    if whole and answer is not None:
+        settled = settle(desk, row, answer, only_if_equal=True)
+        if settled.state == "posted":
+            return settled
     # Anything less than that is looked at again in HaloPSA itself: by the id that it answered, or the target's.
     invoice_id = row.target_invoice_id if row.action != "create" else (id_of(answer) if answer is not None else None)
     raw = None
@@ -179,6 +184,7 @@ def _answered(desk: Desk, row: RecordedPosting, sent: Answered) -> None:
             why = f"{why}, and reading it back failed: {trouble.message}"
     if raw is None or settle(desk, row, raw, answer=sent.text).state in UNRESOLVED:
         desk.ledger.record_unknown(desk.fence, row.key, why, desk.now(), answer=sent.text)
+    return desk.ledger.postings(key=row.key)[0]
 
 
 def read_first_back(desk: Desk, row: RecordedPosting) -> None:
@@ -195,9 +201,12 @@ def read_first_back(desk: Desk, row: RecordedPosting) -> None:
         )
 
 
-def already_there(desk: Desk, plan: Plan, targets: Iterable[Raw] = ()) -> tuple[dict[str, Raw], dict[int, str]]:
-    """Key -> invoice of everything of this plan that HaloPSA has although the ledger does not know it [N6]; and client
-    -> why nothing may be sent for it: HaloPSA has postings of ours that neither this plan nor the ledger knows.
+def already_there(
+    desk: Desk, plan: Plan, targets: Iterable[Raw] = ()
+) -> tuple[dict[str, Raw], dict[int, str], dict[str, Posting]]:
+    """Key -> invoice of everything of this plan that HaloPSA has although the ledger does not know it [N6]; client
+    -> why nothing may be sent for it: HaloPSA has postings of ours that neither this plan nor the ledger knows; and
+    key -> the same posting in a later generation, where a ledger forgot that it was undone and posted again.
 
     Reads the clients' invoices of the period once. A marker of another installation stops everything.
     """
@@ -207,6 +216,12 @@ def already_there(desk: Desk, plan: Plan, targets: Iterable[Raw] = ()) -> tuple[
     written = {posting.invoice_id for posting in plan.postings}
     ours = desk.ledger.installations()
     known = {row.key for row in desk.ledger.postings(period=desk.period)}
+    again = {
+        key_of(one.base_key, generation): (one, generation)
+        for one in plan.postings
+        for generation in range(one.generation + 1, one.generation + 1 + MOST_GENERATIONS)
+    }
+    later: dict[str, Posting] = {}
     found: dict[str, Raw] = {}
     strangers: dict[str, list[int]] = {}
     forgotten: dict[int, str] = {}
@@ -226,6 +241,10 @@ def already_there(desk: Desk, plan: Plan, targets: Iterable[Raw] = ()) -> tuple[
             elif mark[0] in keys:
                 # Of an existing invoice a list does not show all: it is read by itself before it is compared.
                 found |= {mark[0]: raw} if id_of(raw) not in written else {}
+            elif mark[0] in again and not desk.ledger.postings(key=mark[0]):
+                posting, generation = again[mark[0]]
+                later[posting.key] = replace(posting, key=mark[0], generation=generation)
+                found |= {mark[0]: raw} if id_of(raw) not in written else {}
             elif mark[0] not in known and not desk.ledger.postings(key=mark[0]):
                 forgotten[int(client)] = (
                     f"HaloPSA invoice {id_of(raw)} carries posting {mark[0]}, which this ledger does not know: perhaps "
@@ -241,7 +260,13 @@ def already_there(desk: Desk, plan: Plan, targets: Iterable[Raw] = ()) -> tuple[
             f"{installation}. If that one is gone, take it over; if not, stop it first: two of them bill twice.",
             next_steps=[["billingsync", "adopt", installation]],
         )
-    return found, forgotten
+    for key in later.keys() & found.keys():
+        client_id = later[key].client_id
+        forgotten[client_id] = (
+            f"HaloPSA has posting {key} of this client twice, as it was posted first and as it was posted again after "
+            "an undo. Take one out in HaloPSA, and run again"
+        )
+    return found, forgotten, later
 
 
 def read_back(desk: Desk, rows: Sequence[RecordedPosting]) -> str:

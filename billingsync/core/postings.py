@@ -33,7 +33,7 @@ def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]
         generation = inputs.memory.generations.get(base, 0)
         postings.append(
             Posting(
-                key=base if generation == 0 else _hash([base, generation]),
+                key=key_of(base, generation),
                 base_key=base,
                 generation=generation,
                 action=action,
@@ -48,6 +48,11 @@ def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]
             )
         )
     return tuple(postings)
+
+
+def key_of(base: str, generation: int) -> str:
+    """A posting's key in a generation: each undo raises it, so that the same may be posted again [N1] [R5]."""
+    return base if generation == 0 else _hash([base, generation])
 
 
 def _hash(parts: list[object]) -> str:

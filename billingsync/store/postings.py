@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -124,8 +124,10 @@ class RecordedPosting:
 def lines_of(posting: Posting, amounts: Mapping[str, tuple[Decimal, Decimal]]) -> tuple[PostedLine, ...]:
     """A planned posting's lines with each charge's share. `amounts` are price and cost of each charge; those that are
     given are checked, and charges that share a line need theirs."""
-    prices = _shares(posting, [line.amount for line in posting.lines], {id: each[0] for id, each in amounts.items()})
-    costs = _shares(posting, [line.cost for line in posting.lines], {id: each[1] for id, each in amounts.items()})
+    # Only this posting's: `amounts` may hold the whole month.
+    mine = {charge for line in posting.lines for charge in line.charges if charge in amounts}
+    prices = _shares(posting, [line.amount for line in posting.lines], {charge: amounts[charge][0] for charge in mine})
+    costs = _shares(posting, [line.cost for line in posting.lines], {charge: amounts[charge][1] for charge in mine})
     return tuple(
         PostedLine(
             ordinal=ordinal,
@@ -234,7 +236,7 @@ def remove_written_by(connection: Connection, name: str, key: str) -> None:
 
 def line_as_json(line: PostedLine | ReturnedLine) -> dict[str, Any]:
     """A line as JSON: amounts as text, so that they stay exact."""
-    return {name: _plain(value) for name, value in asdict(line).items()}
+    return {name: _plain(getattr(line, name)) for name in _FIELDS[type(line)]}
 
 
 def lines_text(lines: Sequence[PostedLine]) -> str:
@@ -242,12 +244,16 @@ def lines_text(lines: Sequence[PostedLine]) -> str:
     return as_json([line_as_json(line) for line in lines])
 
 
+# By name, not by `dataclasses.asdict`: that copies every value deeply first, for each line three times a posting.
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (PostedLine, ReturnedLine, Share)}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return format(value, "f")
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, tuple):
         return [_plain(each) for each in value]
-    return {name: _plain(each) for name, each in value.items()} if isinstance(value, dict) else value
+    return {name: _plain(getattr(value, name)) for name in _FIELDS[Share]} if isinstance(value, Share) else value
 
 
 def _recorded(row: Mapping[str, Any]) -> RecordedPosting:

@@ -171,12 +171,17 @@ class ReceiptBook(Book):
             return find_postings(connection, self.name, states=(*UNRESOLVED, "undoing"))
 
     def postings(
-        self, *, run: str | None = None, period: object = None, key: str | None = None
+        self,
+        *,
+        run: str | None = None,
+        period: object = None,
+        key: str | None = None,
+        states: Collection[str] = (),
     ) -> tuple[RecordedPosting, ...]:
-        """Postings of a run, of a period or of a key, in the order of their intents."""
+        """Postings of a run, of a period or of a key, in the order of their intents; only those in `states`, if any."""
         with self.reading() as connection:
             wanted = None if period is None else str(period)
-            return find_postings(connection, self.name, run=run, period=wanted, key=key)
+            return find_postings(connection, self.name, run=run, period=wanted, key=key, states=states)
 
     def claims_of(self, charge: str) -> tuple[Claim, ...]:
         """On which lines a charge is or was."""

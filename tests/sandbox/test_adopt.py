@@ -10,7 +10,8 @@ import pytest
 
 from billingsync.sandbox.server import Sandbox
 from tests.sandbox.cli import CALM, MARK, TEXT_ONLY, Office, billed, due
-from tests.sandbox.test_undo import LOOSE, rows
+from tests.sandbox.test_trueup import marked
+from tests.sandbox.test_undo import LOOSE, open_invoices, recurring_office, rows
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +108,33 @@ def _journal(url: str):  # type: ignore[no-untyped-def]
 
     with open_ledger(url) as ledger:
         return ledger.journal_entries()
+
+
+@pytest.mark.parametrize("behavior", ["new", "latest", "recurring"])
+def test_fault_01_what_was_undone_and_posted_again_is_adopted_too(
+    sandbox: Sandbox, tmp_path: Path, sqlite_url: str, behavior: str
+) -> None:
+    """Then HaloPSA has the second generation of each posting, and the restored ledger has never heard of an undo."""
+    office = Office(tmp_path, sandbox, sqlite_url)
+    office.rules(TEXT_ONLY + LOOSE)
+    if behavior == "latest":
+        open_invoices(sandbox, 214, 215, 216, 217)
+        office.rules(TEXT_ONLY + LOOSE + '[invoice]\nbehavior = "latest"\n')
+    if behavior == "recurring":
+        recurring_office(office)
+    office.plan()
+    office.run("db", "backup", "before.db").must()
+    run = office.run("run", "--yes", "--json").must().json["run"]
+    office.run("undo", run, "--yes").must()
+    again = office.run("run", "--yes", "--json").must().json
+    state = sandbox.state()
+    for old in tmp_path.glob("billingsync.db*"):
+        old.unlink()
+    shutil.move(tmp_path / "before.db", tmp_path / "billingsync.db")
+    told = office.run("run", "--yes", "--json").must().json
+    assert rows(sandbox.state()) == rows(state)
+    assert {one["state"] for one in told["postings"]} == {"adopted"}
+    assert {one["key"] for one in told["postings"]} == {one["key"] for one in again["postings"]}
+    office.run("undo", told["run"], "--yes").must()
+    office.run("run", "--yes").must()
+    assert marked(sandbox) == due(sandbox)
