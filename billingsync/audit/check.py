@@ -125,8 +125,9 @@ def _documents(connection: Connection, name: str, story: _Story) -> Iterator[Pro
             yield _alone("source", f"{what} was never read from Pax8")
         else:
             yield None
+    forgotten = {sha: entry.seq for entry, body in story.of("source.forgotten") for sha in body.get("sha256", [])}
     for sha, entry in told.items():
-        if sha not in seen:
+        if sha not in seen and forgotten.get(sha, -1) < entry.seq:  # retention let it go, after it was read
             yield _at(entry, f"the source document {sha[:16]}… is gone")
 
 

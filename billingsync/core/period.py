@@ -46,5 +46,10 @@ class Period:
     def previous(self) -> Period:
         return Period.of(self.first_day - timedelta(days=1))
 
+    def months_before(self, count: int) -> Period:
+        """The month that lies `count` months before this one."""
+        month = self.year * 12 + self.month - 1 - count
+        return Period(month // 12, month % 12 + 1)
+
     def __str__(self) -> str:
         return f"{self.year:04d}-{self.month:02d}"

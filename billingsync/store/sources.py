@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from billingsync.core.period import Period
 from billingsync.store.book import Book
@@ -75,6 +75,18 @@ class SourceBook(Book):
             if new:
                 body = {"period": str(period), "sha256": sorted(document.sha256 for document in new.values())}
                 self.note(connection, "source", body, now)
+
+    def forget_sources(self, before: Period, now: datetime) -> int:
+        """Retention: the raw answers of periods before this one go, their hashes stay in the journal with the fact that
+        they were let go. Gives how many. Nothing that decides about money is touched."""
+        with self.writing() as connection:
+            mine = (source_document.c.partner == self.name, source_document.c.period < str(before))
+            rows = connection.execute(select(source_document.c.period, source_document.c.sha256).where(*mine)).all()
+            if rows:
+                connection.execute(delete(source_document).where(*mine))
+                told = {"before": str(before), "sha256": sorted({row.sha256 for row in rows})}
+                self.note(connection, "source.forgotten", told, now)
+            return len(rows)
 
     def source_documents(self, period: Period) -> tuple[Document, ...]:
         """Everything kept of a period, oldest first."""

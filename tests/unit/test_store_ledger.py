@@ -12,6 +12,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.exc import StatementError
 from store_sample import LATER, NOW, PERIOD, intend, plan_line, posting, receipt, running, simple, written_line
 
+from billingsync.audit import verify
 from billingsync.core.inputs import Memory, RememberedMatch, Settled
 from billingsync.core.period import Period
 from billingsync.errors import Locked, OtherTenant, UsageError
@@ -488,3 +489,18 @@ def test_a_naive_time_and_a_float_never_reach_the_database(sqlite_ledger_url: st
         with running(ledger) as (fence, run), pytest.raises(StatementError, match="not an amount"):
             ledger.settle(fence, run, [floating], NOW)
         assert ledger.memory(PERIOD) == Memory()
+
+
+def test_retention_lets_old_sources_go_and_the_audit_knows_it(ledger: Ledger) -> None:
+    old, kept = Period(2024, 10), Period(2024, 11)
+    for period in (old, kept):
+        body = f'{{"of": "{period}"}}'.encode()
+        ledger.save_sources(period, [Document(kind="items", invoice_id="i", page=0, body=body)], [], NOW)
+    assert ledger.forget_sources(kept, LATER) == 1
+    assert ledger.source_documents(old) == () and len(ledger.source_documents(kept)) == 1
+    assert ledger.forget_sources(kept, LATER) == 0
+    assert verify(ledger).problems == ()
+    with ledger.database.writing() as connection:
+        connection.execute(delete(schema.source_document))
+    (gone,) = verify(ledger).problems  # what nobody let go is missed
+    assert "is gone" in gone.says
