@@ -42,6 +42,7 @@ def make_items(desk: Desk, postings: Sequence[Posting]) -> tuple[list[Posting], 
     for (sku, name), client_id in wanted.items():
         try:
             if catalogue is None:
+                _let_land(desk)
                 catalogue = desk.halo.items(desk.tax_and_accounts(client_id).item_group)
             there = _find(catalogue, sku, name)
             ids[sku, name] = there.id if there else _item(desk, sku, name, _group(desk, groups, client_id), client_id)
@@ -57,6 +58,16 @@ def make_items(desk: Desk, postings: Sequence[Posting]) -> tuple[list[Posting], 
         else:
             ready.append(replace(posting, lines=tuple(_with_id(line, ids) for line in posting.lines)))
     return ready, failed_outcomes
+
+
+def _let_land(desk: Desk) -> None:
+    """Where a process died between sending an item and learning of it, the item may still appear: only after the
+    horizon is a search worth anything [P3]."""
+    sent = desk.ledger.last_open_write()
+    left = desk.absence_s - (desk.now() - sent).total_seconds() if sent is not None else 0
+    if left > 0:
+        desk.say(f"waiting {min(left, desk.absence_s):.0f} s for an item that an interrupted run may have created")
+        desk.wait(min(left, desk.absence_s))
 
 
 def _with_id(line: PlanLine, ids: dict[Wanted, int]) -> PlanLine:
@@ -126,6 +137,7 @@ def _once(
     once it is certainly absent: after the horizon, in two complete searches [N2]. NoItem where it cannot be had."""
     why = ""
     for _ in range(SENDINGS):
+        desk.ledger.record_write_intended(desk.fence, what, desk.now())
         sent = create()
         if isinstance(sent, NotDone):
             why = f"HaloPSA refused to create {what}: {sent.message}"
@@ -136,6 +148,8 @@ def _once(
             there = made(answer) if answer is not None else None
             there = there or find() or _after_the_horizon(desk, what, find)
             why = f"HaloPSA does not have {what} although it was sent: two complete searches found nothing"
+        told = f"created, id {there}" if there is not None else why
+        desk.ledger.record_write_settled(desk.fence, what, told, desk.now())
         if there is not None:
             return there
     raise NoItem(why)

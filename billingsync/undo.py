@@ -353,6 +353,8 @@ class _Undo:
                 if fate.kind not in TAKEN and fate.ordinal in added and fate.line_id is not None
             )
             if now is not None and left:
+                what = f"our lines {sorted(left)} on invoice {self._invoice_id(raw)} set to nothing"
+                self.desk.ledger.record_write_settled(self.desk.fence, what, "sent", self.desk.now())
                 self.desk.halo.change_invoice("", zeroing(now, left), recurring=recurring, before=still_ours(self.desk))
         return finish_undo(self.desk, row, certain=True)
 

@@ -24,6 +24,7 @@ from billingsync.store.postings import (
     RecordedPosting,
     find_postings,
     find_state,
+    find_states,
     line_as_json,
     put_written_lines,
     remove_written_by,
@@ -160,6 +161,24 @@ class ReceiptBook(Book):
             update_posting(connection, self.name, key, {"state": intent.was, "settled_at": now})
             self.note(connection, "posting.kept", {"key": key, "state": intent.was, "message": message}, now)
 
+    def record_write_intended(self, fence: Fence, what: str, now: datetime) -> None:
+        """Before a write that is no posting (an item, a group): who finds no end of it must wait and look [P3]."""
+        with self.fenced(fence) as connection:
+            self.note(connection, "write.intended", {"what": what}, now)
+
+    def record_write_settled(self, fence: Fence, what: str, outcome: str, now: datetime) -> None:
+        """What became of it."""
+        with self.fenced(fence) as connection:
+            self.note(connection, "write.settled", {"what": what, "outcome": outcome}, now)
+
+    def last_open_write(self) -> datetime | None:
+        """When the newest of such writes was intended of which nobody knows the end; None where there is none."""
+        kinds = ("write.intended", "write.settled")
+        query = select(journal.c.kind, journal.c.at).where(journal.c.partner == self.name, journal.c.kind.in_(kinds))
+        with self.reading() as connection:
+            newest = connection.execute(query.order_by(journal.c.seq.desc()).limit(1)).first()
+        return datetime.fromisoformat(newest.at) if newest is not None and newest.kind == kinds[0] else None
+
     def live_lines(self, key: str) -> frozenset[int]:
         """The ordinals of a posting's lines whose charges are still on them."""
         with self.reading() as connection:
@@ -182,6 +201,11 @@ class ReceiptBook(Book):
         with self.reading() as connection:
             wanted = None if period is None else str(period)
             return find_postings(connection, self.name, run=run, period=wanted, key=key, states=states)
+
+    def states(self, *, run: str | None = None, period: object = None) -> dict[str, str]:
+        """The state of each posting of a run or of a period, by key: without reading all that they hold."""
+        with self.reading() as connection:
+            return find_states(connection, self.name, run=run, period=None if period is None else str(period))
 
     def claims_of(self, charge: str) -> tuple[Claim, ...]:
         """On which lines a charge is or was."""

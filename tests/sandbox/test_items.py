@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -11,6 +12,7 @@ import pytest
 from cli import quick_time
 from scene import AZURE, BACKUP, M365, PRODUCTS, SETUP, SHIELD, SIEM, STAGE, scene
 
+from billingsync.halo.client import Halo
 from billingsync.sandbox.server import Sandbox
 from billingsync.sandbox.wire import copy_json
 
@@ -204,6 +206,28 @@ def test_P3_whatever_becomes_of_the_answer_one_item_is_made(stage, path, fault):
     assert (214, named(made, SIEM)[0]["id"]) in written_items(made)
 
 
+def test_P3_a_run_that_died_after_sending_an_item_lets_it_land_before_the_next_one_looks(stage, monkeypatch):
+    """The next run's search comes before the landing: without the memory of the intent it would make a second one."""
+    made = stage(HALO__ABSENCE_S="60")
+    made.month("2026-11", made.charge(SIEM, 1))
+    made.sandbox.faults.add("halo:POST:/Item:1:late:seconds=30:answer=reset")
+    create = Halo.create_item
+
+    def killed(self, *given, **more):
+        create(self, *given, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Halo, "create_item", killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            made.office.run("run", "2026-11", "--yes")
+    assert named(made, SIEM) == []
+    with quick_time(made.sandbox):
+        made.office.run("run", "2026-11", "--yes").must()
+    made.sandbox.land()
+    assert len(named(made, SIEM)) == 1
+
+
 def test_P3_a_list_that_is_late_does_not_make_a_second_item(stage):
     made = stage(HALO__ABSENCE_S="60")
     made.month("2026-11", made.charge(SIEM, 1))
@@ -231,10 +255,9 @@ def test_P3_two_runs_at_once_make_one_item(stage):
     made.month("2026-11", made.charge(SIEM, 1), made.charge(SETUP, 1))
     made.sandbox.change(latency_ms=30)
     running = [made.office.start("run", "2026-11", "--yes") for _ in range(2)]
-    codes = sorted(one.wait(60) for one in running)
-    for one in running:
-        one.communicate()
-    assert codes[0] == 0 and codes[1] in (0, 5), codes
+    told = [one.communicate(timeout=60) for one in running]
+    codes = sorted(one.returncode for one in running)
+    assert codes[0] == 0 and codes[1] in (0, 5), (codes, told)
     assert len(named(made, SIEM)) == len(named(made, SETUP)) == 1
     assert len([row for row in made.sandbox.halo.groups.values() if row["name"] == "BillingSync_Pax8"]) == 1
     assert len(written_items(made)) == 2
