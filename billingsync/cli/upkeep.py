@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,16 +76,17 @@ def init(
         if not mark:
             raise UsageError(f"--set takes VARIABLE=VALUE, not {name!r:.80}.")
         values[name if name.startswith("BILLINGSYNC_") else f"BILLINGSYNC_{name}"] = value
+    exported = {name for name, _ in _ASKED if os.environ.get(name)}  # known already: nobody is asked for them again
     if interactive() and not json and not (directory / ".env").exists():
         for name, question in _ASKED:
-            if name not in values:
+            if name not in values and name not in exported:
                 answer = typer.prompt(
                     question, default="", show_default=False, hide_input="SECRET" in name, err=True
                 ).strip()
                 values |= {name: answer} if answer else {}
     done = write_scaffold(directory, values)
     _quiet_log(directory)
-    missing = [name for name, _ in _ASKED[:5] if not values.get(name)]
+    missing = [name for name, _ in _ASKED[:5] if not values.get(name) and name not in exported]
     kept_env = any(path.name == ".env" and state == "kept" for path, state in done)
     if json:
         found = _found(directory)
