@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from rapidfuzz import fuzz, process
 
@@ -22,7 +23,7 @@ from billingsync.core.trueup import invoice_of
 from billingsync.desk import Say, now
 from billingsync.errors import UsageError
 from billingsync.replan import Shift, shifts
-from billingsync.report.document import dump, plan_document
+from billingsync.report.document import dump, plan_document, true_up_document
 from billingsync.report.waiting import OpenHold, plan_holds
 from billingsync.rulebook import load_rulebook
 from billingsync.store.ledger import Ledger
@@ -126,7 +127,7 @@ def make_plan(
     say("planning")
     plan = plan_run(inputs)
     through: frozenset[int | str] = frozenset(approved)
-    while more := connected.ledger.memory(period, digest=plan.digest).approved - through:
+    while more := (_approved(connected, period, plan) - through):
         through |= more
         inputs = replace(inputs, memory=replace(inputs.memory, approved=through))
         plan = plan_run(inputs)
@@ -135,6 +136,33 @@ def make_plan(
     if not replan:
         _remember(connected, planned)
     return planned
+
+
+def _approved(connected: Connections, period: Period, plan: Plan) -> frozenset[int | str]:
+    """Who was let through in this very plan; and whose true-up was approved in another plan of the period and is still
+    the same, as after a run that died when others' were made [N4] [R2]."""
+    through = connected.ledger.memory(period, digest=plan.digest).approved
+    waiting = _numbers(true_up_document(up) for up in plan.true_ups if up.state == "held")
+    if not waiting:
+        return through
+    for entry in connected.ledger.plans(period):
+        clients = {approval.client for approval in connected.ledger.approvals(entry.digest)}
+        if clients:
+            shown = _numbers(json.loads(connected.ledger.find_plan(entry.digest).document).get("true_ups", ()))
+            through |= {
+                id_ for id_, ups in waiting.items() if str(id_) in clients and ups <= shown.get(id_, frozenset())
+            }
+    return through
+
+
+def _numbers(ups: Iterable[Mapping[str, Any]]) -> dict[int, frozenset[str]]:
+    """What a person approves of each client's true-ups: what is taken back from where, and what is added."""
+    found: dict[int, frozenset[str]] = {}
+    for up in ups:
+        keys = sorted(one["key"] for one in up["invoices"])
+        said = json.dumps([up["currency"], up["take_back"], up["add"], keys], sort_keys=True)
+        found[up["client_id"]] = found.get(up["client_id"], frozenset()) | {said}
+    return found
 
 
 def _remember(connected: Connections, planned: Planned) -> None:

@@ -72,7 +72,7 @@ def plan_document(plan: Plan, created_at: str, next_steps: Iterable[Sequence[str
             for kept in plan.kept
         ],
         "warnings": list(plan.warnings),
-        "true_ups": [_true_up(up) for up in plan.true_ups],
+        "true_ups": [true_up_document(up) for up in plan.true_ups],
     }
 
 
@@ -117,7 +117,7 @@ def run_document(result: RunResult) -> Document:
             }
             for back in result.taken_back
         ],
-        "true_ups": [_true_up(up) for up in result.true_ups],
+        "true_ups": [true_up_document(up) for up in result.true_ups],
         "holds": [{**_hold(hold), "company_name": result.companies.get(hold.charge)} for hold in result.holds],
         "equation": {
             account.currency: _equation(account, result.returned.get(account.currency, (Decimal(0), Decimal(0))))
@@ -148,7 +148,7 @@ def holds_document(period: str | None, holds: Iterable[OpenHold], next_steps: It
     }
 
 
-def _true_up(up: TrueUp) -> Document:
+def true_up_document(up: TrueUp) -> Document:
     currency = up.currency
     return {
         "client_id": up.client_id,

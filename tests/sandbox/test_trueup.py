@@ -3,6 +3,7 @@ sandbox's own tables."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from billingsync.http.calls import Calls
 from billingsync.sandbox.server import Sandbox
 from tests.sandbox.cli import CALM, MARK, TEXT_ONLY, Office, balanced, billed, cents, due, foreign
 from tests.sandbox.test_undo import LOOSE, due_sums, edit, net, no_waiting, open_invoices, ours, post, recurring_office
@@ -240,3 +242,48 @@ def test_R2_lines_that_a_person_edited_stay_and_nobody_pays_twice(small: Office,
     assert [cents(line["unit_price"]) for line in sandbox.halo.invoices[edited["id"]]["lines"]] == [Decimal("1.50")]
     mine = [row for row in ours(sandbox) if row["client_id"] == edited["client_id"]]
     assert [row["id"] for row in mine] == [edited["id"]], "what comes instead waits for a person"
+
+
+def test_n4_R2_killed_before_and_after_every_write_the_end_is_the_undisturbed_one(
+    small: Office, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(small)
+    issue_again(sandbox, credit(sandbox))
+    digest = approve_all(small)
+    state, ledger = sandbox.state(), (small.folder / "billingsync.db").read_bytes()
+    timed = Calls.timed
+
+    def again(nth: int, after: bool) -> int:
+        """Runs it killed at the n-th write; gives how many writes there were."""
+        sandbox.restore(state)
+        (small.folder / "billingsync.db").write_bytes(ledger)
+        for left in small.folder.glob("billingsync.db-*"):
+            left.unlink()
+        count = 0
+
+        def killed(self: Calls, send: Any, asked: Any, attempt: int) -> Any:
+            nonlocal count
+            if asked.method == "GET" or "token" in asked.path:
+                return timed(self, send, asked, attempt)
+            count += 1
+            if count == nth and not after:
+                raise KeyboardInterrupt
+            answer = timed(self, send, asked, attempt)
+            if count == nth:
+                raise KeyboardInterrupt
+            return answer
+
+        with monkeypatch.context() as patch, no_waiting(sandbox):
+            patch.setattr(Calls, "timed", killed)
+            with contextlib.suppress(KeyboardInterrupt):
+                small.run("post", digest, "--json")
+        with no_waiting(sandbox):
+            small.run("run", "--yes", "--json").must(0)
+        assert marked(sandbox) == due(sandbox), (nth, after)
+        return count
+
+    writes = again(0, False)
+    assert writes >= 4
+    for nth in range(1, writes + 1):
+        for after in (False, True):
+            again(nth, after)
