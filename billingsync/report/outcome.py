@@ -44,12 +44,12 @@ def print_run(result: RunResult, console: Console, *, locale: str = "en_US") -> 
     page.prose(f"{result.period}, run {result.run}: {state}", style="bold")
     if result.message:
         page.prose(shortened(one_line(result.message), 2000), indent="  ")
-    if result.postings:
+    if result.postings or result.taken_back:
         page.blank()
-    for posting in result.postings:
-        _posting(posting, page, figures)
     for back in result.taken_back:
         _back(back, page, figures)
+    for posting in result.postings:
+        _posting(posting, page, figures)
     if result.holds:
         page.blank()
         page.say("Held, waiting for a person:", "bold")
@@ -134,7 +134,7 @@ def _back(back: TakenBackResult, page: Page, figures: Figures) -> None:
         back.client_name,
         figures.amount(-back.amount, back.currency),
         f" {back.currency}",
-        head="took back",
+        head=f"{'credited' if back.credit_invoice is not None else 'removed':<8} ",
         after=f"{where}{how}",
         style="red" if back.problem else "green",
     )
