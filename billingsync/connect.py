@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,35 +17,54 @@ from billingsync.redaction import Redactor
 from billingsync.settings import Settings
 from billingsync.store.ledger import Ledger, open_ledger
 
+TICKET_SCOPE = "read:tickets edit:tickets"
+TICKET_CALLS = 8  # a minute: with the 50 for billing within the 60 that hosted tenants allow (reference/halopsa 2.6)
+TICKET_TIMEOUT_S = 30.0
+
+OnCall = Callable[[CallRecord], None]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connections:
-    """Everything outside this process that a run talks to."""
+    """Everything outside this process that a run talks to; `wait` lets it wait for what may still land there."""
 
     settings: Settings
     ledger: Ledger
     pax8: Pax8
     halo: Halo
     tenant: Tenant
+    wait: Callable[[float], None] = time.sleep
 
 
 @contextmanager
-def connections(settings: Settings, redactor: Redactor) -> Iterator[Connections]:
+def connections(
+    settings: Settings,
+    redactor: Redactor,
+    *,
+    on_call: OnCall | None = None,
+    wait: Callable[[float], None] = time.sleep,
+) -> Iterator[Connections]:
     """Open everything a run needs; checks first that all credentials are set, then that this is the tenant that the
-    ledger belongs to, before anything else is read from it [N6] (fault 14)."""
+    ledger belongs to, before anything else is read from it [N6] (fault 14). `on_call` hears of every call that ends;
+    `wait` is how a run waits, so that a service can stop in the middle of it."""
     settings.require_upstreams()
     with ExitStack() as stack:
         ledger = stack.enter_context(open_ledger(settings.database_url))
-        pax8 = stack.enter_context(pax8_service(settings, redactor))
-        halo, tenant = halo_service(settings, redactor)
+        pax8 = stack.enter_context(pax8_service(settings, redactor, on_call=on_call))
+        halo, tenant = halo_service(settings, redactor, on_call=on_call)
         stack.enter_context(halo)
         ledger.bind_tenant(settings.halo.base_url, tenant.id, datetime.now(UTC))
         yield Connections(
-            settings=settings, ledger=ledger, pax8=Pax8(pax8, settings.pax8.parallel), halo=Halo(halo), tenant=tenant
+            settings=settings,
+            ledger=ledger,
+            pax8=Pax8(pax8, settings.pax8.parallel),
+            halo=Halo(halo),
+            tenant=tenant,
+            wait=wait,
         )
 
 
-def pax8_service(settings: Settings, redactor: Redactor) -> Service:
+def pax8_service(settings: Settings, redactor: Redactor, *, on_call: OnCall | None = None) -> Service:
     pax8 = settings.pax8
     config = service_config(
         client_id=pax8.client_id,
@@ -57,10 +77,10 @@ def pax8_service(settings: Settings, redactor: Redactor) -> Service:
         first_wait_s=settings.retry.first_wait_s,
     )
     hint = "Check BILLINGSYNC_PAX8__CLIENT_ID and BILLINGSYNC_PAX8__CLIENT_SECRET."
-    return Service(replace(config, login_hint=hint), redactor=redactor, on_call=_log_call)
+    return Service(replace(config, login_hint=hint), redactor=redactor, on_call=_told(on_call))
 
 
-def halo_service(settings: Settings, redactor: Redactor) -> tuple[Service, Tenant]:
+def halo_service(settings: Settings, redactor: Redactor, *, on_call: OnCall | None = None) -> tuple[Service, Tenant]:
     """The service and what HaloPSA says of itself; asked once, before the first login."""
     halo = settings.halo
     found: list[Tenant] = []
@@ -70,30 +90,61 @@ def halo_service(settings: Settings, redactor: Redactor) -> tuple[Service, Tenan
             found.append(discover(service, halo.base_url, halo.tenant))
         return halo.token_url or found[0].token_url
 
-    service = Service(
-        ServiceConfig(
-            name="HaloPSA",
-            base_url=f"{halo.base_url}/api",
-            token_url=token_url,
-            token_style="form",  # noqa: S106
-            token_fields={"scope": halo.scope},
-            client_id=halo.client_id,
-            client_secret=halo.client_secret.get_secret_value(),
-            calls_per_minute=halo.calls_per_minute,
-            timeout_s=halo.timeout_s,
-            first_wait_s=settings.retry.first_wait_s,
-            headers=halo.header_values(),
-            login_hint="Check BILLINGSYNC_HALO__CLIENT_ID and BILLINGSYNC_HALO__CLIENT_SECRET.",
-        ),
-        redactor=redactor,
-        on_call=_log_call,
-    )
+    config = _halo_config(settings, token_url)
+    service = Service(config, redactor=redactor, on_call=_told(on_call))
     try:
         found.append(discover(service, halo.base_url, halo.tenant))
     except BaseException:
         service.close()
         raise
     return service, found[0]
+
+
+def ticket_service(settings: Settings, redactor: Redactor) -> Service:
+    """HaloPSA for notices alone: a login, a budget and connections of its own, so that nothing of it is in the way of
+    a bill, and a token that can do nothing but tickets. Nothing is asked before the first call."""
+    halo = settings.halo
+
+    def token_url(service: Service) -> str:
+        return halo.token_url or discover(service, halo.base_url, halo.tenant).token_url
+
+    config = replace(
+        _halo_config(settings, token_url),
+        token_fields={"scope": TICKET_SCOPE},
+        calls_per_minute=TICKET_CALLS,
+        timeout_s=min(halo.timeout_s, TICKET_TIMEOUT_S),
+    )
+    return Service(config, redactor=redactor, on_call=_log_call)
+
+
+def _halo_config(settings: Settings, token_url: Callable[[Service], str]) -> ServiceConfig:
+    halo = settings.halo
+    return ServiceConfig(
+        name="HaloPSA",
+        base_url=f"{halo.base_url}/api",
+        token_url=token_url,
+        token_style="form",  # noqa: S106
+        token_fields={"scope": halo.scope},
+        client_id=halo.client_id,
+        client_secret=halo.client_secret.get_secret_value(),
+        calls_per_minute=halo.calls_per_minute,
+        timeout_s=halo.timeout_s,
+        first_wait_s=settings.retry.first_wait_s,
+        headers=halo.header_values(),
+        login_hint="Check BILLINGSYNC_HALO__CLIENT_ID and BILLINGSYNC_HALO__CLIENT_SECRET.",
+    )
+
+
+def _told(on_call: OnCall | None) -> OnCall:
+    """The log, and whoever else wants to know of calls."""
+    if on_call is None:
+        return _log_call
+
+    def both(call: CallRecord) -> None:
+        on_call(call)
+        _log_call(call)
+
+    return both
 
 
 def _log_call(call: CallRecord) -> None:

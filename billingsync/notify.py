@@ -1,4 +1,4 @@
-"""Tells people, by Apprise, and the dead man's switch; always beside the work and never in its way.
+"""Tells people, by Apprise and by HaloPSA tickets; always beside the work and never in its way.
 
 Whatever happens here (a mail server that hangs, a chat that refuses, a wrong address) is logged and tried again later;
 it changes neither a bill nor an exit code (fault 40). The addresses hold secrets: no text of Apprise or of the
@@ -12,9 +12,8 @@ import queue
 import shlex
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,12 +24,16 @@ from billingsync.errors import LedgerError
 from billingsync.redaction import Redactor
 from billingsync.settings import Settings
 from billingsync.store.ledger import Ledger
-from billingsync.store.notices import Notice, Thing
+from billingsync.store.notices import TICKET, TICKET_BEGUN, Notice, Thing
+from billingsync.tickets import EVENTS as TICKET_EVENTS
+from billingsync.tickets import NotOpened, Opened, Tickets, Unfindable, mark_of, open_tickets
 
 TIMEOUT_S = 30.0  # for one address; one that takes longer is left alone until it is done
 ROUND_S = 30.0  # between two rounds of sending
 LONGEST_S = 3600.0  # between two tries of an address that does not work
 MOST_SHOWN = 20  # things in one message; chats cut or refuse longer ones
+MOST_TICKETS = 4  # in one round: the first look at a new installation may find a hundred things
+_TEST = "This is a test. You would be told here of months posted, charges that wait, and failures."
 _SECRET_FROM = 6  # characters: parts of an address that are worth hiding
 
 # Loggers below us that quote addresses with their tokens.
@@ -127,6 +130,19 @@ class _Address:
     not_before: float = float("-inf")  # of the monotonic clock
 
 
+@dataclass(slots=True)
+class _Desk:
+    """HaloPSA as one whom notices are brought to, with how it has fared. Used by one thread at a time."""
+
+    tickets: Tickets
+    absence_s: float  # how long a ticket of unknown outcome may still appear
+    busy: threading.Thread | None = None
+    failures: int = 0
+    not_before: float = float("-inf")
+    doubts: dict[str, float] = field(default_factory=dict)  # mark -> since when it is looked for
+    certain: set[str] = field(default_factory=set)  # marks of what was begun and certainly not opened
+
+
 class Delivery:
     """Empties the outbox from a thread of its own."""
 
@@ -142,6 +158,8 @@ class Delivery:
         self._addresses = [_Address(secret.get_secret_value()) for secret in settings.notify.urls]
         self._events = frozenset(settings.notify.events)
         self._ledger, self._redactor, self._send, self._clock = ledger, redactor, send or Sender(), clock
+        tickets = open_tickets(settings, redactor)
+        self._desk = _Desk(tickets, settings.halo.absence_s) if tickets is not None else None
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._direct: queue.SimpleQueue[Thing] = queue.SimpleQueue()
@@ -158,6 +176,8 @@ class Delivery:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+        if self._desk is not None:
+            self._desk.tickets.close()
 
     def wake(self) -> None:
         """There may be something new."""
@@ -170,16 +190,19 @@ class Delivery:
 
     def _loop(self) -> None:
         while True:
-            try:
-                self.round()
-            except LedgerError as failed:
-                structlog.get_logger().warning("the outbox cannot be read", says=failed.message)
-            except Exception as bad:  # noqa: BLE001  a notifier must not die, and must not take the worker with it
-                structlog.get_logger().error("the notifier failed", kind=type(bad).__name__)
+            self._guarded(self.round)
             if self._stop.is_set():
                 return
             self._wake.wait(ROUND_S)
             self._wake.clear()
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except LedgerError as failed:
+            structlog.get_logger().warning("the outbox cannot be read", says=failed.message)
+        except Exception as bad:  # noqa: BLE001  a notifier must not die, and must not take the worker with it
+            structlog.get_logger().error("the notifier failed", kind=type(bad).__name__)
 
     def round(self) -> None:
         """One look at the outbox."""
@@ -189,22 +212,32 @@ class Delivery:
                 for address in self._addresses:
                     self._deliver(address, [thing])
         waiting = self._ledger.untold()
-        wanted = [notice for notice in waiting if notice.event in self._events]
-        unwanted = [notice for notice in waiting if notice.event not in self._events or not self._addresses]
+        wanted = [notice for notice in waiting if self._recipients(notice)]
+        unwanted = [notice for notice in waiting if not self._recipients(notice)]
         if unwanted:
             self._ledger.mark_delivered(unwanted, (), finished=True, now=datetime.now(UTC))
         for place, address in enumerate(self._addresses):
             mine = [notice for notice in wanted if place not in notice.delivered]
             if mine and self._deliver(address, mine):
                 self._mark(mine, place)
+        if self._desk is not None:
+            self._ticket_round(self._desk)
 
-    def _mark(self, notices: Sequence[Notice], place: int) -> None:
-        everybody = set(range(len(self._addresses)))
+    def _recipients(self, notice: Notice) -> set[int]:
+        """Who is to have it: the places of NOTIFY__URLS, and TICKET."""
+        if notice.event not in self._events:
+            return set()
+        ticket = {TICKET} if self._desk is not None and notice.event in TICKET_EVENTS else set()
+        return {*range(len(self._addresses)), *ticket}
+
+    def _mark(self, notices: Sequence[Notice], place: int) -> tuple[Notice, ...]:
+        """Writes down that `place` has them; gives those that still wait for somebody or did so until now."""
         fresh = {(one.thing, one.opened_at): one for one in self._ledger.untold()}
         mine = [fresh[key] for one in notices if (key := (one.thing, one.opened_at)) in fresh]
         for finished in (True, False):
-            some = [one for one in mine if ({*one.delivered, place} >= everybody) is finished]
+            some = [one for one in mine if ({*one.delivered, place} >= self._recipients(one)) is finished]
             self._ledger.mark_delivered(some, {place}, finished=finished, now=datetime.now(UTC))
+        return tuple(mine)
 
     def _deliver(self, address: _Address, notices: Sequence[Notice | Thing]) -> bool:
         """One message to one address, unless it failed a moment ago or still hangs."""
@@ -216,60 +249,93 @@ class Delivery:
             address.failures = 0
             structlog.get_logger().info("people were told", by=kind_of(address.url), things=len(notices))
             return True
-        address.failures += 1
-        self.failures += 1
-        wait = min(ROUND_S * 2 ** min(address.failures - 1, 10), LONGEST_S)
-        address.not_before = self._clock() + wait
-        structlog.get_logger().warning(
-            "a notice could not be delivered", by=kind_of(address.url), problem=problem, again_in_s=round(wait)
-        )
+        self._failed(address, kind_of(address.url), problem)
         return False
 
+    def _failed(self, at: _Address | _Desk, kind: str, problem: str) -> None:
+        at.failures += 1
+        self.failures += 1
+        wait = min(ROUND_S * 2 ** min(at.failures - 1, 10), LONGEST_S)
+        at.not_before = self._clock() + wait
+        structlog.get_logger().warning(
+            "a notice could not be delivered", by=kind, problem=problem, again_in_s=round(wait)
+        )
 
-class Pings:
-    """The dead man's switch (healthchecks protocol): `/start`, plain, `/fail`. What cannot be sent is forgotten: the
-    silence is the message."""
+    # Tickets ---------------------------------------------------------------------------------------------------------
 
-    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
-        self._url = url.rstrip("/")
-        self._timeout_s = timeout_s
-        self._queue: queue.Queue[str | None] = queue.Queue(maxsize=20)
-        self._thread = threading.Thread(target=self._loop, name="ping", daemon=True)
-
-    def start(self) -> None:
-        if self._url:
-            self._thread.start()
-
-    def send(self, what: str) -> None:
-        """`start`, `well` or `fail`; never waits."""
-        if self._url:
-            with suppress(queue.Full):
-                self._queue.put_nowait(what)
-
-    def stop(self, timeout_s: float = 3.0) -> None:
-        if not self._thread.is_alive():
+    def _ticket_round(self, desk: _Desk) -> None:
+        """In a thread of its own, so that a HaloPSA that does not answer keeps no other notice waiting."""
+        if desk.busy is not None and desk.busy.is_alive():
             return
-        with suppress(queue.Full):
-            self._queue.put_nowait(None)
-        self._thread.join(timeout_s)
+        desk.busy = threading.Thread(
+            target=self._guarded, args=(lambda: self._open_tickets(desk),), name="tickets", daemon=True
+        )
+        desk.busy.start()
+        desk.busy.join(TIMEOUT_S)
 
-    def _loop(self) -> None:
-        import httpx2
+    def _open_tickets(self, desk: _Desk) -> None:
+        waiting = [one for one in self._ledger.untold() if TICKET in self._recipients(one) - {*one.delivered}]
+        for notice in waiting[:MOST_TICKETS]:
+            if self._stop.is_set() or self._clock() < desk.not_before:
+                return
+            if TICKET_BEGUN not in notice.delivered or mark_of(notice) in desk.certain:
+                self._open_ticket(desk, notice)
+            else:
+                self._resolve(desk, notice)
 
-        with httpx2.Client(timeout=self._timeout_s, follow_redirects=False) as client:
-            while (what := self._queue.get()) is not None:
-                tail = {"start": "/start", "fail": "/fail"}.get(what, "")
-                try:
-                    status = client.get(f"{self._url}{tail}").status_code
-                except Exception as bad:  # noqa: BLE001  its text may hold the address, which is a secret
-                    structlog.get_logger().warning("the dead man's switch was not reached", kind=type(bad).__name__)
-                    continue
-                if status >= 300:
-                    structlog.get_logger().warning("the dead man's switch refused", status=status)
+    def _open_ticket(self, desk: _Desk, notice: Notice) -> None:
+        """The intent is committed first: whatever happens then, nobody sends it again without having looked."""
+        if not self._mark([notice], TICKET_BEGUN):
+            return  # it is over meanwhile
+        mark = mark_of(notice)
+        desk.certain.discard(mark)
+        desk.doubts.pop(mark, None)
+        made = desk.tickets.open(notice)
+        if isinstance(made, Opened):
+            desk.failures = 0
+            self._mark([notice], TICKET)
+            structlog.get_logger().info("a ticket was opened", ticket=made.id, thing=notice.thing)
+        elif isinstance(made, NotOpened):
+            desk.certain.add(mark)
+            self._failed(desk, "ticket", made.why)
+        else:
+            desk.doubts[mark] = self._clock()
+            self._failed(desk, "ticket", f"it is not known whether the ticket is there: {made.why}")
+
+    def _resolve(self, desk: _Desk, notice: Notice) -> None:
+        """What became of a ticket whose outcome is unknown. Absence is believed after a while only, as for a bill."""
+        mark = mark_of(notice)
+        since = desk.doubts.setdefault(mark, self._clock())
+        found = desk.tickets.look(notice)
+        if isinstance(found, Opened):
+            desk.failures = 0
+            desk.doubts.pop(mark)
+            self._mark([notice], TICKET)
+            structlog.get_logger().info("a ticket was found", ticket=found.id, thing=notice.thing)
+        elif isinstance(found, NotOpened):
+            if self._clock() - since >= desk.absence_s:
+                self._open_ticket(desk, notice)
+        elif isinstance(found, Unfindable):
+            # One ticket too few can be seen in `billingsync status`; two for one thing cannot be taken back.
+            self._mark([notice], TICKET)
+            structlog.get_logger().error("a ticket may be missing; HaloPSA does not search for it", thing=notice.thing)
+        else:
+            self._failed(desk, "ticket", found.why)
 
 
-def try_out(urls: Collection[str], redactor: Redactor) -> list[tuple[str, str]]:
-    """`notify test`: (kind of address, what was wrong or "") for each."""
-    hide(list(urls), redactor)
-    body = "This is a test. You would be told here of months posted, charges that wait, and failures."
-    return [(kind_of(url), Sender()(url, "billingsync: a test notice", body)) for url in urls]
+def try_out(settings: Settings, redactor: Redactor) -> list[tuple[str, str]]:
+    """`notify test`: (kind of address, what was wrong or "") for each; `ticket` is HaloPSA's."""
+    urls = [url.get_secret_value() for url in settings.notify.urls]
+    hide(urls, redactor)
+    now, title = datetime.now(UTC), "a test notice"
+    notice = Notice(thing="test", opened_at=now, event="released", title=title, body=_TEST, steps=(), lasting=False)
+    title, body = folded([notice])
+    found = [(kind_of(url), Sender()(url, title, body)) for url in urls]
+    tickets = open_tickets(settings, redactor)
+    if tickets is not None:
+        try:
+            made = tickets.open(notice)
+        finally:
+            tickets.close()
+        found.append(("ticket", "" if isinstance(made, Opened) else made.why))
+    return found

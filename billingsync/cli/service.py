@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -59,6 +60,7 @@ def _once(service: Worker, json: bool) -> int:
 
     state = service.cycle()
     service.delivery.round()
+    service.delivery.stop()
     found = take(service.ledger)
     if json:
         document(found.as_json(), _steps(found))
@@ -131,7 +133,10 @@ def _show(found: Snapshot, worker_state: str | None) -> None:
     rows.append(("writes in doubt", str(found.unresolved)))
     for name, service in found.services.items():
         left, budget = service.get("budget_left", 0), service.get("budget", 0)
-        rows.append((name, f"{service.get('calls', 0)} calls in the last cycle, {left} of {budget} a minute left then"))
+        calls, again = service.get("calls", 0), service.get("retries", 0)
+        rows.append((name, f"{calls} calls in the last cycle, {again} made again, {left} of {budget} a minute left"))
+        last = service.get("last_contact")
+        rows.append(("", f"last good answer {moment(datetime.fromisoformat(last) if last else None)}"))
     rows.append(("notices waiting", str(found.untold)))
     table(console(), ("What", "How"), rows)
     for one in found.open:
@@ -156,22 +161,21 @@ def _month(month: Any) -> str:
 
 
 def notify_test(json: JsonOption = False) -> int:
-    """Send a test notice to every address in NOTIFY__URLS."""
+    """Send a test notice to every address in NOTIFY__URLS, and open a ticket where notices open tickets."""
     from billingsync.notify import try_out
 
     settings, redactor = load()
-    urls = [url.get_secret_value() for url in settings.notify.urls]
-    if not urls:
+    found = try_out(settings, redactor)
+    if not found:
         raise UsageError(
-            "Nobody is told anything: BILLINGSYNC_NOTIFY__URLS is not set.",
+            "Nobody is told anything: neither BILLINGSYNC_NOTIFY__URLS nor BILLINGSYNC_NOTIFY__HALO_TICKET is set.",
             next_steps=[["billingsync", "settings", "show"]],
         )
-    found = try_out(urls, redactor)
     if json:
         document({"addresses": [{"kind": kind, "problem": problem or None} for kind, problem in found]})
     else:
         for number, (kind, problem) in enumerate(found, start=1):
             out(f"{number}  {kind:12} {problem or 'taken'}")
-        if any(problem for _, problem in found):
+        if any(problem for kind, problem in found if kind != "ticket"):
             note("Check the address at https://github.com/caronc/apprise/wiki")
     return 1 if any(problem for _, problem in found) else 0

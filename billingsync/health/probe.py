@@ -13,7 +13,8 @@ def main() -> int:
     if port == 0:
         return 0  # turned off: nobody is asked, and nobody complains
     host = os.environ.get("BILLINGSYNC_HEALTH__HOST") or "127.0.0.1"
-    connection = http.client.HTTPConnection("127.0.0.1" if host == "0.0.0.0" else host, port, timeout=5)  # noqa: S104
+    everywhere = host in ("0.0.0.0", "")  # noqa: S104  compared with, not bound to
+    connection = http.client.HTTPConnection("127.0.0.1" if everywhere else host, port, timeout=5)
     try:
         connection.request("GET", "/healthz")
         return 0 if connection.getresponse().status == 200 else 1

@@ -1,58 +1,27 @@
-"""/healthz, /readyz, /metrics, and where it is wanted the webhook: a small server in a thread, on loopback.
-
-It survives whoever talks to it: a connection lives for seconds, the oldest gives way when there are many, and what is
-no HTTP is answered 400 and closed. Nothing here can hold up the work.
-"""
+"""/healthz, /readyz, /metrics; on loopback unless the settings say otherwise."""
 
 from __future__ import annotations
 
-import asyncio
+import http.client
 import json
-import socket
-import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import uvicorn
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
-from billingsync.errors import LedgerError, SettingsError
+from billingsync.errors import LedgerError
 from billingsync.health.metrics import CONTENT_TYPE, Metrics, Vitals
+from billingsync.health.port import Port
 from billingsync.health.snapshot import Snapshot
 
-LIFETIME_S = 10.0  # of a connection, whatever it does: a probe needs a tenth of a second
-MOST_CONNECTIONS = 50  # the oldest gives way: one that has not finished by then never will
-MOST_HEADERS = 16_384  # bytes
 STALE = timedelta(hours=26)  # without a good cycle: the daily look while resting, and some
 
 
-class _Protocol(H11Protocol):
-    """uvicorn has no limit of its own for a request that trickles in; this one ends every connection in time."""
-
-    open: list[_Protocol]  # of this server, oldest first; set by `HealthServer`
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.open.append(self)
-        self._end = self.loop.call_later(LIFETIME_S, transport.abort)
-        if len(self.open) > MOST_CONNECTIONS:
-            self.open.pop(0).transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end.cancel()
-        if self in self.open:
-            self.open.remove(self)
-        super().connection_lost(exc)
-
-
-class HealthServer:
+class HealthServer(Port):
     """`with HealthServer(...):` serves until the block ends. Port 0 in the settings means that it is not made at all;
     port 0 here takes a free one."""
 
@@ -63,53 +32,16 @@ class HealthServer:
         *,
         take: Callable[[], Snapshot],
         vitals: Vitals,
-        more: list[BaseRoute] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._take, self._vitals, self._clock = take, vitals, clock
         self._metrics = Metrics(take, vitals)
-        self._began = clock()
-        self._listening = _listen(host, port)
         routes = [
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/metrics", self._scrape),
-            *(more or []),
         ]
-        protocol = type("Protocol", (_Protocol,), {"open": []})
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                Starlette(routes=routes, exception_handlers={Exception: _broken}),
-                http=protocol,
-                ws="none",
-                lifespan="off",
-                loop="asyncio",
-                log_config=None,
-                log_level="critical",
-                access_log=False,
-                server_header=False,
-                h11_max_incomplete_event_size=MOST_HEADERS,
-                timeout_keep_alive=2,
-                timeout_graceful_shutdown=1,
-            )
-        )
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._listening]}, name="health", daemon=True
-        )
-
-    @property
-    def port(self) -> int:
-        return int(self._listening.getsockname()[1])
-
-    def __enter__(self) -> HealthServer:
-        self._thread.start()
-        while not self._server.started and self._thread.is_alive():
-            time.sleep(0.005)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=3)
+        super().__init__(host, port, routes, group="HEALTH")
 
     # Answers ---------------------------------------------------------------------------------------------------------
 
@@ -153,34 +85,10 @@ def _json(status: int, body: dict[str, Any]) -> Response:
     return JSONResponse(body, status_code=status, headers={"Cache-Control": "no-store"})
 
 
-async def _broken(request: Request, failed: Exception) -> Response:
-    return PlainTextResponse("failed\n", status_code=500)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(128)
-    except OSError as failed:
-        listening.close()
-        raise SettingsError(
-            [
-                f"BILLINGSYNC_HEALTH__HOST, BILLINGSYNC_HEALTH__PORT: {host} port {port} cannot be used "
-                f"({failed.strerror or failed}); choose another port, or 0 for none"
-            ],
-            next_steps=[["billingsync", "settings", "show"]],
-        ) from failed
-    return listening
-
-
 def ask(host: str, port: int, path: str = "/healthz", timeout_s: float = 2.0) -> dict[str, Any] | None:
     """What a worker on this machine answers; None where none does."""
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1" if host in ("0.0.0.0", "") else host, port, timeout=timeout_s)  # noqa: S104
+    everywhere = host in ("0.0.0.0", "")  # noqa: S104  compared with, not bound to
+    connection = http.client.HTTPConnection("127.0.0.1" if everywhere else host, port, timeout=timeout_s)
     try:
         connection.request("GET", path)
         answer = json.loads(connection.getresponse().read(100_000))

@@ -34,7 +34,7 @@ class Snapshot:
         return self.cycle.next_at if self.cycle else None
 
     @property
-    def services(self) -> Mapping[str, Mapping[str, int]]:
+    def services(self) -> Mapping[str, Mapping[str, Any]]:
         found = self.cycle.summary.get("services", {}) if self.cycle else {}
         return found if isinstance(found, Mapping) else {}
 

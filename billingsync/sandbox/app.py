@@ -50,8 +50,8 @@ class App:
     async def _call(self, service: str, request: Request, connection: Connection) -> None:
         world = self.world
         call = world.begin(service, request)
-        if world.options.latency_ms:
-            await connection.hold(world.options.latency_ms / 1000)
+        if latency_ms := world.options.latency_of(service):
+            await connection.hold(latency_ms / 1000)
         hit = world.faults.pick(service, request.method, request.path)
         if hit is None:
             answer = world.answer(service, request, call)

@@ -21,7 +21,7 @@ from billingsync.sandbox.wire import Answer, Request, Row, decode
 
 CLIENT_ID = "sandbox-halo"
 _MODULES = {"invoice": "invoices", "recurringinvoice": "invoices", "invoicechange": "invoices", "client": "customers",
-            "site": "customers", "item": "items", "supplier": "suppliers"}  # fmt: skip
+            "site": "customers", "item": "items", "supplier": "suppliers", "tickets": "tickets"}  # fmt: skip
 _SCOPES = (
     "tickets calendar customers crm timesheets contracts suppliers items projects sales quotes sos pos invoices "
     "reporting software softwarelicensing kb assets"
@@ -187,6 +187,8 @@ class Halo:
             case ["lookup"]:
                 wanted = lists.whole(query, "lookupid", 0)
                 return [row for row in self.tables.lookups.values() if not wanted or row["lookupid"] == wanted]
+            case ["tickets"]:
+                return lists.envelope(self.options, lists.tickets(self.tables.rows("tickets"), query), query, "tickets")
             case ["invoicechange"]:
                 return self._changes(query)
         raise NotFound
@@ -236,6 +238,8 @@ class Halo:
                 return Answer(status=self.options.post_status, data=[])
             case ["item" | "assetgroup" as entity]:
                 return self._posted([self.catalogue.save(entity, element, f"[{i}]") for i, element in enumerate(sent)])
+            case ["tickets"]:
+                return self._posted([self.catalogue.save_ticket(element, f"[{i}]") for i, element in enumerate(sent)])
         raise NotFound
 
     def _posted(self, rows: list[Row]) -> Answer:

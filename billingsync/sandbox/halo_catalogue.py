@@ -8,7 +8,7 @@ from typing import Any
 from billingsync.sandbox import halo_lists as lists
 from billingsync.sandbox.halo_invoices import NotFound
 from billingsync.sandbox.halo_lines import Refused
-from billingsync.sandbox.halo_schema import GROUP, ITEM, bind
+from billingsync.sandbox.halo_schema import GROUP, ITEM, TICKET, bind
 from billingsync.sandbox.halo_tables import HaloTables
 from billingsync.sandbox.notes import Notes
 from billingsync.sandbox.options import SandboxOptions
@@ -95,6 +95,19 @@ class Catalogue:
             self._complete(row)
         self.tables.put(table, row)
         return self._shown(entity, row, detail=True)
+
+    def save_ticket(self, sent: Any, path: str) -> Row:
+        """One element of POST /Tickets."""
+        known, unknown = bind(TICKET, sent, path)
+        for name in unknown:
+            self.notes.ignore("/Tickets", name)
+        if known.get("id"):
+            raise Refused("Tickets that are there are not emulated for changing")
+        if not known.get("summary"):
+            raise Refused("A summary must be given")
+        row = {**copy_json(known), "id": self.tables.new_id("tickets"), "dateoccurred": self.tables.moment()}
+        self.tables.put("tickets", row)
+        return row
 
     def _complete(self, row: Row) -> None:
         if row["assetgroup_id"]:

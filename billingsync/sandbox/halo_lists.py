@@ -39,6 +39,7 @@ DOCUMENTED: Mapping[str, frozenset[str]] = {
     "tax": frozenset("kashflowtenantid qbocompanyid xerotenantid related_to includedetails".split()),
     "lookup": frozenset("lookupid showallcodes exclude_zero domain includedetails".split()),
     "currency": frozenset(),
+    "tickets": _COMMON | frozenset("client_id open_only closed_only search_summary tickettype_id".split()),
     "invoicechange": _COMMON | frozenset({"invoice_id", "line_id", "type_id"}),
 }
 
@@ -141,6 +142,13 @@ def searched(rows: list[Row], text: str, names: tuple[str, ...]) -> list[Row]:
     """`search` is a contains-match; which properties it looks at is not documented."""
     text = text.lower()
     return [row for row in rows if any(text in str(row.get(name, "")).lower() for name in names)]
+
+
+def tickets(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
+    """The filters of GET /Tickets that are emulated."""
+    if query.get("search_summary"):
+        rows = searched(rows, query["search_summary"], ("summary",))
+    return rows
 
 
 def active(rows: list[Row], query: Mapping[str, str], *, listed: bool = False) -> list[Row]:

@@ -12,6 +12,7 @@ from billingsync.sandbox.wire import Row, copy_json
 
 TABLES = (
     "clients", "sites", "items", "groups", "taxes", "suppliers", "currencies", "lookups", "invoices", "recurring",
+    "tickets",
 )  # fmt: skip
 
 
@@ -40,8 +41,16 @@ class HaloTables:
         self.lookups: dict[int, Row] = {}
         self.invoices: dict[int, Row] = {}
         self.recurring: dict[int, Row] = {}
+        self.tickets: dict[int, Row] = {}
         self.changes: list[Row] = []  # HaloPSA's own audit trail
-        self.next_ids = {"invoices": 90_001, "recurring": -201, "lines": 24_001, "items": 501, "groups": 41}
+        self.next_ids = {
+            "invoices": 90_001,
+            "recurring": -201,
+            "lines": 24_001,
+            "items": 501,
+            "groups": 41,
+            "tickets": 2001,
+        }
         self.journal: list[Written] = []
         self._clock = clock
         self._start = datetime.fromisoformat(f"{month}-05T09:00:00")

@@ -24,6 +24,7 @@ class SandboxOptions:
 
     # --- both services ---------------------------------------------------------------------------------------------
     latency_ms: int = 0  # every call takes at least this long
+    halo_latency_ms: int | None = None  # HaloPSA's calls, where they take another time than Pax8's
     faults: tuple[str, ...] = ()  # in the notation of `faults.parse_fault`
     date_offset_s: float = 0  # how wrong the `Date` header is
     secret: str = "sandbox-secret"  # noqa: S105  # both client secrets are made of it: a canary for leak tests
@@ -81,6 +82,10 @@ class SandboxOptions:
     float_sums: bool = False  # amounts go through floats, as in a float column
     prorata_on_change: bool = False  # a changed quantity of a recurring line adds an entry to its prorata_data
     invoice_date_shift_h: int = 0  # hours by which a stored invoice_date moves (time zones)
+
+    def latency_of(self, service: str) -> int:
+        """Milliseconds that a call of pax8 or halo takes at least."""
+        return self.latency_ms if service == "pax8" or self.halo_latency_ms is None else self.halo_latency_ms
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", self.month, re.ASCII):

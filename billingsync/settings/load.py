@@ -22,7 +22,12 @@ from billingsync.settings.values import is_loopback, nearest, printable, short
 
 _SECRETS_DIR = PREFIX + "SECRETS_DIR"
 # Lists and JSON may be written over several lines; a line end in anything else is a mistake in copying.
-_MANY_LINES = (PREFIX + "NOTIFY__URLS", PREFIX + "NOTIFY__EVENTS", PREFIX + "HALO__EXTRA_HEADERS")
+_MANY_LINES = (
+    PREFIX + "NOTIFY__URLS",
+    PREFIX + "NOTIFY__EVENTS",
+    PREFIX + "HALO__EXTRA_HEADERS",
+    PREFIX + "NOTIFY__HALO_TICKET",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,7 @@ _WRITE_LINES = ("header", "updatelines", "add_lines")
 Trimmed = Annotated[str, AfterValidator(str.strip)]
 Url = Annotated[str, AfterValidator(values.service_url)]
 PerMinute = Annotated[int, Field(ge=1, le=100_000)]
+Expiry = Annotated[date | None, BeforeValidator(values.day)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
@@ -40,6 +42,7 @@ class Pax8(_Group):
     audience: Trimmed = Field(default="https://api.pax8.com", description="audience of the token")
     client_id: Trimmed = Field(default="", description="client id of the Pax8 API credentials")
     client_secret: SecretStr = Field(default=SecretStr(""), description="client secret of the Pax8 API credentials")
+    expires_on: Expiry = Field(default=None, description="day on which the client secret ends, to be warned before")
     # Pax8 is said to allow 1000 a minute; other tools of the partner need some: reference/pax8 2.
     calls_per_minute: PerMinute = Field(default=600, description="calls made in a minute at the most")
     timeout_s: Seconds = Field(default=60.0, description="seconds for one call")
@@ -61,6 +64,7 @@ class Halo(_Group):
     )
     client_id: Trimmed = Field(default="", description="client id of the HaloPSA API application")
     client_secret: SecretStr = Field(default=SecretStr(""), description="client secret of the HaloPSA API application")
+    expires_on: Expiry = Field(default=None, description="day on which the client secret ends, to be warned before")
     # Hosted tenants allow 300 calls in 5 minutes, and other integrations eat from them: reference/halopsa 2.6.
     calls_per_minute: PerMinute = Field(default=50, description="calls made in a minute at the most")
     timeout_s: Seconds = Field(default=60.0, description="seconds for one call")
@@ -113,12 +117,27 @@ class Health(_Group):
     port: int = Field(default=8790, ge=0, le=65_535, description="its port; 0 turns it off")
 
 
+class Webhook(_Group):
+    # Empty means that there is none: nothing listens.
+    authorization: Annotated[SecretStr, BeforeValidator(lambda value: values.authorization(value))] = Field(
+        default=SecretStr(""), description="what Pax8's webhook sends as Authorization; no webhook where it is not set"
+    )
+    # A port of its own: whoever publishes the webhook must not publish the health endpoint with it.
+    host: Annotated[str, AfterValidator(str.strip), Field(min_length=1)] = Field(
+        default="127.0.0.1", description="address of /webhooks/pax8"
+    )
+    port: int = Field(default=8792, ge=1, le=65_535, description="its port")
+
+
 class Notify(_Group):
     urls: Annotated[tuple[SecretStr, ...], BeforeValidator(values.notify_urls)] = Field(
         default=(), description="Apprise URLs (Teams is workflows://, Slack, mail, ...)"
     )
     events: Annotated[tuple[str, ...], BeforeValidator(values.events)] = Field(
         default=values.EVENTS, description="which of " + " ".join(values.EVENTS)
+    )
+    halo_ticket: Annotated[dict[str, Any] | None, BeforeValidator(values.ticket)] = Field(
+        default=None, description="JSON object of a HaloPSA ticket's fields; where it is set, notices open tickets"
     )
 
 
@@ -165,6 +184,7 @@ class Settings(BaseSettings):
     halo: Halo = Halo()
     poll: Poll = Poll()
     health: Health = Health()
+    webhook: Webhook = Webhook()
     notify: Notify = Notify()
     ping: Ping = Ping()
     log: Log = Log()
@@ -192,7 +212,8 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, for redaction."""
-        found = [self.pax8.client_secret, self.halo.client_secret, self.ping.url, *self.notify.urls]
+        found = [self.pax8.client_secret, self.halo.client_secret, self.webhook.authorization, self.ping.url]
+        found += self.notify.urls
         texts = [secret.get_secret_value() for secret in (*found, *self.halo.extra_headers.values())]
         if self.database_url.startswith("postgresql"):
             from sqlalchemy.engine import make_url

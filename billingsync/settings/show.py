@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -34,8 +35,10 @@ def _is_set(value: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    if value is None or value == "" or isinstance(value, Mapping):
+    if value is None or value == "":
         return "not set"
+    if isinstance(value, Mapping):
+        return json.dumps(value)
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

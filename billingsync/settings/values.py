@@ -7,9 +7,11 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable
+from datetime import date
 from urllib.parse import urlsplit
 
 EVENTS = ("released", "held", "posted", "failed", "overdue", "recovered")
+SHORTEST_AUTHORIZATION = 16  # characters of a value that cannot be guessed
 # Headers that the HTTP layer writes itself: another value would break the login or the request.
 _OWN_HEADERS = ("authorization", "host", "content-length", "content-type", "transfer-encoding")
 
@@ -198,6 +200,48 @@ def headers(value: object) -> object:
         if name.lower() in _OWN_HEADERS:
             raise ValueError(f"must not set {name}, which billingsync sets itself")
     return read
+
+
+def day(value: object) -> object:
+    """A day as 2027-03-31."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value.strip())
+    except ValueError:
+        raise ValueError(f'"{short(value)}" is no day; write one such as 2027-03-31') from None
+
+
+def authorization(value: str) -> str:
+    """What a caller of the webhook must know. A header cannot carry more than ASCII, nor blanks at its ends."""
+    text = value.strip()
+    if text and len(text) < SHORTEST_AUTHORIZATION:
+        raise ValueError(f"can be guessed: it must have at least {SHORTEST_AUTHORIZATION} characters")
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("holds characters that a header cannot carry; use letters, digits and punctuation")
+    return text
+
+
+_OWN_FIELDS = ("id", "summary", "details", "details_html")
+
+
+def ticket(value: object) -> object:
+    """A JSON object: the fields that every ticket gets, `{}` where HaloPSA's own defaults will do."""
+    if not isinstance(value, str):
+        return value
+    try:
+        read = json.loads(value)
+    except (ValueError, RecursionError):
+        read = None
+    fields = read if isinstance(read, dict) else {"": None}
+    for name, field in fields.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise ValueError('must be a JSON object of ticket fields such as {"tickettype_id": 21, "client_id": 12}')
+        if name in _OWN_FIELDS:
+            raise ValueError(f"must not set {name}, which billingsync writes itself")
+        if isinstance(field, float):
+            raise ValueError(f"has a fraction in {name}, which no such field of a ticket has")  # noqa: TRY004
+    return fields
 
 
 def events(value: object) -> object:

@@ -14,6 +14,8 @@ from billingsync.store.database import insert, read_as
 from billingsync.store.schema import notice
 
 KEPT = timedelta(days=400)  # told and closed notices: a year's worth is looked back at, no more
+# In `delivered`, beside the positions in NOTIFY__URLS: the HaloPSA ticket is there; one may have been sent.
+TICKET, TICKET_BEGUN = -1, -2
 RECOVERS = ("failed", "overdue")  # events whose end is news, too
 
 
@@ -33,8 +35,8 @@ class Thing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A thing as it lies in the outbox. `delivered` are the positions in NOTIFY__URLS that have it; `told_at` is set
-    when nobody is left to be told."""
+    """A thing as it lies in the outbox. `delivered` says who has it: positions in NOTIFY__URLS, TICKET;
+    `told_at` is set when nobody is left to be told."""
 
     thing: str
     opened_at: datetime

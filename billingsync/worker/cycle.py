@@ -5,7 +5,7 @@ The ledger is the truth, and everything here may happen twice: a cycle that is k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,7 @@ from billingsync.worker import words
 from billingsync.worker.month import CLOSED, Month, counted
 
 MOST_SKEW_S = 300  # beyond it the day, and with it the period, may be wrong (fault 13)
+WARNED_DAYS = 14  # before a secret ends: time for whoever makes new ones to be back from a holiday
 WATCHED = 2  # closed months that are looked at once more, for invoices that came late or were replaced [S1] [R2]
 
 Say = Callable[[str], None]
@@ -42,6 +43,7 @@ class Look:
     polling: Polling
     say: Say
     since: Period | None = None
+    services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # as the cycle before left them
     months: dict[Period, Month] = field(default_factory=dict)
     things: list[Thing] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)  # beginnings of keys: what lasted and is not found is over
@@ -54,6 +56,7 @@ class Look:
     def everything(self) -> None:
         """Every month that is due. What goes wrong is kept in `problems` and `things`; only a stop, or a mistake of
         our own, is raised."""
+        self._credentials()
         try:
             self._months()
             self.checked += ["failed:login:", "failed:upstream:", "failed:refused:"]
@@ -200,6 +203,15 @@ class Look:
             self.runs.append(result.run)
         return result
 
+    def _credentials(self) -> None:
+        """Those that end soon, as far as somebody noted it: neither service says so itself."""
+        settings = self.connected.settings
+        today = local_day(self.now, settings.zone)
+        self.checked.append("expiring:")
+        for name, ends in (("Pax8", settings.pax8.expires_on), ("HaloPSA", settings.halo.expires_on)):
+            if ends is not None and (ends - today).days <= WARNED_DAYS:
+                self.things.append(words.expiring(name, ends, today))
+
     # What else must be well ------------------------------------------------------------------------------------------
 
     def _clock_is_right(self) -> bool:
@@ -240,12 +252,14 @@ class Look:
     def summary(self) -> dict[str, Any]:
         """What `status` and the metrics show of the cycle."""
         services = (self.connected.pax8.service, self.connected.halo.service)
+        known = self.services
         first = self.problems[0] if self.problems else None
         return {
             "problem": {"code": first.code, "message": first.message} if first else None,
             "runs": list(self.runs),
             "services": {
                 service.name: {
+                    **known.get(service.name, {}),
                     "calls": service.calls_made,
                     "budget_left": service.budget_left(),
                     "budget": service.config.calls_per_minute,

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from billingsync.http import CallRecord
 
+SLICE_S = 5.0  # a sign of life at least this often while a run waits
+
 
 class Stop(BaseException):
     """The worker was told to stop, and nothing is half-done. No Exception, so that nothing takes it for a failure."""
@@ -50,6 +52,17 @@ class Progress:
         """A sign of life."""
         with self._lock:
             self._last = self.clock()
+
+    def wait(self, seconds: float) -> None:
+        """How a run waits, for minutes where a write is in doubt: what it waits for is in the ledger, so that a stop
+        ends it at once, and the next start waits on."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.alive()
+            if self.stopping.wait(min(left, SLICE_S)):
+                with self._lock:
+                    self.writing = False
+                raise Stop
 
     def hangs(self) -> bool:
         """Whether the work has shown no sign of life for too long."""

@@ -17,16 +17,16 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
-from billingsync.connect import Connections, connections
+from billingsync.connect import Connections, OnCall, connections
 from billingsync.core.period import Period
 from billingsync.core.schedule import Polling, next_look
 from billingsync.errors import BillingSyncError, LedgerError, UpstreamError
-from billingsync.http import CallRecord, Service
-from billingsync.notify import Delivery, Pings
+from billingsync.notify import Delivery
+from billingsync.ping import Pings
 from billingsync.redaction import Redactor
 from billingsync.settings import Settings
 from billingsync.store.cycles import Cycle
@@ -43,7 +43,13 @@ GRACE_WRITING_S = 90.0  # a write in hand: one call of 60 s and what follows it
 GRACE_S = 5.0  # anything else may be cut off: nothing is lost but the reading
 WOKEN_GAP = timedelta(seconds=60)  # a webhook that is called in a loop must not eat the call budget
 
-Connect = Callable[[Settings, Redactor], AbstractContextManager[Connections]]
+
+class Connect(Protocol):
+    """How a cycle opens its connections: `connect.connections`, or what a simulation has instead."""
+
+    def __call__(
+        self, settings: Settings, redactor: Redactor, *, on_call: OnCall, wait: Callable[[float], None]
+    ) -> AbstractContextManager[Connections]: ...
 
 
 def utc_now() -> datetime:
@@ -114,16 +120,20 @@ class Worker:
         log = structlog.get_logger().bind(cycle=cycle.id)
         log.info("cycle started")
         state, things, checked, summary = "interrupted", [], [], dict(cycle.summary)
+        retries = self.progress.counts()[1]
         try:
             try:
-                with self._connect(self.settings, self.redactor) as connected:
-                    watch(connected, self.progress)
+                progress = self.progress
+                with self._connect(
+                    self.settings, self.redactor, on_call=progress.note_call, wait=progress.wait
+                ) as connected:
                     look = Look(
                         connected=connected,
                         now=began,
                         polling=self.polling,
                         say=self.progress.say,
                         since=since,
+                        services=dict(cycle.summary.get("services", {})),
                         months=months,
                     )
                     try:
@@ -141,9 +151,23 @@ class Worker:
                 state, things = "failed", [*things, _bug(bug)]
                 summary = summary | {"problem": {"code": "BS-BUG", "message": type(bug).__name__}}
         finally:
+            summary = summary | {"services": self._services(summary.get("services", {}), retries)}
             self._end(cycle, state, since, months, things, checked, summary)
         log.info("cycle ended", state=state, next=self.next_at.isoformat() if self.next_at else None)
         return state
+
+    def _services(self, known: dict[str, Any], before: dict[str, int]) -> dict[str, Any]:
+        """What `status` shows of each service, with the calls that this cycle had to make again and the last time
+        that the service answered well; that of an earlier process where this one has had no answer."""
+        _, retries, contact = self.progress.counts()
+        found = {}
+        for name in sorted({*known, *contact}):
+            service = dict(known.get(name, {}))
+            service["retries"] = retries.get(name, 0) - before.get(name, 0)
+            if name in contact:
+                service["last_contact"] = datetime.fromtimestamp(contact[name], UTC).isoformat(timespec="seconds")
+            found[name] = service
+        return found
 
     def _end(
         self,
@@ -310,24 +334,6 @@ def _signals() -> Iterator[Callable[[float], list[int]]]:
             signal.signal(number, handler)
         os.close(reader)
         os.close(writer)
-
-
-def watch(connected: Connections, progress: Progress) -> None:
-    """Every call that ends is a sign of life, and is counted."""
-    for service in (connected.pax8.service, connected.halo.service):
-        _listen(service, progress)
-
-
-def _listen(service: Service, progress: Progress) -> None:
-    calls = service._calls
-    before = calls._on_call
-
-    def both(call: CallRecord) -> None:
-        progress.note_call(call)
-        if before is not None:
-            before(call)
-
-    calls._on_call = both
 
 
 def _bug(bug: Exception) -> Thing:

@@ -6,6 +6,7 @@ import hashlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
@@ -119,6 +120,21 @@ def failure(failed: BillingSyncError) -> Thing:
         key, title = f"failed:cycle:{failed.code}", "A cycle of the worker failed"
     steps = failed.next_steps or _DOCTOR
     return Thing(key=key, event="failed", title=title, body=_short(failed.message, 600), steps=steps, lasting=True)
+
+
+def expiring(service: str, ends: date, today: date) -> Thing:
+    """A client secret ends soon, or has ended by what was noted."""
+    variable = {"Pax8": "PAX8", "HaloPSA": "HALO"}[service]
+    when = f"expires on {ends}" if ends >= today else f"was to expire on {ends}"
+    return Thing(
+        key=f"expiring:{service}:{ends}",
+        event="failed",
+        title=f"{service}'s client secret {when}",
+        body=f"Make a new one, put it in place of BILLINGSYNC_{variable}__CLIENT_SECRET, set BILLINGSYNC_{variable}__"
+        "EXPIRES_ON to its last day, restart the worker, and only then take the old one back.",
+        steps=_DOCTOR,
+        lasting=True,
+    )
 
 
 def clock(wrong: Mapping[str, float]) -> Thing:

@@ -28,7 +28,7 @@ def main() -> None:
     from billingsync.desk import Desk
 
     def desk(**given: object) -> Desk:
-        return Desk(**given, wait=lambda seconds: time.sleep(min(seconds, 0.02)))  # type: ignore[arg-type]
+        return Desk(**{**given, "wait": lambda seconds: time.sleep(min(seconds, 0.02))})  # type: ignore[arg-type]
 
     warm_up(command)
     for line in sys.stdin:

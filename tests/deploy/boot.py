@@ -27,7 +27,13 @@ def why_not() -> str:
     if os.geteuid() != 0:
         return "not root"
     missing = [name for name in ("systemd-nspawn", "nsenter", "unshare") if not shutil.which(name)]
-    return f"no {', '.join(missing)} (apt-get install systemd-container)" if missing else ""
+    if missing:
+        return f"no {', '.join(missing)} (apt-get install systemd-container)"
+    # Root in a container may be root in name only.
+    probe = subprocess.run(
+        ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/run"], capture_output=True, timeout=20, check=False
+    )
+    return "this root may not mount anything" if probe.returncode else ""
 
 
 @contextmanager
@@ -153,3 +159,7 @@ class Container:
             for pid in filter(None, (self._first, self._outer.pid)):
                 os.kill(pid, signal.SIGKILL)
             self._outer.wait(10)
+
+
+if __name__ == "__main__":
+    print(why_not())

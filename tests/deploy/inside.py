@@ -116,7 +116,7 @@ def main() -> None:
     check("so is every file in it", files and set(files.values()) <= {"0o600"}, files)
     credentials = root / "run/credentials" / UNIT
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in credentials.iterdir()}
-    check("the credentials are readable for it alone", set(modes.values()) == {"0o400"} and len(modes) == 4, modes)
+    check("the credentials are readable for it alone", set(modes.values()) == {"0o400"} and len(modes) == 5, modes)
     inside = ["nsenter", "-t", pid, "-m", "--", "sh", "-c"]
     for path in ("/etc/x", "/usr/x", "/opt/x", "/var/lib/x", "/root/x"):
         check(f"{path} cannot be written", subprocess.run([*inside, f": > {path}"], capture_output=True).returncode)

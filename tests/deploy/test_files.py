@@ -97,7 +97,7 @@ def test_secrets_of_the_unit_come_as_credentials_and_none_stands_in_it() -> None
     secret = {variable.name for variable in variables() if variable.secret}
     text = UNIT.read_text()
     loaded = set(re.findall(r"^LoadCredential=(\w+):/etc/billingsync/secrets/\w+$", text, re.MULTILINE))
-    assert loaded == secret - {"BILLINGSYNC_HALO__EXTRA_HEADERS", "BILLINGSYNC_WEBHOOK__AUTHORIZATION"}
+    assert loaded == secret - {"BILLINGSYNC_HALO__EXTRA_HEADERS"}
     assert not re.search(r"^Environment=.*SECRET", text, re.MULTILINE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sandbox"))
 
 from bench import AUTO, NEVER
-from cli import Office, billed, due, marks
+from cli import Office, billed, due, marks, process_environment
 
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
@@ -63,6 +64,13 @@ class Manager:
                 return message
         raise AssertionError(f"no {beginning} within {timeout} s; heard: {self.heard[-20:]}")
 
+    def drain(self) -> None:
+        """Forgets what was said so far."""
+        self.socket.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.socket.recv(10_000)
+
     def quiet(self, beginning: str, seconds: float) -> None:
         """Fails where such a message comes within so long."""
         with contextlib.suppress(AssertionError):
@@ -72,8 +80,10 @@ class Manager:
 
 @contextlib.contextmanager
 def worker(
-    folder: Path, sandbox: Sandbox, manager: Manager, *, rules: str = AUTO, **environment: str
+    folder: Path, sandbox: Sandbox, manager: Manager, *, rules: str = AUTO, first: str = "", **environment: str
 ) -> Iterator[tuple[Office, subprocess.Popen[str]]]:
+    """A worker in a process of its own; `first` is Python that it runs before anything else, where a constant that is
+    minutes in service must be seconds in a test."""
     settings = {
         "BILLINGSYNC_HEALTH__PORT": "0",
         "BILLINGSYNC_POLL__FROM_DAY": "1",
@@ -83,7 +93,14 @@ def worker(
     office = Office(folder=folder, sandbox=sandbox, settings=settings)
     office.rules(rules)
     log = (folder / "log").open("w+")
-    process = office.start("worker", stdout=log, stderr=log)
+    if first:
+        program = f"{first}\nfrom billingsync.cli import main\nraise SystemExit(main(['worker']))"
+        words = [sys.executable, "-c", program]
+        process = subprocess.Popen(
+            words, cwd=folder, env=process_environment(office.environment()), stdout=log, stderr=log, text=True
+        )
+    else:
+        process = office.start("worker", stdout=log, stderr=log)
     try:
         yield office, process
     finally:
@@ -91,6 +108,23 @@ def worker(
             process.kill()
         process.wait(10)
         log.close()
+
+
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+def probe(port: str) -> tuple[int, str]:
+    """What /healthz says."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())["state"]
+    finally:
+        connection.close()
 
 
 def said(office: Office) -> list[dict[str, object]]:
@@ -170,6 +204,87 @@ def test_sigterm_while_pax8_does_not_answer_stops_in_seconds(tmp_path: Path, man
             assert said(office)[-1]["event"].startswith("stopped in the middle")  # type: ignore[union-attr]
 
 
+def test_sigterm_while_a_write_in_doubt_is_waited_for_stops_at_once(tmp_path: Path, manager: Manager) -> None:
+    """The horizon is minutes long: nothing is gained by waiting it out, as the doubt is in the ledger."""
+    with Sandbox(CALM) as sandbox:
+        sandbox.faults.add("halo:POST:/Invoice:2:504")
+        with worker(tmp_path, sandbox, manager, BILLINGSYNC_HALO__ABSENCE_S="600") as (office, process):
+            assert "HaloPSA may still show what was sent" in manager.wait("STATUS=waiting ")
+            time.sleep(0.3)
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+            assert time.monotonic() - began < 5
+            assert said(office)[-1]["event"] == "stopped cleanly"
+        before = len(marks(sandbox))
+        with worker(tmp_path, sandbox, manager, BILLINGSYNC_HALO__ABSENCE_S="1"):
+            deadline = time.monotonic() + 30
+            while billed(sandbox) != due(sandbox) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert billed(sandbox) == due(sandbox) and len(marks(sandbox)) > before
+            assert len(marks(sandbox)) == len(set(marks(sandbox)))
+
+
+def test_work_that_hangs_feeds_no_watchdog_and_fails_the_probe(tmp_path: Path, manager: Manager) -> None:
+    """The process is alive and answers; the work waits in a black hole for longer than anything may take. systemd, and
+    Docker's HEALTHCHECK, must get to know of it."""
+    port = free_port()
+    hangs_soon = "from billingsync.worker import service; service.patience_s = lambda settings: 3.0"
+    environment = {"WATCHDOG_USEC": "900000", "BILLINGSYNC_HEALTH__PORT": port, "BILLINGSYNC_PAX8__TIMEOUT_S": "600"}
+    with Sandbox(CALM) as sandbox:
+        sandbox.faults.add("pax8:GET:/invoices:*:black_hole")
+        with worker(tmp_path, sandbox, manager, first=hangs_soon, **environment) as (office, process):
+            manager.wait("STATUS=asking Pax8")
+            manager.wait("WATCHDOG=1", 2)
+            assert probe(port) == (200, "alive")
+            deadline = time.monotonic() + 20
+            while probe(port)[0] == 200 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert probe(port) == (503, "hangs")
+            manager.drain()
+            manager.quiet("WATCHDOG", 2.5)  # it wanted one every 0.9 s
+            assert process.poll() is None and probe(port) == (503, "hangs")
+            assert "the work hangs" in [line["event"] for line in said(office)]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+
+
+def test_pax8s_webhook_makes_it_look_and_nobody_elses_call_does(tmp_path: Path, manager: Manager) -> None:
+    value, port = "a value that nobody guesses", free_port()
+    options = SandboxOptions(trouble=False, clients=2, charges=10, history=0, month=MONTH, released=False)
+    at_once = "from datetime import timedelta; from billingsync.worker import service; service.WOKEN_GAP = timedelta()"
+    environment = {"BILLINGSYNC_WEBHOOK__AUTHORIZATION": value, "BILLINGSYNC_WEBHOOK__PORT": port}
+
+    def post(*headers: tuple[str, str], body: bytes = b"{}") -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
+        connection.putrequest("POST", "/webhooks/pax8")
+        for name, text in (*headers, ("Content-Length", str(len(body)))):
+            connection.putheader(name, text)
+        connection.endheaders(body)
+        try:
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    with Sandbox(options) as sandbox, worker(tmp_path, sandbox, manager, first=at_once, **environment) as (office, _):
+        manager.wait("STATUS=waiting for the next look at ")
+        sandbox.release()
+        looks = len(sandbox.calls)
+        right = ("Authorization", value)
+        for headers in ((), (("Authorization", value + "x"),), (right, right), (("X-Authorization", value),)):
+            assert post(*headers, body=b'{"topic": "INVOICE", "action": "CREATED"}') == 401
+        time.sleep(0.5)
+        assert len(sandbox.calls) == looks and billed(sandbox) == {}
+        # what it says of invoices is nothing to us: what counts is what Pax8's API then gives
+        assert post(right, body=b'{"topic": "INVOICE", "invoiceId": "no-such", "total": "999999.99"}') == 202
+        deadline = time.monotonic() + 20
+        while billed(sandbox) != due(sandbox) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert billed(sandbox) == due(sandbox)
+        written = (office.folder / "log").read_text()
+        assert "no-such" not in written and value not in written
+
+
 def test_a_missing_credential_is_exit_2_before_anything_else(tmp_path: Path, manager: Manager) -> None:
     with (
         Sandbox(CALM) as sandbox,
@@ -202,11 +317,13 @@ def test_upstreams_that_are_away_at_the_start_do_not_stop_the_service(tmp_path: 
 
 
 def test_status_while_the_worker_runs(tmp_path: Path, manager: Manager) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = free_port()
     with Sandbox(CALM) as sandbox, worker(tmp_path, sandbox, manager, BILLINGSYNC_HEALTH__PORT=port) as (office, _):
         manager.wait("STATUS=waiting for the next look at ")
         found = office.run("status", "--json").must().json
         assert found["worker"] == "alive" and found["last_cycle"]["state"] == "well"
         assert [month["state"] for month in found["months"].values()] == ["done"]
+        for service in ("Pax8", "HaloPSA"):
+            last = datetime.fromisoformat(found["services"][service]["last_contact"])
+            assert abs((datetime.now(UTC) - last).total_seconds()) < 60 and found["services"][service]["retries"] == 0
+        assert "last good answer 20" in office.run("status").stdout

@@ -53,6 +53,7 @@ class Bench:
 
     def restart(self) -> None:
         """Another process over the same ledger."""
+        self.worker.delivery.stop()
         self.worker.ledger.close()
         self.worker = self.make()
 
@@ -105,15 +106,22 @@ class Bench:
 
 @contextlib.contextmanager
 def bench(
-    folder: Path, options: SandboxOptions = CALM, *, rules: str = AUTO, start: str = "2026-11-05T09:00", **settings: str
+    folder: Path,
+    options: SandboxOptions = CALM,
+    *,
+    rules: str = AUTO,
+    start: str = "2026-11-05T09:00",
+    database_url: str = "",
+    **settings: str,
 ) -> Iterator[tuple[Bench, Sandbox]]:
     with Sandbox(options) as sandbox, quick_time(sandbox):
-        office = Office(folder=folder, sandbox=sandbox, settings=settings)
+        office = Office(folder=folder, sandbox=sandbox, database_url=database_url, settings=settings)
         office.rules(rules)
         made = Bench(office, start)
         try:
             yield made, sandbox
         finally:
+            made.worker.delivery.stop()
             made.worker.ledger.close()
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -124,9 +125,14 @@ class Office:
         return self.run("plan", "--json", *words).must(0, 3).json
 
     def everything_written(self) -> Iterator[tuple[Path, bytes]]:
+        """Every file; of those that are packed, such as a spreadsheet, also what is in them."""
         for path in sorted(self.folder.rglob("*")):
             if path.is_file():
                 yield path, path.read_bytes()
+                if zipfile.is_zipfile(path):
+                    with zipfile.ZipFile(path) as packed:
+                        for name in packed.namelist():
+                            yield path / name, packed.read(name)
 
 
 def process_environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -265,5 +271,5 @@ def quick_time(sandbox: Sandbox) -> Iterator[list[float]]:
     def now() -> datetime.datetime:
         return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=moved[0])
 
-    with mock.patch.object(run_module, "Desk", lambda **given: Desk(**given, wait=wait, now=now)):
+    with mock.patch.object(run_module, "Desk", lambda **given: Desk(**{**given, "wait": wait, "now": now})):
         yield waits

@@ -40,6 +40,7 @@ def office(sandbox, sqlite_ledger_url, tmp_path):
         "BILLINGSYNC_HALO__EXTRA_HEADERS": '{"X-Lift": "%s-header"}' % CANARY,
         "BILLINGSYNC_NOTIFY__URLS": f"workflows://{CANARY}@example.com/x",
         "BILLINGSYNC_PING__URL": f"https://hc.example.com/{CANARY}",
+        "BILLINGSYNC_WEBHOOK__AUTHORIZATION": f"{CANARY}-webhook",
         "BILLINGSYNC_LOG__LEVEL": "debug",
     }
     return office
@@ -52,12 +53,19 @@ def test_i9_no_secret_anywhere(office, fault):
     said = []
     for words in (["plan", "--json"], ["plan", "--format", "html", "--out", "plan.html"], ["run", "--yes", "--json"],
                   ["run", "--yes", "--verbose"], ["holds"], ["doctor"], ["settings", "show"], ["settings", "show", "--json"],
-                  ["plan", "--format", "xlsx", "--out", "plan.xlsx"], ["runs"], ["map", "companies"]):  # fmt: skip
+                  ["plan", "--format", "xlsx", "--out", "plan.xlsx"], ["runs"], ["map", "companies"],
+                  ["plan", "--format", "csv", "--out", "plan.csv"], ["plan", "--format", "markdown", "--out", "plan.md"],
+                  ["audit", "export", "2026-11", "--out", "audit"], ["db", "backup", "copy.db"], ["status", "--json"]):  # fmt: skip
         ran = office.run(*words)
         said.append(ran.stdout + ran.stderr)
         assert not found_in(said[-1].encode()), (words, ran.text)
     tokens = [*office.sandbox._world.halo.tokens._given, *office.sandbox._world.pax8.tokens._given] if hasattr(
         office.sandbox._world.halo.tokens, "_given") else []  # fmt: skip
+    if fault is None:
+        written = {path.name for path, _ in office.everything_written()}
+        assert {"plan.html", "plan.xlsx", "sheet1.xml", "plan.csv", "plan.md", "copy.db", "SHA256SUMS"} <= written, (
+            written
+        )
     for path, content in office.everything_written():
         assert not found_in(content), path
         assert not [token for token in tokens if str(token).encode() in content], path

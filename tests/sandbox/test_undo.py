@@ -103,7 +103,7 @@ def no_waiting(sandbox: Sandbox) -> Iterator[None]:
         return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=moved[0])
 
     def quick(**given: Any) -> Desk:
-        return Desk(**given, wait=wait, now=now)
+        return Desk(**{**given, "wait": wait, "now": now})
 
     with mock.patch.object(run, "Desk", quick), mock.patch.object(undo, "Desk", quick):
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench import AUTO, CALM, NEVER, bench, hide
@@ -18,8 +19,10 @@ TWO_MONTHS = dataclasses.replace(CALM, history=1)
 LOOSE = f"{AUTO}[limits]\nchange_percent_max = 100000\nmissing_company_percent_max = 100\n"
 
 
-def test_it_polls_until_the_month_is_released_posts_it_and_rests(tmp_path: Path) -> None:
-    with bench(tmp_path, dataclasses.replace(CALM, released=False), start="2026-11-04T00:00") as (worker, sandbox):
+def test_it_polls_until_the_month_is_released_posts_it_and_rests(tmp_path: Path, ledger_url: str) -> None:
+    with bench(
+        tmp_path, dataclasses.replace(CALM, released=False), start="2026-11-04T00:00", database_url=ledger_url
+    ) as (worker, sandbox):
         assert worker.until("2026-11-04T05:30") == 6
         assert worker.state() == "waiting" and worker.told == [] and written(sandbox) == []
         sandbox.release()
@@ -47,8 +50,8 @@ def test_the_notice_of_a_posted_month_has_the_equation_in_one_line(tmp_path: Pat
         assert worker.deliver() == []
 
 
-def test_never_plans_says_so_once_and_leaves_posting_to_a_person(tmp_path: Path) -> None:
-    with bench(tmp_path, rules=NEVER) as (worker, sandbox):
+def test_never_plans_says_so_once_and_leaves_posting_to_a_person(tmp_path: Path, ledger_url: str) -> None:
+    with bench(tmp_path, rules=NEVER, database_url=ledger_url) as (worker, sandbox):
         worker.until("2026-11-05T11:00")
         assert worker.state() == "ready" and written(sandbox) == [] and worker.told == ["released"]
         (notice,) = worker.notices
@@ -102,9 +105,9 @@ def test_a_manual_lifecycle_is_never_posted_by_itself(tmp_path: Path) -> None:
         assert first not in billed(sandbox) and len(billed(sandbox)) == 3
 
 
-def test_months_missed_are_caught_up_oldest_first(tmp_path: Path) -> None:
+def test_months_missed_are_caught_up_oldest_first(tmp_path: Path, ledger_url: str) -> None:
     options = dataclasses.replace(CALM, history=3)
-    with bench(tmp_path, options, rules=LOOSE, start="2026-08-05T09:00") as (worker, sandbox):
+    with bench(tmp_path, options, rules=LOOSE, start="2026-08-05T09:00", database_url=ledger_url) as (worker, sandbox):
         worker.cycle()
         assert worker.state("2026-08") == "done"
         # down for months; then one look is enough
@@ -129,9 +132,9 @@ def test_history_before_the_first_start_is_not_billed(tmp_path: Path) -> None:
         assert billed(sandbox) == due(sandbox)  # of November alone
 
 
-def test_a_month_that_is_late_is_an_alarm_once_and_its_end_is_news(tmp_path: Path) -> None:
+def test_a_month_that_is_late_is_an_alarm_once_and_its_end_is_news(tmp_path: Path, ledger_url: str) -> None:
     options = dataclasses.replace(CALM, released=False)
-    with bench(tmp_path, options, start="2026-11-09T22:30") as (worker, sandbox):
+    with bench(tmp_path, options, start="2026-11-09T22:30", database_url=ledger_url) as (worker, sandbox):
         worker.until("2026-11-09T23:45")
         assert worker.told == []
         worker.until("2026-11-10T02:45")
@@ -157,8 +160,8 @@ def test_an_invoice_without_its_items_is_waited_for(tmp_path: Path) -> None:
         assert billed(sandbox) == due(sandbox)
 
 
-def test_a_new_mapping_is_picked_up_without_a_restart(tmp_path: Path) -> None:
-    with bench(tmp_path) as (worker, sandbox):
+def test_a_new_mapping_is_picked_up_without_a_restart(tmp_path: Path, ledger_url: str) -> None:
+    with bench(tmp_path, database_url=ledger_url) as (worker, sandbox):
         first = sorted(due(sandbox))[0]
         client = sandbox.halo.clients[first]
         client["name"] = "Nobody Knows"
@@ -179,8 +182,8 @@ def test_a_new_mapping_is_picked_up_without_a_restart(tmp_path: Path) -> None:
         assert next(one for one in worker.notices if one.event == "held").closed_at is not None
 
 
-def test_broken_rules_stop_posting_and_not_the_service(tmp_path: Path) -> None:
-    with bench(tmp_path, rules='[approval]\nauto_post = "sometimes"\n') as (worker, sandbox):
+def test_broken_rules_stop_posting_and_not_the_service(tmp_path: Path, ledger_url: str) -> None:
+    with bench(tmp_path, rules='[approval]\nauto_post = "sometimes"\n', database_url=ledger_url) as (worker, sandbox):
         assert worker.cycle() == "failed"
         assert written(sandbox) == []
         (notice,) = worker.notices
@@ -241,12 +244,68 @@ def test_a_service_that_fails_is_told_once_and_its_recovery_too(tmp_path: Path, 
         assert billed(sandbox) == due(sandbox)
 
 
-def test_credentials_that_stop_working_while_it_rests_are_noticed_within_a_day(tmp_path: Path) -> None:
-    with bench(tmp_path) as (worker, sandbox):
+def test_credentials_that_stop_working_while_it_rests_are_noticed_within_a_day(tmp_path: Path, ledger_url: str) -> None:
+    with bench(tmp_path, database_url=ledger_url) as (worker, sandbox):
         worker.cycle()
         sandbox.faults.add("halo:POST:/auth/token:*:401")
         worker.until("2026-11-06T10:00")
         assert "failed:login:HaloPSA" in [notice.thing for notice in worker.notices]
+
+
+def test_credentials_that_end_soon_are_told_once_two_weeks_before(tmp_path: Path) -> None:
+    with bench(tmp_path, BILLINGSYNC_HALO__EXPIRES_ON="2026-11-25", BILLINGSYNC_PAX8__EXPIRES_ON="2027-11-01") as (
+        worker,
+        sandbox,
+    ):
+        worker.until("2026-11-10T23:00")
+        assert worker.told == ["released", "posted"]
+        worker.until("2026-11-24T23:00")
+        assert worker.told == ["released", "posted", "failed"] and worker.state() == "done"
+        notice = worker.notices[-1]
+        assert notice.title == "HaloPSA's client secret expires on 2026-11-25"
+        assert "BILLINGSYNC_HALO__CLIENT_SECRET" in notice.body and worker.worker.last_problem == ""
+        worker.office.settings["BILLINGSYNC_HALO__EXPIRES_ON"] = "2027-11-25"
+        worker.restart()
+        worker.cycle()
+        assert worker.told[-1] == "recovered" and len(worker.told) == 4
+        assert billed(sandbox) == due(sandbox)
+
+
+def test_credentials_that_end_soon_are_told_while_pax8_is_away(tmp_path: Path) -> None:
+    with bench(tmp_path, BILLINGSYNC_PAX8__EXPIRES_ON="2026-11-01") as (worker, sandbox):
+        sandbox.faults.add("pax8:*:*:*:500")
+        assert worker.cycle() == "failed"
+        assert worker.notices[0].title == "Pax8's client secret was to expire on 2026-11-01"
+
+
+def test_rules_that_break_in_the_middle_of_a_cycle_post_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody saves a file between the plan that was judged and the run that would post it."""
+    from billingsync.worker import cycle as module
+
+    plan = module.make_plan
+    with bench(tmp_path) as (worker, sandbox):
+
+        def planned_then_saved(text: str) -> Any:
+            def act(*given: Any, **more: Any) -> Any:
+                made = plan(*given, **more)
+                worker.office.rules(text)
+                return made
+
+            return act
+
+        for text, state in ((AUTO.replace("auto_post", "auto_pst"), "failed"), (NEVER, "held")):
+            worker.office.rules(AUTO)
+            with monkeypatch.context() as patch:
+                patch.setattr(module, "make_plan", planned_then_saved(text))
+                assert worker.cycle() == state
+            assert written(sandbox) == []
+            worker.turn(hours=1)
+        assert [notice.thing for notice in worker.notices if notice.event == "failed"] == ["failed:rules"]
+        worker.office.rules(AUTO)
+        assert worker.cycle() == "well"
+        assert billed(sandbox) == due(sandbox) and worker.worker.ledger.open_notices() == ()
 
 
 def test_a_posting_that_halopsa_refuses_is_told_once_and_tried_again(tmp_path: Path) -> None:
@@ -259,8 +318,8 @@ def test_a_posting_that_halopsa_refuses_is_told_once_and_tried_again(tmp_path: P
         assert billed(sandbox) == due(sandbox)
 
 
-def test_a_late_invoice_of_a_month_that_is_done_is_billed_too(tmp_path: Path) -> None:
-    with bench(tmp_path) as (worker, sandbox):
+def test_a_late_invoice_of_a_month_that_is_done_is_billed_too(tmp_path: Path, ledger_url: str) -> None:
+    with bench(tmp_path, database_url=ledger_url) as (worker, sandbox):
         euro = next(row["id"] for row in sandbox.pax8.invoices if row["currencyCode"] == "EUR")
         sandbox.pax8.hidden = {euro}
         worker.cycle()
@@ -283,8 +342,8 @@ def test_a_month_that_pax8_never_made_is_let_go_when_the_next_one_is_there(tmp_p
         assert (worker.state("2026-10"), worker.state("2026-11")) == ("absent", "done")
 
 
-def test_another_run_under_way_is_waited_for(tmp_path: Path) -> None:
-    with bench(tmp_path) as (worker, sandbox):
+def test_another_run_under_way_is_waited_for(tmp_path: Path, ledger_url: str) -> None:
+    with bench(tmp_path, database_url=ledger_url) as (worker, sandbox):
         with worker.worker.ledger.run_lock("somebody else"):
             assert worker.cycle() == "waiting"
         assert written(sandbox) == [] and "failed" not in worker.told
@@ -292,8 +351,8 @@ def test_another_run_under_way_is_waited_for(tmp_path: Path) -> None:
         assert worker.cycle() == "well" and billed(sandbox) == due(sandbox)
 
 
-def test_two_workers_on_one_ledger_bill_once_and_tell_once(tmp_path: Path) -> None:
-    with bench(tmp_path) as (worker, sandbox):
+def test_two_workers_on_one_ledger_bill_once_and_tell_once(tmp_path: Path, ledger_url: str) -> None:
+    with bench(tmp_path, database_url=ledger_url) as (worker, sandbox):
         other = worker.make()
         try:
             worker.cycle()
@@ -304,8 +363,8 @@ def test_two_workers_on_one_ledger_bill_once_and_tell_once(tmp_path: Path) -> No
         assert worker.told == ["released", "posted"]
 
 
-def test_what_an_interrupted_run_left_open_is_found_out_about_first(tmp_path: Path) -> None:
-    with bench(tmp_path, BILLINGSYNC_HALO__TIMEOUT_S="2") as (worker, sandbox):
+def test_what_an_interrupted_run_left_open_is_found_out_about_first(tmp_path: Path, ledger_url: str) -> None:
+    with bench(tmp_path, BILLINGSYNC_HALO__TIMEOUT_S="2", database_url=ledger_url) as (worker, sandbox):
         sandbox.faults.add("halo:POST:/Invoice:1:reset_after")
         sandbox.faults.add("halo:GET:/Invoice:2+:500")
         worker.cycle()
@@ -343,9 +402,9 @@ def test_our_own_mistake_fails_the_cycle_and_not_the_service(tmp_path: Path, mon
         assert worker.cycle() == "well" and billed(sandbox) == due(sandbox)
 
 
-def test_a_troubled_month_holds_with_reasons_ages_and_next_steps(tmp_path: Path) -> None:
+def test_a_troubled_month_holds_with_reasons_ages_and_next_steps(tmp_path: Path, ledger_url: str) -> None:
     options = SandboxOptions(clients=4, history=0)
-    with bench(tmp_path, options) as (worker, _):
+    with bench(tmp_path, options, database_url=ledger_url) as (worker, _):
         worker.cycle()
         month = worker.month()
         assert month["state"] in ("held", "failed") and len(month["holds"]) > 4

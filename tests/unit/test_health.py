@@ -19,8 +19,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from billingsync.errors import LedgerError, SettingsError
-from billingsync.health import server as server_module
+from billingsync.health import port as port_module
 from billingsync.health.metrics import Metrics
+from billingsync.health.port import Port
 from billingsync.health.server import HealthServer, ask
 from billingsync.health.snapshot import Snapshot, take
 from billingsync.http import CallRecord
@@ -39,9 +40,14 @@ class Bed:
     woken: list[int] = field(default_factory=list)
     clock: list[float] = field(default_factory=lambda: [0.0])
     port: int = 0
+    hook: int = 0
 
-    def get(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+    def post(self, body: Any = None, **headers: str) -> int:
+        """To the webhook; the status."""
+        return self.get(PATH, "POST", body, port=self.hook, **headers)[0]
+
+    def get(self, path: str, method: str = "GET", body: Any = None, port: int = 0, **headers: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)
         try:
             connection.request(method, path, body=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
             answer = connection.getresponse()
@@ -55,9 +61,10 @@ def bed(sqlite_ledger_url: str) -> Iterator[Bed]:
     with open_ledger(sqlite_ledger_url) as ledger:
         made = Bed(ledger, Progress(patience_s=100, clock=lambda: made.clock[0] if "made" in locals() else 0.0))
         made.progress.clock = lambda: made.clock[0]
-        more = [route(VALUE, lambda: made.woken.append(1))]
-        with HealthServer("127.0.0.1", 0, take=lambda: take(ledger), vitals=made.progress, more=list(more)) as server:
-            made.port = server.port
+        hook = route(VALUE, lambda: made.woken.append(1))
+        server = HealthServer("127.0.0.1", 0, take=lambda: take(ledger), vitals=made.progress)
+        with server, Port("127.0.0.1", 0, [hook], group="WEBHOOK") as webhook:
+            made.port, made.hook = server.port, webhook.port
             yield made
 
 
@@ -172,24 +179,70 @@ def test_the_probe_of_the_image(bed: Bed) -> None:
 @pytest.mark.parametrize("given", ["", "wrong", VALUE[:-1], VALUE + "x", VALUE.upper(), f"Bearer {VALUE}"])
 def test_only_the_right_value_wakes(bed: Bed, given: str) -> None:
     headers = {"Authorization": given} if given else {}
-    assert bed.get(PATH, "POST", b"{}", **headers) == (401, b"unauthorized\n")
+    assert bed.get(PATH, "POST", b"{}", port=bed.hook, **headers) == (401, b"unauthorized\n")
     assert bed.woken == []
 
 
 def test_the_right_value_wakes_whatever_the_body_says(bed: Bed) -> None:
-    for body in (b'{"webhookTopic": "INVOICE"}', b"\xff\xfenot json", b""):
-        assert bed.get(PATH, "POST", body, Authorization=VALUE)[0] == 202
-    assert len(bed.woken) == 3
-    assert bed.get(PATH, "GET", Authorization=VALUE)[0] == 405
+    for body in (b'{"webhookTopic": "INVOICE"}', b"\xff\xfenot json", b"", b"[" * 60_000):
+        assert bed.post(body, Authorization=VALUE) == 202
+    assert len(bed.woken) == 4
+    assert bed.get(PATH, "GET", port=bed.hook, Authorization=VALUE)[0] == 405
 
 
 def test_two_values_are_no_value_and_a_large_body_is_cut_off(bed: Bed) -> None:
-    with socket.create_connection(("127.0.0.1", bed.port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", bed.hook), timeout=10) as peer:
         lines = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: {VALUE}\r\nAuthorization: {VALUE}\r\n"
         peer.sendall(f"{lines}Content-Length: 0\r\n\r\n".encode())
         assert b" 401 " in peer.recv(1000)
-    assert bed.get(PATH, "POST", b"x" * (MOST_BODY + 1), Authorization=VALUE)[0] == 413
+    assert bed.post(b"x" * (MOST_BODY + 1), Authorization=VALUE) == 413
     assert bed.woken == []
+
+
+@pytest.mark.parametrize("value", [VALUE, "wrong"])
+def test_a_body_without_end_is_cut_off(bed: Bed, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_module, "LIFETIME_S", 1.0)
+    sent = 0
+    with socket.create_connection(("127.0.0.1", bed.hook), timeout=10) as peer:
+        lines = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: {value}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        peer.sendall(lines.encode())
+        try:
+            while sent < 200_000_000:
+                peer.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+                sent += 65536
+        except OSError:
+            pass
+    assert sent < 100_000_000 and bed.woken == []
+    assert bed.post(b"{}", Authorization=VALUE) == 202
+
+
+def test_the_webhook_and_the_health_endpoint_do_not_share_a_port(bed: Bed) -> None:
+    """Who publishes the one must not publish the other."""
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert bed.get(path, port=bed.hook)[0] == 404
+    assert bed.get(PATH, "POST", b"{}", Authorization=VALUE)[0] == 404
+    assert bed.woken == []
+
+
+def test_the_comparison_takes_no_longer_for_a_value_that_is_nearly_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the clock, which would be chance: what is compared is two digests, by the one function for it."""
+    from billingsync import webhook
+
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr(webhook.hmac, "compare_digest", compare)
+    with Port("127.0.0.1", 0, [route(VALUE, lambda: None)], group="WEBHOOK") as hook:
+        for given in ("", "a", VALUE[:-1], VALUE, "x" * 5000):
+            connection = http.client.HTTPConnection("127.0.0.1", hook.port, timeout=10)
+            connection.request("POST", PATH, headers={"Authorization": given})
+            assert connection.getresponse().status == (202 if given == VALUE else 401)
+            connection.close()
+    assert len(compared) == 5
+    assert {len(side) for pair in compared for side in pair} == {32}
 
 
 def test_a_value_that_can_be_guessed_is_refused() -> None:
@@ -215,9 +268,10 @@ RUBBISH = [
 ]
 
 
+@pytest.mark.parametrize("port", ["port", "hook"])
 @pytest.mark.parametrize("rubbish", RUBBISH, ids=range(len(RUBBISH)))
-def test_rubbish_is_survived(bed: Bed, rubbish: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", bed.port), timeout=10) as peer:
+def test_rubbish_is_survived(bed: Bed, rubbish: bytes, port: str) -> None:
+    with socket.create_connection(("127.0.0.1", getattr(bed, port)), timeout=10) as peer:
         try:
             peer.sendall(rubbish)
             peer.shutdown(socket.SHUT_WR)
@@ -226,18 +280,26 @@ def test_rubbish_is_survived(bed: Bed, rubbish: bytes) -> None:
         except OSError:
             pass
     assert bed.get("/healthz")[0] == 200
+    assert bed.woken == []
+    assert bed.post(b"{}", Authorization=VALUE) == 202
 
 
-def test_a_thousand_slow_clients_do_not_keep_a_probe_waiting(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("port", ["port", "hook"])
+def test_hundreds_of_slow_clients_do_not_keep_a_probe_waiting(bed: Bed, port: str) -> None:
     before = len(os.listdir("/proc/self/fd"))
     peers = []
     for number in range(300):
-        peer = socket.create_connection(("127.0.0.1", bed.port), timeout=10)
+        peer = socket.create_connection(("127.0.0.1", getattr(bed, port)), timeout=10)
         peer.sendall(b"GET /healthz HTTP/1.1\r\nHos" if number % 2 else b"P")
         peers.append(peer)
     began = time.monotonic()
     assert bed.get("/healthz")[0] == 200
+    assert bed.post(b"{}", Authorization=VALUE) == 202
     assert time.monotonic() - began < 5
+    most = before + len(peers) + port_module.MOST_CONNECTIONS + 10  # both ends of a connection are in this process
+    while len(os.listdir("/proc/self/fd")) > most and time.monotonic() - began < 5:
+        time.sleep(0.05)
+    assert len(os.listdir("/proc/self/fd")) <= most
     for peer in peers:
         peer.close()
     deadline = time.monotonic() + 10
@@ -246,9 +308,10 @@ def test_a_thousand_slow_clients_do_not_keep_a_probe_waiting(bed: Bed, monkeypat
     assert len(os.listdir("/proc/self/fd")) <= before + 5
 
 
-def test_a_trickling_request_is_ended_in_time(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "LIFETIME_S", 0.3)
-    with socket.create_connection(("127.0.0.1", bed.port), timeout=10) as peer:
+@pytest.mark.parametrize("port", ["port", "hook"])
+def test_a_trickling_request_is_ended_in_time(bed: Bed, port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_module, "LIFETIME_S", 0.3)
+    with socket.create_connection(("127.0.0.1", getattr(bed, port)), timeout=10) as peer:
         began = time.monotonic()
         try:
             while time.monotonic() - began < 9:

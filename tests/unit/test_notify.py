@@ -16,7 +16,8 @@ import pytest
 
 from billingsync import notify
 from billingsync.log import set_up_logging
-from billingsync.notify import Delivery, Pings, Sender, folded, hide, kind_of
+from billingsync.notify import Delivery, Sender, folded, hide, kind_of
+from billingsync.ping import Pings
 from billingsync.redaction import Redactor
 from billingsync.settings import load_settings
 from billingsync.store.ledger import Ledger, open_ledger

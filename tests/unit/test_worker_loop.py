@@ -246,7 +246,7 @@ def test_every_call_is_a_sign_of_life_and_counted() -> None:
 
 def test_connections_that_cannot_be_made_fail_the_cycle_and_are_told(tmp_path: Path, ledger: Ledger) -> None:
     @contextmanager
-    def away(*_: object) -> Iterator[Any]:
+    def away(*_: object, **__: object) -> Iterator[Any]:
         raise NotReachable("HaloPSA", "GET /authinfo", None, "HaloPSA cannot be reached: secret42")
         yield
 
