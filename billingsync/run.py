@@ -45,6 +45,8 @@ def run_period(
         recovered = _recover(connected, fence, period, upstream, rulebook, say)
         seen = _late(connected, fence, period, upstream, rulebook, say)
         planned = make_plan(connected, period, asked=asked, say=say, rulebook=rulebook, upstream=upstream)
+        if months := connected.settings.keep_sources_months:
+            connected.ledger.forget_sources(period.months_before(months), now())
         if not confirm(planned):
             return planned, None
         return planned, _post(connected, fence, planned, upstream, recovered, seen, say)

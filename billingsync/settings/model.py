@@ -173,6 +173,9 @@ class Settings(BaseSettings):
     database_url: Annotated[str, AfterValidator(values.database_url)] = Field(
         default="sqlite:///billingsync.db", repr=False, description="SQLAlchemy URL of the ledger: SQLite or PostgreSQL"
     )
+    keep_sources_months: int | None = Field(
+        default=None, ge=13, le=1200, description="months that Pax8's raw answers are kept; unset: for ever"
+    )
     rules_dir: Path = Field(default=Path("rules"), description="where the rules are")
     timezone: Annotated[str, AfterValidator(values.time_zone)] = Field(
         default="UTC", description="the partner's time zone: decides what day it is"

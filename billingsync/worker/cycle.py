@@ -177,6 +177,9 @@ class Look:
         self.checked += [f"held:{period}:", f"failed:posting:{period}:", f"failed:returned:{period}:"]
         self.things.append(words.released(planned, locale))
         self.things += [words.held(period, wait, locale) for wait in together(holds)]
+        waiting = {client.client_id for client in plan.clients if client.holds}
+        alone = [up for up in plan.true_ups if up.state != "approved" and up.client_id not in waiting]
+        self.things += [words.credited(period, up) for up in alone]
         if result is not None:
             self.things += words.trouble(result, locale)
         written = [run for run in self.connected.ledger.runs(period) if run.summary.get("postings")]

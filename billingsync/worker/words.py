@@ -10,7 +10,7 @@ from datetime import date
 
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
-from billingsync.core.plan import CurrencyAccount, Plan
+from billingsync.core.plan import CurrencyAccount, Plan, TrueUp
 from billingsync.errors import BillingSyncError, LoginFailed, Refused, RulesError, UpstreamError
 from billingsync.planner import Planned
 from billingsync.report.equation import sentence
@@ -89,6 +89,22 @@ def held(period: Period, wait: Wait, locale: str) -> Thing:
         title=f"{period} {name}: {reason_title(wait.reason)} ({number} {plural(number, 'charge')}, {money})",
         body=detail if typed else f"{detail}. {_short(wait.next_step, 300)}",
         steps=(*steps, ("billingsync", "holds", str(period))),
+        lasting=True,
+    )
+
+
+def credited(period: Period, up: TrueUp) -> Thing:
+    """A client that was billed from an invoice that Pax8 then credited, and of which nothing else waits [R2]."""
+    try:
+        steps = (tuple(shlex.split(up.next_step)),) if up.next_step else ()
+    except ValueError:
+        steps = ()
+    return Thing(
+        key=f"held:{period}:true_up:{_id(str(up.client_id), up.currency)}",
+        event="held",
+        title=f"{period} {_short(up.client_name)}: billed from an invoice that Pax8 credited",
+        body=_short(up.detail, 300),
+        steps=(*steps, ("billingsync", "plan", str(period))),
         lasting=True,
     )
 
