@@ -45,7 +45,7 @@ class Desk:
 
     @property
     def installation(self) -> str:
-        return self.ledger.partner().installation
+        return self.ledger.installation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from billingsync.core.trueup import invoice_of
 from billingsync.desk import Say, now
 from billingsync.errors import UsageError
 from billingsync.replan import Shift, shifts
-from billingsync.report.document import dump, plan_document, true_up_document
+from billingsync.report.document import kept_plan, plan_document, true_up_document
 from billingsync.report.waiting import OpenHold, plan_holds
 from billingsync.rulebook import load_rulebook
 from billingsync.store.ledger import Ledger
@@ -181,7 +181,7 @@ def _remember(connected: Connections, planned: Planned) -> None:
         period=planned.inputs.period,
         rules_digest=plan.rules_digest,
         asked=plan.clients_asked,
-        document=dump(planned.document),
+        document=kept_plan(plan, planned.created_at.isoformat(timespec="seconds")),
         now=planned.created_at,
     )
 

@@ -10,8 +10,8 @@ from decimal import Decimal
 
 from billingsync.core.behaviors import closed_because
 from billingsync.core.plan import Plan, Posting
-from billingsync.desk import Desk, Outcome, failed
 from billingsync.core.postings import key_of
+from billingsync.desk import Desk, Outcome, failed
 from billingsync.errors import MarkerLost, OtherInstallation, UpstreamError
 from billingsync.halo.client import one_object
 from billingsync.halo.compare import Raw, carries, id_of, lines_of, nothing, number
@@ -98,7 +98,7 @@ def _refused_once_more(
     desk: Desk, postings: Sequence[Posting], amounts: Mapping[str, tuple[Decimal, Decimal]], outcomes: list[Outcome]
 ) -> list[Posting]:
     """A refusal may have passed by now; a real one costs one more call. Gives those whose outcome is now unknown."""
-    refused = {row.key for row in _rows(desk, ("refused",))}
+    refused = {key for key, state in desk.ledger.states(run=desk.run).items() if state == "refused"}
     waiting = []
     for posting in postings:
         if posting.key in refused:
@@ -118,7 +118,7 @@ def _again(
         return []
     keys = {posting.key for posting in postings}
     resolve(desk, [row for row in _rows(desk) if row.key in keys])
-    states = {row.key: row.state for row in _rows(desk)}
+    states = desk.ledger.states(run=desk.run)
     waiting = []
     for posting in postings:
         if states.get(posting.key) != "abandoned":
@@ -215,7 +215,7 @@ def already_there(
     billed = {posting.client_id for posting in plan.postings}
     written = {posting.invoice_id for posting in plan.postings}
     ours = desk.ledger.installations()
-    known = {row.key for row in desk.ledger.postings(period=desk.period)}
+    known = set(desk.ledger.states(period=desk.period))
     again = {
         key_of(one.base_key, generation): (one, generation)
         for one in plan.postings

@@ -229,14 +229,15 @@ def settle(
         if only_if_equal:
             return row
         return _differs(desk, row, raw, comparison.price, comparison.cost, "; ".join(differences[:8]), comparison)
-    if not again:
-        # What HaloPSA made of our texts is what a person's edit shows against; long after the write it may be one.
-        texts = {} if adopted else {id_of(line): line.get("item_shortdescription") for line in lines_of(raw)}
-        receipt = _receipt(row, raw, comparison.price, comparison.cost, comparison, answer, texts=texts)
-        try:
-            desk.ledger.record_done(desk.fence, row.key, receipt, desk.now(), state="adopted" if adopted else "posted")
-        except AlreadyClaimed as twice:
-            return _differs(desk, row, raw, comparison.price, comparison.cost, twice.message, comparison)
+    if again:
+        return row  # as it was recorded
+    # What HaloPSA made of our texts is what a person's edit shows against; long after the write it may be one.
+    texts = {} if adopted else {id_of(line): line.get("item_shortdescription") for line in lines_of(raw)}
+    receipt = _receipt(row, raw, comparison.price, comparison.cost, comparison, answer, texts=texts)
+    try:
+        desk.ledger.record_done(desk.fence, row.key, receipt, desk.now(), state="adopted" if adopted else "posted")
+    except AlreadyClaimed as twice:
+        return _differs(desk, row, raw, comparison.price, comparison.cost, twice.message, comparison)
     return desk.ledger.postings(key=row.key)[0]
 
 

@@ -190,7 +190,7 @@ def _post(
     settle(connected, fence, run, planned, carried.outcomes)
     alarms = (*seen.alarms, *([carried.unread] if carried.unread else []))
     result = result_of(connected, run, planned, carried.outcomes, alarms, taken)
-    written = [row.key for row in ledger.postings(run=run) if row.state in ("posted", "adopted")]
+    written = [key for key, state in ledger.states(run=run).items() if state in ("posted", "adopted")]
     summary: dict[str, object] = {
         "digest": plan.digest,
         "recovered": recovered,

@@ -19,7 +19,7 @@ from billingsync.halo.client import Clients
 from billingsync.halo.compare import id_of, number
 from billingsync.http import in_parallel
 from billingsync.pax8.client import Fetched
-from billingsync.store.sources import Document, SeenInvoice
+from billingsync.store.sources import SeenInvoice
 
 CLIENTS_AT_ONCE = 50  # in one search: the address stays short
 
@@ -96,10 +96,7 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
         )
         for skipped in fetched.skipped
     ]
-    documents = [
-        Document(kind=one.kind, invoice_id=one.invoice_id, page=one.page, body=one.body) for one in fetched.documents
-    ]
-    connected.ledger.save_sources(period, documents, seen, now())
+    connected.ledger.save_sources(period, fetched.documents, seen, now())
     return found
 
 
@@ -138,16 +135,19 @@ def existing_invoices(connected: Connections, inputs: RunInputs) -> tuple[Existi
         for one in rules
         if one.invoice.behavior == "recurring" and one.invoice.recurring_invoice is not None
     }
-    # Also those that still have lines of ours, and those of billed clients on which HaloPSA counts by itself.
-    recurring |= {line.invoice_id for line in inputs.memory.written_lines} | _counted(connected, clients_billed(inputs))
+    recurring |= {line.invoice_id for line in inputs.memory.written_lines}  # those that still have lines of ours
+    # And those of billed clients on which HaloPSA counts by itself. They are only looked at, so the list will do.
+    counted = _counted(connected, clients_billed(inputs))
     existing = []
     affected = {one.invoice_id for one in to_take_back(inputs.memory.live, inputs.sources) if one.action != "update"}
     for invoice_id in sorted(one for one in affected if one is not None):
         raw = connected.halo.invoice(invoice_id, recurring=False)
         if raw is not None:
             existing.append(_as_existing(raw, recurring=False))
-    for invoice_id in sorted(recurring):
-        raw = connected.halo.invoice(invoice_id, recurring=True)
+    for invoice_id in sorted(recurring | counted.keys()):
+        raw = counted.get(invoice_id)
+        if invoice_id in recurring or raw is None or not isinstance(raw.get("lines"), list):
+            raw = connected.halo.invoice(invoice_id, recurring=True)
         if raw is not None:
             existing.append(_as_existing(raw, recurring=True))
     latest = sorted(clients_billed(inputs, "latest"))
@@ -159,16 +159,16 @@ def existing_invoices(connected: Connections, inputs: RunInputs) -> tuple[Existi
     return tuple({one.id: one for one in existing if one is not None}.values())
 
 
-def _counted(connected: Connections, clients: set[int]) -> set[int]:
+def _counted(connected: Connections, clients: set[int]) -> dict[int, Mapping[str, object]]:
     """These clients' recurring invoices with quantities that HaloPSA computes: where its own Pax8 sync would bill."""
     try:
-        rows = connected.halo.recurring_invoices()
+        rows = connected.halo.recurring_invoices(lines=True)
     except UpstreamError as failed:
         if failed.status not in (401, 403, 404):
             raise
-        return set()
+        return {}
     counted = (raw for raw in rows if raw.get("contains_calculated_quantity") and raw.get("client_id") in clients)
-    return {found for raw in counted if (found := id_of(raw)) is not None}
+    return {found: raw for raw in counted if (found := id_of(raw)) is not None}
 
 
 def _as_existing(raw: Mapping[str, object], *, recurring: bool) -> Existing | None:

@@ -280,13 +280,16 @@ def left_behind(
 ) -> list[WrittenLine]:
     """A company's lines that still stand on a recurring invoice which is not its target any more: HaloPSA would bill
     them beside whatever the target gets [B3]."""
+    elsewhere = [
+        line for line in written if line.company_id == company_id and (target is None or line.invoice_id != target.id)
+    ]
+    if not elsewhere:
+        return []  # asked for every company, and true for almost all
     live = {invoice.id: _by_id(invoice.raw) for invoice in existing if invoice.recurring}
     return [
         line
-        for line in written
-        if line.company_id == company_id
-        and (target is None or line.invoice_id != target.id)
-        and (there := live.get(line.invoice_id, {}).get(line.line_id)) is not None
+        for line in elsewhere
+        if (there := live.get(line.invoice_id, {}).get(line.line_id)) is not None
         and not (_flag(there.get("isinactive")) or there.get("qty_order") == 0)
     ]
 

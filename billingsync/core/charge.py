@@ -139,7 +139,7 @@ def read_amounts(
         unit_cost=unit_cost,
         price=rounded_price,
         cost=rounded_cost,
-        price_rounding=rounded_price - exact_price,
-        cost_rounding=rounded_cost - whole_cost,
+        price_rounding=rounded_price - exact_price or ZERO,  # the one nought, for almost all
+        cost_rounding=rounded_cost - whole_cost or ZERO,
         problem="; ".join(problems) or None,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 
 from billingsync.core.behaviors import (
     find_target,
@@ -145,6 +144,7 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
     subscriptions: dict[str, set[str]] = defaultdict(set)
     for draft in drafts:
         subscriptions[draft.product_name].add(draft.subscription_id)
+    period = str(inputs.period)
     lines: list[PlanLine] = []
     keys: list[str] = []
     for draft in drafts:
@@ -160,11 +160,11 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
             work.rules.lines.text,
             draft,
             company=work.company.name,
-            period=str(inputs.period),
+            period=period,
             several=len(subscriptions[draft.product_name]) > 1,
         )
-        for part, line in enumerate(draft_lines(draft, resolved.items, text)):
-            lines.append(replace(line, company_id=work.company.id))
+        for part, line in enumerate(draft_lines(draft, resolved.items, text, work.company.id)):
+            lines.append(line)
             keys.append(recurring_key(draft) + (f"|part {part}" if part else ""))
         work.products.update(charge.sku or charge.product_name for charge in draft.charges)
     if work.target.reason:

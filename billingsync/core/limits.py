@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -132,6 +132,7 @@ def _money(amount: Decimal, bill: Bill) -> str:
 
 def apply_limits(works: Sequence[Work], inputs: RunInputs, missing: str) -> None:
     """Hold the clients whose bill is beyond a limit of their rules; a person may have let one through."""
+    posted = _posted_before(inputs)
     by_client: dict[tuple[int, str], list[Work]] = defaultdict(list)
     for work in works:
         if work.client_id is not None:
@@ -144,7 +145,7 @@ def apply_limits(works: Sequence[Work], inputs: RunInputs, missing: str) -> None
             # Who has no charge any more is not billed for less than before: missing_company_percent_max counts these.
             if not detail and any(line.charges for line in work.lines):
                 found = beyond(
-                    _bill(client_id, members, inputs),
+                    _bill(client_id, members, inputs, posted),
                     work.rules.limits,
                     client_known=client_id in inputs.memory.known_clients,
                     known_products=inputs.memory.known_products,
@@ -157,16 +158,25 @@ def apply_limits(works: Sequence[Work], inputs: RunInputs, missing: str) -> None
                 )
 
 
-def _bill(client_id: int, members: Sequence[Work], inputs: RunInputs) -> Bill:
+def _posted_before(inputs: RunInputs) -> dict[tuple[str, str], Decimal]:
+    """What earlier runs of this period posted, by company and currency; added up once, not once for each client."""
+    found: dict[tuple[str, str], Decimal] = defaultdict(lambda: ZERO)
+    if inputs.memory.settled:
+        for source in inputs.sources:
+            for charge in source.charges:
+                settled = inputs.memory.settled.get(charge.id)
+                if charge.company_id is not None and settled and settled.state == "posted":
+                    found[charge.company_id, settled.currency] += settled.price
+    return found
+
+
+def _bill(
+    client_id: int, members: Sequence[Work], inputs: RunInputs, posted: Mapping[tuple[str, str], Decimal]
+) -> Bill:
     lines = [line for work in members for line in work.lines]
     currency = members[0].currency
     companies = {work.company.id for work in members}
-    before = ZERO
-    for source in inputs.sources:
-        for charge in source.charges:
-            if charge.company_id in companies and charge.id in inputs.memory.settled:
-                settled = inputs.memory.settled[charge.id]
-                before += settled.price if settled.state == "posted" and settled.currency == currency else ZERO
+    before = sum((posted.get((company, currency), ZERO) for company in companies), ZERO)
     created: dict[tuple[str, str], Decimal] = defaultdict(lambda: ZERO)
     for work in members:
         if work.target.action == "create":

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 
 from billingsync.core.modifiers import Draft
 from billingsync.core.money import ZERO, divide, is_half, multiply, plain, round_money
@@ -14,7 +15,6 @@ from billingsync.core.rules import Part
 
 _FIELD = re.compile(r"\{(\w+)\}|\{\{|\}\}")
 _EMPTY_PERIOD = re.compile(r"\s*\(\s*(?:to|bis|-|–)?\s*\)")  # what is left of "({start} to {end})" without dates
-_SPACE = re.compile(r"\s+")
 
 _PRICE_DECIMALS = 6  # [L1]
 _COST_DECIMALS = range(6, 13)  # costs are not shown to customers, so they may be as fine as they must
@@ -57,6 +57,8 @@ def _gives(amount: Decimal, currency: str, quantity: Decimal, unit: Decimal | No
     if unit is None:
         return None
     exact = multiply(quantity, unit)
+    if exact == amount:
+        return unit  # nothing was rounded, as in almost every charge
     if round_money(exact, currency) != amount or is_half(exact, currency):
         return None
     return unit
@@ -85,23 +87,38 @@ def line_text(template: str, draft: Draft, *, company: str, period: str, several
         "term": draft.term,
         "period": period,
     }
-
-    def fill(found: re.Match[str]) -> str:
-        if found[1] is None:
-            return found[0][0]
-        return values[found[1]]
-
-    text = _FIELD.sub(fill, template)
-    if not draft.start and not draft.end:
-        text = _EMPTY_PERIOD.sub("", text)
+    more = ""
     if draft.collapsed and "{charge_count}" not in template:
-        text += f" - {len(draft.charges)} charge{'s' if len(draft.charges) > 1 else ''}"
+        more += f" - {len(draft.charges)} charge{'s' if len(draft.charges) > 1 else ''}"
     if several and draft.subscription_id and "{subscription}" not in template:
-        text += f" [{draft.subscription_id[:8]}]"
-    return _SPACE.sub(" ", text).strip() or draft.label or "(no text)"
+        more += f" [{draft.subscription_id[:8]}]"
+    used = tuple(values[found[1]] for found in _pieces(template) if found[1])
+    return _filled(template, used, bool(draft.start or draft.end), more) or draft.label or "(no text)"
 
 
-def draft_lines(draft: Draft, items: Sequence[tuple[Part | None, ItemRef | None]], text: str) -> list[PlanLine]:
+@lru_cache(maxsize=64)
+def _pieces(template: str) -> tuple[tuple[str, str], ...]:
+    """The template in order: text as it is with "", or "" with a field's name."""
+    pieces = []
+    end = 0
+    for found in _FIELD.finditer(template):
+        pieces += [(template[end : found.start()], ""), ("", found[1]) if found[1] else (found[0][0], "")]
+        end = found.end()
+    return (*pieces, (template[end:], ""))
+
+
+@lru_cache(maxsize=8192)  # one product's text is the same for every client: made once, and kept once
+def _filled(template: str, used: tuple[str, ...], dated: bool, more: str) -> str:
+    values = iter(used)
+    text = "".join(next(values) if field else piece for piece, field in _pieces(template))
+    if not dated:
+        text = _EMPTY_PERIOD.sub("", text)
+    return " ".join(f"{text}{more}".split())
+
+
+def draft_lines(
+    draft: Draft, items: Sequence[tuple[Part | None, ItemRef | None]], text: str, company_id: str = ""
+) -> list[PlanLine]:
     """The lines of one draft: one, or one for each part of a product that is split over several items [P5]."""
     amounts = _shares(draft, [part for part, _ in items])
     lines = []
@@ -127,6 +144,7 @@ def draft_lines(draft: Draft, items: Sequence[tuple[Part | None, ItemRef | None]
                 cost=cost,
                 charges=tuple(charge.id for charge in draft.charges),
                 group=draft.group,
+                company_id=company_id,
             )
         )
     return lines
@@ -134,6 +152,8 @@ def draft_lines(draft: Draft, items: Sequence[tuple[Part | None, ItemRef | None]
 
 def _shares(draft: Draft, parts: Sequence[Part | None]) -> list[tuple[Decimal, Decimal]]:
     """Price and cost of each part; they add up exactly, because one part takes what the others leave."""
+    if parts[0] is None:
+        return [(draft.price, draft.cost)]
     whole = [part for part in parts if part is not None]
     if len(whole) < len(parts) or not whole:
         return [(draft.price, draft.cost)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
+from functools import lru_cache
 
 # What one amount may be at the most. HaloPSA stores amounts as floats (reference/halopsa 2.7): below this every
 # cent survives the way there and back; above it the "amount" is a mistake that a person must see.
@@ -29,6 +30,8 @@ _TWO_DIGITS = (
 _DIGITS = dict.fromkeys(_TWO_DIGITS.split(), 2) | {
     code: digits for digits, codes in _OTHER_DIGITS.items() for code in codes.split()
 }
+_UNITS = {code: Decimal(1).scaleb(-digits) for code, digits in _DIGITS.items()}  # the smallest amount there is
+_CENT = Decimal("0.01")
 NO_CURRENCY = "XXX"  # ISO 4217's own code for "no currency": where neither a charge nor its invoice names one
 
 
@@ -39,15 +42,16 @@ def minor_unit(currency: str) -> int | None:
 
 def round_money(amount: Decimal, currency: str) -> Decimal:
     """The amount in the currency's minor unit, halves away from zero [L3]; unknown currencies as if they had two."""
-    digits = _DIGITS.get(currency, 2)
-    rounded = amount.quantize(Decimal(1).scaleb(-digits), context=_WIDE)
+    unit = _UNITS.get(currency, _CENT)
+    # What has just these decimals already is kept as it is: a month holds the same amounts many times.
+    rounded = amount if amount.same_quantum(unit) else amount.quantize(unit, context=_WIDE)
     return rounded if rounded else abs(rounded)  # -0.00 is 0.00
 
 
 def is_half(amount: Decimal, currency: str) -> bool:
     """Whether an exact amount lies just between two amounts of the currency."""
-    digits = _DIGITS.get(currency, 2)
-    return _WIDE.abs(_WIDE.subtract(amount, round_money(amount, currency))) == Decimal(5).scaleb(-digits - 1)
+    distance = _WIDE.abs(_WIDE.subtract(amount, round_money(amount, currency)))
+    return _WIDE.add(distance, distance) == _UNITS.get(currency, _CENT)
 
 
 def multiply(left: Decimal, right: Decimal) -> Decimal:
@@ -70,14 +74,18 @@ def read_number(value: object) -> Decimal | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         raise ValueError(f"not a number: {value!r:.60}")  # noqa: TRY004 -- data, not a programming error
-    number = Decimal(value)
+    number = _whole(value) if isinstance(value, int) else value
     if not number.is_finite():
         raise ValueError(f"not a finite number: {value}")
     # The exponent first: arithmetic on 1E+1000000 is itself an error.
-    odd = number.adjusted() > 20 or number.adjusted() < -40 or len(number.as_tuple().digits) > 40
+    long = len(str(number)) > 40 and len(number.as_tuple().digits) > 40  # what is short needs no counting
+    odd = not -40 <= number.adjusted() <= 20 or long
     if odd or abs(number) >= MAX_AMOUNT:
         raise ValueError(f"too large or too long a number: {value!s:.60}")
     return number if number else ZERO  # -0 is 0
+
+
+_whole = lru_cache(maxsize=1024)(Decimal)  # quantities: a few small numbers, thousands of times
 
 
 def plain(number: Decimal, currency: str | None = None) -> str:

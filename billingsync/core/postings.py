@@ -18,9 +18,10 @@ def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]
     together: dict[tuple[int, str, int | None, str, str], list[tuple[Work, PlanLine]]] = defaultdict(list)
     for work in works:
         invoice = work.target.invoice.id if work.target.invoice else None
+        client_id, action, currency = work.client_id, work.target.action, work.currency
         for line in work.lines:
-            assert work.client_id is not None
-            together[work.client_id, work.target.action, invoice, line.group, work.currency].append((work, line))
+            assert client_id is not None
+            together[client_id, action, invoice, line.group, currency].append((work, line))
     postings = []
     for (client_id, action, invoice, group, currency), members in together.items():
         lines = tuple(line for _, line in members)

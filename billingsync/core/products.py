@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from billingsync.core.inputs import Item
 from billingsync.core.modifiers import Draft
@@ -73,7 +74,7 @@ def resolve(draft: Draft, rules: Rules, catalogue: Catalogue, by_person: Mapping
     if not found:
         found, by = catalogue.by_name.get(_name(draft.product_name), ()), "name"
     if len(found) == 1:
-        return Resolved(items=((None, ItemRef(id=found[0].id, name=found[0].name)),), by=by)
+        return _item(found[0].id, found[0].name, by)
     step = f"billingsync map products --set {sku}=ITEM_ID" if sku else "add a [[product]] block to the rules"
     if found:
         names = ", ".join(f"{item.name} ({item.id})" for item in found[:4])
@@ -92,9 +93,16 @@ def resolve(draft: Draft, rules: Rules, catalogue: Catalogue, by_person: Mapping
     return Resolved(items=((None, item),), by="created")
 
 
+@lru_cache(maxsize=4096)  # the same for every line of a product: made once, and kept once
+def _item(item_id: int, name: str, by: str) -> Resolved:
+    return Resolved(items=((None, ItemRef(id=item_id, name=name)),), by=by)
+
+
 def _block(draft: Draft, blocks: Iterable[ProductBlock]) -> ProductBlock | None:
     """The block of this SKU, else that of this product id, whatever their order in the file."""
     every = tuple(blocks)
+    if not every:
+        return None
     by_sku = (block for block in every if block.pax8_sku is not None and block.pax8_sku == draft.sku)
     by_id = (block for block in every if block.pax8_product is not None and block.pax8_product == draft.product_id)
     return next(by_sku, None) or next(by_id, None)

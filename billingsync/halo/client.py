@@ -183,9 +183,9 @@ class Halo:
         """The rows of any list as they come, for showing; without a key it is a bare array without paging."""
         return self._whole(path, key, {}) if key else tuple(_rows(self.service.get_json(path).json, "")[0])
 
-    def recurring_invoices(self) -> tuple[Raw, ...]:
-        """All recurring invoices, without lines."""
-        return self._whole("/RecurringInvoice", "invoices", {})
+    def recurring_invoices(self, *, lines: bool = False) -> tuple[Raw, ...]:
+        """All recurring invoices; with their `lines` where lists show them, which saves a call for each."""
+        return self._whole("/RecurringInvoice", "invoices", {"includelines": "true"} if lines else {})
 
     def look(self, client_ids: Sequence[int], control: tuple[int, int] | None, since: date | None = None) -> Look:
         """The clients' invoices with lines. `control` is (invoice, client) of one known to exist, or None. A list that
@@ -388,7 +388,7 @@ def _is_of(raw: Raw, client_ids: Sequence[int]) -> bool:
     return raw.get("client_id") in client_ids
 
 
-def _chunks(client_ids: Sequence[int], size: int = 50) -> Iterator[Sequence[int]]:
+def _chunks(client_ids: Sequence[int], size: int = 100) -> Iterator[Sequence[int]]:
     for start in range(0, len(client_ids), size):
         yield client_ids[start : start + size]
 

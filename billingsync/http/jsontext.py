@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import simplejson
@@ -35,6 +36,7 @@ def write_json(body: object) -> bytes:
     return text.encode("ascii")
 
 
+@lru_cache(maxsize=8192)  # a month's charges share most of their prices and quantities
 def _fraction(text: str) -> Decimal:
     try:
         return Decimal(text)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from billingsync.core.charge import Source
+from billingsync.core.charge import Charge, Source
 from billingsync.core.inputs import Company
-from billingsync.core.money import ZERO, read_number
+from billingsync.core.money import NO_CURRENCY, ZERO, read_number
 from billingsync.core.period import Period
 from billingsync.errors import LoginFailed, NotReachable, NotReady, NotReleased, Retryable, UpstreamError
 from billingsync.http import Answer, Params, Service, ServiceConfig, in_parallel
@@ -21,11 +23,13 @@ from billingsync.pax8.wire import (
     InvoiceHeader,
     PageInfo,
     fingerprint,
+    invoice_currency,
     item_id,
+    read_charges,
     read_company,
     read_header,
     read_page,
-    read_source,
+    source_of,
     text,
 )
 
@@ -41,8 +45,12 @@ class Document:
     kind: str
     invoice_id: str
     page: int  # from 0
-    body: bytes
+    packed: bytes  # a month's pages are held together until all are there, and are much the same
     sha256: str
+
+    @property
+    def body(self) -> bytes:
+        return zlib.decompress(self.packed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +81,35 @@ class Released:
     skipped: int
 
 
+Rows = tuple[Sequence[Any], Sequence[str]]  # what a page's rows are read as, and their ids, "" where one has none
+
+
+def _as_they_are(rows: Sequence[Any]) -> Rows:
+    return rows, [item_id(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _List:
+    """One of Pax8's lists. Its pages are read as they come, so that their JSON need not be kept."""
+
+    path: str
+    what: str
+    params: Params
+    read: Callable[[Sequence[Any]], Rows] = _as_they_are
+    of_invoice: str = ""  # whose items these are
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """One page of a list."""
+    """One page of a list. `content` tells it from others where a row has no id."""
 
     number: int
     rows: Sequence[Any]
+    ids: Sequence[str]
+    content: str
     info: PageInfo
-    body: bytes
+    packed: bytes
+    sha256: str
 
 
 def service_config(
@@ -125,7 +154,7 @@ class Pax8:
         """Every month that has an invoice, newest first."""
         taken: Counter[Period] = Counter()
         skipped: Counter[Period] = Counter()
-        for page in self._list("/invoices", {"sort": "invoiceDate,desc"}, "invoices"):
+        for page in self._list(_List(path="/invoices", what="invoices", params={"sort": "invoiceDate,desc"})):
             for row in page.rows:
                 header = read_header(row)
                 if (period := _period(header)) is not None:
@@ -137,25 +166,14 @@ class Pax8:
         """The newest month with an invoice that is taken."""
         return next((one.period for one in self.released_periods() if one.invoices), None)
 
-    def items(self, invoice_id: str) -> tuple[list[Any], list[Document]]:
+    def items(self, invoice_id: str) -> tuple[list[Charge], list[Document]]:
         """All items of an invoice, with the pages they came on. Raises NotReady unless they are complete [S2]."""
-        what = f"items of invoice {invoice_id}"
-        try:
-            pages = self._list(f"/invoices/{quote(invoice_id, safe='')}/items", {}, what)
-        except NotReachable:
-            raise
-        except Retryable as bad:  # answered, but not readable: the month is not ready, the machine is well
-            raise NotReady(f"The {what} cannot be read yet. {bad.message}", next_steps=bad.next_steps) from bad
-        except UpstreamError as bad:
-            if bad.status != 404 or isinstance(bad, LoginFailed):
-                raise
-            # Seen right after release (reference/pax8 3.2): never "nothing to bill".
-            raise NotReady(f"Pax8 lists invoice {invoice_id} but not its items yet (404).") from bad
+        pages = self._list(_items(invoice_id, NO_CURRENCY))
         return [row for page in pages for row in page.rows], [_document("items", invoice_id, page) for page in pages]
 
     def companies(self) -> tuple[Company, ...]:
         """All companies, inactive and deleted ones too: invoices still name them (reference/pax8 5)."""
-        pages = self._list("/companies", {"sort": "name,asc"}, "companies")
+        pages = self._list(_List(path="/companies", what="companies", params={"sort": "name,asc"}))
         found = (read_company(row) for page in pages for row in page.rows)
         return tuple(company for company in found if company is not None)
 
@@ -164,19 +182,22 @@ class Pax8:
         found = self._invoices(period)
         if not found:
             raise NotReleased(f"Pax8 has no invoice of {period} yet.")
-        sources, documents, skipped = [], [], []
-        for header, invoice, page in found:
-            if not header.taken:
-                skipped.append(_skipped(header, invoice))
-                continue
-            items, pages = self.items(header.id)
-            if not items and _total(invoice) != ZERO:
-                raise NotReady(
-                    f"Pax8's invoice {header.id} comes to {text(invoice.get('total'))} but has no items yet."
-                )
-            sources.append(read_source(invoice, items))
-            documents += [_document("invoice", header.id, page), *pages]
-        return Fetched(sources=tuple(sources), skipped=tuple(skipped), documents=tuple(documents))
+        skipped = tuple(_skipped(header, invoice) for header, invoice, _ in found if not header.taken)
+        taken = [one for one in found if one[0].taken]
+        # One after the other, its pages side by side: where one is not ready, no thread goes on reading another.
+        read = [self._source(header, invoice) for header, invoice, _ in taken]
+        documents = []
+        for (header, _, listed), (_, pages) in zip(taken, read, strict=True):
+            documents += [_document("invoice", header.id, listed)]
+            documents += [_document("items", header.id, page) for page in pages]
+        return Fetched(sources=tuple(source for source, _ in read), skipped=skipped, documents=tuple(documents))
+
+    def _source(self, header: InvoiceHeader, invoice: dict[str, Any]) -> tuple[Source, list[_Read]]:
+        pages = self._list(_items(header.id, invoice_currency(invoice)))
+        charges = [charge for page in pages for charge in page.rows]
+        if not charges and _total(invoice) != ZERO:
+            raise NotReady(f"Pax8's invoice {header.id} comes to {text(invoice.get('total'))} but has no items yet.")
+        return source_of(invoice, charges, [name for page in pages for name in page.ids]), pages
 
     def _invoices(self, period: Period) -> list[tuple[InvoiceHeader, dict[str, Any], _Read]]:
         params = {
@@ -184,59 +205,83 @@ class Pax8:
             "invoiceDateRangeEnd": period.last_day.isoformat(),
             "sort": "invoiceDate,desc",
         }
-        pages = self._list("/invoices", params, f"invoices of {period}")
+        pages = self._list(_List(path="/invoices", what=f"invoices of {period}", params=params))
         read = [(read_header(row), row, page) for page in pages for row in page.rows]
         # Filtered on our side too: a server that ignores the bounds must not bill another month (fault 13).
         return [(header, row, page) for header, row, page in read if _period(header) == period]
 
-    def _list(self, path: str, params: Params, what: str) -> list[_Read]:
+    def _list(self, one: _List) -> list[_Read]:
         """All pages of a list, proven to be complete; read again where they do not fit together, then NotReady."""
         why = ""
         for _ in range(_READINGS):
-            pages = self._pages(path, params, what)
+            pages = self._pages(one)
             why = _incomplete(pages)
             if not why:
                 return pages
-        raise NotReady(f"The {what} cannot be read completely yet: {why}.")
+        raise NotReady(f"The {one.what} cannot be read completely yet: {why}.")
 
-    def _pages(self, path: str, params: Params, what: str) -> list[_Read]:
-        def read(number: int) -> _Read:
-            # Lenient with numbers: a NaN in one item must not make its page unreadable (fault 19).
-            answer = self.service.get_json(path, {**params, "page": number, "size": _PAGE_SIZE}, odd_numbers=True)
-            return _page(answer, number, what)
-
-        first = read(0)
+    def _pages(self, one: _List) -> list[_Read]:
+        first = self._page(one, 0)
         if first.info.totalPages > _MOST_PAGES:
-            raise NotReady(f"Pax8 says that the {what} fill {first.info.totalPages} pages.")
-        return [first, *in_parallel(read, range(1, first.info.totalPages), self._parallel)]
+            raise NotReady(f"Pax8 says that the {one.what} fill {first.info.totalPages} pages.")
+        return [first, *in_parallel(partial(self._page, one), range(1, first.info.totalPages), self._parallel)]
+
+    def _page(self, one: _List, number: int) -> _Read:
+        asked = {**one.params, "page": number, "size": _PAGE_SIZE}
+        try:
+            # Lenient with numbers: a NaN in one item must not make its page unreadable (fault 19).
+            answer = self.service.get_json(one.path, asked, odd_numbers=True)
+        except NotReachable:
+            raise
+        except Retryable as bad:
+            if not one.of_invoice:
+                raise
+            # Answered, but not readable: the month is not ready, the machine is well.
+            raise NotReady(f"The {one.what} cannot be read yet. {bad.message}", next_steps=bad.next_steps) from bad
+        except UpstreamError as bad:
+            if not one.of_invoice or bad.status != 404 or isinstance(bad, LoginFailed):
+                raise
+            # Seen right after release (reference/pax8 3.2): never "nothing to bill".
+            raise NotReady(f"Pax8 lists invoice {one.of_invoice} but not its items yet (404).") from bad
+        return _read(answer, number, one)
 
 
-def _page(answer: Answer, number: int, what: str) -> _Read:
+def _items(invoice_id: str, currency: str) -> _List:
+    return _List(
+        path=f"/invoices/{quote(invoice_id, safe='')}/items",
+        what=f"items of invoice {invoice_id}",
+        params={},
+        read=partial(read_charges, invoice_id, currency),
+        of_invoice=invoice_id,
+    )
+
+
+def _read(answer: Answer, number: int, one: _List) -> _Read:
     try:
         page = read_page(answer.json)
     except ValueError:
-        raise NotReady(f"Page {number + 1} of the {what} is no page: Pax8 answered something else.") from None
-    return _Read(number, page.content, page.page, answer.body)
+        raise NotReady(f"Page {number + 1} of the {one.what} is no page: Pax8 answered something else.") from None
+    rows, ids = one.read(page.content)
+    content = fingerprint(page.content) if "" in ids and len(ids) > 1 else ""
+    packed, digest = zlib.compress(answer.body, level=1), hashlib.sha256(answer.body).hexdigest()
+    return _Read(number, rows, ids, content, page.page, packed, digest)
 
 
 def _incomplete(pages: Sequence[_Read]) -> str:
     """Why these pages are not the whole list, each row once; "" where they are [S2]."""
     total = pages[0].info.totalElements
-    rows = [row for page in pages for row in page.rows]
+    ids = Counter(name for page in pages for name in page.ids)
     for page in pages:
         if page.info.totalElements != total:
             return f"page 1 counts {total} in all, page {page.number + 1} counts {page.info.totalElements}"
         if page.info.number not in (None, page.number):
             return f"page {page.number + 1} was asked for, page {page.info.number + 1} came"
-    if len(rows) != total:
-        return f"{len(rows)} of {total} came"
-    ids = Counter(map(item_id, rows))
+    if ids.total() != total:
+        return f"{ids.total()} of {total} came"
     if twins := [name for name, count in ids.items() if name and count > 1]:
         return f"{twins[0]} came twice"
-    if not ids[""]:
-        return ""
     # Rows without ids: true twins exist, whole pages of them do not.
-    contents = Counter(fingerprint(list(page.rows)) for page in pages if len(page.rows) > 1)
+    contents = Counter(page.content for page in pages if page.content)
     return "a page came twice" if any(count > 1 for count in contents.values()) else ""
 
 
@@ -259,5 +304,4 @@ def _skipped(header: InvoiceHeader, invoice: Mapping[str, Any]) -> Skipped:
 
 
 def _document(kind: str, invoice_id: str, page: _Read) -> Document:
-    digest = hashlib.sha256(page.body).hexdigest()
-    return Document(kind=kind, invoice_id=invoice_id, page=page.number, body=page.body, sha256=digest)
+    return Document(kind=kind, invoice_id=invoice_id, page=page.number, packed=page.packed, sha256=page.sha256)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -56,6 +58,14 @@ def _visible(character: str) -> str:
 
 def _name(value: object) -> str:
     return text(value).strip()
+
+
+def _common(value: object) -> str:
+    """`_name` of what many items of a month share, such as a company or a product: cleaned once, and kept once."""
+    return _shared(value) if isinstance(value, str) else _name(value)
+
+
+_shared: Callable[[str], str] = lru_cache(maxsize=16_384)(_name)
 
 
 def _day(value: object) -> date:
@@ -134,21 +144,50 @@ def read_company(row: object) -> Company | None:
 def read_source(invoice: Mapping[str, object], items: Sequence[object]) -> Source:
     """One invoice with all its items. Raises NotReady for what cannot be an item, or an id that comes twice [S2]."""
     header = read_header(invoice)
-    currency = _currency(invoice.get("currencyCode"), NO_CURRENCY)
-    charges = tuple(
-        _read_charge(item, identity, header.id, currency)
-        for identity, item in zip(_identities(header.id, items), items, strict=True)
-        if isinstance(item, dict)
-    )
+    charges, ids = read_charges(header.id, invoice_currency(invoice), items)
+    if twins := [name for name, count in Counter(ids).items() if name and count > 1]:
+        raise NotReady(f"Pax8's invoice {header.id} lists the item {twins[0]} twice.")
+    return source_of(invoice, charges, ids)
+
+
+def invoice_currency(invoice: Mapping[str, object]) -> str:
+    """What an invoice's items are in where they do not say it themselves."""
+    return _currency(invoice.get("currencyCode"), NO_CURRENCY)
+
+
+def read_charges(invoice_id: str, currency: str, items: Sequence[object]) -> tuple[list[Charge], list[str]]:
+    """Some items of an invoice as charges, and their ids at Pax8, "" where it gives none: such a charge is called
+    after its content until `source_of` has seen them all. Raises NotReady for what cannot be an item."""
+    charges, ids = [], []
+    for item in items:
+        if not isinstance(item, dict):
+            raise NotReady(f"Pax8's invoice {invoice_id} has an item that is no object: {item!r:.60}.")
+        name = item_id(item)
+        charges.append(_read_charge(item, f"{invoice_id}:{name or f'~{fingerprint(item)}'}", invoice_id, currency))
+        ids.append(name)
+    return charges, ids
+
+
+def source_of(invoice: Mapping[str, object], charges: Sequence[Charge], ids: Sequence[str]) -> Source:
+    """One invoice with all its charges. [S5]: they are called `invoice:item`, or `invoice:~content:ordinal among
+    equals`, so that page order changes no identity."""
+    header = read_header(invoice)
+    seen: Counter[str] = Counter()
+    named = list(charges)
+    for place, name in enumerate(ids):
+        if not name:
+            content = named[place].id
+            seen[content] += 1
+            named[place] = replace(named[place], id=f"{content}:{seen[content]}")
     return Source(
         invoice_id=header.id,
         invoice_date=header.invoiceDate,
         status=header.status,
-        currency=currency,
+        currency=invoice_currency(invoice),
         total=_number(invoice.get("total")),
         carried_balance=_number(invoice.get("carriedBalance")),
         partner_name=_name(invoice.get("partnerName")),
-        charges=charges,
+        charges=tuple(named),
     )
 
 
@@ -167,24 +206,6 @@ def fingerprint(value: object) -> str:
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:16]
 
 
-def _identities(invoice_id: str, items: Sequence[object]) -> list[str]:
-    """[S5]: `invoice:item`, or `invoice:~content:ordinal among equals`, so that page order changes no identity."""
-    if strange := [item for item in items if not isinstance(item, dict)]:
-        raise NotReady(f"Pax8's invoice {invoice_id} has an item that is no object: {strange[0]!r:.60}.")
-    ids = [item_id(item) for item in items]
-    if twins := [name for name, count in Counter(ids).items() if name and count > 1]:
-        raise NotReady(f"Pax8's invoice {invoice_id} lists the item {twins[0]} twice.")
-    seen: Counter[str] = Counter()
-    identities = []
-    for name, item in zip(ids, items, strict=True):
-        if not name:
-            content = fingerprint(item)
-            seen[content] += 1
-            name = f"~{content}:{seen[content]}"
-        identities.append(f"{invoice_id}:{name}")
-    return identities
-
-
 def _read_charge(item: Mapping[str, object], identity: str, invoice_id: str, currency: str) -> Charge:
     currency = _currency(item.get("currencyCode"), currency)
     amounts = read_amounts(
@@ -199,20 +220,20 @@ def _read_charge(item: Mapping[str, object], identity: str, invoice_id: str, cur
     return Charge(
         id=identity,
         invoice_id=invoice_id,
-        company_id=_name(item.get("companyId")) or None,
-        company_name=_name(item.get("companyName")),
-        external_id=_name(item.get("externalId")),
-        type=_name(item.get("type")).lower(),
-        term=_name(item.get("term")),
-        sku=_name(item.get("sku")),
-        product_id=_name(item.get("productId")),
-        product_name=_name(item.get("productName")),
-        description=_name(item.get("description")),
-        details=_name(item.get("details")),
+        company_id=_common(item.get("companyId")) or None,
+        company_name=_common(item.get("companyName")),
+        external_id=_common(item.get("externalId")),
+        type=_common(_common(item.get("type")).lower()),
+        term=_common(item.get("term")),
+        sku=_common(item.get("sku")),
+        product_id=_common(item.get("productId")),
+        product_name=_common(item.get("productName")),
+        description=_common(item.get("description")),
+        details=_common(item.get("details")),
         subscription_id=_name(item.get("subscriptionId")),
-        purchase_order=_name(item.get("purchaseOrderNumber")),
-        start=_name(item.get("startPeriod")),
-        end=_name(item.get("endPeriod")),
+        purchase_order=_common(item.get("purchaseOrderNumber")),
+        start=_common(item.get("startPeriod")),
+        end=_common(item.get("endPeriod")),
         quantity=amounts.quantity,
         unit_price=amounts.unit_price,
         unit_cost=amounts.unit_cost,
@@ -228,7 +249,7 @@ def _read_charge(item: Mapping[str, object], identity: str, invoice_id: str, cur
 
 
 def _currency(value: object, otherwise: str) -> str:
-    return _name(value).upper() or otherwise
+    return _common(_common(value).upper()) or otherwise
 
 
 def _number(value: object) -> Decimal | None:

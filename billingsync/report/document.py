@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -43,8 +44,7 @@ def error_document(code: str, message: str, next_steps: Iterable[Sequence[str]],
 def plan_document(plan: Plan, created_at: str, next_steps: Iterable[Sequence[str]] | None = None) -> Document:
     """A plan; `next_steps` are argument lists, by default posting it and looking at what is held."""
     if next_steps is None:
-        next_steps = [["billingsync", "post", plan.digest]] if plan.postings else []
-        next_steps = [*next_steps, *([["billingsync", "holds", plan.period]] if plan.held else [])]
+        next_steps = _plan_steps(plan)
     return {
         "format_version": FORMAT_VERSION,
         "next_steps": _steps(next_steps),
@@ -74,6 +74,21 @@ def plan_document(plan: Plan, created_at: str, next_steps: Iterable[Sequence[str
         "warnings": list(plan.warnings),
         "true_ups": [true_up_document(up) for up in plan.true_ups],
     }
+
+
+def _plan_steps(plan: Plan) -> list[list[str]]:
+    steps = [["billingsync", "post", plan.digest]] if plan.writes else []
+    return [*steps, *([["billingsync", "holds", plan.period]] if plan.held else [])]
+
+
+def kept_plan(plan: Plan, created_at: str) -> str:
+    """`plan_document` as the ledger keeps it: made client by client, as it is several times as large as the plan;
+    on one line, which json writes in a tenth of the time; in ASCII, as a single emoji makes each character four bytes.
+    """
+    head = plan_document(replace(plan, clients=()), created_at, _plan_steps(plan))
+    del head["clients"]
+    clients = ", ".join(json.dumps(_client(client), allow_nan=False) for client in plan.clients)
+    return f'{json.dumps(head, allow_nan=False)[:-1]}, "clients": [{clients}]}}\n'
 
 
 def run_document(result: RunResult) -> Document:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, Select, select
@@ -32,6 +33,13 @@ class Book:
     def __init__(self, database: Database, name: str) -> None:
         self.database = database
         self.name = name  # the partner's
+
+    @cached_property
+    def installation(self) -> str:
+        """The mark of our lines in HaloPSA. It never changes, and is asked for with every one of them."""
+        with self.reading() as connection:
+            mine = select(partner.c.installation).where(partner.c.partner == self.name)
+            return str(connection.execute(mine).scalar_one())
 
     def reading(self, *, fresh: bool = False) -> AbstractContextManager[Connection]:
         """See `Database.reading`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import Any
 from sqlalchemy import Dialect, LargeBinary, Text
 from sqlalchemy.types import TypeDecorator
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = "\ufdd0"  # a Unicode noncharacter: it marks texts that no database would take as they are
 
 
@@ -40,7 +42,7 @@ class Words(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        if "\x00" in value or value.startswith(_ESCAPED) or any("\ud800" <= sign <= "\udfff" for sign in value):
+        if "\x00" in value or value.startswith(_ESCAPED) or _SURROGATE.search(value):
             return _ESCAPED + json.dumps(value, ensure_ascii=True)
         return value
 

@@ -15,7 +15,6 @@ from billingsync.core.plan import Posting
 from billingsync.errors import LedgerError
 from billingsync.store.book import Book, Fence
 from billingsync.store.claims import AlreadyClaimed, add_claims, live_keys, remove_claims, settled_states
-from billingsync.store.partners import find_partner
 from billingsync.store.postings import (
     FREE,
     UNRESOLVED,
@@ -49,6 +48,7 @@ class IntentBook(Book):
         has its place already, Locked where the run was taken over. Ask `read_back` before sending.
         """
         charges = _charges_of(posting, lines)
+        installation = self.installation
         try:
             with self.fenced(fence) as connection:
                 known = find_state(connection, self.name, posting.key)
@@ -64,7 +64,7 @@ class IntentBook(Book):
                     "attempts": known[1] + 1 if known else 1,
                     "intended_at": now,
                     "sent_at": now,
-                    "installation": find_partner(connection, self.name).installation,
+                    "installation": installation,
                 }
                 if known:
                     update_posting(connection, self.name, posting.key, row)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 
 from sqlalchemy import Connection, select, update
 
@@ -29,11 +28,6 @@ class Partner:
 
 
 class PartnerBook(Book):
-    @cached_property
-    def installation(self) -> str:
-        """Our own mark, which never changes: it is asked for with every line that is written."""
-        return self.partner().installation
-
     def partner(self) -> Partner:
         with self.reading() as connection:
             return find_partner(connection, self.name)

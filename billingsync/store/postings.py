@@ -194,6 +194,15 @@ def find_state(connection: Connection, name: str, key: str) -> tuple[str, int] |
     return (row.state, row.attempts) if row else None
 
 
+def find_states(connection: Connection, name: str, *, run: str | None, period: str | None) -> dict[str, str]:
+    """Key -> state of the postings of a run or of a period."""
+    query = select(table.c.key, table.c.state).where(table.c.partner == name).order_by(table.c.intended_at, table.c.key)
+    for column, wanted in ((table.c.run, run), (table.c.period, period)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    return {row.key: row.state for row in connection.execute(query)}
+
+
 def find_postings(
     connection: Connection,
     name: str,

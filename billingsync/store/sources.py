@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, delete, select, update
 
@@ -30,6 +30,21 @@ class Document:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.body).hexdigest()
+
+
+class Answer(Protocol):
+    """What is to be kept: a `Document`, or whatever can give one's content when it is its turn."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def invoice_id(self) -> str: ...
+    @property
+    def page(self) -> int: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def sha256(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +76,7 @@ class SourceInvoice:
 
 class SourceBook(Book):
     def save_sources(
-        self, period: Period, documents: Sequence[Document], invoices: Sequence[SeenInvoice], now: datetime
+        self, period: Period, documents: Sequence[Answer], invoices: Sequence[SeenInvoice], now: datetime
     ) -> None:
         """Keeps what was read, all or nothing. The same content is kept once, however often it is read."""
         with self.writing() as connection:
@@ -99,7 +114,7 @@ class SourceBook(Book):
             return find_invoices(connection, self.name, period)
 
 
-def _identity(document: Document) -> tuple[str, str, int, str]:
+def _identity(document: Answer) -> tuple[str, str, int, str]:
     return document.kind, document.invoice_id, document.page, document.sha256
 
 
@@ -114,7 +129,7 @@ def kept_documents(connection: Connection, name: str, period: Period) -> frozens
     return frozenset((row.kind, row.invoice_id, row.page, row.sha256) for row in rows)
 
 
-def add_document(connection: Connection, name: str, period: Period, document: Document, now: datetime) -> None:
+def add_document(connection: Connection, name: str, period: Period, document: Answer, now: datetime) -> None:
     """Keeps one answer, compressed."""
     row = insert(connection, source_document).values(
         partner=name,

@@ -58,6 +58,7 @@ def machine(tmp_path: Path) -> Machine:
 
 DEFAULTS = {
     "DATABASE_URL": "sqlite:///billingsync.db",
+    "KEEP_SOURCES_MONTHS": "not set",
     "RULES_DIR": "rules",
     "TIMEZONE": "UTC",
     "PAX8__BASE_URL": "https://api.pax8.com/v1",
@@ -101,6 +102,7 @@ DEFAULTS = {
 }
 GOOD = {
     "DATABASE_URL": "postgresql://billing:pw@db.example/billing",
+    "KEEP_SOURCES_MONTHS": "84",
     "RULES_DIR": "/etc/billingsync/rules",
     "TIMEZONE": "Europe/Berlin",
     "PAX8__BASE_URL": "http://127.0.0.1:9001/v1/",

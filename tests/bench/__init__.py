@@ -1,0 +1,1 @@
+"""How fast, how frugal: `python -m tests.bench` measures billingsync beside what its users would otherwise run."""

@@ -1,0 +1,107 @@
+"""Calls, commits and planning in the small; `python -m tests.bench` measures them in the large, beside time and memory."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from cli import CALM, Office
+from sqlalchemy import Engine, event
+
+from billingsync.connect import connections
+from billingsync.core.inputs import RunInputs
+from billingsync.core.period import Period
+from billingsync.core.planning import plan_run
+from billingsync.http import budget
+from billingsync.redaction import Redactor
+from billingsync.sandbox.notes import Call
+from billingsync.sandbox.options import SandboxOptions
+from billingsync.sandbox.server import Sandbox
+from billingsync.settings import load_settings
+
+CLIENTS = 100  # two chunks of clients, and more recurring invoices than a second run may make calls
+
+
+@pytest.fixture(scope="module")
+def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    with Sandbox(SandboxOptions(trouble=False, clients=CLIENTS, charges=400, history=0)) as sandbox:
+        office = Office(folder=tmp_path_factory.mktemp("frugal"), sandbox=sandbox)
+        office.rules("")
+        yield office
+
+
+@pytest.fixture
+def commits() -> Iterator[list[object]]:
+    seen: list[object] = []
+    note = seen.append
+    event.listen(Engine, "commit", note)
+    yield seen
+    event.remove(Engine, "commit", note)
+
+
+def test_a_run_asks_little_and_a_second_one_almost_nothing(month: Office, commits: list[object]) -> None:
+    month.run("db", "upgrade").must(0)  # what sets the database up is no run's
+    month.sandbox.calls.clear()
+    commits.clear()
+    postings = len(month.run("run", "--yes", "--json").must(0).json["postings"])
+    assert postings == CLIENTS
+    assert len(halo_calls(month)) <= 1.05 * postings + 30
+    writes = [call for call in halo_calls(month) if call.method == "POST" and call.path != "/auth/token"]
+    assert len(commits) <= 2 * len(writes) + 15, "intent and receipt of each write; all else together"
+    month.sandbox.calls.clear()
+    commits.clear()
+    assert not month.run("run", "--yes", "--json").must(0).json["postings"]
+    assert len(halo_calls(month)) <= 30
+    assert len(commits) <= 15
+
+
+def test_no_window_holds_more_calls_than_the_budget(tmp_path: Path) -> None:
+    window, most = 0.5, 10  # in place of 60 s and 50
+    with Sandbox(CALM) as sandbox, mock.patch.object(budget, "WINDOW_S", window):
+        office = Office(folder=tmp_path, sandbox=sandbox, settings={"BILLINGSYNC_HALO__CALLS_PER_MINUTE": str(most)})
+        office.rules("")
+        office.run("run", "--yes", "--json").must(0)
+        times = sorted(call.at for call in halo_calls(office))
+    assert len(times) > 2 * most
+    assert all(later - earlier > window for earlier, later in zip(times, times[most:], strict=False))
+
+
+def test_planning_takes_no_more_than_some_readings_of_the_json(month: Office) -> None:
+    settings = load_settings(month.environment(), month.folder, run_secrets=month.folder / "none").settings
+    period = Period.parse("2026-11")
+    with connections(settings, Redactor()) as connected:
+        fetched = connected.pax8.fetch(period)
+        inputs = RunInputs(
+            partner="default",
+            period=period,
+            sources=fetched.sources,
+            companies=connected.pax8.companies(),
+            clients=connected.halo.clients().rows,
+            items=connected.halo.items(),
+        )
+    pages = [page.body.decode() for page in fetched.documents if page.kind == "items"]
+
+    def load() -> None:
+        for page in pages:
+            json.loads(page, parse_float=Decimal)
+
+    both = [(cpu(load), cpu(lambda: plan_run(inputs))) for _ in range(5)]
+    # The bench's target is 4; a small month, a loaded machine and 100 clients of four charges each need more.
+    assert min(plan for _, plan in both) <= 20 * min(read for read, _ in both)
+
+
+def halo_calls(office: Office) -> list[Call]:
+    return [call for call in office.sandbox.calls if call.service == "halo"]
+
+
+def cpu(work: Callable[[], object]) -> float:
+    gc.collect()
+    began = time.process_time()
+    work()
+    return time.process_time() - began
