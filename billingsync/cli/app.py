@@ -19,6 +19,7 @@ _EPILOG = (
 )
 
 app = typer.Typer(
+    rich_markup_mode=None,  # plain help in half the time: the rich one imports a reader of Markdown
     name="billingsync",
     help="Bills HaloPSA clients for what Pax8 charged: every charge in exactly one place, to the cent, posted once.",
     epilog=_EPILOG,

@@ -175,7 +175,9 @@ def post(
     digest: Annotated[str, typer.Argument(help="The plan's digest, or its first 6 or more digits.")],
     json: JsonOption = False,
 ) -> int:
-    """Post exactly the plan that was shown, or refuse and say what changed since."""
+    """Post exactly the plan that was shown, or refuse.
+
+    The refusal says what changed since."""
     from billingsync.run import post_digest
 
     with connected() as connections:

@@ -117,7 +117,7 @@ def map_(
     auto: Annotated[bool, typer.Option("--auto", help="Confirm every guessed match that is listed.")] = False,
     json: JsonOption = False,
 ) -> int:
-    """What is mapped to what, unmapped first; and mappings made by you."""
+    """What is mapped to what, unmapped first; map by hand."""
     from billingsync.mapping import companies, confirm_guessed, products, set_company, set_product
     from billingsync.report.page import table
     from billingsync.store.lock import who

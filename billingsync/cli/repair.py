@@ -49,7 +49,7 @@ def undo(
     ] = False,
     json: JsonOption = False,
 ) -> int:
-    """Take back exactly the lines that one run wrote; people's edits and lines stay."""
+    """Take back exactly the lines that one run wrote. People's edits and lines stay."""
     from billingsync.store.lock import who
     from billingsync.undo import preview, undo_run
 

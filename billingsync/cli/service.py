@@ -40,7 +40,7 @@ def _group() -> None:
 def worker(
     once: Annotated[bool, typer.Option("--once", help="One cycle, then exit.")] = False, json: JsonOption = False
 ) -> int:
-    """Watch Pax8, plan and post by the rules, for years; tell people when they must act."""
+    """Watch Pax8, plan and post by the rules, for years. Tells people when they must act."""
     if json and not once:
         raise UsageError("--json goes with --once: a service has no last line.")
     from billingsync.worker.sdnotify import Systemd
@@ -89,7 +89,7 @@ def _serve(service: Worker, systemd: Any) -> int:
 
 
 def status(json: JsonOption = False) -> int:
-    """Last and next cycle, what waits, what failed; also while the worker runs."""
+    """Last and next cycle, what waits, what failed. Works while the worker runs."""
     from billingsync.health.server import ask
     from billingsync.health.snapshot import take
 

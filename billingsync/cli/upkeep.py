@@ -67,7 +67,7 @@ def init(
     ] = None,
     json: JsonOption = False,
 ) -> int:
-    """Write a commented .env and rules/; asks on a terminal, overwrites nothing."""
+    """Write a commented .env and rules/. Asks on a terminal, overwrites nothing."""
     from billingsync.scaffold import write_scaffold
 
     values: dict[str, str] = {}
@@ -143,7 +143,7 @@ def _found(directory: Path) -> Discovery | str | None:
 
 
 def doctor(json: JsonOption = False) -> int:
-    """Check settings, rules, database, logins, rights and clocks; one line each, with the remedy. Lists what HaloPSA
+    """Check settings, rules, database, logins, rights and clocks. One line each, with the remedy. Lists what HaloPSA
     has that rules can name."""
     from billingsync.doctor import examine
     from billingsync.report.page import table
@@ -320,7 +320,7 @@ def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8791,
     json: JsonOption = False,
 ) -> int:
-    """Serve the emulated Pax8 and HaloPSA on loopback; prints the settings to export. Ctrl-C stops it."""
+    """Serve the emulated Pax8 and HaloPSA on loopback. Prints the settings to export. Ctrl-C stops it."""
     import shlex
 
     from billingsync.sandbox.faults import parse_fault
@@ -353,7 +353,7 @@ def demo(
         Path | None, typer.Option("--dir", metavar="DIR", help="Work here instead of a temporary folder.")
     ] = None,
 ) -> int:
-    """The whole job against the built-in sandbox: a month appears, plan, post, plan again, the equation."""
+    """The whole job against the built-in sandbox. A month appears, plan, post, plan again, the equation."""
     from billingsync.cli.demo import run_demo
 
     return run_demo(keep)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -9,16 +11,18 @@ from typing import Any
 import pytest
 from test_core_notation import (
     azure,
+    carried_out,
     charge,
     client_of,
     fate_of,
     fates_of,
     lines,
     month,
+    next_month,
     rules,
 )
 
-from billingsync.core.inputs import Existing
+from billingsync.core.inputs import Existing, Memory
 from billingsync.core.planning import plan_run
 
 # --- [B1] --------------------------------------------------------------------------------------------------------
@@ -48,7 +52,7 @@ def test_B1_groups(group_by: str, invoices: dict[tuple[int, str], str]) -> None:
     assert {line.group == posting.group for posting in plan.postings for line in posting.lines} == {True}
 
 
-@pytest.mark.parametrize("order", ["N/A", "n/a", " N/A ", "", "None", "-"])
+@pytest.mark.parametrize("order", ["N/A", "n/a", " N/A ", "NA", "na", "", "None", "-"])
 def test_B1_no_purchase_order_is_one_group_however_it_is_written(order: str) -> None:
     plan = plan_run(
         month(charge("1", po=order), charge("2", po=""), base=rules(invoice={"group_by": "purchase_order"}))
@@ -150,17 +154,22 @@ CLOSED: list[dict[str, Any]] = [
     {"exact_id": "x"},
     {"dbc_id": "x"},
     {"kashflowid": 12},
+    {"kashflowid": 1},
+    {"xeroid": True},
     {"snelstart_id": "x"},
     {"datesent": "2026-11-06T09:00:00"},
     {"amountpaid": Decimal("0.01")},
     {"amountpaid": Decimal(-5)},
     {"paymentstatus": 2},
+    {"paymentstatus": 1},
     {"datepaid": "2026-11-06T00:00:00"},
     {"voided": True},
     {"creditlinkedtoinvoiceid": 12},
+    {"creditlinkedtoinvoiceid": 1},
     {"invoicetype": 1},
     {"approval_status": 1},
     {"requires_approval": True},
+    {"requires_approval": "true"},
     {"quickbooks_period_closed": True},
 ]
 
@@ -186,11 +195,22 @@ def test_B2_an_older_open_invoice_is_not_taken_instead(raw: dict[str, Any]) -> N
         {"amountpaid": Decimal("0.0"), "paymentstatus": None},
         {"voided": None, "posted": None, "creditlinkedtoinvoiceid": 0},
         {"emailstatus": 0},
+        {"datesent": "", "dateposted": "", "datepaid": ""},
+        {"posted": "", "voided": "0", "requires_approval": "false", "quickbooks_period_closed": "False"},
     ],
     ids=repr,
 )
 def test_B2_what_says_nothing_closes_nothing(raw: dict[str, Any]) -> None:
     assert target(open_invoice(7, **raw)) == 7
+
+
+@pytest.mark.parametrize(
+    ("raw", "named"), [({"invoicenumber": "INV-0042"}, "INV-0042"), ({}, "7"), ({"invoicenumber": None}, "7")]
+)
+def test_B2_a_closed_invoice_is_named_with_why_and_what_to_do(raw: dict[str, Any], named: str) -> None:
+    (hold,) = client_of(plan_run(month(charge(), base=LATEST, existing=(open_invoice(7, voided=True, **raw),)))).holds
+    assert hold.detail == f"the client's latest invoice {named} is void"
+    assert 'when_latest_closed = "new"' in hold.next_step
 
 
 def test_B2_no_invoice_at_all() -> None:
@@ -223,3 +243,37 @@ def test_B2_B3_a_client_with_nothing_to_bill_needs_no_invoice_to_bill_it_on(
     """All its charges are Azure and dropped: nothing waits for an invoice."""
     base = rules(invoice=invoice, modifiers={"azure": "drop"})
     assert fate_of(azure(), base=base, **said) == "dropped azure"
+
+
+# --- [N1] the key ------------------------------------------------------------------------------------------------
+
+
+def key_of(*parts: Any) -> str:
+    """As the ledgers of all installations have it: another way to write it would post everything once more."""
+    return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()[:20]
+
+
+def test_N1_the_key_is_written_in_one_way_for_ever() -> None:
+    (posting,) = plan_run(month(charge("2"), charge("1"))).postings
+    assert posting.key == "441dd6da1e322dee3aa2"
+    assert posting.key == key_of("northwind", 1, "create::2026-11", ["inv:1", "inv:2"], [])
+    undone = Memory(generations={posting.key: 2})
+    (again,) = plan_run(month(charge("2"), charge("1"), memory=undone)).postings
+    assert (again.base_key, again.generation, again.key) == (posting.key, 2, key_of(posting.key, 2))
+
+
+def test_N1_the_key_names_the_invoice_and_what_is_removed_from_it() -> None:
+    (posting,) = plan_run(month(charge(), base=LATEST, existing=(open_invoice(7),))).postings
+    assert posting.key == key_of("northwind", 1, "append:7:2026-11", ["inv:1"], [])
+    base = rules(invoice={"behavior": "recurring", "recurring_invoice": -8841})
+    there = Existing(id=-8841, client_id=1, recurring=True, raw={"lines": []})
+    november = month(charge("1", sku="A"), charge("2", sku="B"), base=base, existing=(there,))
+    (posting,) = plan_run(next_month(carried_out(november), charge("3", sku="B"))).postings
+    assert sorted(line.action for line in posting.lines) == ["remove", "update"]
+    assert posting.key == key_of("northwind", 1, "update:-8841:2026-12", ["inv:3"], ["-9001"])
+
+
+def test_B1_a_posting_says_whom_it_bills_and_what_it_comes_to() -> None:
+    (posting,) = plan_run(month(charge("1", "10.00", "8.00"), charge("2", "5.00", "-1.00"))).postings
+    assert (posting.client_id, posting.client_name, posting.currency) == (1, "Contoso Ltd", "USD")
+    assert (posting.amount, posting.cost, posting.group) == (Decimal("15.00"), Decimal("7.00"), "")

@@ -60,9 +60,17 @@ def test_S6_amounts(values: dict[str, Any], price: str, cost: str) -> None:
     [("JPY", "100.5", "101"), ("JPY", "-100.5", "-101"), ("KWD", "1.2345", "1.235"), ("EUR", "1.2345", "1.23")],
 )
 def test_S6_each_is_rounded_to_its_currency(currency: str, total: str, price: str) -> None:
-    found = read(currency, total=total, cost_total="0")
-    assert str(found.price) == price
-    assert found.price_rounding == Decimal(price) - Decimal(total)
+    found = read(currency, total=total, cost_total=total)
+    assert (str(found.price), str(found.cost)) == (price, price)
+    assert found.price_rounding == found.cost_rounding == Decimal(price) - Decimal(total)
+
+
+def test_S6_L1_quantity_and_unit_numbers_are_pax8s_own_unrounded() -> None:
+    found = read(quantity="0.3333", price="9.99999", cost="7.77777", total="3.33", cost_total="2.59")
+    numbers = (found.quantity, found.unit_price, found.unit_cost)
+    assert numbers == (Decimal("0.3333"), Decimal("9.99999"), Decimal("7.77777"))
+    bare = read(total="3.33", cost_total="2.59")
+    assert (bare.quantity, bare.unit_price, bare.unit_cost) == (None, None, None)
 
 
 def test_S6_what_rounding_moved_is_kept() -> None:
@@ -79,6 +87,12 @@ def test_S6_what_rounding_moved_is_kept() -> None:
         ({"total": "5.00"}, "neither costTotal"),
         ({"cost_total": "5.00"}, "neither total"),
         ({"price": "5.00", "cost_total": "4.00"}, "neither total"),  # no quantity
+        ({"quantity": "2", "cost_total": "4.00"}, "neither total"),  # no price
+        ({"total": "5.00", "cost": "4.00"}, "neither costTotal"),
+        ({"total": "5.00", "quantity": "2"}, "neither costTotal"),
+        ({"total": "5.00", "cost_total": "4.00", "price": "!x"}, "price: not a number"),
+        ({"total": "5.00", "cost_total": "4.00", "cost": "!x"}, "cost: not a number"),
+        ({"total": "5.00", "cost_total": "4.00", "sub_total": "!x"}, "subTotal: not a number"),
         ({"total": "!10.00", "cost_total": "4.00"}, "total: not a number"),
         ({"total": "5.00", "cost_total": "!4,00"}, "costTotal: not a number"),
         ({"total": "NaN", "cost_total": "4.00"}, "total: not a finite number"),
@@ -92,7 +106,10 @@ def test_S6_what_rounding_moved_is_kept() -> None:
         # a bad total does not fall back to subTotal in silence
         ({"total": "NaN", "sub_total": "5.00", "cost_total": "4.00"}, "total: not a finite number"),
         # a product may be as absurd as a number
-        ({"price": "999999999999", "quantity": "999999999999", "cost_total": "1"}, "too large"),
+        ({"price": "999999999999", "quantity": "999999999999", "cost_total": "1"}, "price x quantity: too large"),
+        ({"total": "1", "cost": "-999999999999", "quantity": "999999999999"}, "cost x quantity: too large"),
+        ({"price": "1000000", "quantity": "1000000", "cost_total": "1"}, "price x quantity: too large"),  # just
+        ({"total": "1", "cost": "1000000", "quantity": "-1000000"}, "cost x quantity: too large"),
     ],
 )
 def test_fault_19_bad_numbers_are_named_and_the_charge_is_held(values: dict[str, Any], said: str) -> None:
@@ -100,6 +117,23 @@ def test_fault_19_bad_numbers_are_named_and_the_charge_is_held(values: dict[str,
     assert found.problem is not None
     assert said in found.problem
     assert fate_of(charge(problem=found.problem)) == "held bad_amount"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_fault_19_an_absurd_product_counts_as_nothing_and_one_just_below_it_counts(sign: int) -> None:
+    """At 1e12 an amount is a mistake: it is named, and nothing of it enters the sums."""
+    million = Decimal(10**6)
+    absurd = read(quantity=million * sign, price=million, cost=million)
+    assert (absurd.price, absurd.cost, absurd.price_rounding, absurd.cost_rounding) == (0, 0, 0, 0)
+    below = read(quantity=million * sign, price=million - Decimal("0.01"), cost=million - Decimal("0.02"))
+    assert (below.price, below.cost) == (sign * Decimal("999999990000.00"), sign * Decimal("999999980000.00"))
+    assert below.problem is None
+
+
+def test_fault_19_a_bad_number_is_named_alone() -> None:
+    """What follows from it ("neither total ...") would only send people to the wrong field."""
+    assert read(total="NaN", cost_total="4.00").problem == "total: not a finite number: NaN"
+    assert read(total="5.00", cost_total="NaN").problem == "costTotal: not a finite number: NaN"
 
 
 @pytest.mark.parametrize("currency", ["ZZZ", "", "usd", "XXX"])

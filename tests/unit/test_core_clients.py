@@ -241,7 +241,9 @@ def test_C1_two_companies_that_people_gave_one_client_share_its_invoice() -> Non
 
 
 def test_C1_a_person_may_say_that_a_company_is_never_billed() -> None:
-    assert fate_of(charge(), memory=remembered(None, "person")) == "excluded company"
+    plan = plan_run(month(charge(), memory=remembered(None, "person")))
+    assert [(out.charge, out.rule) for out in client_of(plan).excluded] == [("inv:1", "company")]
+    assert (client_of(plan).matched_by, client_of(plan).client_id) == ("person", None)
 
 
 @pytest.mark.parametrize(
@@ -268,8 +270,11 @@ def test_C2_a_match_that_did_not_come_from_the_name_outlives_it(how: str) -> Non
     assert matched(memory=remembered(1, how, "Adventure Works"))[0] == 1
 
 
-def test_C1_a_match_never_moves_to_another_client_by_itself() -> None:
-    assert matched(memory=remembered(3, "name")) == (None, "client_ambiguous")
+@pytest.mark.parametrize("how", ["name", "similarity"])
+def test_C1_a_match_never_moves_to_another_client_by_itself(how: str) -> None:
+    assert matched(memory=remembered(3, how)) == (None, "client_ambiguous")
+    assert matched(memory=remembered(3, how), clients=NEAR, similar=likely(1)) == (None, "client_ambiguous")
+    assert matched(memory=remembered(1, how), clients=NEAR, similar=likely(1)) == (1, "similarity")
 
 
 # --- [C2] --------------------------------------------------------------------------------------------------------
@@ -361,3 +366,210 @@ def test_A1_no_charge_of_a_held_client_is_lost() -> None:
     assert client_of(plan).held == "client_unmapped"
     assert [hold.charge for hold in client_of(plan).holds] == ["inv:1"]
     assert all(hold.next_step for hold in client_of(plan).holds)
+
+
+# --- what a hold says [A4] ---------------------------------------------------------------------------------------
+
+SET = "billingsync map companies --set c-1="
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "detail", "step"),
+    [
+        (
+            {"files": (file(pax8_company="c-1", halo_client=99),)},
+            "client_unmapped",
+            "rules/clients/contoso.toml names HaloPSA client 99, which HaloPSA does not list",
+            "correct halo_client in rules/clients/contoso.toml",
+        ),
+        (
+            {"memory": remembered(99, "person")},
+            "client_unmapped",
+            "it was mapped by hand to HaloPSA client 99, which HaloPSA no longer lists",
+            SET + "HALO_CLIENT_ID",
+        ),
+        (
+            {"memory": remembered(1, "name", "Adventure Works")},
+            "client_renamed",
+            "Pax8 called it 'Adventure Works' when it was matched by name; now it is 'Contoso Ltd'",
+            SET + "1",
+        ),
+        ({"clients": ()}, "client_unmapped", "no HaloPSA client has this name or one like it", SET + "HALO_CLIENT_ID"),
+        (
+            {"clients": tuple(Client(id=n, name="Contoso") for n in range(1, 7))},
+            "client_ambiguous",
+            "several HaloPSA clients could be meant: Contoso (1), Contoso (2), Contoso (3), Contoso (4)",
+            SET + "HALO_CLIENT_ID",
+        ),
+        (
+            {"others": (Company(id="c-9", name="CONTOSO"),)},
+            "client_ambiguous",
+            "another company of this month could also be the HaloPSA client Contoso Ltd (1)",
+            SET + "1",
+        ),
+        (
+            {"memory": remembered(3, "name")},
+            "client_ambiguous",
+            "it was matched to HaloPSA client 3 before, and now 1 has its name",
+            SET + "1",
+        ),
+        (
+            {"clients": (Client(id=1, name="Contoso", inactive=True),)},
+            "client_inactive",
+            "the HaloPSA client Contoso (1) is inactive",
+            f"change the client in HaloPSA, or {SET}HALO_CLIENT_ID",
+        ),
+        (
+            {"clients": (Client(id=1, name="Contoso", dont_invoice=True),)},
+            "client_inactive",
+            "the HaloPSA client Contoso (1) is set not to be invoiced",
+            f"change the client in HaloPSA, or {SET}HALO_CLIENT_ID",
+        ),
+        (
+            {"clients": (Client(id=1, name="Contoso", merged_into=7),)},
+            "client_inactive",
+            "the HaloPSA client Contoso (1) was merged into client 7",
+            f"change the client in HaloPSA, or {SET}HALO_CLIENT_ID",
+        ),
+        (
+            {"clients": (Client(id=1, name="Contoso", pays_through=7),)},
+            "client_pays_through_other",
+            "HaloPSA invoices client 7 for Contoso (1)",
+            SET + "7",
+        ),
+    ],
+    ids=[
+        "file",
+        "by hand",
+        "renamed",
+        "none",
+        "several",
+        "claimed",
+        "moved",
+        "inactive",
+        "dontinvoice",
+        "merged",
+        "payer",
+    ],
+)
+def test_A4_a_hold_names_the_clients_and_the_command(said: dict[str, Any], reason: str, detail: str, step: str) -> None:
+    others = said.pop("others", ())
+    charges = [charge("1"), *(charge(one.id, company=one.id, company_name=one.name) for one in others)]
+    plan = plan_run(month(*charges, companies=(HERE, *others), **said))
+    (hold,) = next(client for client in plan.clients if client.company_id == "c-1").holds
+    assert (hold.reason, hold.detail, hold.next_step) == (reason, detail, step)
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [({"inactive": True}, "client_inactive"), ({"pays_through": 2}, "client_pays_through_other")],
+)
+def test_C2_a_client_that_waits_is_still_shown_with_how_it_was_matched(odd: dict[str, Any], reason: str) -> None:
+    clients = (Client(id=1, name="Contosso", currency="USD", **odd),)
+    client = client_of(plan_run(month(charge(), clients=clients, similar=likely(1))))
+    assert (client.held, client.client_id, client.client_name) == (reason, 1, "Contosso")
+    assert (client.matched_by, client.guessed) == ("similarity", "93.3 % similar")
+
+
+def test_C2_an_inactive_client_that_pays_through_another_is_inactive_first() -> None:
+    clients = (Client(id=1, name="Contoso", currency="USD", inactive=True, pays_through=2),)
+    assert matched(clients=clients) == (None, "client_inactive")
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        {"base": rules(exclude={"companies": ["c-9"]})},
+        {"base": rules(exclude={"companies": ["CONTOSO"]})},
+        {"files": (ClientFile(path="9.toml", name="CONTOSO", exclude=True),)},
+        {"files": (ClientFile(path="9.toml", name="CONTOSO", rules=rules(exclude={"companies": ["c-9"]})),)},
+    ],
+    ids=["id", "name", "file", "rules of the file"],
+)
+def test_C1_a_namesake_that_is_never_billed_claims_no_name(ended: dict[str, Any]) -> None:
+    """By a firm claim or by a weak one: who is left out stands in nobody's way."""
+    other = Company(id="c-9", name="CONTOSO")
+    assert matched(others=(other,), **ended) == (1, "name")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"others": (Company(id="c-9", name="X"),), "files": (file(pax8_company="c-9", halo_client=1),)},
+        {"others": (Company(id="c-9", name="X", external_id="1"),)},
+    ],
+    ids=["rules", "external id"],
+)
+def test_C1_a_client_that_people_gave_to_another_company_is_not_taken_by_an_equal_name(other: dict[str, Any]) -> None:
+    assert matched(**other) == (None, "client_ambiguous")
+
+
+@pytest.mark.parametrize("how", ["rules", "external_id"])
+def test_C1_who_is_never_billed_claims_nothing_by_what_people_said_either(how: str) -> None:
+    other = Company(id="c-9", name="X", external_id="1" if how == "external_id" else "")
+    files = (file(pax8_company="c-9", halo_client=1, exclude=True),) if how == "rules" else ()
+    base = rules(exclude={"companies": ["c-9"]})
+    assert matched(others=(other,), base=base, files=files) == (1, "name")
+
+
+def test_C1_a_likely_client_that_is_not_listed_is_none() -> None:
+    assert matched(clients=NEAR, similar=likely(99)) == (None, "client_unmapped")
+    assert matched(clients=NEAR, similar=likely(99, 1)) == (1, "similarity")
+
+
+@pytest.mark.parametrize(("digits", "how"), [("0" * 10 + "2", "external_id"), ("0" * 11 + "2", "name")])
+def test_C1_external_id_is_a_number_of_at_most_11_digits(digits: str, how: str) -> None:
+    assert matched(Company(id="c-1", name="Contoso Ltd", external_id=digits))[1] == how
+
+
+@pytest.mark.parametrize(
+    ("name", "normal"),
+    [
+        ("Contoso_Europe", "contoso europe"),
+        ("S.A. Contoso", "sa contoso"),
+        ("Contoso Co. Ltd.", "contoso"),
+        ("Ltd. Co.", "ltd"),
+        ("O\u2019Brien", "obrien"),
+        ("O`Brien", "obrien"),
+    ],
+)
+def test_C1_normal_form_of_odd_names(name: str, normal: str) -> None:
+    assert normalise(name) == normal
+
+
+# --- whose file it is --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"pax8_company": "c-9"},
+        {"pax8_company": "c-9", "name": "Contoso Ltd"},
+        {"pax8_company": "c-9", "halo_client": 1},
+        {"name": "Another name", "halo_client": 1},
+        {"halo_client": 2},
+        {},
+    ],
+    ids=str,
+)
+def test_a_file_about_another_company_or_client_decides_nothing_here(said: dict[str, Any]) -> None:
+    """A file that names a company is that company's, whatever else it says."""
+    other = ClientFile(path="9.toml", rules=rules(exclude={"types": ["subscription"]}), **said)
+    assert fate_of(charge(), files=(other,)) == "posted"
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_file_by_id_comes_before_one_by_name_and_that_before_one_by_client(turn: int) -> None:
+    def own(kind: str, **said: Any) -> ClientFile:
+        return ClientFile(path=f"{kind}.toml", rules=rules(exclude={"types": [kind]}), **said)
+
+    by_id, by_name = own("subscription", pax8_company="c-1"), own("prorate", name="Contoso Ltd")
+    by_client = own("one-time", halo_client=1)
+    for files, out in (
+        ((by_id, by_name, by_client), "1"),
+        ((by_name, by_client), "2"),
+        ((by_client,), "3"),
+    ):
+        charges = [charge("1"), charge("2", type="prorate"), charge("3", type="one-time")]
+        found = fates_of(*charges, files=files[::turn])
+        assert [name for name, fate in found.items() if fate == "excluded charge_type"] == [out]

@@ -141,6 +141,7 @@ def test_limit_change_currencies_are_not_added_up() -> None:
         ("0.00", "0.00", "5", "posted"),
         ("0.00", "0.01", "5", "held limit_margin"),
         ("0.00", "-0.01", "5", "posted"),
+        ("0.50", "2.00", "-400", "posted"),  # -300 %
         ("-100.00", "-95.00", "5", "posted"),  # a credit has the margin of what it takes back
         ("-100.00", "-96.00", "5", "held limit_margin"),
         ("-100.00", "5.00", "5", "held limit_margin"),  # we pay the client and Pax8: a loss, not a margin of 105 %
@@ -375,6 +376,14 @@ def test_approval_of_another_client_is_no_approval() -> None:
         assert fate_of(charge(), base=only(client_amount_max=5), memory=memory) == "held limit_amount"
 
 
+@pytest.mark.parametrize("approved", [1, "c-1", 2, "c-2"])
+def test_approval_of_one_client_is_for_it_alone_whichever_comes_first(approved: int | str) -> None:
+    memory = Memory(approved=frozenset({approved}))
+    found = fates_of(charge("1"), charge("2", company="Fabrikam GmbH"), base=only(client_amount_max=5), memory=memory)
+    free = "1" if approved in (1, "c-1") else "2"
+    assert found == {one: "posted" if one == free else "held limit_amount" for one in ("1", "2")}
+
+
 @pytest.mark.parametrize(
     ("one", "said", "fate"),
     [
@@ -401,3 +410,131 @@ def test_a_client_beyond_its_limits_is_held_whole_but_for_what_is_excluded() -> 
         "4": "held bad_amount",
     }
     assert (client_of(plan).lines, client_of(plan).dropped, plan.postings) == ((), (), ())
+
+
+# --- the numbers are shown ---------------------------------------------------------------------------------------
+
+
+def detail_of(*charges: Any, **said: Any) -> str:
+    """What the first hold says."""
+    return client_of(plan_run(month(*charges, **said))).holds[0].detail
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("A", "never billed before: A"),
+        ("CAB", "never billed before: A, B, C"),
+        ("DCAB", "never billed before: A, B, C and 1 more"),
+        ("EDCAB", "never billed before: A, B, C and 2 more"),
+    ],
+)
+def test_limit_new_product_names_the_products(names: str, said: str) -> None:
+    charges = [charge(name, product=name) for name in names]
+    assert detail_of(*charges, base=only(new_product="hold")) == said
+
+
+@pytest.mark.parametrize(
+    ("charges", "limits", "memory", "said"),
+    [
+        (
+            [charge(price="1.00", cost="0.99")],
+            {"margin_percent_min": Decimal("5.50")},
+            Memory(),
+            "Widget: price 1.00 USD, cost 0.99 USD is a margin below 5.5 %",
+        ),
+        (
+            [charge("1", "100.00", "90.00"), charge("2", "-90.00", "-80.10")],
+            {"margin_percent_min": 5},
+            Memory(),
+            "price 10.00 USD, cost 9.90 USD is a margin below 5 %",
+        ),
+        ([charge(price="100.01")], {"client_amount_max": 100}, Memory(), "100.01 USD is more than 100"),
+        (
+            [charge(price="-5.00")],
+            {"negative_invoice": "hold"},
+            Memory(),
+            "the new invoice would come to -5.00 USD",
+        ),
+        ([charge()], {"new_client": "hold"}, Memory(), "this client has never been billed from here before"),
+        (
+            [charge(price="101.00")],
+            {"change_percent_max": 50},
+            last("0.00"),
+            "101.00 USD after 0.00 USD in 2026-10 (from nothing): more than 50 % and 100",
+        ),
+        (
+            [charge(price="-500.00")],
+            {"change_percent_max": 50},
+            last("-200.00"),
+            "-500.00 USD after -200.00 USD in 2026-10 (-150.0 %): more than 50 % and 100",
+        ),
+        (
+            [charge()],
+            {"missing_company_percent_max": Decimal("32.5")},
+            Memory(last_companies=frozenset({"c-1", "x", "y"})),
+            "2 of last period's 3 companies (67 %) have no charge now: more than 32.5 %",
+        ),
+    ],
+    ids=["line margin", "client margin", "amount", "negative", "new client", "from nothing", "credit", "missing"],
+)
+def test_each_limit_says_what_is_beyond_it(
+    charges: list[Any], limits: dict[str, Any], memory: Memory, said: str
+) -> None:
+    assert detail_of(*charges, base=only(**limits), memory=memory) == said
+
+
+def test_limit_missing_companies_is_said_of_a_run_without_a_client_too() -> None:
+    """Everything is gone: there is nobody to hold, and yet somebody must hear of it."""
+    plan = plan_run(month(base=rules(limits={}), memory=Memory(last_companies=frozenset({"c-1"}))))
+    assert any("1 of last period's 1 companies (100 %)" in warning for warning in plan.warnings)
+
+
+@pytest.mark.parametrize("state", ["dropped", "excluded"])
+def test_limit_amount_counts_only_what_was_billed_before(state: str) -> None:
+    done = carried_out(month(charge("1", "95.00"), base=only(client_amount_max=100)))
+    settled = {key: replace(one, state=state) for key, one in done.memory.settled.items()}
+    other = late(replace(done, memory=replace(done.memory, settled=settled)), charge("2", "99.00"))
+    assert fates(plan_run(other)) == {"2": "posted"}
+
+
+def test_limit_amount_does_not_add_what_was_billed_before_in_another_currency() -> None:
+    done = carried_out(month(charge("1", "95.00"), base=only(client_amount_max=100)))
+    settled = {key: replace(one, currency="EUR") for key, one in done.memory.settled.items()}
+    other = late(replace(done, memory=replace(done.memory, settled=settled)), charge("2", "99.00"))
+    assert fates(plan_run(other)) == {"2": "posted"}
+
+
+def test_limit_amount_does_not_add_what_another_client_was_billed() -> None:
+    done = carried_out(month(charge("1", "95.00", company="Fabrikam GmbH"), base=only(client_amount_max=100)))
+    assert fates(plan_run(late(done, charge("2", "99.00")))) == {"2": "posted"}
+
+
+def test_limit_change_is_of_what_was_posted_as_it_was_posted() -> None:
+    """The price that the ledger has, not what Pax8 says of the charge now."""
+    said = {"base": rules(limits={}), "memory": last("1000.00")}
+    done = carried_out(month(charge("1", "1000.00"), **said))
+    now = late(replace(done, sources=()), charge("1", "3000.00"), charge("2", "5.00"))
+    assert fates(plan_run(now)) == {"2": "posted"}
+
+
+def test_limit_negative_of_one_company_is_not_made_good_by_another_invoice_of_the_client() -> None:
+    """Two companies of one client stand on one new invoice: it is their sum that counts."""
+    files = tuple(
+        ClientFile(path=f"{n}.toml", pax8_company=n, halo_client=1, rules=only(negative_invoice="hold"))
+        for n in ("c-1", "c-2")
+    )
+    plus, minus = charge("1", "10.00"), charge("2", "-9.00", company="Fabrikam GmbH")
+    assert set(fates_of(plus, minus, files=files).values()) == {"posted"}
+    more = charge("2", "-10.01", company="Fabrikam GmbH")
+    assert set(fates_of(plus, more, files=files).values()) == {"held limit_negative"}
+
+
+def test_limits_of_each_company_of_a_client_hold_them_all() -> None:
+    """The stricter file decides for the invoice that they share."""
+    files = (
+        ClientFile(path="1.toml", pax8_company="c-1", halo_client=1, rules=only()),
+        ClientFile(path="2.toml", pax8_company="c-2", halo_client=1, rules=only(client_amount_max=15)),
+    )
+    found = fates_of(charge("1"), charge("2", company="Fabrikam GmbH"), charge("3", company="Litware Inc"), files=files)
+    assert found == {"1": "held limit_amount", "2": "held limit_amount", "3": "posted"}

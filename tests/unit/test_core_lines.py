@@ -47,6 +47,7 @@ def shown(one: Any, **said: Any) -> str:
         ("300000", "2.49990", "749970.01", "1 x 749970.01 = 749970.01", "300000 x 2.4999"),
         (None, None, "12.00", "1 x 12 = 12.00", ""),
         (None, "5.00", "12.00", "1 x 12 = 12.00", ""),
+        ("0", None, "12.00", "1 x 12 = 12.00", ""),
     ],
 )
 def test_L1_numbers(quantity: str | None, unit: str | None, price: str, shows: str, noted: str) -> None:
@@ -104,6 +105,26 @@ def test_L3_lines_are_rounded_to_the_minor_unit(
     assert shown(one, clients=clients) == shows
 
 
+@pytest.mark.parametrize(
+    ("currency", "quantity", "unit_cost", "cost", "shown_cost"),
+    [
+        ("JPY", "3", "33.4", "100", "33.4"),  # Pax8's own where it gives the amount in the currency's minor unit
+        ("JPY", "3", "33.6", "100", "33.333333"),
+        ("KWD", "3", "0.3333", "1.000", "0.3333"),
+        ("KWD", "3", "0.33", "1.001", "0.333667"),
+        ("KWD", "70000", "1", "1.001", "0.0000143"),  # a cost may be as fine as it must
+        ("USD", "3", "3.334", "10.00", "3.334"),
+        ("USD", "3000000007", "1", "0.35", "0.000000000117"),  # 12 decimals, the finest there is
+    ],
+)
+def test_L3_costs_are_rounded_to_the_minor_unit_too(
+    currency: str, quantity: str, unit_cost: str, cost: str, shown_cost: str
+) -> None:
+    one = charge(price="0", cost=cost, currency=currency, quantity=quantity, unit_price="0", unit_cost=unit_cost)
+    line = line_of(one, clients=(Client(id=1, name="Contoso", currency=currency),))
+    assert (line.quantity, line.unit_cost, line.cost) == (Decimal(quantity), Decimal(shown_cost), Decimal(cost))
+
+
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_L1_each_charge_is_one_line_and_twins_stay_two(count: int) -> None:
     """Two subscriptions of one product, or true twins, are never merged."""
@@ -157,6 +178,41 @@ def test_L2_the_template_is_a_rule(template: str, text: str) -> None:
     assert line_of(one, base=rules(lines={"text": template})).description == text
 
 
+@pytest.mark.parametrize(
+    ("template", "said", "text"),
+    [
+        # what is left of a service period that Pax8 does not give, and nothing else, is taken away
+        ("{product} ({start} to {end})", {}, "Widget"),
+        ("{product} ({start} - {end}), {term}", {}, "Widget, Monthly"),
+        ("{product} ({start} bis {end})", {}, "Widget"),
+        ("{product} ({start} – {end})", {}, "Widget"),
+        ("{product} () {start}", NOVEMBER, "Widget () 2026-11-01"),
+        ("{product} () {start}", {"start": "2026-11-01"}, "Widget () 2026-11-01"),
+        ("{product} () {end}", {"end": "2026-11-30"}, "Widget () 2026-11-30"),
+        ("{product} ({start} to {end})", {"end": "2026-11-30"}, "Widget ( to 2026-11-30)"),
+        # a template that comes to nothing gives the product
+        ("{sku}", {}, "Widget"),
+        (" {subscription} ", {"description": "Mar Partial: Widget"}, "Mar Partial: Widget"),
+        ("{sku}", {"product": ""}, "(no product name)"),
+    ],
+)
+def test_L2_a_field_that_pax8_does_not_give_leaves_no_trace(template: str, said: dict[str, str], text: str) -> None:
+    base = rules(lines={"text": template}, products={"lifecycle": "off"})
+    assert line_of(charge(**said), base=base).description == text
+
+
+@pytest.mark.parametrize(
+    ("said", "title"),
+    [
+        ({"description": "Mar Partial: Widget"}, "Widget"),
+        ({"product": "", "description": "Set-up"}, "Set-up"),
+        ({"product": ""}, "(no product name)"),
+    ],
+)
+def test_L2_the_title_of_a_line_is_its_product(said: dict[str, str], title: str) -> None:
+    assert line_of(charge(**said), base=rules(products={"lifecycle": "off"})).title == title
+
+
 def texts(*charges: Any, template: str = "{product}") -> list[str]:
     plan = plan_run(month(*charges, base=rules(lines={"text": template})))
     return sorted(line.description for line in lines(plan))
@@ -167,6 +223,7 @@ def test_L2_the_subscription_is_named_where_the_client_has_several_of_a_product(
     assert texts(one, other) == ["Widget [aaaaaaaa]", "Widget [bbbbbbbb]"]
     assert texts(one, other, template="{product} {subscription}") == ["Widget aaaaaaaa-1", "Widget bbbbbbbb-2"]
     assert texts(one, charge("2", subscription="aaaaaaaa-1")) == ["Widget", "Widget"]
+    assert texts(one, charge("2")) == ["Widget", "Widget [aaaaaaaa]"]
     assert texts(one, charge("2", subscription="bbbbbbbb-2", product="Gadget")) == ["Gadget", "Widget"]
 
 
@@ -178,6 +235,13 @@ def test_L2_a_collapsed_line_names_its_service_period() -> None:
     ]
     (line,) = lines(plan_run(month(*charges, base=rules(modifiers={"azure": "collapse"}))))
     assert line.description == "Microsoft Azure (2026-10-01 to 2026-10-31) - 3 charges"
+
+
+def test_L2_a_collapsed_line_has_no_subscription_and_is_in_arrears() -> None:
+    base = rules(modifiers={"azure": "collapse"}, lines={"text": "{product}/{subscription}/{term}/{sku}"})
+    charges = [azure("1", subscription="aaaaaaaa-1"), azure("2", subscription="aaaaaaaa-1", sku="AZR-ARR-1")]
+    (line,) = lines(plan_run(month(*charges, base=base)))
+    assert line.description == "Microsoft Azure Plan//Arrears/ - 2 charges"
 
 
 def test_fault_37_a_text_of_10000_characters_is_no_trouble() -> None:

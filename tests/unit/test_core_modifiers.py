@@ -18,6 +18,7 @@ from test_core_notation import (
     rules,
 )
 
+from billingsync.core.charge import KNOWN_TYPES
 from billingsync.core.plan import Kept
 from billingsync.core.planning import plan_run
 from billingsync.core.rules import ClientFile
@@ -136,6 +137,16 @@ def test_S7_what_a_hold_says_to_type_can_be_typed() -> None:
     """To leave charges without a type out, the step must not name a type that no charge has."""
     (client,) = plan_run(month(charge(type=""))).clients
     assert "(none)" not in client.holds[0].next_step
+
+
+@pytest.mark.parametrize("kind", sorted(KNOWN_TYPES))
+def test_S7_every_documented_type_is_billed_where_no_rule_leaves_it_out(kind: str) -> None:
+    assert fate_of(charge(type=kind), base=rules(exclude={"types": []})) == "posted"
+
+
+def test_S7_the_documented_types_are_these() -> None:
+    credits = {"rebate", "payment-credit", "invoice-credit", "service-credit"}
+    assert {"subscription", "prorate", "one-time", "service-charge"} | credits == KNOWN_TYPES
 
 
 # --- [M1] --------------------------------------------------------------------------------------------------------
@@ -354,6 +365,31 @@ def test_M3_a_collapsed_line_of_zero_goes_too(
 ) -> None:
     base = rules(modifiers={"azure": "collapse", "zero_lines": "drop", "zero_price_with_cost": policy})
     assert fates_of(azure("1", *first), azure("2", *second), base=base) == {"1": fate, "2": fate}
+
+
+# --- what waits says why, and what to do [A4] ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "detail", "step"),
+    [
+        (charge(type=""), "does not say what kind of charge this is", "exclude.products"),
+        (charge(type="usage"), "Pax8 calls this charge 'usage'", 'add "usage" to exclude.types'),
+        (
+            charge(type="prorate", price="-4.00", cost="3.00"),
+            "price (-4.00) and cost (3.00) point in opposite directions",
+            'favorable_prorata = "keep"',
+        ),
+        (charge(price="0.00", cost="7.50"), "yet it costs 7.50", "zero_price_with_cost"),
+    ],
+    ids=["no type", "unknown type", "signs", "zero"],
+)
+def test_A4_a_hold_says_why_and_what_to_type(one: Any, detail: str, step: str) -> None:
+    base = rules(modifiers={"favorable_prorata": "drop", "zero_lines": "drop"})
+    (client,) = plan_run(month(one, base=base)).clients
+    (hold,) = client.holds
+    assert detail in hold.detail
+    assert step in hold.next_step
 
 
 # --- [M4] --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from billingsync.core.money import divide, minor_unit, multiply, plain, read_number, round_money
+from billingsync.core.money import divide, is_half, minor_unit, multiply, plain, read_number, round_money
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,25 @@ def test_L3_halves_are_rounded_away_from_zero_to_the_minor_unit(amount: str, cur
 
 
 @pytest.mark.parametrize(
+    ("amount", "currency", "half"),
+    [
+        ("0.005", "USD", True),
+        ("-12.345", "USD", True),
+        ("0.01", "USD", False),
+        ("0.0050000001", "USD", False),
+        ("0.05", "USD", False),
+        ("0.5", "JPY", True),
+        ("0.005", "JPY", False),
+        ("0.0005", "KWD", True),
+        ("0.005", "KWD", False),
+        ("0.005", "ZZZ", True),
+    ],
+)
+def test_L1_an_exact_half_is_one_of_the_minor_unit(amount: str, currency: str, half: bool) -> None:
+    assert is_half(Decimal(amount), currency) is half
+
+
+@pytest.mark.parametrize(
     ("currency", "digits"),
     [("USD", 2), ("EUR", 2), ("GBP", 2), ("JPY", 0), ("KRW", 0), ("KWD", 3), ("BHD", 3), ("CLF", 4)]
     + [(odd, None) for odd in ("ZZZ", "", "usd", "US", "XXX", "BTC")],
@@ -61,6 +80,7 @@ def test_fault_20_minor_units_come_from_a_table_and_unknown_codes_have_none(curr
         (Decimal("-0.00"), "0"),
         (Decimal("0.1234567890123456789012345678901234567890"), "0.1234567890123456789012345678901234567890"),
         (Decimal("999999999999.99"), "999999999999.99"),
+        (Decimal("1E-40"), "0." + "0" * 39 + "1"),
     ],
 )
 def test_S4_numbers_are_read_exactly(value: object, number: str | None) -> None:
@@ -79,6 +99,7 @@ def test_S4_numbers_are_read_exactly(value: object, number: str | None) -> None:
         Decimal("1E+999"),
         Decimal("1E+1000000"),  # beyond what decimal's own contexts compute with
         Decimal("-1E+99999999"),
+        Decimal("1E-41"),
         Decimal("1E-999"),
         Decimal("1E-99999999"),
         Decimal("1e12"),
@@ -128,6 +149,8 @@ def test_products_and_quotients_keep_every_digit_that_they_promise() -> None:
         ("2.4999", "USD", "2.4999"),
         ("1E+3", "USD", "1000.00"),
         ("100", "JPY", "100"),
+        ("33.5", "JPY", "33.5"),  # a unit price may have more digits than its currency
+        ("5", "ZZZ", "5.00"),
         ("1.5", "KWD", "1.500"),
         ("-4.1", "EUR", "-4.10"),
         ("1E-7", None, "0.0000001"),

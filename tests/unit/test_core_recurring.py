@@ -24,9 +24,10 @@ from test_core_notation import (
     split,
 )
 
-from billingsync.core.inputs import Client, Company, Existing, Item, RememberedMatch, RunInputs
+from billingsync.core.behaviors import LineChanges, recurring_changes
+from billingsync.core.inputs import Client, Company, Existing, Item, Memory, RememberedMatch, RunInputs
 from billingsync.core.planning import plan_run
-from billingsync.core.rules import Rules
+from billingsync.core.rules import ClientFile, Rules
 
 INVOICE = {"behavior": "recurring", "recurring_invoice": -8841}
 BASE = rules(invoice=INVOICE)
@@ -79,6 +80,27 @@ def test_B3_without_its_recurring_invoice_a_client_is_held(invoice: dict[str, An
     base = rules(invoice={"behavior": "recurring", **invoice})
     plan = plan_run(month(charge(), base=base, existing=existing))
     assert (client_of(plan).held, plan.postings) == (reason, ())
+
+
+@pytest.mark.parametrize(
+    ("invoice", "existing", "detail", "step"),
+    [
+        ({}, (), "no recurring invoice is named", "set invoice.recurring_invoice in "),
+        (INVOICE, (), "has no recurring invoice 8841", "correct invoice.recurring_invoice in "),
+        (INVOICE, (recurring(client_id=2),), "recurring invoice 8841 belongs to HaloPSA client 2, not 1", "correct "),
+    ],
+    ids=["unmapped", "none", "of another client"],
+)
+def test_A4_a_hold_for_want_of_a_recurring_invoice_names_the_file_to_set_it_in(
+    invoice: dict[str, Any], existing: Any, detail: str, step: str
+) -> None:
+    base = rules(invoice={"behavior": "recurring", **invoice})
+    own = ClientFile(path="rules/clients/contoso.toml", pax8_company="c-1", rules=base)
+    for files, where in (((), "a file in rules/clients/"), ((own,), "rules/clients/contoso.toml")):
+        (hold,) = client_of(plan_run(month(charge(), base=base, files=files, existing=existing))).holds
+        assert detail in hold.detail
+        assert hold.next_step.startswith(step)
+        assert hold.next_step.endswith(where)
 
 
 @pytest.mark.parametrize("id_", [-8841, 8841])
@@ -189,6 +211,8 @@ def test_B3_parts_are_lines_of_their_own() -> None:
     block = split("A", {"halo_item": 11, "share": 60}, {"halo_item": 17, "share": 40})
     items = (Item(id=11, name="x"), Item(id=17, name="y"))
     november = first(charge("1", "10.00", sku="A"), base=rules(block, invoice=INVOICE), items=items)
+    keys = [line.recurring_key for line in lines(plan_run(november))]
+    assert keys == ["A|subscription|USD|1", "A|subscription|USD|part 1|1"]  # as the ledgers have them, for ever
     december = next_month(carried_out(november), charge("2", "20.00", sku="A"))
     assert changes(december) == ["update Widget 1 x 6.00 -> 1 x 12.00", "update Widget 1 x 4.00 -> 1 x 8.00"]
     assert ours(carried_out(next_month(carried_out(december)))) == 0
@@ -265,10 +289,130 @@ def test_B3_an_edited_line_is_held_and_the_others_go_on(edit: dict[str, Any], re
     assert [(line.action, line.line_id) for line in lines(plan)] == [("update", 9001)]
 
 
+MARK = "[bs:0123456789abcdef0123:89abcdef:1]"
+ITEM = rules(invoice=INVOICE, products={"lifecycle": "default_item", "default_item": 17})
+
+
+@pytest.mark.parametrize(
+    ("base", "raw", "fate"),
+    [
+        (ITEM, {"_itemid": 99}, "held line_edited"),
+        (ITEM, {"_itemid": 1}, "held line_edited"),
+        (ITEM, {"_itemid": 17}, "posted"),
+        (ITEM, {"_itemid": 0}, "posted"),  # HaloPSA does not say
+        (ITEM, {"_itemid": None}, "posted"),
+        (rules(invoice=INVOICE, products={"lifecycle": "off"}), {"_itemid": 99}, "posted"),  # we named none
+        (BASE, {"item_longdescription": f"Widget\n{MARK}"}, "posted"),
+        (BASE, {"item_longdescription": f"Widget\n\n{MARK} \n"}, "posted"),
+        (BASE, {"item_longdescription": f"Widget as agreed\n{MARK}"}, "held line_edited"),
+        (BASE, {"item_longdescription": MARK}, "held line_edited"),
+        (BASE, {"item_longdescription": "whatever, with no mark of ours"}, "posted"),
+        (BASE, {"item_longdescription": None}, "posted"),
+        (BASE, {"unit_price": None, "baseprice": None}, "held line_edited"),
+        (BASE, {"item_shortdescription": None}, "held line_edited"),
+        (BASE, {"qty_order": None}, "held line_edited"),
+        (BASE, {"unit_cost": None}, "posted"),  # a role that may not see costs
+        (BASE, {"discount_perc": Decimal("0.5")}, "held line_edited"),
+        (BASE, {"discount_perc": 0}, "posted"),
+        (BASE, {"recurring_invoice_quantity_type": 1}, "held line_automatic_quantity"),
+        (BASE, {"qty_order": Decimal("1.000001")}, "held line_edited"),  # no dust of floats
+        (BASE, {"qty_order": Decimal("0.999999")}, "held line_edited"),
+    ],
+    ids=str,
+)
+def test_B3_what_is_an_edit_and_what_is_none(base: Rules, raw: dict[str, Any], fate: str) -> None:
+    november = carried_out(first(charge("1", sku="A"), base=base))
+    december = edited(next_month(november, charge("3", "12.00", sku="A")), 9001, **raw)
+    assert fates(plan_run(december)) == {"3": fate}
+
+
+def test_B3_the_price_is_read_where_halopsa_has_it() -> None:
+    december = next_month(carried_out(first(charge("1", sku="A"))), charge("3", "12.00", sku="A"))
+    (invoice,) = december.existing
+    for baseprice, fate in ((Decimal("10.00"), "posted"), (Decimal("9.00"), "held line_edited")):
+        rows = [{**row, "baseprice": baseprice} for row in invoice.raw["lines"]]  # type: ignore[attr-defined]
+        rows[1].pop("unit_price")
+        inputs = replace(december, existing=(replace(invoice, raw={**invoice.raw, "lines": rows}),))
+        assert fates(plan_run(inputs)) == {"3": fate}
+
+
+@pytest.mark.parametrize(
+    ("keep", "end", "fate"),
+    [
+        (250, "", "posted"),
+        (250, "\u2026", "posted"),
+        (200, "", "posted"),
+        (200, "\u2026", "posted"),
+        (199, "", "held line_edited"),  # HaloPSA cuts nothing as short as that
+        (250, " as agreed", "held line_edited"),
+        (0, "", "held line_edited"),
+    ],
+)
+def test_B3_a_text_that_halopsa_cut_is_no_edit(keep: int, end: str, fate: str) -> None:
+    name = "Widget " + "0123456789" * 40
+    december = next_month(
+        carried_out(first(charge("1", sku="A", product=name))), charge("3", "12.00", sku="A", product=name)
+    )
+    for field, more in (("item_shortdescription", ""), ("item_longdescription", f"\n{MARK}")):
+        changed = edited(december, 9001, **{field: name[:keep] + end + more})
+        assert fates(plan_run(changed)) == {"3": fate}, field
+
+
+NOW: dict[str, Any] = {
+    "qty_order": Decimal(3),
+    "unit_price": Decimal("4.00"),
+    "baseprice": Decimal("4.00"),
+    "item_shortdescription": "New name",
+}
+
+
+@pytest.mark.parametrize("but", [{}, *({name: value} for name, value in NOW.items() if name != "baseprice")], ids=str)
+def test_B3_a_line_that_a_person_changed_to_just_what_this_month_says_needs_no_hold(but: dict[str, Any]) -> None:
+    """Otherwise whoever does what the hold says would be held again. One number of it that differs is an edit."""
+    november = carried_out(first(charge("1", "10.00", sku="A", quantity="2", unit_price="5.00", unit_cost="4.00")))
+    december = next_month(
+        november, charge("3", "12.00", sku="A", product="New name", quantity="3", unit_price="4.00", unit_cost="3.00")
+    )
+    odd: dict[str, Any] = {"qty_order": Decimal(7), "unit_price": Decimal("7.00"), "item_shortdescription": "Odd"}
+    done = edited(december, 9001, **{**NOW, **{name: odd[name] for name in but}})
+    plan = plan_run(done)
+    assert fates(plan) == {"3": "held line_edited" if but else "posted"}
+    if not but:
+        assert [(line.action, line.line_id, line.amount) for line in lines(plan)] == [("update", 9001, 12)]
+
+
+@pytest.mark.parametrize(
+    ("edit", "detail", "step"),
+    [
+        ({"gone": True}, "line 9001 was removed by hand", ("exclude.products", "bill this charge by hand")),
+        (
+            {"quantity_users": 1},
+            "HaloPSA computes the quantity of line 9001 itself",
+            ("exclude.products", "give the line a fixed quantity"),
+        ),
+        (
+            {"qty_order": Decimal(7), "discount_perc": 5, "isinactive": True, "unit_cost": Decimal(1)},
+            "line 9001 was edited by hand: quantity 7 instead of 1, cost 1 instead of 8.00, a discount of 5 %, "
+            "set inactive",
+            ('to what this month says, 1 x 12.00 "Widget"', "or back to 1 x 10.00"),
+        ),
+    ],
+    ids=["deleted", "automatic", "edited"],
+)
+def test_B3_a_hold_names_what_was_edited_and_the_way_out(
+    edit: dict[str, Any], detail: str, step: tuple[str, ...]
+) -> None:
+    november = carried_out(first(charge("1", sku="A")))
+    (hold,) = client_of(plan_run(edited(next_month(november, charge("3", "12.00", sku="A")), 9001, **edit))).holds
+    assert hold.detail == detail
+    assert [part for part in step if part not in hold.next_step] == []
+
+
 @pytest.mark.parametrize(
     "raw",
     [
         {"qty_order": Decimal("1.0000000001")},
+        {"qty_order": Decimal("1.0000009")},
         {"unit_price": Decimal("10.000000000000002")},
         {"unit_price": 10},
         {"qty_order": Decimal("1.0")},
@@ -321,6 +465,47 @@ def test_B3_the_line_of_a_charge_that_waits_stays_as_it_is(odd: dict[str, str]) 
     assert [(line.action, line.line_id) for line in lines(plan_run(december))] == [("update", 9002)]
 
 
+def test_B3_only_the_line_of_the_charge_that_waits_stays() -> None:
+    """A prorate that cannot be read keeps last month's prorate, not the cancelled subscription beside it."""
+    november = carried_out(
+        first(charge("1", "10.00", subscription="s"), charge("2", "3.00", subscription="s", type="prorate"))
+    )
+    december = next_month(november, charge("3", subscription="s", type="prorate", problem="total: not a number"))
+    assert changes(december) == ["remove Widget 1 x 10.00"]
+
+
+def test_B3_a_charge_of_an_unknown_kind_keeps_every_line_of_its_product() -> None:
+    """It may be any of them under a new name [S7]; another product's line goes."""
+    november = carried_out(
+        first(charge("1", sku="A"), charge("2", "3.00", sku="A", type="prorate"), charge("3", sku="AB", product="B"))
+    )
+    december = next_month(november, charge("4", sku="A", type="usage"))
+    assert changes(december) == ["remove B 1 x 10.00"]
+
+
+def test_B3_the_collapsed_line_goes_although_a_charge_that_is_not_azure_waits() -> None:
+    base = rules(invoice=INVOICE, modifiers={"azure": "collapse"})
+    november = carried_out(first(azure("1"), charge("2", sku="A"), base=base))
+    december = next_month(november, charge("3", sku="A", problem="total: not a number"))
+    assert changes(december) == ["remove Microsoft Azure Plan 1 x 10.00"]
+    kept = rules(invoice=INVOICE)
+    november = carried_out(first(azure("1"), azure("2", sku="AZR-ARR-1", product="Azure Plan"), base=kept))
+    december = next_month(november, azure("3", problem="total: not a number"))
+    assert changes(december) == ["remove Azure Plan 1 x 10.00"]
+
+
+def test_B3_a_removal_says_which_line_of_ours_it_was_and_what_it_came_to() -> None:
+    yen = (Client(id=1, name="Contoso", currency="JPY"),)
+    one = charge("1", "101", "80", currency="JPY", quantity="3", unit_price="33.6", sku="A")
+    for clients in (yen, (Client(id=1, name="Contoso"),)):  # HaloPSA may not say the client's currency
+        (line,) = lines(plan_run(next_month(carried_out(first(one, clients=clients)))))
+        assert (line.action, line.recurring_key, line.title) == ("remove", "A|subscription|JPY|1", "Widget")
+        assert str(line.before_amount) == "101"
+    more = next_month(carried_out(first(one, clients=yen)), charge("2", "34", "30", currency="JPY", sku="A"))
+    (line,) = lines(plan_run(more))
+    assert (line.action, str(line.before_amount)) == ("update", "101")
+
+
 def test_B3_the_parts_of_a_charge_that_waits_stay_all_of_them() -> None:
     block = split("A", {"halo_item": 11, "share": 60}, {"halo_item": 17, "share": 40})
     items = (Item(id=11, name="x"), Item(id=17, name="y"))
@@ -362,6 +547,13 @@ def test_B3_a_removal_beyond_the_limits_waits_in_sight() -> None:
     december = next_month(carried_out(first(charge("1", **BIG), base=STRICT)))
     plan = plan_run(december)
     assert [line.action for line in lines(plan)] == ["remove"] or plan.held or plan.warnings
+
+
+def test_B3_who_left_is_no_change_beyond_the_limits() -> None:
+    """missing_company_percent_max counts who left; from 1,000.00 to nothing is no reason to let it be billed on."""
+    december = next_month(carried_out(first(charge("1", **BIG), base=STRICT)))
+    assert changes(december) == ["remove Widget 1 x 1000.00"]
+    assert plan_run(december).held is False
 
 
 def test_B3_a_company_that_pax8_does_not_list_any_more_is_not_billed_any_more() -> None:
@@ -412,3 +604,105 @@ def test_B3_a_customer_whom_a_person_excludes_is_not_billed_on_in_silence(compan
     never = RememberedMatch(client_id=None, how="person", company_name="Contoso Ltd")
     plan = plan_run(replace(december, memory=replace(december.memory, matches={"c-1": never})))
     assert "remove" in [line.action for line in lines(plan)] or plan.warnings
+
+
+@pytest.mark.parametrize(
+    ("edit", "fate"),
+    [
+        ({}, "held recurring_left_behind"),
+        ({"qty_order": Decimal(2)}, "held recurring_left_behind"),  # edited, yet it bills
+        ({"isinactive": True}, "posted"),
+        ({"isinactive": False, "qty_order": 0}, "posted"),
+        ({"qty_order": Decimal("0.0")}, "posted"),
+        ({"gone": True}, "posted"),
+    ],
+    ids=str,
+)
+def test_B3_what_is_left_behind_waits_for_a_person_as_long_as_it_bills(edit: dict[str, Any], fate: str) -> None:
+    """The client's rules name another recurring invoice now; a line that bills nothing there is in nobody's way."""
+    november = carried_out(first(charge("1", **BIG), charge("2", company="Fabrikam GmbH")))
+    december = edited(next_month(november, charge("3", **BIG)), 9001, **edit)
+    december = replace(
+        december,
+        rulebook=replace(december.rulebook, base=rules(invoice=INVOICE | {"recurring_invoice": -2})),
+        existing=(*december.existing, recurring(1, -2)),
+    )
+    assert fates(plan_run(december)) == {"3": fate}
+
+
+def test_B3_what_another_company_left_behind_holds_nobody_else() -> None:
+    own = rules(invoice=INVOICE | {"recurring_invoice": -2})
+    files = (
+        ClientFile(path="1.toml", pax8_company="c-1", halo_client=1, rules=BASE),
+        ClientFile(path="2.toml", pax8_company="c-2", halo_client=1, rules=BASE),
+    )
+    both = (charge("1", sku="A"), charge("2", sku="B", product="Backup", company="Fabrikam GmbH"))
+    november = carried_out(first(*both, files=files))
+    december = next_month(november, charge("3", sku="A"), charge("4", sku="B", company="Fabrikam GmbH"))
+    december = replace(
+        december,
+        rulebook=replace(december.rulebook, clients=(replace(files[0], rules=own), files[1])),
+        existing=(*december.existing, recurring(1, -2)),
+    )
+    assert fates(plan_run(december)) == {"3": "held recurring_left_behind", "4": "posted"}
+
+
+def test_B3_a_company_without_lines_of_its_own_has_left_nothing_behind() -> None:
+    """Another company of the same client stands on another recurring invoice, where it belongs."""
+    files = (
+        ClientFile(path="1.toml", pax8_company="c-1", halo_client=1, rules=rules(invoice={"behavior": "new"})),
+        ClientFile(path="2.toml", pax8_company="c-2", halo_client=1, rules=BASE),
+    )
+    two = {"sku": "B", "product": "Backup", "company": "Fabrikam GmbH"}
+    november = carried_out(first(charge("2", **two), files=files))
+    december = next_month(november, charge("3", sku="A"), charge("4", **two))
+    assert fates(plan_run(december)) == {"3": "posted", "4": "posted"}
+
+
+# --- the changes by themselves -----------------------------------------------------------------------------------
+
+
+def changed(inputs: RunInputs, **said: Any) -> LineChanges:
+    """`recurring_changes` of the lines that a month without a past would add."""
+    fresh = replace(inputs, memory=Memory(), existing=(recurring(),))
+    (invoice,) = inputs.existing
+    known: dict[str, Any] = {
+        "period": str(inputs.period),
+        "company_id": "c-1",
+        "waiting": frozenset(),
+        "currency": "USD",
+    }
+    return recurring_changes(invoice, lines(plan_run(fresh)), inputs.memory.written_lines, **(known | said))
+
+
+def test_B3_a_line_that_waits_is_among_no_changes() -> None:
+    december = next_month(carried_out(first(charge("1", sku="A"))), charge("2", "12.00", sku="A"))
+    found = changed(edited(december, 9001, qty_order=Decimal(7)))
+    assert (found.lines, list(found.held)) == ((), ["A|subscription|USD|1"])
+    assert [line.action for line in changed(december).lines] == ["update"]
+
+
+def test_B3_only_lines_of_this_invoice_and_company_are_ours() -> None:
+    december = next_month(carried_out(first(charge("1", sku="A"))), charge("2", "12.00", sku="A"))
+    (invoice,) = december.existing
+    elsewhere = replace(december, existing=(replace(invoice, id=-1),))
+    assert [line.action for line in changed(elsewhere).lines] == ["add"]
+    assert [line.action for line in changed(december, company_id="c-2").lines] == ["add"]
+    assert [line.action for line in changed(december, company_id=None).lines] == ["update"]
+
+
+def test_B3_what_an_edited_line_without_a_charge_says_is_told() -> None:
+    december = edited(next_month(carried_out(first(charge("1", sku="A")))), 9001, qty_order=Decimal(7))
+    assert changed(december).left == (
+        "line 9001 (Widget) has no charge any more but line 9001 was edited by hand: quantity 7 instead of 1: "
+        "left as it is",
+    )
+    assert changed(edited(december, 9001, gone=True)).left == ()
+    assert changed(december, waiting=frozenset({"A"})).left == ()
+    assert changed(december, waiting=frozenset({"A|subscription|USD|1"})).left == ()
+
+
+@pytest.mark.parametrize("raw", [{}, {"lines": None}, {"lines": "?"}], ids=str)
+def test_B3_a_recurring_invoice_without_lines_takes_the_first(raw: dict[str, Any]) -> None:
+    there = Existing(id=-8841, client_id=1, recurring=True, raw=raw)
+    assert [line.action for line in lines(plan_run(month(charge(), base=BASE, existing=(there,))))] == ["add"]
