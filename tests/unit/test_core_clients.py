@@ -504,6 +504,12 @@ def test_C1_a_client_that_people_gave_to_another_company_is_not_taken_by_an_equa
     assert matched(**other) == (None, "client_ambiguous")
 
 
+def test_C1_a_company_that_a_person_gave_to_another_client_claims_no_namesake() -> None:
+    other = Company(id="c-9", name="CONTOSO")
+    assert matched(other, others=(HERE,), memory=remembered(3, "person")) == (1, "name")
+    assert matched(others=(other,), memory=remembered(3, "person")) == (3, "person")
+
+
 @pytest.mark.parametrize("how", ["rules", "external_id"])
 def test_C1_who_is_never_billed_claims_nothing_by_what_people_said_either(how: str) -> None:
     other = Company(id="c-9", name="X", external_id="1" if how == "external_id" else "")

@@ -185,9 +185,10 @@ def test_limit_amount(price: str, fate: str) -> None:
 
 
 def test_limit_amount_counts_what_was_posted_of_the_period_before() -> None:
-    posted = carried_out(month(charge("1", "95.00"), base=only(client_amount_max=100)))
-    assert fates(plan_run(late(posted, charge("2", "5.00")))) == {"2": "posted"}
-    assert fates(plan_run(late(posted, charge("2", "5.01")))) == {"2": "held limit_amount"}
+    for before in ((charge("1", "95.00"),), (charge("1", "60.00"), charge("0", "35.00"))):
+        posted = carried_out(month(*before, base=only(client_amount_max=100)))
+        assert fates(plan_run(late(posted, charge("2", "5.00")))) == {"2": "posted"}
+        assert fates(plan_run(late(posted, charge("2", "5.01")))) == {"2": "held limit_amount"}
 
 
 def test_limit_amount_is_of_all_companies_of_a_client_and_all_its_invoices() -> None:
