@@ -211,7 +211,7 @@ def recurring_changes(
             while key in taken:
                 key += "+"
             taken.add(key)
-            changes.append(replace(line, recurring_key=key))
+            changes.append(line._replace(recurring_key=key))
             continue
         trouble = touched(before, present.get(before.line_id), line)
         if trouble:
@@ -221,8 +221,7 @@ def recurring_changes(
             )
             continue
         changes.append(
-            replace(
-                line,
+            line._replace(
                 action="update",
                 line_id=before.line_id,
                 before=f"{before.quantity} x {before.unit_price}",

@@ -144,7 +144,7 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
     subscriptions: dict[str, set[str]] = defaultdict(set)
     for draft in drafts:
         subscriptions[draft.product_name].add(draft.subscription_id)
-    period = str(inputs.period)
+    period, recurring = str(inputs.period), work.target.action == "update"
     lines: list[PlanLine] = []
     keys: list[str] = []
     for draft in drafts:
@@ -165,7 +165,8 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
         )
         for part, line in enumerate(draft_lines(draft, resolved.items, text, work.company.id)):
             lines.append(line)
-            keys.append(recurring_key(draft) + (f"|part {part}" if part else ""))
+            if recurring:
+                keys.append(recurring_key(draft) + (f"|part {part}" if part else ""))
         work.products.update(charge.sku or charge.product_name for charge in draft.charges)
     if work.target.reason:
         if lines:  # a client with nothing to bill needs no invoice to bill it on
@@ -173,7 +174,7 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
         return
     if _left_behind(work, inputs):
         return
-    if work.target.action == "update":
+    if recurring:
         _onto_recurring(work, numbered(lines, keys), inputs)
     else:
         work.lines.extend(lines)

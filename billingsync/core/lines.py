@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 from billingsync.core.modifiers import Draft
 from billingsync.core.money import ZERO, divide, is_half, multiply, plain, round_money
@@ -20,8 +20,7 @@ _PRICE_DECIMALS = 6  # [L1]
 _COST_DECIMALS = range(6, 13)  # costs are not shown to customers, so they may be as fine as they must
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class Fit(NamedTuple):
     """Numbers for one line whose products give `amount` and `cost` back; `exact` where Pax8's quantity survived."""
 
     quantity: Decimal
@@ -92,28 +91,27 @@ def line_text(template: str, draft: Draft, *, company: str, period: str, several
         more += f" - {len(draft.charges)} charge{'s' if len(draft.charges) > 1 else ''}"
     if several and draft.subscription_id and "{subscription}" not in template:
         more += f" [{draft.subscription_id[:8]}]"
-    used = tuple(values[found[1]] for found in _pieces(template) if found[1])
-    return _filled(template, used, bool(draft.start or draft.end), more) or draft.label or "(no text)"
+    pattern, fields = _compiled(template)
+    text = pattern % tuple([values[name] for name in fields])
+    if not (draft.start or draft.end):
+        text = _EMPTY_PERIOD.sub("", text)
+    return " ".join(f"{text}{more}".split()) or draft.label or "(no text)"
 
 
 @lru_cache(maxsize=64)
-def _pieces(template: str) -> tuple[tuple[str, str], ...]:
-    """The template in order: text as it is with "", or "" with a field's name."""
-    pieces = []
+def _compiled(template: str) -> tuple[str, tuple[str, ...]]:
+    """The template as a pattern of `%s`, and the fields that go there in their order."""
+    pattern, fields = "", []
     end = 0
     for found in _FIELD.finditer(template):
-        pieces += [(template[end : found.start()], ""), ("", found[1]) if found[1] else (found[0][0], "")]
+        pattern += template[end : found.start()].replace("%", "%%")
+        if found[1]:
+            pattern += "%s"
+            fields.append(found[1])
+        else:
+            pattern += found[0][0]  # a doubled brace means one
         end = found.end()
-    return (*pieces, (template[end:], ""))
-
-
-@lru_cache(maxsize=8192)  # one product's text is the same for every client: made once, and kept once
-def _filled(template: str, used: tuple[str, ...], dated: bool, more: str) -> str:
-    values = iter(used)
-    text = "".join(next(values) if field else piece for piece, field in _pieces(template))
-    if not dated:
-        text = _EMPTY_PERIOD.sub("", text)
-    return " ".join(f"{text}{more}".split())
+    return pattern + template[end:].replace("%", "%%"), tuple(fields)
 
 
 def draft_lines(
@@ -184,5 +182,5 @@ def numbered(lines: Sequence[PlanLine], keys: Sequence[str]) -> list[PlanLine]:
     result = []
     for line, key in zip(lines, keys, strict=True):
         ordinal = seen[key] = seen.get(key, 0) + 1
-        result.append(replace(line, recurring_key=f"{key}|{ordinal}"))
+        result.append(line._replace(recurring_key=f"{key}|{ordinal}"))
     return result

@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.money import ZERO
 from billingsync.core.rules import ModifierRules
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(NamedTuple):  # and no dataclass: of all values of a plan these are made most often
     """A line before it has an item, a text and a target: one charge, or all Azure charges of a client."""
 
     charges: tuple[Charge, ...]

@@ -88,6 +88,7 @@ def read_number(value: object) -> Decimal | None:
 _whole = lru_cache(maxsize=1024)(Decimal)  # quantities: a few small numbers, thousands of times
 
 
+@lru_cache(maxsize=16384)  # equal numbers are written alike, whatever zeros they carry
 def plain(number: Decimal, currency: str | None = None) -> str:
     """Plain decimal notation, no exponent, no needless zeros; with a currency at least its minor unit's digits."""
     text = format(number, "f")

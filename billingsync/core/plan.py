@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +17,7 @@ class ItemRef:
     sku: str = ""  # what a created item is found by again [P3]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanLine:
+class PlanLine(NamedTuple):
     """One line change on one HaloPSA invoice. `amount` is what HaloPSA makes of quantity x unit_price [L1]."""
 
     action: str  # add | update | remove

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 from collections import defaultdict
@@ -24,6 +25,16 @@ from billingsync.core.work import Work, excluded_by, is_settled, works_of
 
 def plan_run(inputs: RunInputs) -> Plan:
     """Decide everything about one period [A1]: every charge posted, dropped, excluded or held, to the cent."""
+    collecting = gc.isenabled()
+    gc.disable()  # nothing here makes cycles, and looking for some among all that a plan is made of takes as long again
+    try:
+        return _plan(inputs)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _plan(inputs: RunInputs) -> Plan:
     charges = sorted((charge for source in inputs.sources for charge in source.charges), key=lambda charge: charge.id)
     unassigned = [
         excluded_by(charge, exclusion(charge, inputs.rulebook.base))
@@ -58,19 +69,20 @@ def plan_run(inputs: RunInputs) -> Plan:
     clients = tuple(
         _client_plan(work, inputs) for work in works if work.lines or work.dropped or work.excluded or work.holds
     )
+    sources = tuple(source_summary(source) for source in inputs.sources)
     plan = Plan(
         digest="",
         partner=inputs.partner,
         period=str(inputs.period),
         rules_digest=inputs.rulebook.digest,
-        sources=tuple(source_summary(source) for source in inputs.sources),
+        sources=sources,
         accounts=accounts,
         clients=clients,
         unassigned_excluded=tuple(unassigned),
         unassigned_holds=(),
         postings=postings,
         kept=kept_from_clients(works),
-        warnings=warnings_of(inputs, works, missing),
+        warnings=warnings_of(inputs, sources, works, missing),
         clients_asked=inputs.clients_asked,
         true_ups=ups,
     )
@@ -130,7 +142,7 @@ def _client_plan(work: Work, inputs: RunInputs) -> ClientPlan:
     client = work.match.client
     held = work.holds[0].reason if work.holds and not (work.lines or work.dropped) else None
     last = inputs.memory.last_amounts.get((work.client_id, work.currency)) if work.client_id is not None else None
-    if any(is_settled(charge, inputs) for charge in work.all_charges):
+    if inputs.memory.settled and any(is_settled(charge, inputs) for charge in work.all_charges):
         last = None  # what a late charge adds is no change since last month
     guessed = f"{plain(work.match.percent)} % similar" if work.match.how == "similarity" and work.match.percent else ""
     return ClientPlan(

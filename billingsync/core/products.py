@@ -89,13 +89,17 @@ def resolve(draft: Draft, rules: Rules, catalogue: Catalogue, by_person: Mapping
         return Resolved(
             reason="product_unmatched", detail="it has neither a name nor a SKU to make an item of", next_step=step
         )
-    item = ItemRef(id=None, name=draft.product_name or sku, create=True, sku=sku)
-    return Resolved(items=((None, item),), by="created")
+    return _created(draft.product_name or sku, sku)
 
 
 @lru_cache(maxsize=4096)  # the same for every line of a product: made once, and kept once
 def _item(item_id: int, name: str, by: str) -> Resolved:
     return Resolved(items=((None, ItemRef(id=item_id, name=name)),), by=by)
+
+
+@lru_cache(maxsize=4096)
+def _created(name: str, sku: str) -> Resolved:
+    return Resolved(items=((None, ItemRef(id=None, name=name, create=True, sku=sku)),), by="created")
 
 
 def _block(draft: Draft, blocks: Iterable[ProductBlock]) -> ProductBlock | None:

@@ -48,11 +48,12 @@ def kept_from_clients(works: Sequence[Work]) -> tuple[Kept, ...]:
     return tuple(kept)
 
 
-def warnings_of(inputs: RunInputs, works: Sequence[Work], missing: str) -> tuple[str, ...]:
+def warnings_of(
+    inputs: RunInputs, summaries: Sequence[SourceSummary], works: Sequence[Work], missing: str
+) -> tuple[str, ...]:
     """What people should know although nothing waits for it [S8]."""
     warnings = []
-    for source in inputs.sources:
-        summary = source_summary(source)
+    for source, summary in zip(inputs.sources, summaries, strict=True):
         taxed = summary.cost + summary.sales_tax
         if summary.header_total is not None and summary.header_total not in (summary.cost, taxed):
             warnings.append(
