@@ -238,8 +238,13 @@ def recurring_changes(
                 f"line {before.line_id} ({before.title}) has no charge any more but {trouble[1]}: left as it is"
             )
         elif not trouble:
-            changes.append(_removal(before, currency or before.recurring_key.split("|")[-2]))
+            changes.append(_removal(before, currency or _currency_of(before.recurring_key)))
     return LineChanges(lines=tuple(changes), held=held, left=tuple(left))
+
+
+def _currency_of(key: str) -> str:
+    """The currency of a numbered recurring key, which may name a part [P5]."""
+    return re.sub(r"\|part \d+(?=\|)", "", key).split("|")[-2]
 
 
 def licence_lines(raw: Mapping[str, object]) -> list[str]:

@@ -24,7 +24,9 @@ _BETWEEN = re.compile(r"[\W_]+")
 
 def normalise(name: str) -> str:
     """A name for comparing: case, punctuation, spaces and legal suffixes do not count [C1]."""
-    words = _BETWEEN.sub(" ", unicodedata.normalize("NFKC", name).casefold().translate(_JOINED)).split()
+    # Before and after: NFKC takes an acute accent that stands for an apostrophe apart.
+    plain = unicodedata.normalize("NFKC", name.translate(_JOINED)).casefold().translate(_JOINED)
+    words = _BETWEEN.sub(" ", plain).split()
     kept = list(words)
     while len(kept) > 1 and kept[-1] in _LEGAL_SUFFIXES:
         kept.pop()
@@ -190,7 +192,7 @@ def _by_likeness(
             detail=f"another company of this month could also be the HaloPSA client {client.name} ({client.id})",
             next_step=_map_step(company, client.id),
         )
-    if memory and memory.how in ("name", "similarity") and memory.client_id != client.id:
+    if memory and memory.client_id not in (None, client.id):  # however it was matched: who pays changes
         return Match(
             company=company,
             reason="client_ambiguous",

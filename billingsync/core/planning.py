@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,7 +17,7 @@ from billingsync.core.money import ZERO, plain
 from billingsync.core.plan import ClientPlan, Plan, PlanLine, TrueUp
 from billingsync.core.postings import postings_of
 from billingsync.core.products import Catalogue
-from billingsync.core.trueup import concerns, opened, true_ups, with_what_comes
+from billingsync.core.trueup import AFTER_ANOTHER, agreed, concerns, opened, true_ups, with_what_comes
 from billingsync.core.warnings import kept_from_clients, source_summary, warnings_of
 from billingsync.core.work import Work, excluded_by, is_settled, works_of
 
@@ -58,7 +57,7 @@ def _plan(inputs: RunInputs) -> Plan:
     settled = opened(inputs.memory.settled, ups, inputs.memory.live)
     again = replace(inputs, memory=replace(inputs.memory, settled=settled))  # once all was taken back
     if ups:
-        works, ups = _with_true_ups(works, ups, charges, inputs, again, catalogue)
+        works, ups = _with_true_ups(works, ups, charges, inputs, again, catalogue, missing)
     else:
         for work in works:
             judge(work, inputs, catalogue)
@@ -102,32 +101,36 @@ def _with_true_ups(
     inputs: RunInputs,
     again: RunInputs,
     catalogue: Catalogue,
+    missing: str,
 ) -> tuple[list[Work], tuple[TrueUp, ...]]:
     """Judges every company; those that a true-up concerns as they would be once it was taken back, and where nobody
     has allowed that, all that is open of them waits [R2]."""
-    trials = {work.company.id: work for work in works_of(again, charges)}
+    trials = {work.company.id: work for work in works_of(again, charges) if any(concerns(up, work) for up in ups)}
     for trial in trials.values():
-        if any(concerns(up, trial) for up in ups):
-            judge(trial, again, catalogue)
-    coming: dict[int, list[Work]] = defaultdict(list)
+        judge(trial, again, catalogue)
+    coming = {company: tuple(trial.lines) for company, trial in trials.items()}
+    apply_limits(tuple(trials.values()), again, missing)
+    ups = tuple(
+        with_what_comes(
+            up, [line for company, lines in coming.items() for line in lines if _is_of(up, trials[company])]
+        )
+        for up in agreed(ups, tuple(trials.values()), inputs)
+    )
     judged = []
     for work in works:
-        mine = [number for number, up in enumerate(ups) if concerns(up, work)]
-        trial = trials[work.company.id]
-        same = [number for number in mine if ups[number].currency == trial.currency]
-        if mine:
-            coming[(same or mine)[0]].append(trial)
-        if mine and all(ups[number].state == "approved" for number in mine):
-            judged.append(trial)
+        waiting = [up for up in ups if up.state != "approved" and concerns(up, work)]
+        waits = min(waiting, key=lambda up: up.detail == AFTER_ANOTHER, default=None)
+        if work.company.id in trials and waits is None:
+            judged.append(trials[work.company.id])
         else:
+            judge(work, inputs, catalogue, waits)
             judged.append(work)
-    told = tuple(with_what_comes(up, coming[number]) for number, up in enumerate(ups))
-    for work in judged:
-        if work is trials[work.company.id]:
-            continue
-        waits = next((up for up in told if up.state != "approved" and concerns(up, work)), None)
-        judge(work, inputs, catalogue, waits)
-    return judged, told
+    return judged, ups
+
+
+def _is_of(up: TrueUp, trial: Work) -> bool:
+    """Whether what comes of a company comes in the place of what this true-up takes back."""
+    return concerns(up, trial) and trial.currency == up.currency
 
 
 def _named(client: ClientPlan, digest: str) -> ClientPlan:

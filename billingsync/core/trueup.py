@@ -13,8 +13,10 @@ from billingsync.core.behaviors import closed_because
 from billingsync.core.charge import Source
 from billingsync.core.inputs import LivePosting, RunInputs, Settled
 from billingsync.core.money import ZERO, plain
-from billingsync.core.plan import TakenBack, TrueUp
+from billingsync.core.plan import PlanLine, TakenBack, TrueUp
 from billingsync.core.work import Work
+
+AFTER_ANOTHER = "another true-up of the same client must be settled first"
 
 
 def invoice_of(charge_id: str) -> str:
@@ -83,12 +85,38 @@ def _blocked(up: TrueUp, postings: Sequence[LivePosting], inputs: RunInputs, ask
 
 def _allowed(up: TrueUp, works: Sequence[Work], inputs: RunInputs) -> bool:
     """Whether a person has approved it, or the rules of all whom it concerns allow it and the new invoice is there."""
-    if up.client_id in inputs.memory.approved or set(up.companies) & inputs.memory.approved:
+    if _by_person(up, inputs):
         return True
     billed = {invoice_of(charge) for posting in inputs.memory.live for charge in posting.charges}
     reissued = any(source.invoice_id not in billed for source in inputs.sources)
     rules = [work.rules for work in works if concerns(up, work)]
     return reissued and bool(rules) and all(each.approval.true_up == "post" for each in rules)
+
+
+def _by_person(up: TrueUp, inputs: RunInputs) -> bool:
+    return up.client_id in inputs.memory.approved or not inputs.memory.approved.isdisjoint(up.companies)
+
+
+def agreed(ups: Sequence[TrueUp], trials: Sequence[Work], inputs: RunInputs) -> tuple[TrueUp, ...]:
+    """A bill is taken back only together with what comes in its place. So the rules' leave ends where anything of that
+    is held (a person sees the numbers and may go on); and nothing happens while another true-up of the same companies
+    waits, as their charges wait then, too."""
+    found = [
+        replace(up, state="held")
+        if up.state == "approved" and not _by_person(up, inputs) and any(t.holds for t in trials if concerns(up, t))
+        else up
+        for up in ups
+    ]
+    while waiting := [up for up in found if up.state != "approved"]:
+        stuck = [up for up in found if up.state == "approved" and any(_shared(up, one, trials) for one in waiting)]
+        if not stuck:
+            break
+        found = [replace(up, state="blocked", detail=AFTER_ANOTHER) if up in stuck else up for up in found]
+    return tuple(found)
+
+
+def _shared(one: TrueUp, other: TrueUp, trials: Sequence[Work]) -> bool:
+    return one.client_id == other.client_id or any(concerns(one, t) and concerns(other, t) for t in trials)
 
 
 def concerns(up: TrueUp, work: Work) -> bool:
@@ -103,12 +131,11 @@ def opened(settled: Mapping[str, Settled], ups: Sequence[TrueUp], live: Sequence
     return {charge: each for charge, each in settled.items() if charge not in free}
 
 
-def with_what_comes(up: TrueUp, trials: Sequence[Work], digest: str = "DIGEST") -> TrueUp:
-    """The true-up with what these companies' charges come to now, and with what to type."""
-    lines = [line for trial in trials for line in trial.lines]
+def with_what_comes(up: TrueUp, lines: Sequence[PlanLine]) -> TrueUp:
+    """The true-up with what comes instead, and with what to type where a person may allow it."""
     up = replace(up, add=sum((line.amount for line in lines), ZERO), add_cost=sum((line.cost for line in lines), ZERO))
     if up.state == "held":
-        step = f'billingsync approve {digest} --client "{up.client_name}" --reason TEXT'
+        step = f'billingsync approve DIGEST --client "{up.client_name}" --reason TEXT'
         return replace(up, detail=wording(up), next_step=step)
     return up
 

@@ -113,11 +113,8 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
         )
         rules = file.rules if file else inputs.rulebook.base
         match = pays_through_other(match, recurring=rules.invoice.behavior == "recurring")
-        mine = by_company[company.id]
-        settled = inputs.memory.settled
+        mine, settled = by_company[company.id], inputs.memory.settled
         open_charges = [charge for charge in mine if not settled or not is_settled(charge, inputs)]
-            [charge for charge in mine if not is_settled(charge, inputs)] if inputs.memory.settled else [*mine]
-        )
         works.append(
             Work(
                 company=company,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from test_core_notation import (
+    NO_LIMITS,
     azure,
     carried_out,
     charge,
@@ -170,6 +171,38 @@ def test_R2_the_rules_may_allow_it_once_the_new_invoice_is_there() -> None:
     old = [source for source in inputs.sources if source.invoice_id == "other"]
     plan = plan_run(replace(inputs, sources=tuple(old)))
     assert plan.true_ups[0].state == "held" and plan.true_ups[0].add == 0 and plan.held
+
+
+@pytest.mark.parametrize("limits", [{"client_amount_max": 1}, {"change_percent_max": 1, "change_amount_min": 1}])
+def test_R2_the_rules_take_nothing_back_while_what_comes_instead_is_held(limits: dict[str, Any]) -> None:
+    """Else the old bill would be gone, and the new one would wait."""
+    allowing = rules(approval={"true_up": "post"}, limits=NO_LIMITS | limits)
+    inputs = replaced(last_amounts={(1, "USD"): ("2026-10", Decimal("1000.00"))})
+    plan = plan_run(replace(inputs, rulebook=Rulebook(base=allowing)))
+    assert fates(plan)["1"] == "held source_replaced"
+    (up,) = plan.true_ups
+    assert (up.state, up.add) == ("held", Decimal("12.00")) and "approve" in up.next_step
+
+
+def test_R2_a_true_up_adds_up_one_currency_only() -> None:
+    """Who was billed in dollars and is charged in euros now does not get euros for dollars."""
+    inputs = replaced()
+    euro = tuple(replace(one, currency="EUR") for one in inputs.clients)
+    sources = tuple(
+        replace(source, charges=tuple(replace(one, currency="EUR") for one in source.charges))
+        for source in inputs.sources
+    )
+    (up,) = plan_run(replace(inputs, clients=euro, sources=sources)).true_ups
+    assert (up.currency, up.take_back, up.add, up.net) == ("USD", Decimal("10.00"), Decimal(0), Decimal("-10.00"))
+
+
+def test_R2_nothing_is_taken_back_while_another_true_up_of_the_client_cannot_be() -> None:
+    inputs = replaced(approved=frozenset({1}))
+    other = replace(billed("k-euro", "gone:9"), currency="EUR")
+    memory = replace(inputs.memory, live=(*inputs.memory.live, other))
+    plan = plan_run(replace(inputs, memory=memory))
+    assert [(up.currency, up.state) for up in plan.true_ups] == [("EUR", "blocked"), ("USD", "blocked")]
+    assert fates(plan)["1"] == "held source_replaced" and {one.client_id for one in plan.postings} == {2}
 
 
 def test_R2_nothing_is_taken_back_where_pax8_does_not_say_credited() -> None:

@@ -106,6 +106,18 @@ def test_C1_external_id_counts_where_it_is_the_id_of_a_client(external_id: str, 
     assert matched(Company(id="c-1", name="Contoso Ltd", external_id=external_id)) == found
 
 
+@pytest.mark.parametrize("how", ["external_id", "rules", "name", "similarity"])
+def test_C1_a_client_that_was_billed_does_not_become_another_in_silence(how: str) -> None:
+    """Its external id or its rules file is gone, and its name is another client's: somebody else would pay."""
+    assert matched(memory=remembered(3, how)) == (None, "client_ambiguous")
+    assert matched(memory=remembered(1, how))[0] == 1
+
+
+@pytest.mark.parametrize("accent", ["O´Brien", "O'Brien", "O’Brien", "O`Brien"])
+def test_C1_an_accent_for_an_apostrophe_joins_a_name(accent: str) -> None:
+    assert normalise(accent) == normalise("OBrien")
+
+
 def test_C1_external_id_may_stand_on_the_charge_where_the_company_is_not_listed() -> None:
     plan = plan_run(month(charge(external_id="2"), companies=()))
     assert (client_of(plan).client_id, client_of(plan).matched_by) == (2, "external_id")
