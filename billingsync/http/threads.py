@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
@@ -10,6 +11,9 @@ from typing import Any, TypeVar
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")
+
+
+GRACE_S = 2.0  # for calls under way when another has failed: nearly all end within
 
 
 def in_parallel(work: Callable[[_A], _T], arguments: Sequence[_A], threads: int) -> list[_T]:
@@ -31,15 +35,29 @@ def in_parallel(work: Callable[[_A], _T], arguments: Sequence[_A], threads: int)
             except BaseException as bad:  # noqa: BLE001 - raised again in the thread that asked
                 results.put((index, None, bad))
 
-    for number in range(min(threads, len(arguments))):
-        threading.Thread(target=worker, name=f"page-{number}", daemon=True).start()
+    started = [
+        threading.Thread(target=worker, name=f"page-{n}", daemon=True) for n in range(min(threads, len(arguments)))
+    ]
+    for thread in started:
+        thread.start()
     done: dict[int, _T] = {}
     try:
         while len(done) < len(arguments):
             index, result, bad = results.get()
             if bad is not None:
+                todo.clear()
+                if isinstance(bad, Exception):
+                    _let_end(started)
                 raise bad
             done[index] = result
     finally:
         todo.clear()
     return [done[index] for index in range(len(arguments))]
+
+
+def _let_end(threads: Sequence[threading.Thread]) -> None:
+    """Waits a moment for calls under way, so that they are not still read when the caller has gone on to something
+    else; not for such as wait for a dead network."""
+    until = time.monotonic() + GRACE_S
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))

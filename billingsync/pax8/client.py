@@ -184,16 +184,21 @@ class Pax8:
             raise NotReleased(f"Pax8 has no invoice of {period} yet.")
         skipped = tuple(_skipped(header, invoice) for header, invoice, _ in found if not header.taken)
         taken = [one for one in found if one[0].taken]
-        # One after the other, its pages side by side: where one is not ready, no thread goes on reading another.
-        read = [self._source(header, invoice) for header, invoice, _ in taken]
+        lists = [_items(header.id, invoice_currency(invoice)) for header, invoice, _ in taken]
+        read = [
+            self._source(header, invoice, one, pages)
+            for (header, invoice, _), one, pages in zip(taken, lists, self._side_by_side(lists), strict=True)
+        ]
         documents = []
         for (header, _, listed), (_, pages) in zip(taken, read, strict=True):
             documents += [_document("invoice", header.id, listed)]
             documents += [_document("items", header.id, page) for page in pages]
         return Fetched(sources=tuple(source for source, _ in read), skipped=skipped, documents=tuple(documents))
 
-    def _source(self, header: InvoiceHeader, invoice: dict[str, Any]) -> tuple[Source, list[_Read]]:
-        pages = self._list(_items(header.id, invoice_currency(invoice)))
+    def _source(
+        self, header: InvoiceHeader, invoice: dict[str, Any], one: _List, pages: list[_Read]
+    ) -> tuple[Source, list[_Read]]:
+        pages = pages if not _incomplete(pages) else self._list(one, _READINGS - 1)
         charges = [charge for page in pages for charge in page.rows]
         if not charges and _total(invoice) != ZERO:
             raise NotReady(f"Pax8's invoice {header.id} comes to {text(invoice.get('total'))} but has no items yet.")
@@ -210,21 +215,28 @@ class Pax8:
         # Filtered on our side too: a server that ignores the bounds must not bill another month (fault 13).
         return [(header, row, page) for header, row, page in read if _period(header) == period]
 
-    def _list(self, one: _List) -> list[_Read]:
+    def _list(self, one: _List, readings: int = _READINGS) -> list[_Read]:
         """All pages of a list, proven to be complete; read again where they do not fit together, then NotReady."""
         why = ""
-        for _ in range(_READINGS):
-            pages = self._pages(one)
+        for _ in range(readings):
+            (pages,) = self._side_by_side([one])
             why = _incomplete(pages)
             if not why:
                 return pages
         raise NotReady(f"The {one.what} cannot be read completely yet: {why}.")
 
-    def _pages(self, one: _List) -> list[_Read]:
-        first = self._page(one, 0)
-        if first.info.totalPages > _MOST_PAGES:
-            raise NotReady(f"Pax8 says that the {one.what} fill {first.info.totalPages} pages.")
-        return [first, *in_parallel(partial(self._page, one), range(1, first.info.totalPages), self._parallel)]
+    def _side_by_side(self, lists: Sequence[_List]) -> list[list[_Read]]:
+        """Every page of each list: first the first ones, then all others together, so that a short list need not wait
+        for the end of a long one. The first page that cannot be read ends all."""
+        pages = [[first] for first in in_parallel(lambda one: self._page(one, 0), lists, self._parallel)]
+        for one, (first,) in zip(lists, pages, strict=True):
+            if first.info.totalPages > _MOST_PAGES:
+                raise NotReady(f"Pax8 says that the {one.what} fill {first.info.totalPages} pages.")
+        others = [(nth, page) for nth, (first,) in enumerate(pages) for page in range(1, first.info.totalPages)]
+        read = in_parallel(lambda each: self._page(lists[each[0]], each[1]), others, self._parallel)
+        for (nth, _), page in zip(others, read, strict=True):
+            pages[nth].append(page)
+        return pages
 
     def _page(self, one: _List, number: int) -> _Read:
         asked = {**one.params, "page": number, "size": _PAGE_SIZE}

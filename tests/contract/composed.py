@@ -178,7 +178,8 @@ def month() -> list[Answer]:
         item(id=OTHER, type="payment-credit", companyId=None, companyName=None, sku=None, productId=None, quantity=1,
              price=-150, subTotal=-150, total=-150, cost=-150, costTotal=-150),
     ]  # fmt: skip
-    return [page(listed), page(rows[:2], of=3, size=2), page(rows[2:], of=3, number=1, size=2), page(usage)]
+    first, last = page(rows[:2], of=3, size=2), page(rows[2:], of=3, number=1, size=2)
+    return [page(listed), first, page(usage), last]  # the first pages come first
 
 
 @composed("pax8", distributor_invoice_id=INVOICE)
