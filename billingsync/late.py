@@ -68,6 +68,7 @@ def _times(raw: Raw, row: RecordedPosting) -> int:
 
 
 def _judge(desk: Desk, row: RecordedPosting, copies: Copies) -> str:
+    row = desk.ledger.postings(key=row.key)[0]  # with its texts, which `rows` need not have
     raw, _ = copies[0]
     times = sum(each for _, each in copies)
     if row.state == "undone":

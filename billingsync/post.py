@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from itertools import chain
 
 from billingsync.core.behaviors import closed_because
 from billingsync.core.plan import Plan, Posting
@@ -86,12 +87,12 @@ def carry_out(
     for _ in range(MOST_SENDINGS - 1):
         waiting = _again(desk, waiting, amounts, outcomes)
     resolve(desk, _rows(desk, UNRESOLVED))
-    unread = read_back(desk, _rows(desk, ("posted", "adopted")))
-    return Carried(outcomes=(*outcomes, *(outcome_of(row) for row in _rows(desk))), unread=unread)
+    unread = read_back(desk, _rows(desk, ("posted", "adopted"), texts=False))
+    return Carried(outcomes=(*outcomes, *(outcome_of(row) for row in _rows(desk, texts=False))), unread=unread)
 
 
-def _rows(desk: Desk, states: Collection[str] = ()) -> tuple[RecordedPosting, ...]:
-    return desk.ledger.postings(run=desk.run, states=states)
+def _rows(desk: Desk, states: Collection[str] = (), *, texts: bool = True) -> tuple[RecordedPosting, ...]:
+    return desk.ledger.postings(run=desk.run, states=states, texts=texts)
 
 
 def _refused_once_more(
@@ -226,10 +227,12 @@ def already_there(
     strangers: dict[str, list[int]] = {}
     forgotten: dict[int, str] = {}
     since = desk.period.first_day.isoformat()
-    raws = [raw for raw in targets if id_of(raw) in written or str(raw.get("invoice_date"))[:10] >= since]
+    raws: Iterable[Raw] = [
+        raw for raw in targets if id_of(raw) in written or str(raw.get("invoice_date"))[:10] >= since
+    ]
     if clients:
         desk.say("looking for what HaloPSA has already")
-        raws += desk.halo.since(clients, desk.period.first_day)
+        raws = chain(raws, desk.halo.since(clients, desk.period.first_day))
     for raw in raws:
         client = number(raw.get("client_id"))
         if client not in billed or closed_because(raw) == "is void":

@@ -140,11 +140,11 @@ def _late(
     ledger = connected.ledger
     months = (period.previous, period)
     known = {key for month in months for run in ledger.runs(month) for key in run.summary.get("read_back", ())}
-    rows = [row for month in months for row in ledger.postings(period=month)]
+    rows = [row for month in months for row in ledger.postings(period=month, texts=False)]
     unread = [row for row in rows if row.state in ("posted", "adopted") and row.key not in known]
     failed = read_back(desk, unread)
     keys = frozenset(row.key for row in unread)
-    rows = [row for month in months for row in ledger.postings(period=month)]
+    rows = [row for month in months for row in ledger.postings(period=month, texts=False)]
     alarms = [f"{row.client_name}: {row.message}" for row in rows if row.key in keys and row.state == "differs"]
     late = look_for_late(desk, rows)
     alarms += [sentence for sentence in late if sentence not in alarms]

@@ -102,7 +102,7 @@ def live_postings(connection: Connection, name: str, month: str) -> tuple[LivePo
     for row in connection.execute(query):
         claims[row.key].append((row.charge, row.price, row.cost))
     found = []
-    for one in find_postings(connection, name, period=month):
+    for one in find_postings(connection, name, period=month, texts=False):
         if mine := claims.get(one.key):
             charges = frozenset(charge for charge, _, _ in mine)
             lines = [line for line in one.lines if not charges.isdisjoint(share.charge for share in line.shares)]

@@ -211,9 +211,16 @@ def find_postings(
     period: str | None = None,
     key: str | None = None,
     states: Iterable[str] = (),
+    texts: bool = True,
 ) -> tuple[RecordedPosting, ...]:
-    """Postings by run, period, key and state, in the order of their intents."""
-    query = select(table).where(table.c.partner == name).order_by(table.c.intended_at, table.c.key)
+    """Postings by run, period, key and state, in the order of their intents; without `texts` what was sent, what was
+    there before and what came back are left out, which are most of what a posting holds."""
+    left_out = () if texts else ("content", "before", "answer")
+    query = (
+        select(*(column for column in table.c if column.name not in left_out))
+        .where(table.c.partner == name)
+        .order_by(table.c.intended_at, table.c.key)
+    )
     for column, wanted in ((table.c.run, run), (table.c.period, period), (table.c.key, key)):
         if wanted is not None:
             query = query.where(column == wanted)
@@ -268,10 +275,10 @@ def _plain(value: Any) -> Any:
 def _recorded(row: Mapping[str, Any]) -> RecordedPosting:
     values = {name: row[name] for name in RecordedPosting.__slots__ if name in row}
     values["group"] = row["grouped_by"]
-    values["content"] = row["content"].decode()
-    values["before"] = None if row["before"] is None else row["before"].decode()
+    values["content"] = row.get("content", b"").decode()
+    values["before"] = None if row.get("before") is None else row["before"].decode()
     # An answer need not be UTF-8: what could not be read as text was kept with these marks.
-    values["answer"] = None if row["answer"] is None else row["answer"].decode("utf-8", "surrogatepass")
+    values["answer"] = None if row.get("answer") is None else row["answer"].decode("utf-8", "surrogatepass")
     values["lines"] = tuple(_posted_line(line) for line in row["lines"])
     values["returned_lines"] = tuple(_returned_line(line) for line in row["returned_lines"] or ())
     return RecordedPosting(**values)

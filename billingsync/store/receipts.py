@@ -196,11 +196,13 @@ class ReceiptBook(Book):
         period: object = None,
         key: str | None = None,
         states: Collection[str] = (),
+        texts: bool = True,
     ) -> tuple[RecordedPosting, ...]:
-        """Postings of a run, of a period or of a key, in the order of their intents; only those in `states`, if any."""
+        """Postings of a run, of a period or of a key, in the order of their intents; only those in `states`, if any.
+        `texts` as in `find_postings`."""
         with self.reading() as connection:
             wanted = None if period is None else str(period)
-            return find_postings(connection, self.name, run=run, period=wanted, key=key, states=states)
+            return find_postings(connection, self.name, run=run, period=wanted, key=key, states=states, texts=texts)
 
     def states(self, *, run: str | None = None, period: object = None) -> dict[str, str]:
         """The state of each posting of a run or of a period, by key: without reading all that they hold."""
