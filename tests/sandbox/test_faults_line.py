@@ -128,3 +128,16 @@ def test_fault_38_what_halopsa_adds_up_from_floats_is_pax8s_amount_to_the_cent(o
     assert billed(office.sandbox) == due(office.sandbox)
     for account in told["equation"].values():
         assert account["price"]["returned"] == account["price"]["posted"]
+
+
+def test_fault_08_a_credential_that_could_order_is_only_ever_read_with(office: Office) -> None:
+    """Pax8's credentials have no scopes: whoever holds ours could order. All that we send is GET, and the token request."""
+    office.run("doctor").must(0, 1, 3)
+    office.run("run", "--yes").must(0)
+    office.run("plan", "--replan", "--json").must(0, 3)
+    sent = {
+        (call.method, call.path.rpartition("/")[2] == "token")
+        for call in office.sandbox.calls
+        if call.service == "pax8"
+    }
+    assert sent == {("GET", False), ("POST", True)}

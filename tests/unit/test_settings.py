@@ -343,7 +343,7 @@ def test_an_unknown_variable_in_the_environment_gets_the_nearest(machine: Machin
     assert f"{PREFIX}HALO__BASEURL (environment)" in warning and f"did you mean {PREFIX}HALO__BASE_URL?" in warning
 
 
-def test_files_with_secrets_that_others_may_read(machine: Machine) -> None:
+def test_fault_08_files_with_secrets_that_others_may_read_are_complained_of(machine: Machine) -> None:
     secret = f"{PREFIX}HALO__CLIENT_SECRET"
     dotenv = machine.put(".env", f"{PREFIX}PAX8__CLIENT_SECRET=x\n", 0o640)
     own = machine.put(f"own/{secret}", "x", 0o604)

@@ -1,0 +1,42 @@
+"""Fault 15: a compromised dependency or release. What this project can do about it is in files; here they are held to it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def locked() -> list[dict[str, Any]]:
+    return tomllib.loads((ROOT / "uv.lock").read_text())["package"]  # type: ignore[no-any-return]
+
+
+def test_fault_15_every_package_is_locked_with_the_hash_of_each_of_its_files() -> None:
+    foreign = [one for one in locked() if "registry" in one["source"]]
+    assert len(foreign) > 50
+    for one in foreign:
+        files = [*one.get("wheels", ()), *([one["sdist"]] if "sdist" in one else [])]
+        assert files and all(re.fullmatch(r"sha256:[0-9a-f]{64}", file["hash"]) for file in files), one["name"]
+
+
+def test_fault_15_what_pip_installs_is_what_is_locked() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
+    pinned = dict(re.fullmatch(r"([\w.-]+)==([^ ;]+).*", line).groups() for line in lines)  # type: ignore[union-attr]
+    versions: dict[str, set[str]] = {}
+    for one in locked():
+        versions.setdefault(one["name"], set()).add(one.get("version", ""))
+    assert {name for name, version in pinned.items() if version not in versions.get(name, set())} == set()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    wanted = {re.split(r"[\[<>=~! ;]", one)[0].lower().replace("_", "-") for one in named}
+    assert wanted - pinned.keys() <= {"billingsync"}
+
+
+def test_fault_15_the_image_installs_from_the_lock_and_the_unit_has_an_allow_list() -> None:
+    image = (ROOT / "deploy/Dockerfile").read_text()
+    assert "uv.lock" in image or "constraints.txt" in image
+    allow = "\n".join(path.read_text() for path in (ROOT / "deploy").rglob("*.conf"))
+    assert "IPAddressDeny=any" in allow and "IPAddressAllow=" in allow
