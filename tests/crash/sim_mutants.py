@@ -174,9 +174,9 @@ def _near_enough() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _page_skipped() -> Iterator[None]:
-    true = pax8_client.Pax8._pages
+    true = pax8_client.Pax8._side_by_side
     with (
-        _patch(pax8_client.Pax8, "_pages", lambda *given: true(*given)[:1]),
+        _patch(pax8_client.Pax8, "_side_by_side", lambda *given: [pages[:1] for pages in true(*given)]),
         _patch(pax8_client, "_incomplete", lambda pages: ""),
     ):
         yield
