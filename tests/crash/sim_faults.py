@@ -218,7 +218,7 @@ def try_cell(
     if effect == "item create":
         names = [row["name"] for row in sim.world.halo.tables.items.values()]
         wrong += sorted({f"item twice: {name}" for name in names if names.count(name) > 1})
-    if not damaged and not wrong and again:
+    if not damaged and not wrong and again and hits:  # a fault that nothing met would hit the look for more
         wrong += nothing_more(begun, sim)
     missing = account(begun, sim).missing
     told = "; ".join(
