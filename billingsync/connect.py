@@ -73,6 +73,7 @@ def pax8_service(settings: Settings, redactor: Redactor, *, on_call: OnCall | No
         token_url=pax8.token_url,
         audience=pax8.audience,
         calls_per_minute=pax8.calls_per_minute,
+        at_once=pax8.parallel,
         timeout_s=pax8.timeout_s,
         first_wait_s=settings.retry.first_wait_s,
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from itertools import count
 from typing import TypeVar
 
@@ -36,11 +37,12 @@ class Calls:
         self.budget = budget
         self.clock_skew_s: float | None = None
         self._config, self._verdict, self._on_call, self._sleep = config, verdict, on_call, sleep
+        self._at_once = threading.BoundedSemaphore(config.at_once) if config.at_once else nullcontext()
 
     def timed(self, act: Callable[[], _T], asked: Asked, attempt: int) -> _T:
         """Runs one exchange within budget and deadline. Whatever breaks becomes NotReachable if nothing was sent,
         else Retryable without a status."""
-        with self.budget.slot():
+        with self._at_once, self.budget.slot():
             if asked.before is not None:
                 asked.before()
             began = time.monotonic()

@@ -122,6 +122,7 @@ def service_config(
     calls_per_minute: int = 600,
     timeout_s: float = 60.0,
     first_wait_s: float = 1.0,
+    at_once: int = 4,
 ) -> ServiceConfig:
     """How Pax8 is called: credentials and audience go as a JSON body (reference/pax8 1)."""
     return ServiceConfig(
@@ -135,6 +136,7 @@ def service_config(
         calls_per_minute=calls_per_minute,
         timeout_s=timeout_s,
         first_wait_s=first_wait_s,
+        at_once=at_once,
     )
 
 
@@ -142,9 +144,9 @@ class Pax8:
     """Reads only: the credential could order, so nothing here sends anything but a GET."""
 
     def __init__(self, service: Service, parallel: int = 4) -> None:
-        """`parallel`: pages read at a time."""
+        """`parallel`: pages asked for at a time, which the service sees to; half as many more are being read."""
         self.service = service
-        self._parallel = parallel
+        self._threads = parallel + parallel // 2
 
     def invoices(self, period: Period) -> list[dict[str, Any]]:
         """The period's invoices as Pax8 gives them, void and credited ones included, newest first."""
@@ -228,12 +230,12 @@ class Pax8:
     def _side_by_side(self, lists: Sequence[_List]) -> list[list[_Read]]:
         """Every page of each list: first the first ones, then all others together, so that a short list need not wait
         for the end of a long one. The first page that cannot be read ends all."""
-        pages = [[first] for first in in_parallel(lambda one: self._page(one, 0), lists, self._parallel)]
+        pages = [[first] for first in in_parallel(lambda one: self._page(one, 0), lists, self._threads)]
         for one, (first,) in zip(lists, pages, strict=True):
             if first.info.totalPages > _MOST_PAGES:
                 raise NotReady(f"Pax8 says that the {one.what} fill {first.info.totalPages} pages.")
         others = [(nth, page) for nth, (first,) in enumerate(pages) for page in range(1, first.info.totalPages)]
-        read = in_parallel(lambda each: self._page(lists[each[0]], each[1]), others, self._parallel)
+        read = in_parallel(lambda each: self._page(lists[each[0]], each[1]), others, self._threads)
         for (nth, _), page in zip(others, read, strict=True):
             pages[nth].append(page)
         return pages

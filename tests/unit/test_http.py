@@ -840,3 +840,22 @@ def test_a_call_under_way_when_the_service_is_closed_leaves_no_connection(
         monkeypatch.setattr(exchange._Backend, "connect_tcp", closed_meanwhile)
         one.get_json("/5")
     assert made and all(stream.get_extra_info("socket").fileno() == -1 for stream in made)
+
+
+def test_no_more_calls_are_under_way_than_at_once(server: Server) -> None:
+    under_way, most = [0], [0]
+    lock = threading.Lock()
+
+    def slow(request: Request) -> bytes:
+        with lock:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+        time.sleep(0.02)
+        with lock:
+            under_way[0] -= 1
+        return reply({})
+
+    server.answer = slow
+    with service(server, at_once=3) as made:
+        in_parallel(lambda number: made.get_json(f"/{number}"), range(24), 8)
+    assert most[0] == 3
