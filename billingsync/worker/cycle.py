@@ -166,7 +166,7 @@ class Look:
         holds = open_holds(self.connected, planned)
         locale = self.connected.settings.locale
         problem = next((one.problem for one in result.postings if one.state == "failed"), "") if result else ""
-        state = "failed" if problem else "held" if plan.held else "ready" if plan.postings else "done"
+        state = "failed" if problem else "held" if plan.held else "ready" if plan.writes else "done"
         self.months[period] = Month(
             state=state,
             invoices=tuple(sorted(source.invoice_id for source in plan.sources)),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from bench import AUTO, CALM, NEVER, bench, hide
 from cli import billed, due, marks, written
+from test_trueup import credit, issue_again
 
 from billingsync.errors import LedgerError
 from billingsync.sandbox.options import SandboxOptions
@@ -416,3 +417,21 @@ def test_a_troubled_month_holds_with_reasons_ages_and_next_steps(tmp_path: Path,
         assert max(group["days"] for group in worker.month()["holds"].values()) >= 0
         charges = month["charges"]
         assert charges["all"] == sum(number for name, number in charges.items() if name != "all")
+
+
+def test_R2_a_billed_month_that_pax8_credits_is_news_and_its_true_up_waits_for_a_person(tmp_path: Path) -> None:
+    with bench(tmp_path, rules=LOOSE) as (worker, sandbox):
+        worker.until("2026-11-05T11:00")
+        assert worker.state() == "done" and worker.told == ["released", "posted"]
+        first = billed(sandbox)
+        issue_again(sandbox, credit(sandbox))
+        worker.until("2026-11-06T11:00")
+        assert worker.state() == "held" and worker.told[2:] and set(worker.told[2:]) == {"held"}
+        assert billed(sandbox) == first
+        for notice in worker.notices[2:]:
+            (step, *_) = notice.steps
+            assert step[:2] == ("billingsync", "approve") or list(step[:2]) == ["billingsync", "approve"]
+            worker.office.run(*[word if word != "TEXT" else "seen" for word in step[1:]]).must()
+        worker.until("2026-11-07T11:00")
+        assert worker.state() == "done" and billed(sandbox) == due(sandbox)
+        assert worker.told[-1] == "posted"
