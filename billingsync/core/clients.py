@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -245,4 +246,5 @@ def pays_through_other(match: Match, *, recurring: bool) -> Match:
 
 
 def _map_step(company: Company, client_id: int | None = None) -> str:
-    return f"billingsync map companies --set {company.id}={'HALO_CLIENT_ID' if client_id is None else client_id}"
+    client = "HALO_CLIENT_ID" if client_id is None else client_id
+    return f"billingsync map companies --set {shlex.quote(company.id)}={client}"

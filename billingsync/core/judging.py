@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -53,7 +54,7 @@ def judge(work: Work, inputs: RunInputs, catalogue: Catalogue, waits_for: TrueUp
             )
         return
     if work.match.how == "similarity" and work.rules.clients.guessed == "hold":
-        step = f"billingsync map companies --set {work.company.id}={client.id}"
+        step = f"billingsync map companies --set {shlex.quote(work.company.id)}={client.id}"
         for charge in rest:
             work.hold(charge, "client_guessed", f"only similar to {client.name}, not confirmed", step)
         return

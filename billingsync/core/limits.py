@@ -11,7 +11,7 @@ from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
 from billingsync.core.plan import PlanLine
 from billingsync.core.rules import LimitRules
-from billingsync.core.work import Work
+from billingsync.core.work import Work, typed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ def apply_limits(works: Sequence[Work], inputs: RunInputs, missing: str) -> None
         if detail:
             for work in members:
                 work.hold_all(
-                    reason, detail, f'billingsync approve DIGEST --client "{work.company.name}" --reason TEXT'
+                    reason, detail, f"billingsync approve DIGEST --client {typed(work.company.name)} --reason TEXT"
                 )
 
 

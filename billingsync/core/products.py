@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,10 @@ class Resolved:
     next_step: str = ""
 
 
+def _map_step(sku: str) -> str:
+    return f"billingsync map products --set {shlex.quote(sku)}=ITEM_ID"
+
+
 def _name(name: str) -> str:
     return " ".join(name.casefold().split())
 
@@ -68,14 +73,14 @@ def resolve(draft: Draft, rules: Rules, catalogue: Catalogue, by_person: Mapping
         return _from_block(block, catalogue, rules)
     sku = draft.sku.strip()
     if sku and sku in by_person:
-        return _known(by_person[sku], catalogue, "mapped by hand", f"billingsync map products --set {sku}=ITEM_ID")
+        return _known(by_person[sku], catalogue, "mapped by hand", _map_step(sku))
     found = catalogue.by_code.get(sku, ()) if sku else ()
     by = "SKU"
     if not found:
         found, by = catalogue.by_name.get(_name(draft.product_name), ()), "name"
     if len(found) == 1:
         return _item(found[0].id, found[0].name, by)
-    step = f"billingsync map products --set {sku}=ITEM_ID" if sku else "add a [[product]] block to the rules"
+    step = _map_step(sku) if sku else "add a [[product]] block to the rules"
     if found:
         names = ", ".join(f"{item.name} ({item.id})" for item in found[:4])
         return Resolved(

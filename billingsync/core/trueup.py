@@ -14,7 +14,7 @@ from billingsync.core.charge import Source
 from billingsync.core.inputs import LivePosting, RunInputs, Settled
 from billingsync.core.money import ZERO, plain
 from billingsync.core.plan import PlanLine, TakenBack, TrueUp
-from billingsync.core.work import Work
+from billingsync.core.work import Work, typed
 
 AFTER_ANOTHER = "another true-up of the same client must be settled first"
 
@@ -135,7 +135,7 @@ def with_what_comes(up: TrueUp, lines: Sequence[PlanLine]) -> TrueUp:
     """The true-up with what comes instead, and with what to type where a person may allow it."""
     up = replace(up, add=sum((line.amount for line in lines), ZERO), add_cost=sum((line.cost for line in lines), ZERO))
     if up.state == "held":
-        step = f'billingsync approve DIGEST --client "{up.client_name}" --reason TEXT'
+        step = f"billingsync approve DIGEST --client {typed(up.client_name)} --reason TEXT"
         return replace(up, detail=wording(up), next_step=step)
     return up
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -63,6 +65,14 @@ class Work:
                 self.hold(charge, reason, detail, next_step)
         self.lines.clear()
         self.dropped.clear()
+
+
+_HARMLESS = re.compile(r"[^\"$`\\!\x00-\x1f\x7f]*")
+
+
+def typed(name: str) -> str:
+    """A name as a shell takes it for one word and for nothing else: what a hold says to type is pasted."""
+    return f'"{name}"' if _HARMLESS.fullmatch(name) else shlex.quote(name)
 
 
 # What was sent, yet is not safely there: (reason, detail) by the state that the ledger has for it [N2] [N5].

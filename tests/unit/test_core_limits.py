@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -24,6 +26,7 @@ from test_core_notation import (
 from billingsync.core.inputs import Client, Existing, Item, Memory
 from billingsync.core.planning import plan_run
 from billingsync.core.rules import ClientFile
+from billingsync.core.work import typed
 
 OPEN = {"change_percent_max": 10**9, "negative_invoice": "post", "missing_company_percent_max": 100}
 
@@ -539,3 +542,12 @@ def test_limits_of_each_company_of_a_client_hold_them_all() -> None:
     )
     found = fates_of(charge("1"), charge("2", company="Fabrikam GmbH"), charge("3", company="Litware Inc"), files=files)
     assert found == {"1": "held limit_amount", "2": "held limit_amount", "3": "posted"}
+
+
+@pytest.mark.parametrize(
+    "name", ['x"; touch /tmp/pwned; "', "$(id)", "`id`", 'it\'s "quoted"', "back\\slash", "Bang! Ltd"]
+)
+def test_fault_37_what_a_hold_says_to_type_is_one_command_whatever_the_client_is_called(name: str) -> None:
+    assert shlex.split(f"billingsync approve x --client {typed(name)} --reason TEXT")[4] == name
+    done = subprocess.run(["bash", "-c", f"printf %s {typed(name)}"], capture_output=True, text=True, check=True)
+    assert done.stdout == name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -491,3 +492,10 @@ def test_P1_a_block_by_one_key_is_not_found_by_the_absence_of_the_other() -> Non
     block = ProductBlock(pax8_product="p-1", halo_item=11)
     assert item_of(charge(sku="", product="New", product_id=""), block) == "create New"
     assert item_of(charge(sku="", product="New", product_id="p-2"), block, BY_SKU) == "create New"
+
+
+@pytest.mark.parametrize("sku", ["A B", "$(touch x)", "it's", "MST;NCE"])
+def test_fault_37_a_sku_is_one_word_of_what_a_hold_says_to_type(sku: str) -> None:
+    plan = plan_run(month(charge(sku=sku), base=rules(products={"lifecycle": "manual"}), items=()))
+    (hold,) = plan.clients[0].holds
+    assert shlex.split(hold.next_step) == ["billingsync", "map", "products", "--set", f"{sku}=ITEM_ID"]
