@@ -11,6 +11,7 @@ from billingsync.core.money import ZERO
 from billingsync.core.plan import Account, CurrencyAccount
 from billingsync.desk import Outcome, now
 from billingsync.planner import Planned
+from billingsync.recover import TAKEN
 from billingsync.report.result import PostingResult, RunResult, TakenBackResult
 from billingsync.store.book import Fence
 from billingsync.store.runs import Decision
@@ -119,7 +120,7 @@ def result_of(
 
 
 def _taken_back(one: UndonePosting) -> TakenBackResult:
-    price, cost = one.sum("taken", "credited", "gone", "back")
+    price, cost = one.sum("taken", "credited", *TAKEN)
     left = {line.why for line in one.lines if line.fate in ("edited", "later", "unsure", "still_there", "closed")}
     return TakenBackResult(
         key=one.key,

@@ -141,7 +141,7 @@ def make_plan(
 def _approved(connected: Connections, period: Period, plan: Plan) -> frozenset[int | str]:
     """Who was let through in this very plan; and whose true-up was approved in another plan of the period and is still
     the same, as after a run that died when others' were made [N4] [R2]."""
-    through = connected.ledger.memory(period, digest=plan.digest).approved
+    through = connected.ledger.let_through(plan.digest)
     waiting = _numbers(true_up_document(up) for up in plan.true_ups if up.state == "held")
     if not waiting:
         return through

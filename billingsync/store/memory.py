@@ -40,9 +40,14 @@ class MemoryBook(Book):
                 known_products=known_products(connection, name),
                 last_amounts=last_amounts(connection, name, month),
                 last_companies=last_companies(connection, name, month),
-                approved=frozenset(_id(each.client) for each in find_approvals(connection, name, digest)),
+                approved=let_through(connection, name, digest),
                 written_lines=written_lines(connection, name),
             )
+
+    def let_through(self, digest: str) -> frozenset[int | str]:
+        """The clients and companies that people approved in this plan, without reading the rest of the memory."""
+        with self.reading() as connection:
+            return let_through(connection, self.name, digest)
 
     def live_postings(self, period: Period) -> tuple[LivePosting, ...]:
         """A period's postings as far as charges are still on their lines: what a true-up may take back [R2]."""
@@ -53,6 +58,11 @@ class MemoryBook(Book):
         """Our lines on recurring invoices, by invoice and line [B3]."""
         with self.reading() as connection:
             return written_lines(connection, self.name)
+
+
+def let_through(connection: Connection, name: str, digest: str) -> frozenset[int | str]:
+    """Who was approved in a plan: client ids are numbers, company ids are not."""
+    return frozenset(_id(each.client) for each in find_approvals(connection, name, digest))
 
 
 def _id(client: str) -> int | str:
