@@ -146,9 +146,8 @@ def _returned(connected: Connections, planned: Planned) -> dict[str, tuple[Decim
         if not asked or charge.company_id in asked
     }
     sums = {account.currency: (ZERO, ZERO) for account in planned.plan.accounts}
-    for row in connected.ledger.postings(period=planned.plan.period, texts=False):
-        if row.state not in ("posted", "adopted") or row.currency not in sums:
-            continue
+    heads = connected.ledger.heads(period=planned.plan.period, states=("posted", "adopted"))
+    for row in connected.ledger.lines_of(head for head in heads if head.currency in sums):
         if scope.isdisjoint(share.charge for line in row.lines for share in line.shares):
             continue
         price, cost = sums[row.currency]

@@ -302,7 +302,7 @@ class _Way:
         """The live lines that the ledger has of it: several where its product is split over items [P5]."""
         for claim in self.connections.ledger.claims_of(self.charge.id):
             if claim.live:
-                row = self.connections.ledger.postings(key=claim.key)[0]
+                row = self.connections.ledger.posting(claim.key)
                 yield row, row.lines[claim.line]
 
     def _draft(self) -> Draft:

@@ -18,12 +18,12 @@ from billingsync.halo.compare import Raw, carries, compare, id_of, lines_of, not
 from billingsync.halo.wire import markers
 from billingsync.recover import CLIENTS_A_LOOK, DAYS_BEFORE, settle
 from billingsync.store.claims import AlreadyClaimed
-from billingsync.store.postings import BILLED, FREE, Receipt, RecordedPosting
+from billingsync.store.postings import BILLED, FREE, PostingHead, Receipt, RecordedPosting
 
 Copies = list[tuple[Raw, int]]  # an invoice and how often it carries a posting
 
 
-def look_for_late(desk: Desk, rows: Sequence[RecordedPosting], also: frozenset[str] = frozenset()) -> tuple[str, ...]:
+def look_for_late(desk: Desk, rows: Sequence[PostingHead], also: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Looks for the keys of all postings that may yet turn up otherwise than the ledger knows: sent more than once,
     given up, refused, undone, or different; `also` those of these keys. Gives a sentence for each that did."""
     doubtful = [row for row in rows if row.state in (*FREE, "undone", "differs")]
@@ -36,7 +36,7 @@ def look_for_late(desk: Desk, rows: Sequence[RecordedPosting], also: frozenset[s
     return tuple(sentence for sentence in told if sentence)
 
 
-def _copies(desk: Desk, rows: Sequence[RecordedPosting]) -> Iterator[tuple[RecordedPosting, Copies]]:
+def _copies(desk: Desk, rows: Sequence[PostingHead]) -> Iterator[tuple[PostingHead, Copies]]:
     created = sorted((row for row in rows if row.action == "create"), key=lambda row: row.client_id)
     for start in range(0, len(created), CLIENTS_A_LOOK):
         some = created[start : start + CLIENTS_A_LOOK]
@@ -58,7 +58,7 @@ def _copies(desk: Desk, rows: Sequence[RecordedPosting]) -> Iterator[tuple[Recor
             yield row, [(raw, times)] if raw is not None and (times := _times(raw, row)) else []
 
 
-def _times(raw: Raw, row: RecordedPosting) -> int:
+def _times(raw: Raw, row: PostingHead) -> int:
     """How often an invoice carries a posting, on lines that bill somebody."""
     credit = number(raw.get("invoicetype")) not in (None, 0)  # a person's credit note copies our lines, marks and all
     if credit or closed_because(raw) == "is void" or not carries(raw, row.key):
@@ -67,8 +67,8 @@ def _times(raw: Raw, row: RecordedPosting) -> int:
     return max(Counter(mark[2] for mark in marks).values(), default=0)
 
 
-def _judge(desk: Desk, row: RecordedPosting, copies: Copies) -> str:
-    row = desk.ledger.postings(key=row.key)[0]  # with its texts, which `rows` need not have
+def _judge(desk: Desk, head: PostingHead, copies: Copies) -> str:
+    row = desk.ledger.posting(head.key)
     raw, _ = copies[0]
     times = sum(each for _, each in copies)
     if row.state == "undone":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -22,12 +22,15 @@ from billingsync.items import make_items
 from billingsync.late import look_for_late
 from billingsync.recover import DAYS_BEFORE, resolve, settle
 from billingsync.store.claims import AlreadyClaimed
-from billingsync.store.postings import UNRESOLVED, RecordedPosting
+from billingsync.store.postings import UNRESOLVED, PostingHead, RecordedPosting
 from billingsync.store.postings import lines_of as recorded_lines
+from billingsync.store.receipts import batches
 from billingsync.write import CannotWrite, prepare, still_ours
 
 MOST_REFUSALS = 5  # in a row: then it is not these clients, it is HaloPSA, our rights or the way there
 MOST_GENERATIONS = 9  # of one posting that a ledger may have forgotten
+SEARCHED_AT_ONCE = 800_000  # characters of our lines: some two thousand, of which HaloPSA tells several times as much
+MOST_SEARCHES = 40
 MOST_SENDINGS = 3  # of one posting in one run: each was followed by a full absence horizon and two complete looks
 
 
@@ -86,13 +89,10 @@ def carry_out(
     waiting += _refused_once_more(desk, postings, amounts, outcomes)
     for _ in range(MOST_SENDINGS - 1):
         waiting = _again(desk, waiting, amounts, outcomes)
-    resolve(desk, _rows(desk, UNRESOLVED))
-    unread = read_back(desk, _rows(desk, ("posted", "adopted"), texts=False))
-    return Carried(outcomes=(*outcomes, *(outcome_of(row) for row in _rows(desk, texts=False))), unread=unread)
-
-
-def _rows(desk: Desk, states: Collection[str] = (), *, texts: bool = True) -> tuple[RecordedPosting, ...]:
-    return desk.ledger.postings(run=desk.run, states=states, texts=texts)
+    resolve(desk, desk.ledger.postings(run=desk.run, states=UNRESOLVED))
+    unread = read_back(desk, desk.ledger.heads(run=desk.run, states=("posted", "adopted")))
+    outcomes += map(outcome_of, desk.ledger.lines_of(desk.ledger.heads(run=desk.run)))
+    return Carried(outcomes=tuple(outcomes), unread=unread)
 
 
 def _refused_once_more(
@@ -118,7 +118,7 @@ def _again(
     if not postings:
         return []
     keys = {posting.key for posting in postings}
-    resolve(desk, [row for row in _rows(desk) if row.key in keys])
+    resolve(desk, desk.ledger.postings(keys=keys))
     states = desk.ledger.states(run=desk.run)
     waiting = []
     for posting in postings:
@@ -149,7 +149,7 @@ def write(
         )
     except AlreadyClaimed as claimed:
         return failed(posting, claimed.message)
-    row = desk.ledger.read_back(posting.key, prepared.content)
+    row = desk.ledger.read_back(posting.key, prepared.content, lines)
     there = there or prepared.there
     if there is not None:
         return settle(desk, row, there, adopted=True)
@@ -164,7 +164,7 @@ def judge(desk: Desk, row: RecordedPosting, sent: Sent) -> RecordedPosting:
         desk.ledger.record_refused(desk.fence, row.key, sent.message, desk.now())
     else:
         desk.ledger.record_unknown(desk.fence, row.key, sent.why, desk.now())
-    return desk.ledger.postings(key=row.key)[0]
+    return desk.ledger.posting(row.key)
 
 
 def _answered(desk: Desk, row: RecordedPosting, sent: Answered) -> RecordedPosting:
@@ -185,7 +185,7 @@ def _answered(desk: Desk, row: RecordedPosting, sent: Answered) -> RecordedPosti
             why = f"{why}, and reading it back failed: {trouble.message}"
     if raw is None or settle(desk, row, raw, answer=sent.text).state in UNRESOLVED:
         desk.ledger.record_unknown(desk.fence, row.key, why, desk.now(), answer=sent.text)
-    return desk.ledger.postings(key=row.key)[0]
+    return desk.ledger.posting(row.key)
 
 
 def read_first_back(desk: Desk, row: RecordedPosting) -> None:
@@ -244,11 +244,11 @@ def already_there(
             elif mark[0] in keys:
                 # Of an existing invoice a list does not show all: it is read by itself before it is compared.
                 found |= {mark[0]: raw} if id_of(raw) not in written else {}
-            elif mark[0] in again and not desk.ledger.postings(key=mark[0]):
+            elif mark[0] in again and desk.ledger.find_posting(mark[0]) is None:
                 posting, generation = again[mark[0]]
                 later[posting.key] = replace(posting, key=mark[0], generation=generation)
                 found |= {mark[0]: raw} if id_of(raw) not in written else {}
-            elif mark[0] not in known and not desk.ledger.postings(key=mark[0]):
+            elif mark[0] not in known and desk.ledger.find_posting(mark[0]) is None:
                 forgotten[int(client)] = (
                     f"HaloPSA invoice {id_of(raw)} carries posting {mark[0]}, which this ledger does not know: perhaps "
                     "it was put back to an older state. Nothing was sent for this client, as it may be billed already. "
@@ -272,37 +272,43 @@ def already_there(
     return found, forgotten, later
 
 
-def read_back(desk: Desk, rows: Sequence[RecordedPosting]) -> str:
+def read_back(desk: Desk, heads: Sequence[PostingHead]) -> str:
     """`verify`, and why it could not be done: what was posted is posted all the same, and the next run tries again."""
     try:
-        verify(desk, rows)
+        verify(desk, heads)
     except UpstreamError as failed:
-        return f"{len(rows)} postings were written, yet could not be read back: {failed.message}"
+        return f"{len(heads)} postings were written, yet could not be read back: {failed.message}"
     return ""
 
 
-def verify(desk: Desk, rows: Sequence[RecordedPosting]) -> None:
+def verify(desk: Desk, heads: Sequence[PostingHead]) -> None:
     """Read everything written back and compare it to the cent, and see that it is there once [N5]. A difference is an
     alarm, not a repair."""
-    if not rows:
+    if not heads:
         return
-    desk.say(f"reading {len(rows)} invoice{'s' if len(rows) > 1 else ''} back")
-    created = {row.invoice_id: row for row in rows if row.action == "create"}
-    missing = dict(created)
-    copies: Counter[str] = Counter()
-    clients = sorted({row.client_id for row in created.values()})
-    day = min((row.intended_at for row in rows), default=desk.now()).date() - timedelta(days=DAYS_BEFORE)
-    for raw in desk.halo.since(clients, day) if clients else ():
-        row = missing.pop(id_of(raw), None)
-        if row is not None:
-            settle(desk, row, raw, again=True)
-        copies.update({mark[0] for mark in map(markers, lines_of(raw)) if mark})
+    desk.say(f"reading {len(heads)} invoice{'s' if len(heads) > 1 else ''} back")
+    day = min(head.intended_at for head in heads).date() - timedelta(days=DAYS_BEFORE)
+    created = sorted((head for head in heads if head.action == "create"), key=lambda head: head.client_id)
+    alone = [head for head in heads if head.action != "create"]
+    copies: dict[str, set[int | None]] = defaultdict(set)  # by key, the invoices that carry it
+    # A search answers with every line of its clients: so many of them at a time, yet not many more calls for it.
+    size = max(SEARCHED_AT_ONCE, sum(head.size for head in created) // MOST_SEARCHES)
+    for some in batches(created, size):
+        missing = {row.invoice_id: row for row in desk.ledger.postings(keys=[head.key for head in some], texts=False)}
+        for raw in desk.halo.since(sorted({head.client_id for head in some}), day):
+            row = missing.pop(id_of(raw), None)
+            if row is not None:
+                settle(desk, row, raw, again=True)
+            for mark in filter(None, map(markers, lines_of(raw))):
+                copies[mark[0]].add(id_of(raw))
+        alone += missing.values()
     # A key that is there twice: a refusal that was none, or a late landing, whatever the ledger counted.
-    twice = frozenset(key for key, times in copies.items() if times > 1)
-    look_for_late(desk, rows, also=twice)
-    for row in [*missing.values(), *(row for row in rows if row.action != "create")]:
-        assert row.invoice_id is not None
-        settle(desk, row, desk.halo.invoice(row.invoice_id, recurring=row.action == "update") or {}, again=True)
+    twice = frozenset(key for key, invoices in copies.items() if len(invoices) > 1)
+    look_for_late(desk, heads, also=twice)
+    for head in alone:
+        assert head.invoice_id is not None
+        there = desk.halo.invoice(head.invoice_id, recurring=head.action == "update") or {}
+        settle(desk, desk.ledger.posting(head.key), there, again=True)
 
 
 def outcome_of(row: RecordedPosting) -> Outcome:

@@ -18,7 +18,7 @@ from billingsync.halo.takeback import Fate, Written, fates
 from billingsync.halo.wire import markers
 from billingsync.http import write_json
 from billingsync.store.claims import AlreadyClaimed
-from billingsync.store.postings import PostedLine, Receipt, RecordedPosting, ReturnedLine
+from billingsync.store.postings import PostedLine, Receipt, RecordedPosting, ReturnedLine, received
 from billingsync.write import beside_ours, finish_removals
 
 CLIENTS_A_LOOK = 40  # in one query: the address stays short, and one incomplete look concerns few
@@ -164,8 +164,9 @@ def _body(row: RecordedPosting) -> dict[str, object]:
 
 def _known_invoices(desk: Desk) -> list[tuple[int, int]]:
     """(invoice, client) of invoices that we know to exist: a search that does not find one of them proves nothing."""
-    rows = (*desk.ledger.postings(period=desk.period.previous), *desk.ledger.postings(period=desk.period))
-    done = [row for row in rows if row.state in ("posted", "adopted") and row.action == "create"]
+    months = (desk.period.previous, desk.period)
+    rows = [row for month in months for row in desk.ledger.heads(period=month, states=("posted", "adopted"))]
+    done = [row for row in rows if row.action == "create"]
     known = [(row.invoice_id, row.client_id) for row in done if row.invoice_id is not None]
     return sorted(known, reverse=True)  # the newest first: a list that is cut loses its end
 
@@ -234,11 +235,12 @@ def settle(
     # What HaloPSA made of our texts is what a person's edit shows against; long after the write it may be one.
     texts = {} if adopted else {id_of(line): line.get("item_shortdescription") for line in lines_of(raw)}
     receipt = _receipt(row, raw, comparison.price, comparison.cost, comparison, answer, texts=texts)
+    state, at = "adopted" if adopted else "posted", desk.now()
     try:
-        desk.ledger.record_done(desk.fence, row.key, receipt, desk.now(), state="adopted" if adopted else "posted")
+        desk.ledger.record_done(desk.fence, row.key, receipt, at, state=state)
     except AlreadyClaimed as twice:
         return _differs(desk, row, raw, comparison.price, comparison.cost, twice.message, comparison)
-    return desk.ledger.postings(key=row.key)[0]
+    return received(row, receipt, state, at)
 
 
 def _differs(
@@ -254,7 +256,7 @@ def _differs(
     message = f"HaloPSA invoice {invoice_id} is not what was sent: {why}"
     receipt = _receipt(row, raw, price, cost, comparison, None, invoice_id=invoice_id)
     desk.ledger.record_differs(desk.fence, row.key, receipt, message, desk.now())
-    return desk.ledger.postings(key=row.key)[0]
+    return desk.ledger.posting(row.key)
 
 
 def _receipt(
@@ -418,11 +420,11 @@ def _earlier(desk: Desk, row: RecordedPosting, invoice_id: int, line: PostedLine
     before = json.loads(row.before or "{}", parse_float=Decimal)
     was = next((each for each in lines_of(before) if id_of(each) == line.line_id), None)
     mark = markers(was) if was is not None else None
-    for posting in desk.ledger.postings(key=mark[0]) if mark else ():
-        for old in posting.lines:
-            if mark is not None and old.ordinal == mark[2]:
-                texts: dict[int | None, object] = {fate.line_id: (was or {}).get("item_shortdescription")}
-                return _written(posting, invoice_id, old, fate.line_id, texts)
+    posting = desk.ledger.find_posting(mark[0]) if mark else None
+    for old in posting.lines if posting else ():
+        if posting is not None and mark is not None and old.ordinal == mark[2]:
+            texts: dict[int | None, object] = {fate.line_id: (was or {}).get("item_shortdescription")}
+            return _written(posting, invoice_id, old, fate.line_id, texts)
     if was is None:
         return None
     # A ledger that does not know who wrote it: it must not be forgotten, or next month would add it a second time.

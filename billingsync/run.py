@@ -140,11 +140,11 @@ def _late(
     ledger = connected.ledger
     months = (period.previous, period)
     known = {key for month in months for run in ledger.runs(month) for key in run.summary.get("read_back", ())}
-    rows = [row for month in months for row in ledger.postings(period=month, texts=False)]
+    rows = [row for month in months for row in ledger.heads(period=month)]
     unread = [row for row in rows if row.state in ("posted", "adopted") and row.key not in known]
     failed = read_back(desk, unread)
     keys = frozenset(row.key for row in unread)
-    rows = [row for month in months for row in ledger.postings(period=month, texts=False)]
+    rows = [row for month in months for row in ledger.heads(period=month)]
     alarms = [f"{row.client_name}: {row.message}" for row in rows if row.key in keys and row.state == "differs"]
     late = look_for_late(desk, rows)
     alarms += [sentence for sentence in late if sentence not in alarms]
@@ -183,7 +183,7 @@ def _post(
                 "read_back": list(seen.read_back),
             }
             ledger.finish_run(fence, run, state, ended, now())
-        written = [row.client_name for row in ledger.postings(run=run) if row.state in ("posted", "adopted")]
+        written = [row.client_name for row in ledger.heads(run=run, states=("posted", "adopted"))]
         names = f": {', '.join(written[:5])}{', ...' if len(written) > 5 else ''}" if written else ""
         stopped.add_note(f"{len(written)} of {len(plan.postings)} invoices were written to HaloPSA{names}.")
         raise
@@ -247,7 +247,7 @@ def _marker_known_lost(connected: Connections, plan: Plan) -> None:
     lost = [run for run in last if (run.summary.get("stopped"), run.summary.get("marker")) == ("MarkerLost", setting)]
     if plan.postings and len(lost) == 2:
         gone = ("refused", "abandoned", "undone")
-        left = [row for row in connected.ledger.postings(run=lost[-1].id) if row.state not in gone]
+        left = [row for row in connected.ledger.heads(run=lost[-1].id) if row.state not in gone]
         if left:
             raise MarkerLost(
                 f"HaloPSA did not keep the marker in {setting!r} on the invoices that the last two "

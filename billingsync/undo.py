@@ -136,7 +136,7 @@ def _undo(
     of = ledger.show_run(run)
     desk = _desk(connected, fence, of.period, say)
     if not dry_run:
-        left = [row for row in ledger.postings(run=run) if row.state in (*UNRESOLVED, "undoing")]
+        left = ledger.postings(run=run, states=(*UNRESOLVED, "undoing"))
         try:
             resolve(desk, left)
         except UpstreamError as trouble:
@@ -155,7 +155,7 @@ def take_back(
     """Undo these postings of a period, the newest first, under the caller's lock; what stands on a closed invoice is
     credited by a new one [R2]."""
     desk = _desk(connected, fence, period, say)
-    rows = [row for row in reversed(connected.ledger.postings(period=period)) if row.key in keys]
+    rows = [row for row in reversed(connected.ledger.postings(keys=keys)) if row.period == period]
     return tuple(_each(connected, desk, rows, who, credit=True, dry_run=False))
 
 
@@ -177,7 +177,7 @@ def _each(
         result = _told(row, (), "nothing", "gone") if row.state in STRAY else work.carry_out()
         if credit and result.outcome == "closed":
             result = _credit(connected, desk, row, result, who)
-        extra = [replace(work, row=desk.ledger.postings(key=row.key)[0], stray=raw) for raw in strays.get(row.key, ())]
+        extra = [replace(work, row=desk.ledger.posting(row.key), stray=raw) for raw in strays.get(row.key, ())]
         found = [each.carry_out() for each in extra]
         done += found if found and result.outcome == "nothing" else [result, *found]
     return done
@@ -247,7 +247,7 @@ class _Undo:
         try:
             return self._carry_out()
         except UpstreamError as trouble:
-            state = self.desk.ledger.postings(key=self.row.key)[0].state
+            state = self.desk.ledger.posting(self.row.key).state
             outcome = "unknown" if state == "undoing" else "failed"
             return _told(self.row, (), outcome, "untouched", trouble.message)
 
@@ -338,7 +338,7 @@ class _Undo:
 
     def _after(self, raw: Raw, there: Sequence[Fate], whole_list: bool, sent: object) -> tuple[Fate, ...]:
         """What came of it. Where HaloPSA answered yet keeps lines that its list left out, they are set to nothing."""
-        row = self.desk.ledger.postings(key=self.row.key)[0]  # with the time at which it was sent
+        row = self.desk.ledger.posting(self.row.key)  # with the time at which it was sent
         if isinstance(sent, OutcomeUnknown):
             return finish_undo(self.desk, row)
         if whole_list:
@@ -437,8 +437,8 @@ def _credit(connected: Connections, desk: Desk, row: RecordedPosting, closed: Un
     if row.action == "update" or not lines:
         return closed
     posting = _credit_posting(row, lines)
-    known = ledger.postings(key=posting.key)
-    if not known or known[0].state in FREE:
+    known = ledger.find_posting(posting.key)
+    if known is None or known.state in FREE:
         client = desk.halo.client(row.client_id)
         run = ledger.start_run(desk.fence, period=desk.period, digest=None, who=who, now=now())
         codes = _codes(connected, desk, row, closed)
@@ -447,21 +447,21 @@ def _credit(connected: Connections, desk: Desk, row: RecordedPosting, closed: Un
         done = write(own, posting, {}, None)
         if isinstance(done, RecordedPosting) and done.state in UNRESOLVED:
             resolve(own, [done])
-        known = ledger.postings(key=posting.key)
-        well = bool(known) and known[0].state in ("posted", "adopted")
+        known = ledger.find_posting(posting.key)
+        well = known is not None and known.state in ("posted", "adopted")
         ledger.finish_run(
             desk.fence, run, "complete" if well else "failed", {"credit_of": row.key, "undo_of": row.run}, now()
         )
-    elif known[0].state in UNRESOLVED:
-        resolve(desk, known)
-        known = ledger.postings(key=posting.key)
-    if not known or known[0].state not in ("posted", "adopted"):
-        why = outcome_of(known[0]).problem if known else "the credit could not be posted"
+    elif known.state in UNRESOLVED:
+        resolve(desk, [known])
+        known = ledger.find_posting(posting.key)
+    if known is None or known.state not in ("posted", "adopted"):
+        why = outcome_of(known).problem if known else "the credit could not be posted"
         return replace(closed, problem=f"{closed.problem}; its credit: {why or 'not posted'}")
     ledger.record_undone(
         desk.fence,
         row.key,
-        f"{CREDITED}{known[0].invoice_id}",
+        f"{CREDITED}{known.invoice_id}",
         now(),
         lines=[line.ordinal for line in lines],
     )
@@ -469,7 +469,7 @@ def _credit(connected: Connections, desk: Desk, row: RecordedPosting, closed: Un
         closed,
         outcome="undone" if all(one.fate in ("closed", *TAKEN) for one in closed.lines) else "part",
         lines=_refated(closed.lines, {"closed": "credited"}),
-        credit_invoice=known[0].invoice_id,
+        credit_invoice=known.invoice_id,
         problem="",
     )
 

@@ -72,8 +72,7 @@ def periods(json: JsonOption = False) -> int:
         rows = []
         for month in released:
             mine = [one for one in runs if one.period == str(month.period)]
-            postings = connections.ledger.postings(period=month.period)
-            posted = [row for row in postings if row.state in ("posted", "adopted")]
+            posted = connections.ledger.heads(period=month.period, states=("posted", "adopted"))
             state = mine[-1].state if mine else "not posted"
             last = mine[-1].started_at.date().isoformat() if mine else ""
             rows.append((str(month.period), month.invoices, month.skipped, state, len(posted), last))

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, bindparam, select
 
 from billingsync.errors import Locked
 from billingsync.store import journal
@@ -49,14 +49,14 @@ class Book:
     def writing(self) -> Iterator[Connection]:
         """A transaction that holds the partner's row, so that the partner's writers follow one another."""
         with self.database.writing() as connection:
-            connection.execute(self._partner_row())
+            connection.execute(_LOCKED_ROW, {"name": self.name})
             yield connection
 
     @contextmanager
     def fenced(self, fence: Fence) -> Iterator[Connection]:
         """A transaction in which nobody can take the lock. Locked where somebody already did."""
         with self.database.writing() as connection:
-            row = connection.execute(self._partner_row()).one()
+            row = connection.execute(_LOCKED_ROW, {"name": self.name}).one()
             if (row.epoch, row.token) != (fence.epoch, fence.token):
                 raise Locked(_taken_over(row.holder))
             yield connection
@@ -64,16 +64,17 @@ class Book:
     def fence_holds(self, fence: Fence) -> bool:
         """Whether the lock is still ours; to be asked right before each write to HaloPSA."""
         with self.reading() as connection:
-            row = connection.execute(select(partner).where(partner.c.partner == self.name)).one()
+            row = connection.execute(_ROW, {"name": self.name}).one()
         return bool((row.epoch, row.token) == (fence.epoch, fence.token))
 
     def note(self, connection: Connection, kind: str, body: dict[str, Any], now: datetime) -> None:
         """An entry in the journal, in the caller's transaction (`writing` or `fenced`)."""
         journal.append(connection, self.name, kind, body, now)
 
-    def _partner_row(self) -> Select[Any]:
-        """The partner's row, locked until the transaction ends (on SQLite the transaction locks the whole file)."""
-        return select(partner).where(partner.c.partner == self.name).with_for_update(key_share=True)
+
+_ROW = select(partner).where(partner.c.partner == bindparam("name"))
+# Locked until the transaction ends (on SQLite the transaction locks the whole file).
+_LOCKED_ROW = _ROW.with_for_update(key_share=True)
 
 
 def _taken_over(holder: str) -> str:

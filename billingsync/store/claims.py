@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from billingsync.errors import Refused
 from billingsync.store.database import read_as
@@ -97,11 +97,14 @@ def settled_states(connection: Connection, name: str, charges: Sequence[str]) ->
     """Which of these charges earlier runs dropped or excluded, and by what."""
     found: dict[str, str] = {}
     for some in _batches(charges):
-        query = select(settled.c.charge, settled.c.state, settled.c.by).where(
-            settled.c.partner == name, settled.c.charge.in_(some)
-        )
-        found |= {row.charge: f"{row.state} by {row.by}" for row in connection.execute(query)}
+        rows = connection.execute(_SETTLED, {"name": name, "charges": some})
+        found |= {row.charge: f"{row.state} by {row.by}" for row in rows}
     return found
+
+
+_SETTLED = select(settled.c.charge, settled.c.state, settled.c.by).where(
+    settled.c.partner == bindparam("name"), settled.c.charge.in_(bindparam("charges", expanding=True))
+)
 
 
 def _batches(charges: Sequence[str]) -> Iterator[Sequence[str]]:

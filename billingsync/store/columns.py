@@ -82,6 +82,10 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else datetime.fromisoformat(value)
 
 
+class JsonText(str):
+    """A JSON value that is canonical text already."""
+
+
 class Json(TypeDecorator[Any]):
     """A JSON value as canonical text."""
 
@@ -89,6 +93,8 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        if isinstance(value, JsonText):
+            return str(value)
         return None if value is None else as_json(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:

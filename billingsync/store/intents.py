@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from billingsync.core.money import ZERO
@@ -15,15 +15,16 @@ from billingsync.core.plan import Posting
 from billingsync.errors import LedgerError
 from billingsync.store.book import Book, Fence
 from billingsync.store.claims import AlreadyClaimed, add_claims, live_keys, remove_claims, settled_states
+from billingsync.store.columns import JsonText
 from billingsync.store.postings import (
     FREE,
     UNRESOLVED,
     PostedLine,
     RecordedPosting,
     add_posting,
+    find_known,
     find_postings,
     find_state,
-    line_as_json,
     lines_text,
     update_posting,
 )
@@ -48,7 +49,7 @@ class IntentBook(Book):
         has its place already, Locked where the run was taken over. Ask `read_back` before sending.
         """
         charges = _charges_of(posting, lines)
-        installation = self.installation
+        installation, text = self.installation, lines_text(lines)
         try:
             with self.fenced(fence) as connection:
                 known = find_state(connection, self.name, posting.key)
@@ -57,7 +58,7 @@ class IntentBook(Book):
                     raise AlreadyClaimed(charge, f"is on posting {posting.key} ({known[0]})", key=posting.key)
                 for charge, state in settled_states(connection, self.name, charges).items():
                     raise AlreadyClaimed(charge, f"was {state} earlier, which stays so")
-                row = _row(posting, content, lines) | {
+                row = _row(posting, content, text) | {
                     "run": run,
                     "period": period_of(connection, self.name, run),
                     "before": None if before is None else before.encode(),
@@ -74,23 +75,25 @@ class IntentBook(Book):
                 add_claims(connection, self.name, _claims(posting, lines))
                 told = _told(posting, run, content, charges)
                 told["before_sha256"] = None if before is None else hashlib.sha256(before.encode()).hexdigest()
-                told["lines_sha256"] = hashlib.sha256(lines_text(lines).encode()).hexdigest()
+                told["lines_sha256"] = hashlib.sha256(text.encode()).hexdigest()
                 self.note(connection, "posting.intent", told, now)
         except LedgerError as failed:
             if isinstance(failed.__cause__, IntegrityError):
                 raise self._claimed(charges) from failed
             raise
 
-    def read_back(self, key: str, content: str) -> RecordedPosting:
+    def read_back(self, key: str, content: str, lines: Sequence[PostedLine]) -> RecordedPosting:
         """The intent as another connection sees it. LedgerError unless it is there, byte for byte, and not settled."""
         with self.reading(fresh=True) as connection:
-            found = find_postings(connection, self.name, key=key)
-        if not found or found[0].content != content or found[0].state not in UNRESOLVED:
-            raise LedgerError(
-                f"The database {self.database.where} did not keep the intent of posting {key}. Nothing was sent.",
-                next_steps=[["billingsync", "doctor"]],
-            )
-        return found[0]
+            found = find_known(connection, self.name, key, lines)
+        if found is not None:
+            row, text = found
+            if row.content == content and text == lines_text(lines) and row.state in UNRESOLVED:
+                return row
+        raise LedgerError(
+            f"The database {self.database.where} did not keep the intent of posting {key}. Nothing was sent.",
+            next_steps=[["billingsync", "doctor"]],
+        )
 
     def record_sending(self, fence: Fence, key: str, now: datetime) -> RecordedPosting:
         """Commits that an unresolved posting is about to be sent again, and gives it with the content to send."""
@@ -101,7 +104,7 @@ class IntentBook(Book):
             values = {"state": "sending", "attempts": known[1] + 1, "sent_at": now}
             update_posting(connection, self.name, key, values)
             self.note(connection, "posting.sending", {"key": key, "attempt": known[1] + 1}, now)
-            return find_postings(connection, self.name, key=key)[0]
+            return find_postings(connection, self.name, keys=(key,))[0]
 
     def _claimed(self, charges: Sequence[str]) -> AlreadyClaimed:
         """Names the charge that the database refused to claim a second time."""
@@ -113,8 +116,10 @@ class IntentBook(Book):
 
 def period_of(connection: Connection, name: str, run: str) -> str:
     """The period of a run."""
-    query = select(run_table.c.period).where(run_table.c.partner == name, run_table.c.id == run)
-    return str(connection.execute(query).scalar_one())
+    return str(connection.execute(_PERIOD, {"name": name, "run": run}).scalar_one())
+
+
+_PERIOD = select(run_table.c.period).where(run_table.c.partner == bindparam("name"), run_table.c.id == bindparam("run"))
 
 
 def _charges_of(posting: Posting, lines: Sequence[PostedLine]) -> list[str]:
@@ -151,7 +156,7 @@ def _claims(posting: Posting, lines: Sequence[PostedLine]) -> list[dict[str, Any
     return rows
 
 
-def _row(posting: Posting, content: str, lines: Sequence[PostedLine]) -> dict[str, Any]:
+def _row(posting: Posting, content: str, lines: str) -> dict[str, Any]:
     return {
         "key": posting.key,
         "base_key": posting.base_key,
@@ -165,7 +170,7 @@ def _row(posting: Posting, content: str, lines: Sequence[PostedLine]) -> dict[st
         "amount": posting.amount,
         "cost": posting.cost,
         "content": content.encode(),
-        "lines": [line_as_json(line) for line in lines],
+        "lines": JsonText(lines),
         "state": "sending",
         "message": "",
         "invoice_id": None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from billingsync.store.columns import as_json, moment
 from billingsync.store.database import read_as
@@ -30,20 +30,27 @@ class Entry:
 
 def append(connection: Connection, partner: str, kind: str, body: dict[str, Any], now: datetime) -> None:
     """Adds an entry. The caller's transaction must hold the partner's row, else two entries could claim one place."""
-    last = _last(connection, partner)
+    last = connection.execute(_NEWEST, {"name": partner}).first()
     seq, previous = (last.seq + 1, last.hash) if last else (1, FIRST)
     at, text = moment(now), as_json(body)
-    connection.execute(
-        journal.insert().values(
-            partner=partner,
-            seq=seq,
-            at=at,
-            kind=kind,
-            body=text,
-            previous=previous,
-            hash=hash_of(partner, seq, at, kind, text, previous),
-        )
-    )
+    entry = {
+        "partner": partner,
+        "seq": seq,
+        "at": at,
+        "kind": kind,
+        "body": text,
+        "previous": previous,
+        "hash": hash_of(partner, seq, at, kind, text, previous),
+    }
+    connection.execute(journal.insert(), entry)
+
+
+_NEWEST = (
+    select(journal.c.seq, journal.c.hash)
+    .where(journal.c.partner == bindparam("name"))
+    .order_by(journal.c.seq.desc())
+    .limit(1)
+)
 
 
 def entries(connection: Connection, partner: str) -> tuple[Entry, ...]:
@@ -66,10 +73,3 @@ def first_altered(entries: tuple[Entry, ...], partner: str) -> Entry | None:
 def hash_of(partner: str, seq: int, at: str, kind: str, body: str, previous: str) -> str:
     """SHA-256 over everything an entry says, and over the hash of the one before."""
     return hashlib.sha256(as_json([partner, seq, at, kind, body, previous]).encode("ascii")).hexdigest()
-
-
-def _last(connection: Connection, partner: str) -> Entry | None:
-    """The newest entry."""
-    newest = select(journal).where(journal.c.partner == partner).order_by(journal.c.seq.desc()).limit(1)
-    row = connection.execute(newest).first()
-    return read_as(Entry, row) if row else None

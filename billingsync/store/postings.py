@@ -9,13 +9,15 @@ intent and the sending: after a crash nobody could tell the two apart, so both m
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, delete, func, select, type_coerce, update
 
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.money import ZERO
@@ -87,9 +89,9 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedPosting:
-    """A posting with its fate. `content` is the request's body, to be sent byte for byte and sent so again;
-    `before` is the target invoice as it was read right before."""
+class PostingHead:
+    """A posting and its fate without what it says: a month of them takes little room. `size` is about that of its
+    lines, in characters."""
 
     key: str
     base_key: str
@@ -104,9 +106,6 @@ class RecordedPosting:
     currency: str
     amount: Decimal
     cost: Decimal
-    content: str
-    before: str | None
-    lines: tuple[PostedLine, ...]
     state: str
     invoice_id: int | None
     attempts: int
@@ -114,11 +113,22 @@ class RecordedPosting:
     sent_at: datetime
     settled_at: datetime | None
     message: str
-    answer: str | None
     returned_price: Decimal | None
     returned_cost: Decimal | None
-    returned_lines: tuple[ReturnedLine, ...]
     installation: str
+    size: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedPosting(PostingHead):
+    """A posting with all it says. `content` is the request's body, to be sent byte for byte and sent so again;
+    `before` is the target invoice as it was read right before."""
+
+    content: str
+    before: str | None
+    lines: tuple[PostedLine, ...]
+    answer: str | None
+    returned_lines: tuple[ReturnedLine, ...]
 
 
 def lines_of(posting: Posting, amounts: Mapping[str, tuple[Decimal, Decimal]]) -> tuple[PostedLine, ...]:
@@ -177,30 +187,74 @@ def _shares(
     return shares
 
 
+# Statements are made once: making one costs more than carrying it out.
+_THIS = (table.c.partner == bindparam("of_partner"), table.c.key == bindparam("of_key"))
+_UPDATE = update(table).where(*_THIS)
+_STATE = select(table.c.state, table.c.attempts).where(*_THIS)
+_TEXTS = ("content", "before", "answer")
+_COLUMNS: dict[str, tuple[ColumnElement[Any], ...]] = {
+    "states": (table.c.key, table.c.state),
+    "heads": (
+        *(column for column in table.c if column.name not in ("lines", "returned_lines", *_TEXTS)),
+        func.length(type_coerce(table.c.lines, Text)).label("size"),
+    ),
+    "lines": tuple(column for column in table.c if column.name not in _TEXTS),
+    "all": tuple(table.c),
+    "known": (
+        *(column for column in table.c if column.name != "lines"),
+        type_coerce(table.c.lines, Text).label("lines_text"),
+    ),
+}
+
+
+def received(row: RecordedPosting, receipt: Receipt, state: str, at: datetime) -> RecordedPosting:
+    """The posting as the ledger has it once `record_done` is committed, without reading it again."""
+    return replace(
+        row,
+        state=state,
+        message="",
+        invoice_id=receipt.invoice_id,
+        settled_at=at,
+        answer=receipt.answer,
+        returned_price=receipt.price,
+        returned_cost=receipt.cost,
+        returned_lines=receipt.lines,
+    )
+
+
 def add_posting(connection: Connection, name: str, row: Mapping[str, Any]) -> None:
     """A new posting."""
-    connection.execute(table.insert().values(partner=name, **row))
+    connection.execute(table.insert(), {"partner": name, **row})
 
 
 def update_posting(connection: Connection, name: str, key: str, values: Mapping[str, Any]) -> None:
     """Changes a posting."""
-    connection.execute(update(table).where(table.c.partner == name, table.c.key == key).values(**values))
+    connection.execute(_UPDATE, {"of_partner": name, "of_key": key, **values})
 
 
 def find_state(connection: Connection, name: str, key: str) -> tuple[str, int] | None:
     """A posting's state and how often it was sent; None where there is none of that key."""
-    query = select(table.c.state, table.c.attempts).where(table.c.partner == name, table.c.key == key)
-    row = connection.execute(query).first()
+    row = connection.execute(_STATE, {"of_partner": name, "of_key": key}).first()
     return (row.state, row.attempts) if row else None
 
 
 def find_states(connection: Connection, name: str, *, run: str | None, period: str | None) -> dict[str, str]:
     """Key -> state of the postings of a run or of a period."""
-    query = select(table.c.key, table.c.state).where(table.c.partner == name).order_by(table.c.intended_at, table.c.key)
-    for column, wanted in ((table.c.run, run), (table.c.period, period)):
-        if wanted is not None:
-            query = query.where(column == wanted)
-    return {row.key: row.state for row in connection.execute(query)}
+    query, wanted = _query("states", name, run=run, period=period)
+    return {row.key: row.state for row in connection.execute(query, wanted)}
+
+
+def find_heads(
+    connection: Connection,
+    name: str,
+    *,
+    run: str | None = None,
+    period: str | None = None,
+    states: Collection[str] = (),
+) -> tuple[PostingHead, ...]:
+    """Postings by run, period and state, in the order of their intents, without what they say."""
+    query, wanted = _query("heads", name, run=run, period=period, states=states)
+    return tuple(PostingHead(**_head(row._mapping)) for row in connection.execute(query, wanted))
 
 
 def find_postings(
@@ -209,24 +263,42 @@ def find_postings(
     *,
     run: str | None = None,
     period: str | None = None,
-    key: str | None = None,
-    states: Iterable[str] = (),
+    keys: Collection[str] | None = None,
+    states: Collection[str] = (),
     texts: bool = True,
 ) -> tuple[RecordedPosting, ...]:
     """Postings by run, period, key and state, in the order of their intents; without `texts` what was sent, what was
     there before and what came back are left out, which are most of what a posting holds."""
-    left_out = () if texts else ("content", "before", "answer")
-    query = (
-        select(*(column for column in table.c if column.name not in left_out))
-        .where(table.c.partner == name)
-        .order_by(table.c.intended_at, table.c.key)
-    )
-    for column, wanted in ((table.c.run, run), (table.c.period, period), (table.c.key, key)):
-        if wanted is not None:
-            query = query.where(column == wanted)
-    if states:
-        query = query.where(table.c.state.in_(tuple(states)))
-    return tuple(_recorded(dict(row._mapping)) for row in connection.execute(query))
+    what = "all" if texts else "lines"
+    query, wanted = _query(what, name, run=run, period=period, keys=keys, states=states)
+    return tuple(_recorded(row._mapping) for row in connection.execute(query, wanted))
+
+
+def find_known(
+    connection: Connection, name: str, key: str, lines: Sequence[PostedLine]
+) -> tuple[RecordedPosting, str] | None:
+    """One posting whose lines are known, which spares reading them, and their text as the database has it."""
+    query, wanted = _query("known", name, keys=(key,))
+    row = connection.execute(query, wanted).first()
+    return None if row is None else (_recorded(row._mapping, lines), row.lines_text)
+
+
+def _query(what: str, name: str, **wanted: str | Collection[str] | None) -> tuple[Select[Any], dict[str, Any]]:
+    """The query for these columns and its parameters: run and period as they are, keys and states among many. None,
+    and no states, ask for all."""
+    asked = {word: value for word, value in wanted.items() if value is not None and (value or word == "keys")}
+    values = {word: value if isinstance(value, str) else list(value) for word, value in asked.items()}
+    return _statement(what, tuple(asked)), {"partner": name, **values}
+
+
+@lru_cache(maxsize=64)
+def _statement(what: str, asked: tuple[str, ...]) -> Select[Any]:
+    query = select(*_COLUMNS[what]).where(table.c.partner == bindparam("partner"))
+    for word in asked:
+        column = table.c[{"keys": "key", "states": "state"}.get(word, word)]
+        many = word in ("keys", "states")
+        query = query.where(column.in_(bindparam(word, expanding=True)) if many else column == bindparam(word))
+    return query.order_by(table.c.intended_at, table.c.key)
 
 
 def put_written_lines(connection: Connection, name: str, key: str, lines: Iterable[WrittenLine]) -> None:
@@ -272,21 +344,29 @@ def _plain(value: Any) -> Any:
     return {name: _plain(getattr(value, name)) for name in _FIELDS[Share]} if isinstance(value, Share) else value
 
 
-def _recorded(row: Mapping[str, Any]) -> RecordedPosting:
-    values = {name: row[name] for name in RecordedPosting.__slots__ if name in row}
-    values["group"] = row["grouped_by"]
-    values["content"] = row.get("content", b"").decode()
-    values["before"] = None if row.get("before") is None else row["before"].decode()
-    # An answer need not be UTF-8: what could not be read as text was kept with these marks.
-    values["answer"] = None if row.get("answer") is None else row["answer"].decode("utf-8", "surrogatepass")
-    values["lines"] = tuple(_posted_line(line) for line in row["lines"])
-    values["returned_lines"] = tuple(_returned_line(line) for line in row["returned_lines"] or ())
-    return RecordedPosting(**values)
+def _head(row: Mapping[Any, Any]) -> dict[str, Any]:
+    values = {name: row[name] for name in _HEAD if name in row}
+    return {**values, "group": row["grouped_by"]}
+
+
+_HEAD = tuple(each.name for each in fields(PostingHead) if each.name != "group")
+
+
+def _recorded(row: Mapping[Any, Any], lines: Sequence[PostedLine] | None = None) -> RecordedPosting:
+    return RecordedPosting(
+        **_head(row),
+        content=row["content"].decode() if "content" in row else "",
+        before=row["before"].decode() if row.get("before") is not None else None,
+        # An answer need not be UTF-8: what could not be read as text was kept with these marks.
+        answer=row["answer"].decode("utf-8", "surrogatepass") if row.get("answer") is not None else None,
+        lines=tuple(map(_posted_line, row["lines"])) if lines is None else tuple(lines),
+        returned_lines=tuple(map(_returned_line, row["returned_lines"] or ())),
+    )
 
 
 def _posted_line(line: dict[str, Any]) -> PostedLine:
     shares = [
-        Share(charge=share["charge"], price=Decimal(share["price"]), cost=Decimal(share["cost"]))
+        Share(charge=intern(share["charge"]), price=Decimal(share["price"]), cost=Decimal(share["cost"]))
         for share in line["shares"]
     ]
     amounts = {name: Decimal(line[name]) for name in ("quantity", "unit_price", "unit_cost", "amount", "cost")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,8 +20,10 @@ from billingsync.store.postings import (
     BILLED,
     FREE,
     UNRESOLVED,
+    PostingHead,
     Receipt,
     RecordedPosting,
+    find_heads,
     find_postings,
     find_state,
     find_states,
@@ -57,6 +59,22 @@ class UndoIntent:
     lines: tuple[int, ...]
     content: str
     before: str
+
+
+SIZE_AT_ONCE = 500_000  # characters of lines
+MOST_AT_ONCE = 100  # postings
+
+
+def batches(heads: Iterable[PostingHead], size: int, most: int = MOST_AT_ONCE) -> Iterator[list[PostingHead]]:
+    """Some postings at a time: at most so many, and about so much of their lines, but at least one."""
+    some: list[PostingHead] = []
+    for head in heads:
+        if some and (len(some) == most or sum(one.size for one in some) + head.size > size):
+            yield some
+            some = []
+        some.append(head)
+    if some:
+        yield some
 
 
 class ReceiptBook(Book):
@@ -137,7 +155,7 @@ class ReceiptBook(Book):
     def read_undo_back(self, intent: UndoIntent) -> RecordedPosting:
         """The posting as another connection sees it. LedgerError unless the intent of its undo is there, as it was."""
         with self.reading(fresh=True) as connection:
-            found = find_postings(connection, self.name, key=intent.key)
+            found = find_postings(connection, self.name, keys=(intent.key,))
             kept = find_undo(connection, self.name, intent.key)
         if not found or found[0].state != "undoing" or kept is None or kept.content != intent.content:
             raise LedgerError(
@@ -189,20 +207,42 @@ class ReceiptBook(Book):
         with self.reading() as connection:
             return find_postings(connection, self.name, states=(*UNRESOLVED, "undoing"))
 
+    def heads(
+        self, *, run: str | None = None, period: object = None, states: Collection[str] = ()
+    ) -> tuple[PostingHead, ...]:
+        """Postings of a run or of a period, in the order of their intents; only those in `states`, if any."""
+        with self.reading() as connection:
+            wanted = None if period is None else str(period)
+            return find_heads(connection, self.name, run=run, period=wanted, states=states)
+
     def postings(
         self,
         *,
         run: str | None = None,
         period: object = None,
-        key: str | None = None,
+        keys: Collection[str] | None = None,
         states: Collection[str] = (),
         texts: bool = True,
     ) -> tuple[RecordedPosting, ...]:
-        """Postings of a run, of a period or of a key, in the order of their intents; only those in `states`, if any.
-        `texts` as in `find_postings`."""
+        """Postings of a run, of a period or of some keys, whole. `texts` as in `find_postings`."""
         with self.reading() as connection:
             wanted = None if period is None else str(period)
-            return find_postings(connection, self.name, run=run, period=wanted, key=key, states=states, texts=texts)
+            return find_postings(connection, self.name, run=run, period=wanted, keys=keys, states=states, texts=texts)
+
+    def find_posting(self, key: str) -> RecordedPosting | None:
+        """The posting of this key, None where there is none."""
+        return next(iter(self.postings(keys=(key,))), None)
+
+    def posting(self, key: str) -> RecordedPosting:
+        """The posting of this key, which is there."""
+        found = self.find_posting(key)
+        assert found is not None, key
+        return found
+
+    def lines_of(self, heads: Iterable[PostingHead]) -> Iterator[RecordedPosting]:
+        """These postings with their lines, some at a time: a large month's lines are not held together."""
+        for some in batches(heads, SIZE_AT_ONCE):
+            yield from self.postings(keys=[head.key for head in some], texts=False)
 
     def states(self, *, run: str | None = None, period: object = None) -> dict[str, str]:
         """The state of each posting of a run or of a period, by key: without reading all that they hold."""
@@ -225,8 +265,7 @@ class ReceiptBook(Book):
         }
         try:
             with self.fenced(fence) as connection:
-                before = _known(connection, self.name, key)
-                self._move(connection, key, state, values, now)
+                before = self._move(connection, key, state, values, now)
                 if before in (*FREE, "undone"):  # what was undone line by line must stay so
                     set_live(connection, self.name, key, True)
                 remove_written_lines(connection, self.name, receipt.gone)
@@ -238,8 +277,8 @@ class ReceiptBook(Book):
 
     def _move(
         self, connection: Connection, key: str, state: str, values: dict[str, Any], now: datetime, **also: Any
-    ) -> None:
-        """Changes the state, if that may follow, and tells the journal."""
+    ) -> str:
+        """Changes the state, if that may follow, and tells the journal. Gives the state before."""
         before = _known(connection, self.name, key)
         part = before == "undoing" and "lines" in also  # what is left of it is what it was
         if before not in _MAY_FOLLOW[state] and not part:
@@ -254,6 +293,7 @@ class ReceiptBook(Book):
         if values.get("answer") is not None:
             told["answer_sha256"] = hashlib.sha256(values["answer"]).hexdigest()
         self.note(connection, f"posting.{state}", told, now)
+        return before
 
     def _elsewhere(self, key: str) -> AlreadyClaimed:
         """Names the charge of a late landing that another posting has billed meanwhile."""

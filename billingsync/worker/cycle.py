@@ -236,9 +236,8 @@ class Look:
         """Postings that HaloPSA has otherwise than they were sent: an alarm each [N5]."""
         self.checked.append("failed:differs:")
         for period in self.months:
-            for row in self.connected.ledger.postings(period=period):
-                if row.state == "differs":
-                    self.things.append(words.differs(row))
+            for row in self.connected.ledger.heads(period=period, states=("differs",)):
+                self.things.append(words.differs(row))
 
     # The result ------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from billingsync.report.result import RunResult
 from billingsync.report.waiting import Wait
 from billingsync.report.words import plural, reason_title
 from billingsync.store.notices import Thing
-from billingsync.store.postings import RecordedPosting
+from billingsync.store.postings import PostingHead
 from billingsync.store.runs import Run
 from billingsync.worker.month import Month
 
@@ -165,7 +165,7 @@ def clock(wrong: Mapping[str, float]) -> Thing:
     )
 
 
-def differs(row: RecordedPosting) -> Thing:
+def differs(row: PostingHead) -> Thing:
     return Thing(
         key=f"failed:differs:{row.key}",
         event="failed",

@@ -28,6 +28,7 @@ from sim_schedules import (
     two_installations,
     undo_and_again,
 )  # fmt: skip
+from sqlalchemy import select
 
 from billingsync import items, late, post, recover, run, write
 from billingsync.halo import client as halo_client
@@ -43,6 +44,7 @@ from billingsync.store.lock import LockBook
 from billingsync.store.memory import MemoryBook
 from billingsync.store.partners import PartnerBook
 from billingsync.store.receipts import ReceiptBook
+from billingsync.store.schema import partner
 
 Catch = Callable[[Path], list[str]]
 _patch = mock.patch.object
@@ -99,7 +101,7 @@ def _one_look() -> Any:
         for key, sight in recover.look(desk, list(ripe.values())).items():
             if isinstance(sight, recover.Absent):
                 desk.ledger.record_abandoned(desk.fence, key, "absent", desk.now())
-        true(desk, {key: row for key, row in ripe.items() if desk.ledger.postings(key=key)[0].state != "abandoned"})
+        true(desk, {key: row for key, row in ripe.items() if desk.ledger.posting(key).state != "abandoned"})
 
     return _patch(recover, "_judge_ripe", wrong)
 
@@ -118,7 +120,7 @@ def _no_lock() -> Iterator[None]:
     @contextlib.contextmanager
     def free(self: Any, holder: str) -> Iterator[Fence]:
         with self.reading() as connection:
-            row = connection.execute(self._partner_row()).one()
+            row = connection.execute(select(partner).where(partner.c.partner == self.name)).one()
         yield Fence(epoch=row.epoch, token=row.token, holder=holder)
 
     with _patch(LockBook, "run_lock", free):
@@ -139,7 +141,7 @@ def _refused_is_done() -> Any:
         if isinstance(sent, NotDone):
             receipt = recover._receipt(row, {"id": 1}, row.amount, row.cost, None, "", invoice_id=1)
             desk.ledger.record_done(desk.fence, row.key, receipt, desk.now())
-            return desk.ledger.postings(key=row.key)[0]
+            return desk.ledger.posting(row.key)
         return true(desk, row, sent)
 
     return _patch(post, "judge", wrong)
@@ -284,7 +286,7 @@ class _Everybody(frozenset):  # type: ignore[type-arg]
 
 def _last(ledger: Any, key: str) -> Any:
     """The intent as its own connection meant it, kept or not."""
-    found = ledger.postings(key=key)
+    found = ledger.postings(keys=(key,))
     return found[0] if found else mock.MagicMock(key=key, state="sending", action="create", lines=(), before=None)
 
 

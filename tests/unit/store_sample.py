@@ -12,7 +12,7 @@ from billingsync.core.period import Period
 from billingsync.core.plan import ItemRef, PlanLine, Posting
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
-from billingsync.store.postings import Receipt, ReturnedLine, lines_of
+from billingsync.store.postings import Receipt, RecordedPosting, ReturnedLine, lines_of
 
 PERIOD = Period(2026, 11)
 NOW = datetime(2026, 11, 22, 1, 53, 0, tzinfo=UTC)
@@ -71,6 +71,10 @@ def intend(
     ledger: Ledger, fence: Fence, run: str, wanted: Posting, *, content: str = CONTENT, now: datetime = NOW
 ) -> None:
     ledger.record_intent(fence, run, wanted, content, lines_of(wanted, {}), now)
+
+
+def read_back(ledger: Ledger, wanted: Posting, content: str = CONTENT) -> RecordedPosting:
+    return ledger.read_back(wanted.key, content, lines_of(wanted, {}))
 
 
 def receipt(

@@ -21,7 +21,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
-from store_sample import CONTENT, NOW, intend, running, simple
+from store_sample import NOW, intend, read_back, running, simple
 
 from billingsync.errors import LedgerError, SettingsError
 from billingsync.store import database as database_module
@@ -291,7 +291,7 @@ def test_fault_27_a_disk_that_fills_up_keeps_nothing_of_the_step(small_disk: Pat
         assert [each.key for each in opened.postings()] == ["k1"]
         assert opened.claims_of("i:2") == ()
         intend(opened, fence, run, simple("k2", "i:2"))  # and it goes on when there is room
-        assert opened.read_back("k2", CONTENT).key == "k2"
+        assert read_back(opened, simple("k2", "i:2")).key == "k2"
 
 
 def test_fault_27_a_disk_full_from_the_first_byte(small_disk: Path) -> None:
@@ -359,7 +359,7 @@ def test_fault_33_a_damaged_value_is_never_believed(sqlite_url: str) -> None:
     packed = zlib.compress(content.encode())[10_000:10_050]
     damage(path_of(sqlite_url), path_of(sqlite_url).read_bytes().index(packed))
     with open_ledger(sqlite_url) as opened, pytest.raises(LedgerError, match="is damaged"):
-        opened.read_back("k", content)
+        read_back(opened, simple("k", "i:1"), content)
 
 
 def test_fault_33_a_large_file_is_checked_on_demand(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from store_sample import (
     intend,
     plan_line,
     posting,
+    read_back,
     receipt,
     running,
     simple,
@@ -45,7 +46,7 @@ def run(ledger: Ledger) -> Iterator[tuple[Fence, str]]:
 
 
 def only(ledger: Ledger, key: str = "k") -> RecordedPosting:
-    (found,) = ledger.postings(key=key)
+    (found,) = ledger.postings(keys=(key,))
     return found
 
 
@@ -116,7 +117,7 @@ def test_an_intent_is_kept_byte_for_byte_with_its_lines_and_claims(ledger: Ledge
     amounts = {"i:2": (Decimal("-5.00"), Decimal("0.50")), "i:3": (Decimal("2.00"), Decimal("0.50"))}
     lines = lines_of(wanted, amounts)
     ledger.record_intent(run[0], run[1], wanted, CONTENT, lines, NOW, before='{"id":-237}')
-    kept = ledger.read_back("k", CONTENT)
+    kept = ledger.read_back("k", CONTENT, lines)
     assert kept == RecordedPosting(
         key="k",
         base_key="b",
@@ -156,13 +157,16 @@ def test_an_intent_is_kept_byte_for_byte_with_its_lines_and_claims(ledger: Ledge
 
 def test_reading_back_doubts_everything(ledger: Ledger, run: tuple[Fence, str]) -> None:
     with pytest.raises(LedgerError, match=r"did not keep the intent of posting k\. Nothing was sent"):
-        ledger.read_back("k", CONTENT)
+        read_back(ledger, simple("k", "i:1"))
     intend(ledger, *run, simple("k", "i:1"))
+    assert read_back(ledger, simple("k", "i:1")) == only(ledger)
     with pytest.raises(LedgerError, match="did not keep"):
-        ledger.read_back("k", CONTENT + " ")
+        read_back(ledger, simple("k", "i:1"), CONTENT + " ")
+    with pytest.raises(LedgerError, match="did not keep"):
+        read_back(ledger, simple("k", "i:2"))
     ledger.record_refused(run[0], "k", "400", NOW)
     with pytest.raises(LedgerError, match="did not keep"):
-        ledger.read_back("k", CONTENT)
+        read_back(ledger, simple("k", "i:1"))
 
 
 def test_a_charge_is_claimed_once(ledger: Ledger, run: tuple[Fence, str]) -> None:
@@ -266,7 +270,7 @@ def test_refused_frees_the_charges_and_the_key_may_be_intended_again(ledger: Led
     intend(ledger, *run, simple("other", "i:2"))
     again = simple("k", "i:1")
     intend(ledger, *run, again, content="[]", now=LATER)
-    kept = ledger.read_back("k", "[]")
+    kept = read_back(ledger, again, "[]")
     assert (kept.state, kept.attempts, kept.message, kept.answer, kept.intended_at) == ("sending", 2, "", None, LATER)
     assert live(ledger, "i:1") == [("k", 0, True)]
     assert live(ledger, "i:2") == [("other", 0, True)]
@@ -437,10 +441,10 @@ def test_fault_26_a_connection_lost_in_the_commit_is_found_out_by_reading_back(
         with pytest.raises(LedgerError, match="cannot be reached"):
             intend(ledger, fence, run, simple("k", "i:1"))
         with pytest.raises(LedgerError, match="did not keep the intent"):
-            ledger.read_back("k", CONTENT)
+            read_back(ledger, simple("k", "i:1"))
         assert ledger.claims_of("i:1") == ()
         intend(ledger, fence, run, simple("k", "i:1"))  # the pool noticed the dead connection
-        ledger.read_back("k", CONTENT)
+        read_back(ledger, simple("k", "i:1"))
         assert caplog.records == []  # no library prints a traceback past us
 
 
@@ -474,7 +478,7 @@ def test_a_large_posting(ledger: Ledger, run: tuple[Fence, str]) -> None:
     wanted = simple("k", *(f"i:{number}" for number in range(1_200)))
     content = os.urandom(1_000_000).hex()
     intend(ledger, *run, wanted, content=content)
-    assert len(ledger.read_back("k", content).lines) == 1_200
+    assert len(read_back(ledger, wanted, content).lines) == 1_200
     with pytest.raises(AlreadyClaimed, match="i:1199"):
         intend(ledger, *run, simple("k2", *(f"i:{number}" for number in range(1_199, 2_400))))
 
