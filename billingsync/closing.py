@@ -81,7 +81,7 @@ def result_of(
     failed = failed or any(one.outcome in ("failed", "unknown") for one in taken)
     unknown = any(outcome.state == "unknown" for outcome in outcomes)
     state = "failed" if failed else "held" if unknown or plan.held else "complete"
-    returned = _returned(connected, planned)
+    returned = _returned(connected, planned, outcomes)
     steps: list[tuple[str, ...]] = []
     if holds or unknown:
         steps.append(("billingsync", "holds", plan.period))
@@ -136,8 +136,11 @@ def _taken_back(one: UndonePosting) -> TakenBackResult:
     )
 
 
-def _returned(connected: Connections, planned: Planned) -> dict[str, tuple[Decimal, Decimal]]:
+def _returned(
+    connected: Connections, planned: Planned, outcomes: Sequence[Outcome]
+) -> dict[str, tuple[Decimal, Decimal]]:
     """Price and cost by currency that HaloPSA returned for the charges of this plan, earlier runs included."""
+    mine = {outcome.key for outcome in outcomes}  # of this plan, so of its charges alone
     asked = frozenset(planned.plan.clients_asked)
     scope = {
         charge.id
@@ -147,7 +150,12 @@ def _returned(connected: Connections, planned: Planned) -> dict[str, tuple[Decim
     }
     sums = {account.currency: (ZERO, ZERO) for account in planned.plan.accounts}
     heads = connected.ledger.heads(period=planned.plan.period, states=("posted", "adopted"))
-    for row in connected.ledger.lines_of(head for head in heads if head.currency in sums):
+    heads = tuple(head for head in heads if head.currency in sums)
+    for head in heads:
+        if head.key in mine:
+            price, cost = sums[head.currency]
+            sums[head.currency] = (price + (head.returned_price or ZERO), cost + (head.returned_cost or ZERO))
+    for row in connected.ledger.lines_of(head for head in heads if head.key not in mine):
         if scope.isdisjoint(share.charge for line in row.lines for share in line.shares):
             continue
         price, cost = sums[row.currency]

@@ -80,5 +80,5 @@ def failed(posting: Posting, problem: str) -> Outcome:
         currency=posting.currency,
         state="failed",
         problem=problem,
-        charges=tuple(sorted({charge for line in posting.lines for charge in line.charges})),
+        charges=posting.charges,
     )

@@ -91,7 +91,8 @@ def carry_out(
         waiting = _again(desk, waiting, amounts, outcomes)
     resolve(desk, desk.ledger.postings(run=desk.run, states=UNRESOLVED))
     unread = read_back(desk, desk.ledger.heads(run=desk.run, states=("posted", "adopted")))
-    outcomes += map(outcome_of, desk.ledger.lines_of(desk.ledger.heads(run=desk.run)))
+    written = {posting.key: posting for posting in postings}
+    outcomes += (outcome_of(head, written[head.key]) for head in desk.ledger.heads(run=desk.run))
     return Carried(outcomes=tuple(outcomes), unread=unread)
 
 
@@ -144,12 +145,12 @@ def write(
         return failed(posting, trouble.message)
     lines = recorded_lines(posting, amounts)
     try:
-        desk.ledger.record_intent(
+        text = desk.ledger.record_intent(
             desk.fence, desk.run, posting, prepared.content, lines, desk.now(), before=prepared.before
         )
     except AlreadyClaimed as claimed:
         return failed(posting, claimed.message)
-    row = desk.ledger.read_back(posting.key, prepared.content, lines)
+    row = desk.ledger.read_back(posting.key, prepared.content, lines, text)
     there = there or prepared.there
     if there is not None:
         return settle(desk, row, there, adopted=True)
@@ -171,7 +172,7 @@ def _answered(desk: Desk, row: RecordedPosting, sent: Answered) -> RecordedPosti
     answer = one_object(sent.json)
     whole = row.action == "create" and answer is not None and carries(answer, row.key)
     if whole and answer is not None:
-        settled = settle(desk, row, answer, only_if_equal=True)
+        settled = settle(desk, row, answer, only_if_equal=True, answer=sent.text)
         if settled.state == "posted":
             return settled
     # Anything less than that is looked at again in HaloPSA itself: by the id that it answered, or the target's.
@@ -311,7 +312,7 @@ def verify(desk: Desk, heads: Sequence[PostingHead]) -> None:
         settle(desk, desk.ledger.posting(head.key), there, again=True)
 
 
-def outcome_of(row: RecordedPosting) -> Outcome:
+def outcome_of(row: PostingHead, posting: Posting) -> Outcome:
     """A recorded posting as it is told: `differs` and `refused` have failed, what is not known yet is unknown."""
     state = {"posted": "posted", "adopted": "adopted", "sending": "unknown", "unknown": "unknown"}
     return Outcome(
@@ -320,11 +321,11 @@ def outcome_of(row: RecordedPosting) -> Outcome:
         client_name=row.client_name,
         action=row.action,
         invoice_id=row.invoice_id if row.invoice_id is not None else row.target_invoice_id,
-        lines=len(row.lines),
+        lines=len(posting.lines),
         amount=row.amount,
         cost=row.cost,
         currency=row.currency,
         state=state.get(row.state, "failed"),
         problem=row.message if row.state not in ("posted", "adopted") else "",
-        charges=tuple(sorted({share.charge for line in row.lines for share in line.shares})),
+        charges=posting.charges,
     )

@@ -456,7 +456,7 @@ def _credit(connected: Connections, desk: Desk, row: RecordedPosting, closed: Un
         resolve(desk, [known])
         known = ledger.find_posting(posting.key)
     if known is None or known.state not in ("posted", "adopted"):
-        why = outcome_of(known).problem if known else "the credit could not be posted"
+        why = outcome_of(known, posting).problem if known else "the credit could not be posted"
         return replace(closed, problem=f"{closed.problem}; its credit: {why or 'not posted'}")
     ledger.record_undone(
         desk.fence,

@@ -151,6 +151,11 @@ class Posting:
     cost: Decimal
     lines: tuple[PlanLine, ...]
 
+    @property
+    def charges(self) -> tuple[str, ...]:
+        """Ids of all charges on its lines, each once."""
+        return tuple(sorted({charge for line in self.lines for charge in line.charges}))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:

@@ -51,14 +51,17 @@ class Comparison:
 
 def number(value: object) -> Decimal | None:
     """A JSON number, read without float; anything else is no number."""
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
-        return None
-    return Decimal(value)
+    if isinstance(value, Decimal):
+        return value
+    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def id_of(raw: Raw) -> int | None:
     """An id; HaloPSA writes some as 12.0 (reference/halopsa 7)."""
-    value = number(raw.get("id"))
+    found = raw.get("id")
+    if type(found) is int:
+        return found
+    value = number(found)
     return int(value) if value is not None and value == value.to_integral_value() else None
 
 
@@ -82,15 +85,15 @@ def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, mar
     invoice_id = id_of(raw)
     if invoice_id is None or (marked and (not lines_of(raw) or not carries(raw, key))):
         return None
-    found = {marker[2]: line for line in lines_of(raw) if (marker := markers(line)) and marker[0] == key}
+    ours = [(marker[2], line) for line in lines_of(raw) if (marker := markers(line)) and marker[0] == key]
+    found = dict(ours)
     differences: list[str] = []
     line_ids: dict[int, int] = {}
     still_there: list[int] = []
     price = cost = ZERO
     present = {id_of(line): line for line in lines_of(raw)}
-    count = sum(1 for line in lines_of(raw) if (marker := markers(line)) and marker[0] == key)
-    if count != len(found):
-        differences.append(f"{count} lines carry the marks of {len(found)}")
+    if len(ours) != len(found):
+        differences.append(f"{len(ours)} lines carry the marks of {len(found)}")
     for line in lines:
         if line.action == "remove":
             if line.line_id is not None and line.line_id in present and not nothing(present[line.line_id]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -81,14 +81,15 @@ def _plan_steps(plan: Plan) -> list[list[str]]:
     return [*steps, *([["billingsync", "holds", plan.period]] if plan.held else [])]
 
 
-def kept_plan(plan: Plan, created_at: str) -> str:
-    """`plan_document` as the ledger keeps it: made client by client, as it is several times as large as the plan;
-    on one line, which json writes in a tenth of the time; in ASCII, as a single emoji makes each character four bytes.
-    """
+def kept_plan(plan: Plan, created_at: str) -> Iterator[str]:
+    """`plan_document` as the ledger keeps it, in pieces, as it is several times as large as the plan; on one line,
+    which json writes in a tenth of the time; in ASCII, as a single emoji makes each character four bytes."""
     head = plan_document(replace(plan, clients=()), created_at, _plan_steps(plan))
     del head["clients"]
-    clients = ", ".join(json.dumps(_client(client), allow_nan=False) for client in plan.clients)
-    return f'{json.dumps(head, allow_nan=False)[:-1]}, "clients": [{clients}]}}\n'
+    yield f'{json.dumps(head, allow_nan=False)[:-1]}, "clients": ['
+    for nth, client in enumerate(plan.clients):
+        yield f"{', ' if nth else ''}{json.dumps(_client(client), allow_nan=False)}"
+    yield "]}\n"
 
 
 def run_document(result: RunResult) -> Document:

@@ -42,8 +42,9 @@ class IntentBook(Book):
         now: datetime,
         *,
         before: str | None = None,
-    ) -> None:
-        """Commits that `content` is about to be sent, and claims every charge in it: all or nothing.
+    ) -> str:
+        """Commits that `content` is about to be sent, and claims every charge in it: all or nothing. Gives the text of
+        the lines, as `read_back` wants it.
 
         A posting that was refused or abandoned is intended again under its key. Raises AlreadyClaimed where a charge
         has its place already, Locked where the run was taken over. Ask `read_back` before sending.
@@ -81,14 +82,16 @@ class IntentBook(Book):
             if isinstance(failed.__cause__, IntegrityError):
                 raise self._claimed(charges) from failed
             raise
+        return text
 
-    def read_back(self, key: str, content: str, lines: Sequence[PostedLine]) -> RecordedPosting:
-        """The intent as another connection sees it. LedgerError unless it is there, byte for byte, and not settled."""
+    def read_back(self, key: str, content: str, lines: Sequence[PostedLine], text: str) -> RecordedPosting:
+        """The intent as another connection sees it. LedgerError unless it is there, byte for byte, and not settled.
+        `text` is what `record_intent` made of `lines`."""
         with self.reading(fresh=True) as connection:
             found = find_known(connection, self.name, key, lines)
         if found is not None:
-            row, text = found
-            if row.content == content and text == lines_text(lines) and row.state in UNRESOLVED:
+            row, kept = found
+            if row.content == content and kept == text and row.state in UNRESOLVED:
                 return row
         raise LedgerError(
             f"The database {self.database.where} did not keep the intent of posting {key}. Nothing was sent.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 from billingsync.core.period import Period
 from billingsync.errors import UsageError
 from billingsync.store.book import Book
+from billingsync.store.columns import zipped
 from billingsync.store.database import insert, read_as
 from billingsync.store.schema import approval, journal, plan
 
@@ -52,15 +53,23 @@ class Approval:
 
 class PlanBook(Book):
     def save_plan(
-        self, *, digest: str, period: Period, rules_digest: str, asked: Sequence[str], document: str, now: datetime
+        self,
+        *,
+        digest: str,
+        period: Period,
+        rules_digest: str,
+        asked: Sequence[str],
+        document: Iterable[str],
+        now: datetime,
     ) -> None:
-        """Keeps a plan. The same digest is the same plan, and is kept as it was first shown."""
+        """Keeps a plan, its document in pieces. The same digest is the same plan, and is kept as it was first shown."""
         with self.writing() as connection:
             if not plan_exists(connection, self.name, digest):
+                sha256 = hashlib.sha256()
                 row = {"digest": digest, "period": str(period), "rules_digest": rules_digest, "asked": list(asked)}
-                add_plan(connection, self.name, row | {"document": document.encode(), "created_at": now})
-                sha256 = hashlib.sha256(document.encode()).hexdigest()
-                self.note(connection, "plan", row | {"document_sha256": sha256}, now)
+                kept = zipped(_hashed(document, sha256))
+                add_plan(connection, self.name, row | {"document": kept, "created_at": now})
+                self.note(connection, "plan", row | {"document_sha256": sha256.hexdigest()}, now)
 
     def save_rules(self, digest: str, files: Mapping[str, str], now: datetime) -> None:
         """Keeps the text of the rules of this digest, by path, in the journal: what decided, as it was written. The
@@ -113,6 +122,13 @@ class PlanBook(Book):
         """What was approved of that plan, by client."""
         with self.reading() as connection:
             return find_approvals(connection, self.name, digest)
+
+
+def _hashed(pieces: Iterable[str], sha256: hashlib._Hash) -> Iterator[bytes]:
+    for piece in pieces:
+        text = piece.encode()
+        sha256.update(text)
+        yield text
 
 
 def find_rules(connection: Connection, name: str, digest: str) -> tuple[dict[str, str], ...]:

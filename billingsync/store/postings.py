@@ -324,7 +324,15 @@ def remove_written_by(connection: Connection, name: str, key: str) -> None:
 
 def line_as_json(line: PostedLine | ReturnedLine) -> dict[str, Any]:
     """A line as JSON: amounts as text, so that they stay exact."""
-    return {name: _plain(getattr(line, name)) for name in _FIELDS[type(line)]}
+    told = {name: getattr(line, name) for name in _FIELDS[type(line)]}
+    for name in _AMOUNTS & told.keys():
+        told[name] = format(told[name], "f")
+    if isinstance(line, PostedLine):
+        told["shares"] = [
+            {"charge": share.charge, "price": format(share.price, "f"), "cost": format(share.cost, "f")}
+            for share in line.shares
+        ]
+    return told
 
 
 def lines_text(lines: Sequence[PostedLine]) -> str:
@@ -333,15 +341,8 @@ def lines_text(lines: Sequence[PostedLine]) -> str:
 
 
 # By name, not by `dataclasses.asdict`: that copies every value deeply first, for each line three times a posting.
-_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (PostedLine, ReturnedLine, Share)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return {name: _plain(getattr(value, name)) for name in _FIELDS[Share]} if isinstance(value, Share) else value
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (PostedLine, ReturnedLine)}
+_AMOUNTS = frozenset({"quantity", "unit_price", "unit_cost", "amount", "cost"})
 
 
 def _head(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from billingsync.core.period import Period
 from billingsync.store.book import Book
+from billingsync.store.columns import Zipped, zipped
 from billingsync.store.database import insert, read_as
 from billingsync.store.schema import source_document, source_invoice
 
@@ -28,12 +29,16 @@ class Document:
     body: bytes
 
     @property
+    def packed(self) -> Zipped:
+        return zipped((self.body,))
+
+    @property
     def sha256(self) -> str:
         return hashlib.sha256(self.body).hexdigest()
 
 
 class Answer(Protocol):
-    """What is to be kept: a `Document`, or whatever can give one's content when it is its turn."""
+    """What is to be kept: a `Document`, or whatever else has these."""
 
     @property
     def kind(self) -> str: ...
@@ -42,7 +47,7 @@ class Answer(Protocol):
     @property
     def page(self) -> int: ...
     @property
-    def body(self) -> bytes: ...
+    def packed(self) -> bytes: ...  # zlib-compressed, as it is kept
     @property
     def sha256(self) -> str: ...
 
@@ -138,7 +143,7 @@ def add_document(connection: Connection, name: str, period: Period, document: An
         page=document.page,
         sha256=document.sha256,
         period=str(period),
-        body=document.body,
+        body=Zipped(document.packed),
         fetched_at=now,
     )
     connection.execute(row.on_conflict_do_nothing())

@@ -12,7 +12,7 @@ from billingsync.core.period import Period
 from billingsync.core.plan import ItemRef, PlanLine, Posting
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
-from billingsync.store.postings import Receipt, RecordedPosting, ReturnedLine, lines_of
+from billingsync.store.postings import Receipt, RecordedPosting, ReturnedLine, lines_of, lines_text
 
 PERIOD = Period(2026, 11)
 NOW = datetime(2026, 11, 22, 1, 53, 0, tzinfo=UTC)
@@ -74,7 +74,8 @@ def intend(
 
 
 def read_back(ledger: Ledger, wanted: Posting, content: str = CONTENT) -> RecordedPosting:
-    return ledger.read_back(wanted.key, content, lines_of(wanted, {}))
+    lines = lines_of(wanted, {})
+    return ledger.read_back(wanted.key, content, lines, lines_text(lines))
 
 
 def receipt(

@@ -356,7 +356,7 @@ def test_fault_33_a_damaged_value_is_never_believed(sqlite_url: str) -> None:
     content = os.urandom(20_000).hex()
     with open_ledger(sqlite_url) as opened, running(opened) as (fence, run):
         intend(opened, fence, run, simple("k", "i:1"), content=content)
-    packed = zlib.compress(content.encode())[10_000:10_050]
+    packed = zlib.compress(content.encode(), level=1)[10_000:10_050]
     damage(path_of(sqlite_url), path_of(sqlite_url).read_bytes().index(packed))
     with open_ledger(sqlite_url) as opened, pytest.raises(LedgerError, match="is damaged"):
         read_back(opened, simple("k", "i:1"), content)

@@ -30,7 +30,7 @@ from billingsync.store import schema
 from billingsync.store.book import Fence
 from billingsync.store.claims import AlreadyClaimed, add_claims
 from billingsync.store.ledger import Ledger, open_ledger
-from billingsync.store.postings import PostedLine, RecordedPosting, Share, lines_of
+from billingsync.store.postings import PostedLine, RecordedPosting, Share, lines_of, lines_text
 
 
 @pytest.fixture
@@ -116,8 +116,9 @@ def test_an_intent_is_kept_byte_for_byte_with_its_lines_and_claims(ledger: Ledge
     )
     amounts = {"i:2": (Decimal("-5.00"), Decimal("0.50")), "i:3": (Decimal("2.00"), Decimal("0.50"))}
     lines = lines_of(wanted, amounts)
-    ledger.record_intent(run[0], run[1], wanted, CONTENT, lines, NOW, before='{"id":-237}')
-    kept = ledger.read_back("k", CONTENT, lines)
+    said = ledger.record_intent(run[0], run[1], wanted, CONTENT, lines, NOW, before='{"id":-237}')
+    assert said == lines_text(lines)
+    kept = ledger.read_back("k", CONTENT, lines, said)
     assert kept == RecordedPosting(
         key="k",
         base_key="b",
