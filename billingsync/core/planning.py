@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from billingsync.core.account import accounts_of
@@ -172,34 +172,30 @@ def _client_plan(work: Work, inputs: RunInputs) -> ClientPlan:
 
 def _digest(plan: Plan) -> str:
     """What the plan would do, as one SHA-256: whoever approves a digest approves exactly this."""
-    return hashlib.sha256(
-        json.dumps(
-            [
-                plan.partner,
-                plan.period,
-                plan.rules_digest,
-                plan.clients_asked,
-                [[up.client_id, up.currency, up.state, [one.key for one in up.postings]] for up in plan.true_ups],
-                sorted([s.invoice_id, s.charges, str(s.price), str(s.cost)] for s in plan.sources),
-                [
-                    [p.key, p.action, p.client_id, p.invoice_id, [_line_facts(line) for line in p.lines]]
-                    for p in plan.postings
-                ],
-                [
-                    [
-                        c.company_id,
-                        c.client_id,
-                        [d.charge for d in c.dropped],
-                        [e.charge for e in c.excluded],
-                        [[h.charge, h.reason] for h in c.holds],
-                    ]
-                    for c in plan.clients
-                ],
-                [e.charge for e in plan.unassigned_excluded],
-            ],
-            separators=(",", ":"),
-        ).encode()
-    ).hexdigest()
+    told = hashlib.sha256()
+    for piece in _told(plan):
+        told.update(piece.encode())
+    return told.hexdigest()
+
+
+_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _told(plan: Plan) -> Iterator[str]:
+    """One JSON array, in pieces: whole it would be as large as the plan itself."""
+    ups = [[up.client_id, up.currency, up.state, [one.key for one in up.postings]] for up in plan.true_ups]
+    sources = sorted([s.invoice_id, s.charges, str(s.price), str(s.cost)] for s in plan.sources)
+    yield _json([plan.partner, plan.period, plan.rules_digest, plan.clients_asked, ups, sources])[:-1]
+    yield ",["
+    for nth, one in enumerate(plan.postings):
+        lines = [_line_facts(line) for line in one.lines]
+        yield f"{',' if nth else ''}{_json([one.key, one.action, one.client_id, one.invoice_id, lines])}"
+    yield "],["
+    for nth, client in enumerate(plan.clients):
+        dropped, excluded = [gone.charge for gone in client.dropped], [entry.charge for entry in client.excluded]
+        holds = [[hold.charge, hold.reason] for hold in client.holds]
+        yield f"{',' if nth else ''}{_json([client.company_id, client.client_id, dropped, excluded, holds])}"
+    yield f"],{_json([entry.charge for entry in plan.unassigned_excluded])}]"
 
 
 def _line_facts(line: PlanLine) -> list[object]:

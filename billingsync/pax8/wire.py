@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -62,7 +61,7 @@ def _name(value: object) -> str:
 
 def _common(value: object) -> str:
     """`_name` of what many items of a month share, such as a company or a product: cleaned once, and kept once."""
-    return _shared(value) if isinstance(value, str) else _name(value)
+    return _shared(value) if type(value) is str else _name(value)
 
 
 _shared: Callable[[str], str] = lru_cache(maxsize=16_384)(_name)
@@ -156,15 +155,16 @@ def invoice_currency(invoice: Mapping[str, object]) -> str:
 
 
 def read_charges(invoice_id: str, currency: str, items: Sequence[object]) -> tuple[list[Charge], list[str]]:
-    """Some items of an invoice as charges, and their ids at Pax8, "" where it gives none: such a charge is called
-    after its content until `source_of` has seen them all. Raises NotReady for what cannot be an item."""
+    """Some items of an invoice as charges, and their ids, "" where Pax8 gives none: such a charge is called after its
+    content until `source_of` has seen them all. Raises NotReady for what cannot be an item."""
     charges, ids = [], []
     for item in items:
         if not isinstance(item, dict):
             raise NotReady(f"Pax8's invoice {invoice_id} has an item that is no object: {item!r:.60}.")
         name = item_id(item)
-        charges.append(_read_charge(item, f"{invoice_id}:{name or f'~{fingerprint(item)}'}", invoice_id, currency))
-        ids.append(name)
+        identity = f"{invoice_id}:{name or f'~{fingerprint(item)}'}"
+        charges.append(_read_charge(item, identity, invoice_id, currency))
+        ids.append(identity if name else "")
     return charges, ids
 
 
@@ -178,7 +178,7 @@ def source_of(invoice: Mapping[str, object], charges: Sequence[Charge], ids: Seq
         if not name:
             content = named[place].id
             seen[content] += 1
-            named[place] = replace(named[place], id=f"{content}:{seen[content]}")
+            named[place] = named[place]._replace(id=f"{content}:{seen[content]}")
     return Source(
         invoice_id=header.id,
         invoice_date=header.invoiceDate,
@@ -206,34 +206,46 @@ def fingerprint(value: object) -> str:
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:16]
 
 
+# What many items of a month share, in the order in which `_read_charge` takes it.
+_COMMON = (
+    "companyId companyName externalId type term sku productId productName description details purchaseOrderNumber "
+    "startPeriod endPeriod"
+).split()
+
+
 def _read_charge(item: Mapping[str, object], identity: str, invoice_id: str, currency: str) -> Charge:
-    currency = _currency(item.get("currencyCode"), currency)
+    get = item.get
+    company, name, external, kind, term, sku, product, product_name, description, details, order, start, end = [
+        _shared(value) if type(value) is str else _name(value) for value in map(get, _COMMON)
+    ]
+    own = get("currencyCode")
+    currency = currency if own is None else _currency(own, currency)
     amounts = read_amounts(
         currency=currency,
-        quantity=item.get("quantity"),
-        price=item.get("price"),
-        sub_total=item.get("subTotal"),
-        total=item.get("total"),
-        cost=item.get("cost"),
-        cost_total=item.get("costTotal"),
+        quantity=get("quantity"),
+        price=get("price"),
+        sub_total=get("subTotal"),
+        total=get("total"),
+        cost=get("cost"),
+        cost_total=get("costTotal"),
     )
     return Charge(
         id=identity,
         invoice_id=invoice_id,
-        company_id=_common(item.get("companyId")) or None,
-        company_name=_common(item.get("companyName")),
-        external_id=_common(item.get("externalId")),
-        type=_common(_common(item.get("type")).lower()),
-        term=_common(item.get("term")),
-        sku=_common(item.get("sku")),
-        product_id=_common(item.get("productId")),
-        product_name=_common(item.get("productName")),
-        description=_common(item.get("description")),
-        details=_common(item.get("details")),
-        subscription_id=_name(item.get("subscriptionId")),
-        purchase_order=_common(item.get("purchaseOrderNumber")),
-        start=_common(item.get("startPeriod")),
-        end=_common(item.get("endPeriod")),
+        company_id=company or None,
+        company_name=name,
+        external_id=external,
+        type=_common(kind.lower()),
+        term=term,
+        sku=sku,
+        product_id=product,
+        product_name=product_name,
+        description=description,
+        details=details,
+        subscription_id=_name(get("subscriptionId")),
+        purchase_order=order,
+        start=start,
+        end=end,
         quantity=amounts.quantity,
         unit_price=amounts.unit_price,
         unit_cost=amounts.unit_cost,
@@ -241,9 +253,9 @@ def _read_charge(item: Mapping[str, object], identity: str, invoice_id: str, cur
         cost=amounts.cost,
         price_rounding=amounts.price_rounding,
         cost_rounding=amounts.cost_rounding,
-        sales_tax=_number(item.get("salesTax")) or ZERO,  # shown beside the header only [S8]
+        sales_tax=_number(get("salesTax")) or ZERO,  # shown beside the header only [S8]
         currency=currency,
-        billed_by_pax8=item.get("billedByPax8") is True,  # "true" in quotes is not what Pax8 documents: billed
+        billed_by_pax8=get("billedByPax8") is True,  # "true" in quotes is not what Pax8 documents: billed
         problem=amounts.problem,
     )
 
