@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import simplejson
@@ -46,6 +46,10 @@ class Answer:
         if self.text is not None:
             return self.text.encode()
         return b"" if self.data is None else encode(self.data)
+
+    def encoded(self) -> Answer:
+        """The same with its content made already."""
+        return self if self.data is None else replace(self, data=None, text=self.content())
 
 
 def encode(data: Any) -> bytes:
