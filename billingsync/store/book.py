@@ -46,9 +46,10 @@ class Book:
         return self.database.reading(fresh=fresh)
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction that holds the partner's row, so that the partner's writers follow one another."""
-        with self.database.writing() as connection:
+    def writing(self, *, fresh: bool = False) -> Iterator[Connection]:
+        """A transaction that holds the partner's row, so that the partner's writers follow one another. `fresh` as in
+        `Database.writing`."""
+        with self.database.writing(fresh=fresh) as connection:
             connection.execute(_LOCKED_ROW, {"name": self.name})
             yield connection
 

@@ -6,6 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -102,8 +103,11 @@ class Json(TypeDecorator[Any]):
         return None if value is None else from_json(value)
 
 
-class Zipped(bytes):
+@dataclass(frozen=True, slots=True)
+class Zipped:
     """Bytes that are compressed already."""
+
+    data: bytes
 
 
 def zipped(pieces: Iterable[bytes]) -> Zipped:
@@ -120,8 +124,10 @@ class Packed(TypeDecorator[bytes]):
     impl = LargeBinary
     cache_ok = True
 
-    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:
-        return value if value is None or isinstance(value, Zipped) else zipped((value,))
+    def process_bind_param(self, value: bytes | Zipped | None, dialect: Dialect) -> bytes | None:
+        if value is None:
+            return None
+        return value.data if isinstance(value, Zipped) else zipped((value,)).data
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> bytes | None:
         return None if value is None else zlib.decompress(value)

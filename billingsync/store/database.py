@@ -90,9 +90,11 @@ class Database:
         return explained(self.where, self.password)
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """One transaction that may write; committed at the end of the block, rolled back on any exception."""
-        with self.explained(), self._engine.connect() as connection:
+    def writing(self, *, fresh: bool = False) -> Iterator[Connection]:
+        """One transaction that may write; committed at the end of the block, rolled back on any exception. `fresh`: on
+        a connection of its own, for large values: SQLite's keeps a copy of what it was given last."""
+        engine = self._fresh_engine if fresh else self._engine
+        with self.explained(), engine.connect() as connection:
             connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             with connection.begin():
                 yield connection

@@ -63,7 +63,7 @@ class PlanBook(Book):
         now: datetime,
     ) -> None:
         """Keeps a plan, its document in pieces. The same digest is the same plan, and is kept as it was first shown."""
-        with self.writing() as connection:
+        with self.writing(fresh=True) as connection:
             if not plan_exists(connection, self.name, digest):
                 sha256 = hashlib.sha256()
                 row = {"digest": digest, "period": str(period), "rules_digest": rules_digest, "asked": list(asked)}

@@ -29,8 +29,8 @@ class Document:
     body: bytes
 
     @property
-    def packed(self) -> Zipped:
-        return zipped((self.body,))
+    def packed(self) -> bytes:
+        return zipped((self.body,)).data
 
     @property
     def sha256(self) -> str:
@@ -84,7 +84,7 @@ class SourceBook(Book):
         self, period: Period, documents: Sequence[Answer], invoices: Sequence[SeenInvoice], now: datetime
     ) -> None:
         """Keeps what was read, all or nothing. The same content is kept once, however often it is read."""
-        with self.writing() as connection:
+        with self.writing(fresh=True) as connection:
             kept = kept_documents(connection, self.name, period)
             new = {_identity(document): document for document in documents if _identity(document) not in kept}
             for document in new.values():
