@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 from billingsync.connect import Connections
+from billingsync.core.charge import Charged
 from billingsync.core.money import ZERO
-from billingsync.core.plan import Account, CurrencyAccount
+from billingsync.core.period import Period
+from billingsync.core.plan import Account, CurrencyAccount, Plan
 from billingsync.desk import Outcome, now
-from billingsync.planner import Planned
 from billingsync.recover import TAKEN
 from billingsync.report.result import PostingResult, RunResult, TakenBackResult
 from billingsync.store.book import Fence
@@ -18,9 +19,16 @@ from billingsync.store.runs import Decision
 from billingsync.undo import UndonePosting
 
 
-def settle(connected: Connections, fence: Fence, run: str, planned: Planned, outcomes: Sequence[Outcome]) -> None:
-    """What this run dropped or excluded stays so [R3], for every client whose postings all arrived."""
-    plan = planned.plan
+def settle(
+    connected: Connections,
+    fence: Fence,
+    run: str,
+    plan: Plan,
+    charges: Mapping[str, Charged],
+    outcomes: Sequence[Outcome],
+) -> None:
+    """What this run dropped or excluded stays so [R3], for every client whose postings all arrived. `charges` are
+    all of the month."""
     failed = {outcome.client_id for outcome in outcomes if outcome.state not in ("posted", "adopted")}
     decisions = [
         Decision(
@@ -53,27 +61,22 @@ def settle(connected: Connections, fence: Fence, run: str, planned: Planned, out
         for entry in [*excluded, *plan.unassigned_excluded]
     ]
     connected.ledger.settle(fence, run, decisions, now())
-    companies = {charge.company_id for source in planned.inputs.sources for charge in source.charges}
-    posted = {charge for outcome in outcomes if outcome.state in ("posted", "adopted") for charge in outcome.charges}
-    products = {
-        charge.sku or charge.product_name
-        for source in planned.inputs.sources
-        for charge in source.charges
-        if charge.id in posted
-    }
-    connected.ledger.note_seen(planned.inputs.period, [id_ for id_ in companies if id_], products)
+    companies = {charge.company_id for charge in charges.values()}
+    posted = (charge for outcome in outcomes if outcome.state in ("posted", "adopted") for charge in outcome.charges)
+    products = {charges[id_].product for id_ in posted if id_ in charges}
+    connected.ledger.note_seen(Period.parse(plan.period), [id_ for id_ in companies if id_], products)
 
 
 def result_of(
     connected: Connections,
     run: str,
-    planned: Planned,
+    plan: Plan,
+    charges: Mapping[str, Charged],
     outcomes: Sequence[Outcome],
     late: Sequence[str] = (),
     taken: Sequence[UndonePosting] = (),
 ) -> RunResult:
     """What the run has to tell: each posting, what waits, and the equation with what HaloPSA returned [A2]."""
-    plan = planned.plan
     holds = tuple(hold for client in plan.clients for hold in client.holds) + plan.unassigned_holds
     names = {hold.charge: client.company_name for client in plan.clients for hold in client.holds}
     back = tuple(map(_taken_back, taken))
@@ -81,7 +84,7 @@ def result_of(
     failed = failed or any(one.outcome in ("failed", "unknown") for one in taken)
     unknown = any(outcome.state == "unknown" for outcome in outcomes)
     state = "failed" if failed else "held" if unknown or plan.held else "complete"
-    returned = _returned(connected, planned, outcomes)
+    returned = _returned(connected, plan, charges, outcomes)
     steps: list[tuple[str, ...]] = []
     if holds or unknown:
         steps.append(("billingsync", "holds", plan.period))
@@ -137,19 +140,14 @@ def _taken_back(one: UndonePosting) -> TakenBackResult:
 
 
 def _returned(
-    connected: Connections, planned: Planned, outcomes: Sequence[Outcome]
+    connected: Connections, plan: Plan, charges: Mapping[str, Charged], outcomes: Sequence[Outcome]
 ) -> dict[str, tuple[Decimal, Decimal]]:
     """Price and cost by currency that HaloPSA returned for the charges of this plan, earlier runs included."""
     mine = {outcome.key for outcome in outcomes}  # of this plan, so of its charges alone
-    asked = frozenset(planned.plan.clients_asked)
-    scope = {
-        charge.id
-        for source in planned.inputs.sources
-        for charge in source.charges
-        if not asked or charge.company_id in asked
-    }
-    sums = {account.currency: (ZERO, ZERO) for account in planned.plan.accounts}
-    heads = connected.ledger.heads(period=planned.plan.period, states=("posted", "adopted"))
+    asked = frozenset(plan.clients_asked)
+    scope = {id_ for id_, charge in charges.items() if charge.company_id in asked} if asked else charges.keys()
+    sums = {account.currency: (ZERO, ZERO) for account in plan.accounts}
+    heads = connected.ledger.heads(period=plan.period, states=("posted", "adopted"))
     heads = tuple(head for head in heads if head.currency in sums)
     for head in heads:
         if head.key in mine:

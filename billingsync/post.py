@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from decimal import Decimal
 from itertools import chain
 
 from billingsync.core.behaviors import closed_because
+from billingsync.core.charge import Charged
 from billingsync.core.plan import Plan, Posting
 from billingsync.core.postings import key_of
 from billingsync.desk import Desk, Outcome, failed
@@ -42,10 +42,8 @@ class Carried:
     unread: str = ""
 
 
-def carry_out(
-    desk: Desk, plan: Plan, amounts: Mapping[str, tuple[Decimal, Decimal]], targets: Iterable[Raw] = ()
-) -> Carried:
-    """Post a plan. `amounts` are price and cost of each charge; `targets` the existing invoices that it was made from.
+def carry_out(desk: Desk, plan: Plan, charges: Mapping[str, Charged], targets: Iterable[Raw] = ()) -> Carried:
+    """Post a plan. `charges` are those of the month, by id; `targets` the existing invoices that it was made from.
 
     Raises OtherInstallation before anything is written, MarkerLost after the first posting, Locked when another
     process took over; LedgerError where the database fails. Whatever it raises, the next run finds out and goes on.
@@ -59,7 +57,7 @@ def carry_out(
     waiting: list[Posting] = []
     for nth, posting in enumerate(postings, 1):
         desk.say(f"posting {nth} of {len(postings)}: {posting.client_name}")
-        done = write(desk, posting, amounts, found.get(posting.key))
+        done = write(desk, posting, charges, found.get(posting.key))
         if isinstance(done, Outcome):
             outcomes.append(done)
             continue
@@ -86,9 +84,9 @@ def carry_out(
                 f"HaloPSA refused {refused} postings one after the other, so the rest was not sent: {done.message}",
                 next_steps=[["billingsync", "doctor"], ["billingsync", "run", str(desk.period)]],
             )
-    waiting += _refused_once_more(desk, postings, amounts, outcomes)
+    waiting += _refused_once_more(desk, postings, charges, outcomes)
     for _ in range(MOST_SENDINGS - 1):
-        waiting = _again(desk, waiting, amounts, outcomes)
+        waiting = _again(desk, waiting, charges, outcomes)
     resolve(desk, desk.ledger.postings(run=desk.run, states=UNRESOLVED))
     unread = read_back(desk, desk.ledger.heads(run=desk.run, states=("posted", "adopted")))
     written = {posting.key: posting for posting in postings}
@@ -97,14 +95,14 @@ def carry_out(
 
 
 def _refused_once_more(
-    desk: Desk, postings: Sequence[Posting], amounts: Mapping[str, tuple[Decimal, Decimal]], outcomes: list[Outcome]
+    desk: Desk, postings: Sequence[Posting], charges: Mapping[str, Charged], outcomes: list[Outcome]
 ) -> list[Posting]:
     """A refusal may have passed by now; a real one costs one more call. Gives those whose outcome is now unknown."""
     refused = {key for key, state in desk.ledger.states(run=desk.run).items() if state == "refused"}
     waiting = []
     for posting in postings:
         if posting.key in refused:
-            done = write(desk, posting, amounts, None)
+            done = write(desk, posting, charges, None)
             if isinstance(done, Outcome):
                 outcomes.append(done)
             elif done.state in UNRESOLVED:
@@ -113,7 +111,7 @@ def _refused_once_more(
 
 
 def _again(
-    desk: Desk, postings: Sequence[Posting], amounts: Mapping[str, tuple[Decimal, Decimal]], outcomes: list[Outcome]
+    desk: Desk, postings: Sequence[Posting], charges: Mapping[str, Charged], outcomes: list[Outcome]
 ) -> list[Posting]:
     """Find out about the postings whose outcome is unknown; those that are certainly absent are sent once more."""
     if not postings:
@@ -125,7 +123,7 @@ def _again(
     for posting in postings:
         if states.get(posting.key) != "abandoned":
             continue
-        done = write(desk, posting, amounts, None)
+        done = write(desk, posting, charges, None)
         if isinstance(done, Outcome):
             outcomes.append(done)
         elif done.state in UNRESOLVED:
@@ -133,9 +131,7 @@ def _again(
     return waiting
 
 
-def write(
-    desk: Desk, posting: Posting, amounts: Mapping[str, tuple[Decimal, Decimal]], there: Raw | None
-) -> RecordedPosting | Outcome:
+def write(desk: Desk, posting: Posting, charges: Mapping[str, Charged], there: Raw | None) -> RecordedPosting | Outcome:
     """One posting: intent committed and read back, sent, receipt committed. `there`: HaloPSA has it already."""
     try:
         prepared = prepare(desk, posting)
@@ -143,7 +139,7 @@ def write(
         return failed(posting, str(cannot))
     except UpstreamError as trouble:
         return failed(posting, trouble.message)
-    lines = recorded_lines(posting, amounts)
+    lines = recorded_lines(posting, {id_: charges[id_][:2] for id_ in posting.charges if id_ in charges})
     try:
         text = desk.ledger.record_intent(
             desk.fence, desk.run, posting, prepared.content, lines, desk.now(), before=prepared.before

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from billingsync.closing import result_of, settle
 from billingsync.connect import Connections
+from billingsync.core.charge import Charged, charged
 from billingsync.core.inputs import Client
 from billingsync.core.money import ZERO, plain
 from billingsync.core.period import Period
@@ -49,7 +50,9 @@ def run_period(
             connected.ledger.forget_sources(period.months_before(months), now())
         if not confirm(planned):
             return planned, None
-        return planned, _post(connected, fence, planned, upstream, recovered, seen, say)
+        ready = _ready(planned, upstream)
+        del planned, upstream
+        return ready.planned, _post(connected, fence, ready, recovered, seen, say)
 
 
 def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Planned, RunResult]:
@@ -79,7 +82,27 @@ def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Plann
         else:
             recovered = _recover(connected, fence, period, upstream, rulebook, say)
         seen = _late(connected, fence, period, upstream, rulebook, say)
-        return planned, _post(connected, fence, planned, upstream, recovered, seen, say)
+        ready = _ready(planned, upstream)
+        del planned, upstream
+        return ready.planned, _post(connected, fence, ready, recovered, seen, say)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A plan, and what carrying it out needs of the month's charges. The charges themselves are let go, as they take
+    most of the room; not where a true-up must be planned once more [R2]."""
+
+    planned: Planned
+    charges: Mapping[str, Charged]
+    upstream: Upstream | None
+
+
+def _ready(planned: Planned, upstream: Upstream) -> _Ready:
+    again = any(up.state == "approved" for up in planned.plan.true_ups)
+    charges = charged(planned.inputs.sources)
+    if not again:
+        planned = replace(planned, inputs=replace(planned.inputs, sources=()))
+    return _Ready(planned=planned, charges=charges, upstream=upstream if again else None)
 
 
 def _desk(
@@ -154,26 +177,25 @@ def _late(
 def _post(
     connected: Connections,
     fence: Fence,
-    planned: Planned,
-    upstream: Upstream,
+    ready: _Ready,
     recovered: int,
     seen: Seen,
     say: Say,
 ) -> RunResult:
     """Post a plan and settle what it dropped or excluded. The run ends recorded, whatever happens."""
+    planned, charges = ready.planned, ready.charges
     plan, ledger = planned.plan, connected.ledger
     period = planned.inputs.period
     _marker_known_lost(connected, plan)
     run = ledger.start_run(fence, period=period, digest=plan.digest, who=who(), now=now())
     desk = _desk(connected, fence, run, period, planned.inputs.clients, _codes(planned), say)
-    amounts = {charge.id: (charge.price, charge.cost) for source in planned.inputs.sources for charge in source.charges}
     taken: tuple[UndonePosting, ...] = ()
     try:
-        if any(up.state == "approved" for up in plan.true_ups):
-            taken, planned = _true_up(connected, fence, planned, upstream, say)
+        if ready.upstream is not None:
+            taken, planned = _true_up(connected, fence, planned, ready.upstream, say)
             plan = planned.plan
         targets = [existing.raw for existing in planned.inputs.existing]
-        carried = carry_out(desk, plan, amounts, targets) if plan.postings else Carried()
+        carried = carry_out(desk, plan, charges, targets) if plan.postings else Carried()
     except BaseException as stopped:
         state = "failed" if isinstance(stopped, BillingSyncError) else "interrupted"
         if ledger.fence_holds(fence):
@@ -187,9 +209,9 @@ def _post(
         names = f": {', '.join(written[:5])}{', ...' if len(written) > 5 else ''}" if written else ""
         stopped.add_note(f"{len(written)} of {len(plan.postings)} invoices were written to HaloPSA{names}.")
         raise
-    settle(connected, fence, run, planned, carried.outcomes)
+    settle(connected, fence, run, plan, charges, carried.outcomes)
     alarms = (*seen.alarms, *([carried.unread] if carried.unread else []))
-    result = result_of(connected, run, planned, carried.outcomes, alarms, taken)
+    result = result_of(connected, run, plan, charges, carried.outcomes, alarms, taken)
     written = [key for key, state in ledger.states(run=run).items() if state in ("posted", "adopted")]
     summary: dict[str, object] = {
         "digest": plan.digest,

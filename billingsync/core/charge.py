@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -73,6 +74,24 @@ class Source:
     carried_balance: Decimal | None
     partner_name: str
     charges: tuple[Charge, ...]
+
+
+class Charged(NamedTuple):
+    """What carrying out a plan needs of a charge, when the month itself may be forgotten."""
+
+    price: Decimal
+    cost: Decimal
+    company_id: str | None
+    product: str  # as "new product" limits know it: the SKU, or the name where there is none
+
+
+def charged(sources: Iterable[Source]) -> dict[str, Charged]:
+    """Each charge of these invoices, by id."""
+    return {
+        one.id: Charged(one.price, one.cost, one.company_id, one.sku or one.product_name)
+        for source in sources
+        for one in source.charges
+    }
 
 
 class Amounts(NamedTuple):

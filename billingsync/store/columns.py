@@ -107,14 +107,17 @@ class Json(TypeDecorator[Any]):
 class Zipped:
     """Bytes that are compressed already."""
 
-    data: bytes
+    data: bytes | bytearray
 
 
 def zipped(pieces: Iterable[bytes]) -> Zipped:
     """What these pieces are together, compressed as they come: a large text need never be there as a whole. At zlib's
     quickest level: the others take several times as long for the last fifth."""
-    zipper = zlib.compressobj(level=1)
-    return Zipped(b"".join([*map(zipper.compress, pieces), zipper.flush()]))
+    zipper, data = zlib.compressobj(level=1), bytearray()
+    for piece in pieces:
+        data += zipper.compress(piece)
+    data += zipper.flush()
+    return Zipped(data)
 
 
 class Packed(TypeDecorator[bytes]):
@@ -124,7 +127,7 @@ class Packed(TypeDecorator[bytes]):
     impl = LargeBinary
     cache_ok = True
 
-    def process_bind_param(self, value: bytes | Zipped | None, dialect: Dialect) -> bytes | None:
+    def process_bind_param(self, value: bytes | Zipped | None, dialect: Dialect) -> Any:
         if value is None:
             return None
         return value.data if isinstance(value, Zipped) else zipped((value,)).data

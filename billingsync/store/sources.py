@@ -30,7 +30,7 @@ class Document:
 
     @property
     def packed(self) -> bytes:
-        return zipped((self.body,)).data
+        return bytes(zipped((self.body,)).data)
 
     @property
     def sha256(self) -> str:

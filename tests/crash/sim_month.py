@@ -367,16 +367,16 @@ def named(start_: Start, sim: Sim, end: End) -> frozenset[Line]:
     if end.result is not None:
         for posting in end.result.postings:
             assert posting.state in ("posted", "adopted") or posting.problem, posting
-    amounts = amounts_by_id(start_, end)
+    amounts = amounts_by_id(start_)
     return frozenset(amounts[one] for one in ids if one in amounts)
 
 
-def amounts_by_id(start_: Start, end: End) -> dict[str, Line]:
+def amounts_by_id(start_: Start) -> dict[str, Line]:
     owner = {member.company_id: member.client_id for member in start_.members}
     return {
-        charge.id: (owner[charge.company_id], charge.price, charge.cost)
-        for source in (end.planned.inputs.sources if end.planned else ())
-        for charge in source.charges
+        f"{invoice}:{row['id']}": (owner[row["companyId"]], cents(row["total"]), cents(row["costTotal"]))
+        for invoice, rows in start_.world.pax8.items.items()
+        for row in rows
     }
 
 

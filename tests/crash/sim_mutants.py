@@ -253,7 +253,7 @@ MUTANTS = [
     Mutant("amounts compared as floats, roughly", _near_enough, _cell("amounts rounded", "create")),
     Mutant("page skipped", _page_skipped, many_pages),
     Mutant("intent not read back",
-           lambda: _patch(IntentBook, "read_back", lambda self, key, content: _last(self, key)),
+           lambda: _patch(IntentBook, "read_back", lambda self, key, *_: _last(self, key)),
            _cell("error inside", "intent commit")),
     Mutant("what is there already is not looked for", lambda: _patch(post, "already_there", _nothing_found),
            lambda folder: backup_drill(folder, NEW, every=6)[1]),
@@ -293,10 +293,11 @@ def _last(ledger: Any, key: str) -> Any:
 def _call_inside() -> Any:
     true = IntentBook.record_intent
 
-    def wrong(self: Any, fence: Any, *given: Any, **more: Any) -> None:
-        true(self, fence, *given, **more)
+    def wrong(self: Any, fence: Any, *given: Any, **more: Any) -> Any:
+        text = true(self, fence, *given, **more)
         with self.fenced(fence):
             _HALO[-1].item_groups()
+        return text
 
     @contextlib.contextmanager
     def planted() -> Iterator[None]:

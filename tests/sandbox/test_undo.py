@@ -520,9 +520,9 @@ def killed_at(number: int) -> Iterator[list[str]]:
         return sent
 
     @contextlib.contextmanager
-    def committing(self: Any) -> Iterator[Any]:
+    def committing(self: Any, **more: Any) -> Iterator[Any]:
         effect("before commit")
-        with writing(self) as connection:
+        with writing(self, **more) as connection:
             yield connection
         effect("after commit")
 
