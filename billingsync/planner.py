@@ -22,6 +22,7 @@ from billingsync.core.rules import Rulebook
 from billingsync.core.trueup import invoice_of
 from billingsync.desk import Say, now
 from billingsync.errors import UsageError
+from billingsync.heap import give_back
 from billingsync.replan import Shift, shifts
 from billingsync.report.document import kept_plan, plan_document, true_up_document
 from billingsync.report.waiting import OpenHold, plan_holds
@@ -133,6 +134,7 @@ def make_plan(
         plan = plan_run(inputs)
     told = shifts(plan, inputs, decided) if replan else None
     planned = Planned(plan=plan, inputs=inputs, created_at=now(), shifts=told)
+    give_back()
     if not replan:
         _remember(connected, planned)
     return planned

@@ -17,6 +17,7 @@ from billingsync.errors import MarkerLost, OtherInstallation, UpstreamError
 from billingsync.halo.client import one_object
 from billingsync.halo.compare import Raw, carries, id_of, lines_of, nothing, number
 from billingsync.halo.wire import header_marker, markers
+from billingsync.heap import give_back
 from billingsync.http import Answered, NotDone, Sent
 from billingsync.items import make_items
 from billingsync.late import look_for_late
@@ -299,6 +300,7 @@ def verify(desk: Desk, heads: Sequence[PostingHead]) -> None:
             for mark in filter(None, map(markers, lines_of(raw))):
                 copies[mark[0]].add(id_of(raw))
         alone += missing.values()
+    give_back()
     # A key that is there twice: a refusal that was none, or a late landing, whatever the ledger counted.
     twice = frozenset(key for key, invoices in copies.items() if len(invoices) > 1)
     look_for_late(desk, heads, also=twice)

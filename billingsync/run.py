@@ -17,6 +17,7 @@ from billingsync.core.plan import Plan
 from billingsync.core.rules import ProductRules, Rulebook
 from billingsync.desk import Desk, Say, now
 from billingsync.errors import BillingSyncError, MarkerLost, StalePlan
+from billingsync.heap import give_back
 from billingsync.late import look_for_late
 from billingsync.planner import Planned, make_plan
 from billingsync.post import Carried, carry_out, read_back
@@ -52,6 +53,7 @@ def run_period(
             return planned, None
         ready = _ready(planned, upstream)
         del planned, upstream
+        give_back()
         return ready.planned, _post(connected, fence, ready, recovered, seen, say)
 
 
@@ -84,6 +86,7 @@ def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Plann
         seen = _late(connected, fence, period, upstream, rulebook, say)
         ready = _ready(planned, upstream)
         del planned, upstream
+        give_back()
         return ready.planned, _post(connected, fence, ready, recovered, seen, say)
 
 

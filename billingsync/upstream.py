@@ -17,6 +17,7 @@ from billingsync.desk import Say, now
 from billingsync.errors import NotReleased, Refused, UpstreamError
 from billingsync.halo.client import Clients
 from billingsync.halo.compare import id_of, number
+from billingsync.heap import give_back
 from billingsync.http import in_parallel
 from billingsync.pax8.client import Fetched
 from billingsync.store.sources import SeenInvoice
@@ -97,6 +98,8 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
         for skipped in fetched.skipped
     ]
     connected.ledger.save_sources(period, fetched.documents, seen, now())
+    del read, fetched
+    give_back()
     return found
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
+from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -18,7 +21,7 @@ def read_json(body: bytes, *, odd_numbers: bool = False) -> Any:
     """
     try:
         return json.loads(
-            body.decode("utf-8-sig"),
+            _decoded(body),
             parse_float=_fraction if odd_numbers else Decimal,
             parse_int=_whole if odd_numbers else None,
             parse_constant=Decimal if odd_numbers else _refuse,
@@ -28,6 +31,24 @@ def read_json(body: bytes, *, odd_numbers: bool = False) -> Any:
         raise ValueError("nested too deep") from None
     except ArithmeticError:  # Decimal's InvalidOperation is no ValueError
         raise ValueError("a number beyond all bounds") from None
+
+
+_LARGE = 1_000_000  # bytes
+_ODD = re.compile(rb"\\[\x80-\xff]")  # perhaps an escape that JSON does not know, which must stay an error
+_BEYOND_ASCII = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{1,3}")
+
+
+def _decoded(body: bytes) -> str:
+    """The text. Of a large one whatever is not ASCII as \\u escapes, which mean the same in JSON: a single emoji would
+    make each character of it take four bytes."""
+    if len(body) > _LARGE and not body.isascii() and not _ODD.search(body):
+        with suppress(UnicodeDecodeError):  # no UTF-8: as a whole, for the message that says where
+            return _BEYOND_ASCII.sub(_escaped, body.removeprefix(codecs.BOM_UTF8)).decode("ascii")
+    return body.decode("utf-8-sig")
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return json.dumps(found[0].decode())[1:-1].encode()
 
 
 def write_json(body: object) -> bytes:
