@@ -70,7 +70,7 @@ class Book:
 
     def note(self, connection: Connection, kind: str, body: dict[str, Any], now: datetime) -> None:
         """An entry in the journal, in the caller's transaction (`writing` or `fenced`)."""
-        journal.append(connection, self.name, kind, body, now)
+        journal.append(connection, self.name, kind, (body,), now)
 
 
 _ROW = select(partner).where(partner.c.partner == bindparam("name"))

@@ -32,6 +32,8 @@ from billingsync.store.schema import run as run_table
 
 
 class IntentBook(Book):
+    _run = _period = ""  # the run that was last written in, and its period
+
     def record_intent(
         self,
         fence: Fence,
@@ -61,7 +63,7 @@ class IntentBook(Book):
                     raise AlreadyClaimed(charge, f"was {state} earlier, which stays so")
                 row = _row(posting, content, text) | {
                     "run": run,
-                    "period": period_of(connection, self.name, run),
+                    "period": self._period_of(connection, run),
                     "before": None if before is None else before.encode(),
                     "attempts": known[1] + 1 if known else 1,
                     "intended_at": now,
@@ -109,17 +111,21 @@ class IntentBook(Book):
             self.note(connection, "posting.sending", {"key": key, "attempt": known[1] + 1}, now)
             return find_postings(connection, self.name, keys=(key,))[0]
 
+    def _period_of(self, connection: Connection, run: str) -> str:
+        """A run's period, which never changes."""
+        if self._run != run:
+            self._run, self._period = (
+                run,
+                str(connection.execute(_PERIOD, {"name": self.name, "run": run}).scalar_one()),
+            )
+        return self._period
+
     def _claimed(self, charges: Sequence[str]) -> AlreadyClaimed:
         """Names the charge that the database refused to claim a second time."""
         with self.reading() as connection:
             for charge, key in live_keys(connection, self.name, charges).items():
                 return AlreadyClaimed(charge, f"is on a line of posting {key}", key=key)
         return AlreadyClaimed(charges[0] if charges else "(none)", "was claimed by another process")
-
-
-def period_of(connection: Connection, name: str, run: str) -> str:
-    """The period of a run."""
-    return str(connection.execute(_PERIOD, {"name": name, "run": run}).scalar_one())
 
 
 _PERIOD = select(run_table.c.period).where(run_table.c.partner == bindparam("name"), run_table.c.id == bindparam("run"))

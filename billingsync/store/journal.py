@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,21 +29,19 @@ class Entry:
     hash: str
 
 
-def append(connection: Connection, partner: str, kind: str, body: dict[str, Any], now: datetime) -> None:
-    """Adds an entry. The caller's transaction must hold the partner's row, else two entries could claim one place."""
+def append(connection: Connection, partner: str, kind: str, bodies: Iterable[dict[str, Any]], now: datetime) -> None:
+    """Adds an entry for each body. The caller's transaction must hold the partner's row, else two entries could claim
+    one place."""
     last = connection.execute(_NEWEST, {"name": partner}).first()
-    seq, previous = (last.seq + 1, last.hash) if last else (1, FIRST)
-    at, text = moment(now), as_json(body)
-    entry = {
-        "partner": partner,
-        "seq": seq,
-        "at": at,
-        "kind": kind,
-        "body": text,
-        "previous": previous,
-        "hash": hash_of(partner, seq, at, kind, text, previous),
-    }
-    connection.execute(journal.insert(), entry)
+    newest, previous = (last.seq, last.hash) if last else (0, FIRST)
+    at, added = moment(now), []
+    for seq, body in enumerate(bodies, start=newest + 1):
+        text = as_json(body)
+        entry = {"partner": partner, "seq": seq, "at": at, "kind": kind, "body": text, "previous": previous}
+        previous = hash_of(partner, seq, at, kind, text, previous)
+        added.append({**entry, "hash": previous})
+    if added:
+        connection.execute(journal.insert(), added)
 
 
 _NEWEST = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from billingsync.core.inputs import RememberedMatch
+from billingsync.store import journal
 from billingsync.store.book import Book
 from billingsync.store.database import insert, read_as
 from billingsync.store.schema import company_match, item_match
@@ -45,6 +46,7 @@ class MappingBook(Book):
         pass unseen [C2]."""
         with self.writing() as connection:
             known = find_company_matches(connection, self.name)
+            changed = []
             for company_id, match in sorted(matches.items()):
                 before = known.get(company_id)
                 if before and (before.how == "person" or before.confirmed):
@@ -62,7 +64,8 @@ class MappingBook(Book):
                     at=now,
                 )
                 if before is None or _told(before) != _told(row):
-                    self._put_company(connection, row, now)
+                    changed.append(row)
+            self._put_companies(connection, changed, now)
 
     def set_company_match(
         self, company_id: str, client_id: int | None, *, company_name: str, who: str, now: datetime
@@ -78,7 +81,7 @@ class MappingBook(Book):
             at=now,
         )
         with self.writing() as connection:
-            self._put_company(connection, row, now)
+            self._put_companies(connection, [row], now)
 
     def set_item_match(self, sku: str, item_id: int, *, who: str, now: datetime) -> None:
         """A person maps a product to an item."""
@@ -96,10 +99,10 @@ class MappingBook(Book):
         with self.reading() as connection:
             return find_item_matches(connection, self.name)
 
-    def _put_company(self, connection: Connection, match: CompanyMatch, now: datetime) -> None:
-        row = {"company_id": match.company_id, **_told(match), "who": match.who}
-        put_company_match(connection, self.name, row | {"at": now})
-        self.note(connection, "match.company", row, now)
+    def _put_companies(self, connection: Connection, matches: Sequence[CompanyMatch], now: datetime) -> None:
+        rows = [{"company_id": match.company_id, **_told(match), "who": match.who} for match in matches]
+        put_company_matches(connection, self.name, [row | {"at": now} for row in rows])
+        journal.append(connection, self.name, "match.company", rows, now)
 
 
 def _told(match: CompanyMatch) -> dict[str, Any]:
@@ -112,11 +115,13 @@ def _told(match: CompanyMatch) -> dict[str, Any]:
     }
 
 
-def put_company_match(connection: Connection, name: str, row: dict[str, Any]) -> None:
-    """Adds a company's match, or replaces it."""
-    added = insert(connection, company_match).values(partner=name, **row)
-    replaced = {column: added.excluded[column] for column in row if column != "company_id"}
-    connection.execute(added.on_conflict_do_update(index_elements=["partner", "company_id"], set_=replaced))
+def put_company_matches(connection: Connection, name: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Adds companies' matches, or replaces them."""
+    if rows:
+        added = insert(connection, company_match)
+        replaced = {column: added.excluded[column] for column in rows[0] if column != "company_id"}
+        put = added.on_conflict_do_update(index_elements=["partner", "company_id"], set_=replaced)
+        connection.execute(put, [{"partner": name, **row} for row in rows])
 
 
 def put_item_match(connection: Connection, name: str, row: dict[str, Any]) -> None:
