@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, delete, func, select, type_coerce, update
 
@@ -32,8 +32,10 @@ BILLED = ("posted", "adopted", "differs")
 FREE = ("refused", "abandoned")  # not in HaloPSA: the same key may be intended again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+# Named tuples, as a month has very many of them.
+
+
+class Share(NamedTuple):
     """What of a charge one line carries: all of it, or its part where it is split over items [P5]."""
 
     charge: str
@@ -41,8 +43,7 @@ class Share:
     cost: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostedLine:
+class PostedLine(NamedTuple):
     """One line of a posting, numbered from 0; `action`, `line_id` and the rest as in `core.plan.PlanLine`."""
 
     ordinal: int
@@ -62,8 +63,7 @@ class PostedLine:
     company_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReturnedLine:
+class ReturnedLine(NamedTuple):
     """A line as HaloPSA gave it back."""
 
     ordinal: int
@@ -324,7 +324,7 @@ def remove_written_by(connection: Connection, name: str, key: str) -> None:
 
 def line_as_json(line: PostedLine | ReturnedLine) -> dict[str, Any]:
     """A line as JSON: amounts as text, so that they stay exact."""
-    told = {name: getattr(line, name) for name in _FIELDS[type(line)]}
+    told = line._asdict()
     for name in _AMOUNTS & told.keys():
         told[name] = format(told[name], "f")
     if isinstance(line, PostedLine):
@@ -340,8 +340,6 @@ def lines_text(lines: Sequence[PostedLine]) -> str:
     return as_json([line_as_json(line) for line in lines])
 
 
-# By name, not by `dataclasses.asdict`: that copies every value deeply first, for each line three times a posting.
-_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (PostedLine, ReturnedLine)}
 _AMOUNTS = frozenset({"quantity", "unit_price", "unit_cost", "amount", "cost"})
 
 
