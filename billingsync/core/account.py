@@ -36,13 +36,17 @@ def accounts_of(
             put(charge_id, "posted")
     sums: dict[str, dict[str, list[Decimal]]] = defaultdict(lambda: defaultdict(lambda: [ZERO, ZERO]))
     for charge in charges:
-        settled = inputs.memory.settled.get(charge.id)
-        name = "already_posted" if settled and settled.state == "posted" else settled.state if settled else ""
-        name = state.get(charge.id, "") or name
+        name = state.get(charge.id, "")
+        if not name and (settled := inputs.memory.settled.get(charge.id)) is not None:
+            name = "already_posted" if settled.state == "posted" else settled.state
         assert name, f"charge {charge.id} has no state"
-        for key in ("charges", name, *(["posted"] if name == "already_posted" else [])):
-            sums[charge.currency][key][0] += charge.price
-            sums[charge.currency][key][1] += charge.cost
+        sums_of = sums[charge.currency]
+        for both in (sums_of["charges"], sums_of[name]):
+            both[0] += charge.price
+            both[1] += charge.cost
+    for sums_of in sums.values():
+        for which, already in enumerate(sums_of["already_posted"]):
+            sums_of["posted"][which] += already
     accounts = []
     for currency in sorted(sums):
         price, cost = (_account(sums[currency], which, currency) for which in (0, 1))

@@ -118,7 +118,9 @@ def draft_lines(
     draft: Draft, items: Sequence[tuple[Part | None, ItemRef | None]], text: str, company_id: str = ""
 ) -> list[PlanLine]:
     """The lines of one draft: one, or one for each part of a product that is split over several items [P5]."""
-    amounts = _shares(draft, [part for part, _ in items])
+    split = len(items) > 1 or items[0][0] is not None
+    amounts = _shares(draft, [part for part, _ in items]) if split else ((draft.price, draft.cost),)
+    charges = tuple([charge.id for charge in draft.charges])
     lines = []
     for (part, item), (amount, cost) in zip(items, amounts, strict=True):
         if part is None:
@@ -140,7 +142,7 @@ def draft_lines(
                 unit_cost=numbers.unit_cost,
                 amount=amount,
                 cost=cost,
-                charges=tuple(charge.id for charge in draft.charges),
+                charges=charges,
                 group=draft.group,
                 company_id=company_id,
             )

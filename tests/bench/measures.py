@@ -154,12 +154,11 @@ def peer_is_cut_off(charges: int = 20_000) -> list[Row]:
 def planning(charges: int) -> list[Row]:
     with SandboxProcess(clients=CLIENTS[charges], charges=charges) as sandbox:
         found = ask("plan", sandbox.environment)
-    ratio = found["plan_s"] / found["json_s"]
     each = found["plan_s"] / found["charges"] * 1e6
     return [
         at_most(
             f"planning {charges:,} charges: CPU / reading their JSON",
-            ratio,
+            found["ratio"],
             4,
             "x",
             how=f"{each:.0f} µs a charge",
