@@ -354,7 +354,7 @@ class _Undo:
             )
             if now is not None and left:
                 what = f"our lines {sorted(left)} on invoice {self._invoice_id(raw)} set to nothing"
-                self.desk.ledger.record_write_settled(self.desk.fence, what, "sent", self.desk.now())
+                self.desk.ledger.record_zeroed(self.desk.fence, what, self.desk.now())
                 self.desk.halo.change_invoice("", zeroing(now, left), recurring=recurring, before=still_ours(self.desk))
         return finish_undo(self.desk, row, certain=True)
 

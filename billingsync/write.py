@@ -197,7 +197,7 @@ def finish_removals(desk: Desk, row: RecordedPosting, raw: Raw, still_there: tup
         if isinstance(now.get("change_seq"), int):
             header["last_change_seq"] = now["change_seq"]
         what = f"our lines that HaloPSA kept on invoice {header.get('id')} set to nothing"
-        desk.ledger.record_write_settled(desk.fence, what, "sent", desk.now())
+        desk.ledger.record_zeroed(desk.fence, what, desk.now())
         sent = desk.halo.change_invoice("", [header], recurring=recurring, before=still_ours(desk))
         now = desk.halo.invoice(row.target_invoice_id, recurring=recurring)
         left = [line for line in lines_of(now or {}) if id_of(line) in still_there and not nothing(line)]

@@ -192,10 +192,22 @@ class ReceiptBook(Book):
     def last_open_write(self) -> datetime | None:
         """When the newest of such writes was intended of which nobody knows the end; None where there is none."""
         kinds = ("write.intended", "write.settled")
-        query = select(journal.c.kind, journal.c.at).where(journal.c.partner == self.name, journal.c.kind.in_(kinds))
+        query = select(journal.c.kind, journal.c.at, journal.c.body).where(
+            journal.c.partner == self.name, journal.c.kind.in_(kinds)
+        )
+        settled: set[str] = set()
         with self.reading() as connection:
-            newest = connection.execute(query.order_by(journal.c.seq.desc()).limit(1)).first()
-        return datetime.fromisoformat(newest.at) if newest is not None and newest.kind == kinds[0] else None
+            for entry in connection.execute(query.order_by(journal.c.seq.desc())):
+                what = from_json(entry.body)["what"]
+                if entry.kind == "write.intended" and what not in settled:
+                    return datetime.fromisoformat(entry.at)
+                settled.add(what)
+        return None
+
+    def record_zeroed(self, fence: Fence, what: str, now: datetime) -> None:
+        """Before a request that sets lines of ours to nothing: part of a posting or of its undo, whose end tells its."""
+        with self.fenced(fence) as connection:
+            self.note(connection, "write.zeroed", {"what": what}, now)
 
     def live_lines(self, key: str) -> frozenset[int]:
         """The ordinals of a posting's lines whose charges are still on them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -490,3 +491,19 @@ def test_what_goes_wrong_is_always_told_as_one_of_ours(sqlite_ledger_url: str) -
             connection.execute(text("DROP TABLE claim"))
         with pytest.raises(BillingSyncError, match="no such table: claim"):
             intend(ledger, fence, run, simple("k", "i:1"))
+
+
+def test_a_write_stays_open_until_its_own_end_is_known(ledger: Ledger, run: tuple[Fence, str]) -> None:
+    fence, _ = run
+    at = [NOW + timedelta(minutes=minute) for minute in range(9)]
+    assert ledger.last_open_write() is None
+    ledger.record_write_intended(fence, "the item 'A'", at[0])
+    ledger.record_zeroed(fence, "our lines on invoice 7", at[1])
+    assert ledger.last_open_write() == at[0]
+    ledger.record_write_intended(fence, "the item 'B'", at[2])
+    ledger.record_write_settled(fence, "the item 'B'", "created, id 1", at[3])
+    assert ledger.last_open_write() == at[0]
+    ledger.record_write_settled(fence, "the item 'A'", "created, id 2", at[4])
+    assert ledger.last_open_write() is None
+    ledger.record_write_intended(fence, "the item 'A'", at[5])  # sent once more
+    assert ledger.last_open_write() == at[5]
