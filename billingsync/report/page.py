@@ -16,7 +16,7 @@ _SHORTEST_NAME = 12
 
 
 class Page:
-    """Collects lines and prints them with one call. Text is never read as markup."""
+    """Collects lines and prints them. Text is never read as markup."""
 
     def __init__(self, width: int) -> None:
         self.width = min(max(width, _NARROWEST), _WIDEST)
@@ -26,9 +26,10 @@ class Page:
         self.tail = 28 if self.wide else 5
         self.edge = self.width - self.tail
         self.lines: list[Text] = []
+        self._begun = False
 
     def blank(self) -> None:
-        if self.lines:
+        if self.lines or self._begun:
             self.say("")
 
     def say(self, text: str, style: str = "") -> None:
@@ -88,11 +89,12 @@ class Page:
         self.paragraph(words, indent=indent, first=indent if first is None else first, style=style)
 
     def show(self, console: Console) -> None:
-        """Prints everything. `soft_wrap`: what is too long for the terminal wraps there rather than being cropped."""
+        """Prints what was collected since the last time. `soft_wrap`: what is too long for the terminal wraps there rather than being cropped."""
         from rich.text import Text
 
         if self.lines:
             console.print(Text("\n").join(self.lines), soft_wrap=True, highlight=False, markup=False, emoji=False)
+            self.lines, self._begun = [], True
 
 
 def fit(text: str, room: int) -> str:

@@ -51,6 +51,7 @@ def print_plan(
     for client in plan.clients:
         if client.lines or client.dropped or client.excluded or client.holds:
             client_block(client, client_target(client, counts), page, figures)
+            page.show(console)  # a large month's lines are not held together
     _unassigned(plan, page, figures)
     true_up_rows(plan.true_ups, page, figures)
     _kept(plan, page, figures)

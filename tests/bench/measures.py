@@ -85,7 +85,7 @@ def first_and_second_run(charges: int) -> list[Row]:
             " %",
             how=f"{first.cpu_s:.1f} s of {first.wall_s:.0f} s",
         ),
-        _memory(name, max(first.peak_mb, second.peak_mb), charges),
+        _memory(name, first.peak_mb, charges, second.peak_mb),
     ]
 
 
@@ -104,8 +104,10 @@ def _commits(name: str, run: Usage, writes: int) -> Row:
     )
 
 
-def _memory(name: str, peak: float, charges: int) -> Row:
-    return at_most(f"{name}: peak memory", peak, 120 + 1.2 * charges / 1000, " MB", says="120 MB + 1.2 KB a charge")
+def _memory(name: str, first: float, charges: int, second: float) -> Row:
+    most = 120 + 1.2 * charges / 1000
+    how = f"{second:.0f} MB in a second run"
+    return at_most(f"{name}: peak memory", max(first, second), most, " MB", says="120 MB + 1.2 KB a charge", how=how)
 
 
 def within_budget(charges: int) -> list[Row]:
@@ -172,11 +174,12 @@ def memory(charges: int) -> list[Row]:
         before = sandbox.invoices()
         run = observe(folder, sandbox.environment, "run", MONTH, "--yes")
         calls, writes, billed = len(sandbox.calls("halo")), _writes(sandbox), sandbox.invoices() - before
+        again = observe(folder, sandbox.environment, "run", MONTH, "--yes")
     name = f"{charges:,} charges, {CLIENTS[charges]:,} clients"
     return [
         at_most(f"{name}: HaloPSA calls, first run", calls, 1.05 * billed + 30, says="1.05 x clients billed + 30"),
         _commits(name, run, writes),
-        _memory(name, run.peak_mb, charges),
+        _memory(name, run.peak_mb, charges, again.peak_mb),
     ]
 
 
