@@ -89,7 +89,8 @@ class Page:
         self.paragraph(words, indent=indent, first=indent if first is None else first, style=style)
 
     def show(self, console: Console) -> None:
-        """Prints what was collected since the last time. `soft_wrap`: what is too long for the terminal wraps there rather than being cropped."""
+        """Prints what was collected since the last time. `soft_wrap`: what is too long for the terminal wraps there
+        rather than being cropped."""
         from rich.text import Text
 
         if self.lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from decimal import Decimal
+from sys import intern
 
 from sqlalchemy import Connection, func, select
 
@@ -92,10 +93,10 @@ def claimed_charges(connection: Connection, name: str, month: str) -> dict[str, 
         other = found.get(row.charge)
         found[row.charge] = Settled(
             state=_state(row.state),
-            by=row.key,
-            price=row.price + (other.price if other else ZERO),
-            cost=row.cost + (other.cost if other else ZERO),
-            currency=row.currency,
+            by=intern(row.key),
+            price=row.price + other.price if other else row.price,
+            cost=row.cost + other.cost if other else row.cost,
+            currency=intern(row.currency),
             detail=row.message if row.state not in BILLED or row.state == "differs" else "",
         )
     return found

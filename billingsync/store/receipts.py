@@ -205,7 +205,7 @@ class ReceiptBook(Book):
         return None
 
     def record_zeroed(self, fence: Fence, what: str, now: datetime) -> None:
-        """Before a request that sets lines of ours to nothing: part of a posting or of its undo, which tells its end."""
+        """Before a request that sets lines of ours to nothing, which is part of a posting or of its undo."""
         with self.fenced(fence) as connection:
             self.note(connection, "write.zeroed", {"what": what}, now)
 
