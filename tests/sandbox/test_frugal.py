@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from unittest import mock
@@ -14,16 +14,19 @@ import pytest
 from cli import CALM, Office
 from sqlalchemy import Engine, event
 
+from billingsync import post
 from billingsync.connect import connections
 from billingsync.core.inputs import RunInputs
 from billingsync.core.period import Period
 from billingsync.core.planning import plan_run
+from billingsync.desk import Desk
 from billingsync.http import budget
 from billingsync.redaction import Redactor
 from billingsync.sandbox.notes import Call
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
 from billingsync.settings import load_settings
+from billingsync.store.postings import PostingHead
 
 CLIENTS = 100  # two chunks of clients, and more recurring invoices than a second run may make calls
 
@@ -105,3 +108,47 @@ def cpu(work: Callable[[], object]) -> float:
     began = time.process_time()
     work()
     return time.process_time() - began
+
+
+def grouped(sandbox: Sandbox, folder: Path) -> Office:
+    """Clients with several invoices each, one for each purchase order."""
+    rows = [row for items in sandbox.pax8.items.values() for row in items]
+    for number, row in enumerate(rows):
+        row["purchaseOrderNumber"] = f"PO-{number % 3}"
+    office = Office(folder=folder, sandbox=sandbox)
+    office.rules('[products]\nlifecycle = "off"\n[invoice]\ngroup_by = "purchase_order"\n')
+    return office
+
+
+@pytest.mark.parametrize("at_once", [1, 3_000, 10**9])
+def test_what_is_read_back_some_at_a_time_is_there_once(tmp_path: Path, at_once: int) -> None:
+    """However the search is cut, also between the invoices of one client: each is found, none taken for its twin."""
+    with Sandbox(CALM) as sandbox, mock.patch.object(post, "SEARCHED_AT_ONCE", at_once):
+        office = grouped(sandbox, tmp_path)
+        ran = office.run("run", "--yes", "--json").must(0).json
+        assert ran["state"] == "complete" and len(ran["postings"]) > len({one["client_id"] for one in ran["postings"]})
+        assert {one["state"] for one in ran["postings"]} == {"posted"}
+        searches = [call for call in halo_calls(office) if call.path == "/Invoice" and "client_ids" in call.query]
+most = {1: len(ran["postings"]), 10**9: 1}.get(at_once, len(ran["postings"]) - 1)
+        # One search before anything is written; and no look for twins, which would be a search more.
+        assert 2 <= len(searches) <= 1 + most
+
+
+def test_what_halopsa_changed_afterwards_is_found_in_every_part(tmp_path: Path) -> None:
+    """Reading back looks at each invoice, the last of the last search too [N5]."""
+    with Sandbox(CALM) as sandbox, mock.patch.object(post, "SEARCHED_AT_ONCE", 1):
+        office = grouped(sandbox, tmp_path)
+        true = post.verify
+        bent: list[int] = []
+
+        def bend(desk: Desk, heads: Sequence[PostingHead]) -> None:
+            ends = (*heads[:1], *heads[-1:])  # nothing of the months before is there to be read
+            bent.extend(head.invoice_id for head in ends if head.invoice_id is not None)
+            for invoice_id in bent:
+                sandbox.halo.invoices[invoice_id]["lines"][0]["qty_order"] += 1
+            true(desk, heads)
+
+        with mock.patch.object(post, "verify", bend):
+            ran = office.run("run", "--yes", "--json").must(1).json
+        assert len(bent) == 2
+        assert {one["invoice_id"] for one in ran["postings"] if one["state"] == "failed"} == set(bent)

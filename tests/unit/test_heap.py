@@ -38,7 +38,9 @@ print(before - resident())
                     and not Path("/lib64/libc.so.6").exists(), reason="another C library")  # fmt: skip
 def test_what_a_thread_freed_goes_back() -> None:
     done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
-    assert int(re.fullmatch(r"(\d+)\n", done.stdout)[1]) > 5_000  # KB, of some 58 MB of which glibc gives back most by itself
+    assert (
+        int(re.fullmatch(r"(\d+)\n", done.stdout)[1]) > 5_000
+    )  # KB, of some 58 MB of which glibc gives back most by itself
 
 
 @pytest.mark.parametrize("trouble", [ImportError, OSError, MemoryError, AttributeError])
