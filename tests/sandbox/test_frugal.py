@@ -129,7 +129,7 @@ def test_what_is_read_back_some_at_a_time_is_there_once(tmp_path: Path, at_once:
         assert ran["state"] == "complete" and len(ran["postings"]) > len({one["client_id"] for one in ran["postings"]})
         assert {one["state"] for one in ran["postings"]} == {"posted"}
         searches = [call for call in halo_calls(office) if call.path == "/Invoice" and "client_ids" in call.query]
-most = {1: len(ran["postings"]), 10**9: 1}.get(at_once, len(ran["postings"]) - 1)
+        most = {1: len(ran["postings"]), 10**9: 1}.get(at_once, len(ran["postings"]) - 1)
         # One search before anything is written; and no look for twins, which would be a search more.
         assert 2 <= len(searches) <= 1 + most
 
