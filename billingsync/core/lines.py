@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
@@ -75,27 +75,28 @@ def _divided(amount: Decimal, currency: str, quantity: Decimal, decimals: range)
 
 def line_text(template: str, draft: Draft, *, company: str, period: str, several: bool) -> str:
     """The template filled in [L2]. Values are put in as they are: braces in them mean nothing."""
-    values = {
-        "product": draft.label,
-        "start": draft.start[:10],
-        "end": draft.end[:10],
-        "subscription": draft.subscription_id,
-        "sku": draft.sku,
-        "charge_count": str(len(draft.charges)),
-        "company": company,
-        "term": draft.term,
-        "period": period,
-    }
     more = ""
     if draft.collapsed and "{charge_count}" not in template:
         more += f" - {len(draft.charges)} charge{'s' if len(draft.charges) > 1 else ''}"
     if several and draft.subscription_id and "{subscription}" not in template:
         more += f" [{draft.subscription_id[:8]}]"
     pattern, fields = _compiled(template)
-    text = pattern % tuple([values[name] for name in fields])
+    around = {"company": company, "period": period}
+    text = pattern % tuple([_VALUES[name](draft) if name in _VALUES else around[name] for name in fields])
     if not (draft.start or draft.end):
         text = _EMPTY_PERIOD.sub("", text)
     return " ".join(f"{text}{more}".split()) or draft.label or "(no text)"
+
+
+_VALUES: dict[str, Callable[[Draft], str]] = {
+    "product": lambda draft: draft.label,
+    "start": lambda draft: draft.start[:10],
+    "end": lambda draft: draft.end[:10],
+    "subscription": lambda draft: draft.subscription_id,
+    "sku": lambda draft: draft.sku,
+    "charge_count": lambda draft: str(len(draft.charges)),
+    "term": lambda draft: draft.term,
+}
 
 
 @lru_cache(maxsize=64)

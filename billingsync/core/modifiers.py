@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from billingsync.core.charge import KNOWN_TYPES, Charge
@@ -131,10 +132,15 @@ def _zero(charge: Charge, price: Decimal, cost: Decimal, rules: ModifierRules) -
     return Verdict(charge=charge, modifier="zero_lines")
 
 
+@lru_cache(maxsize=16_384)  # a month's charges are of few products
+def _label(product_name: str, description: str) -> str:
+    """The description where it says more than the product's name, else ""."""
+    return description if product_name.casefold() in description.casefold() else ""
+
+
 def draft_of(charge: Charge, group: str = "") -> Draft:
     """One charge as a line to be."""
-    says_more = charge.product_name.casefold() in charge.description.casefold()
-    label = charge.description if says_more and charge.description else charge.product
+    label = _label(charge.product_name, charge.description) or charge.product
     return Draft(
         charges=(charge,),
         collapsed=False,

@@ -232,17 +232,6 @@ class Halo:
                 rows = self._whole("/Invoice", "invoices", _of_clients(chunk), counted=True)
             yield from (self._with_lines(raw) for raw in rows if _is_of(raw, chunk) and not _before(raw, day))
 
-    def until(self, client_ids: Sequence[int], invoice_ids: frozenset[int | None]) -> Iterator[Raw]:
-        """The clients' invoices with lines, newest first, until all of `invoice_ids` have been seen."""
-        for chunk in _chunks(client_ids):
-            left = set(invoice_ids)
-            for raw in _Pages(self, "/Invoice", "invoices", {**_of_clients(chunk), "order": "id", "orderdesc": "true"}):
-                if id_of(raw) in left:
-                    left.discard(id_of(raw))
-                    yield self._with_lines(raw)
-                if not left:
-                    return
-
     # Writing
 
     def create_invoice(self, body: list[dict[str, object]], *, before: Check) -> Sent:
