@@ -30,6 +30,8 @@ def plan_run(inputs: RunInputs) -> Plan:
         return _plan(inputs)
     finally:
         if collecting:
+            gc.freeze()  # and all that was made counts as old, without a look at it
+            gc.unfreeze()
             gc.enable()
 
 
