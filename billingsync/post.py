@@ -169,7 +169,7 @@ def _answered(desk: Desk, row: RecordedPosting, sent: Answered) -> RecordedPosti
     answer = one_object(sent.json)
     whole = row.action == "create" and answer is not None and carries(answer, row.key)
     if whole and answer is not None:
-        settled = settle(desk, row, answer, only_if_equal=True, answer=sent.text)
+        settled = settle(desk, row, answer, only_if_equal=True)
         if settled.state == "posted":
             return settled
     # Anything less than that is looked at again in HaloPSA itself: by the id that it answered, or the target's.
@@ -181,7 +181,7 @@ def _answered(desk: Desk, row: RecordedPosting, sent: Answered) -> RecordedPosti
             raw = desk.halo.invoice(invoice_id, recurring=row.action == "update")
         except UpstreamError as trouble:
             why = f"{why}, and reading it back failed: {trouble.message}"
-    if raw is None or settle(desk, row, raw, answer=sent.text).state in UNRESOLVED:
+    if raw is None or settle(desk, row, raw).state in UNRESOLVED:
         desk.ledger.record_unknown(desk.fence, row.key, why, desk.now(), answer=sent.text)
     return desk.ledger.posting(row.key)
 

@@ -206,7 +206,6 @@ def settle(
     adopted: bool = False,
     only_if_equal: bool = False,
     again: bool = False,
-    answer: str | None = None,
 ) -> RecordedPosting:
     """Compare an invoice with a posting, and record it: done where equal to the cent, else `differs`, an alarm.
 
@@ -234,7 +233,7 @@ def settle(
         return row  # as it was recorded
     # What HaloPSA made of our texts is what a person's edit shows against; long after the write it may be one.
     texts = {} if adopted else {id_of(line): line.get("item_shortdescription") for line in lines_of(raw)}
-    receipt = _receipt(row, raw, comparison.price, comparison.cost, comparison, answer, texts=texts)
+    receipt = _receipt(row, raw, comparison.price, comparison.cost, comparison, texts=texts)
     state, at = "adopted" if adopted else "posted", desk.now()
     try:
         desk.ledger.record_done(desk.fence, row.key, receipt, at, state=state)
@@ -254,7 +253,7 @@ def _differs(
 ) -> RecordedPosting:
     invoice_id = id_of(raw) or row.invoice_id or row.target_invoice_id or 0
     message = f"HaloPSA invoice {invoice_id} is not what was sent: {why}"
-    receipt = _receipt(row, raw, price, cost, comparison, None, invoice_id=invoice_id)
+    receipt = _receipt(row, raw, price, cost, comparison, invoice_id=invoice_id)
     desk.ledger.record_differs(desk.fence, row.key, receipt, message, desk.now())
     return desk.ledger.posting(row.key)
 
@@ -265,7 +264,6 @@ def _receipt(
     price: Decimal,
     cost: Decimal,
     comparison: Comparison | None,
-    answer: str | None,
     *,
     invoice_id: int | None = None,
     texts: Mapping[int | None, object] | None = None,
@@ -277,7 +275,9 @@ def _receipt(
     update = row.action == "update"
     return Receipt(
         invoice_id=found,
-        answer=answer if answer is not None else write_json(raw).decode(),
+        # An undo compares with it, so it is HaloPSA's own text: in what is shown of an answer secrets are masked, and a
+        # password may be a word that a product's name has in it.
+        answer=write_json(raw).decode(),
         price=price,
         cost=cost,
         lines=tuple(

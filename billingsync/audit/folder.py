@@ -153,7 +153,7 @@ def _posting(out: _Folder, row: RecordedPosting, month: Month) -> None:
     for number, body in enumerate(month.undos.get(row.key, ()), 1):
         out.json(f"{base}/undo-{number}.json", body)
     facts = asdict(row)
-    for name in ("content", "answer", "before"):
+    for name in ("content", "answer", "before", "size"):
         del facts[name]
     facts["lines"] = [line_as_json(line) for line in row.lines]
     facts["returned_lines"] = [line_as_json(line) for line in row.returned_lines]

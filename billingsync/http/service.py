@@ -133,8 +133,7 @@ class Service:
             response = self._call(asked, attempt)
             empty = not response.content and (method == "DELETE" or response.status_code == 204)
             value = None if empty else self._verdict.json(response, asked)
-            text = self.redactor.text(response.content.decode("utf-8", "replace"))
-            return Answered(status=response.status_code, json=value, text=text)
+            return Answered(status=response.status_code, json=value, body=response.content, hide=self.redactor.text)
 
         try:
             return self._calls.repeat(once, _certainly_not_done)

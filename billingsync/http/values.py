@@ -61,7 +61,13 @@ class Answered:
 
     status: int
     json: Any  # None where a DELETE or a 204 had no body
-    text: str
+    body: bytes = field(repr=False)
+    hide: Callable[[str], str] = field(repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """What the server said, as it may be shown."""
+        return self.hide(self.body.decode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

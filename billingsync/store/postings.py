@@ -286,7 +286,7 @@ def find_known(
 def _query(what: str, name: str, **wanted: str | Collection[str] | None) -> tuple[Select[Any], dict[str, Any]]:
     """The query for these columns and its parameters: run and period as they are, keys and states among many. None,
     and no states, ask for all."""
-    asked = {word: value for word, value in wanted.items() if value is not None and (value or word == "keys")}
+    asked = {word: value for word, value in wanted.items() if value is not None and (value or word != "states")}
     values = {word: value if isinstance(value, str) else list(value) for word, value in asked.items()}
     return _statement(what, tuple(asked)), {"partner": name, **values}
 

@@ -130,7 +130,7 @@ def _no_lock() -> Iterator[None]:
 def _accepts(desk: Any, row: Any, sent: Any) -> None:
     """Whatever a 2xx says is done."""
     raw = halo_client.one_object(sent.json) or {}
-    receipt = recover._receipt(row, raw, row.amount, row.cost, None, sent.text, invoice_id=raw.get("id") or 1)
+    receipt = recover._receipt(row, raw, row.amount, row.cost, None, invoice_id=raw.get("id") or 1)
     desk.ledger.record_done(desk.fence, row.key, receipt, desk.now())
 
 
@@ -139,7 +139,7 @@ def _refused_is_done() -> Any:
 
     def wrong(desk: Any, row: Any, sent: Any) -> Any:
         if isinstance(sent, NotDone):
-            receipt = recover._receipt(row, {"id": 1}, row.amount, row.cost, None, "", invoice_id=1)
+            receipt = recover._receipt(row, {"id": 1}, row.amount, row.cost, None, invoice_id=1)
             desk.ledger.record_done(desk.fence, row.key, receipt, desk.now())
             return desk.ledger.posting(row.key)
         return true(desk, row, sent)

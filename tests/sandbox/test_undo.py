@@ -201,6 +201,24 @@ def test_R4_R5_a_whole_month_is_undone_and_posted_again(office: Office, sandbox:
     assert sandbox.state() == again
 
 
+@pytest.mark.parametrize("behavior", ["new", "latest"])
+def test_R4_a_secret_that_is_a_word_of_the_bill_keeps_no_line_from_being_undone(
+    sandbox: Sandbox, tmp_path: Path, sqlite_url: str, behavior: str
+) -> None:
+    """What we show is masked; what an undo compares with must be HaloPSA's own text."""
+    header = {"BILLINGSYNC_HALO__EXTRA_HEADERS": '{"X-Env": "Microsoft"}'}
+    office = Office(tmp_path, sandbox, sqlite_url, settings=header)
+    office.rules(f'{TEXT_ONLY}{LOOSE}[invoice]\nbehavior = "{behavior}"\n')
+    if behavior == "latest":
+        open_invoices(sandbox, 214, 215, 216, 217)
+    before = settled_rows(sandbox.state())
+    run = post(office)
+    assert any("Microsoft" in str(line) for row in sandbox.halo.invoices.values() for line in row["lines"])
+    told = office.run("undo", run, "--yes", "--json").must(0)
+    assert {one["outcome"] for one in told.json["postings"]} == {"undone"}
+    assert settled_rows(sandbox.state()) == before
+
+
 def test_R4_an_invoice_with_people_s_lines_keeps_them(office: Office, sandbox: Sandbox) -> None:
     run = post(office)
     invoice = ours(sandbox)[0]
