@@ -471,11 +471,6 @@ def since_stops() -> list[Answer]:
     return [listed("invoices", newest, of=60, page_size=30)]
 
 
-@composed("halo", client_ids=[12], control_ids=[43, 12])
-def until() -> list[Answer]:
-    return [listed("invoices", [bill(44), bill(43), bill(42)])]
-
-
 @composed("halo", client_id=12)
 def create() -> list[Answer]:
     """201 with the one object; with amounts as floats make them."""

@@ -377,15 +377,6 @@ def since_stops(stage: Stage) -> None:
     assert asked[0].url.params["orderdesc"] == "true"
 
 
-@scene(reach="any", needs=("client_ids", "control_ids"))
-def until(stage: Stage) -> None:
-    """The invoices of some clients, newest first, until those that are wanted have been seen."""
-    wanted = stage.facts["control_ids"][0]
-    found = list(stage.halo.until(stage.facts["client_ids"], frozenset([wanted])))
-    assert [id_of(row) for row in found] == [wanted]
-    assert lines_of(found[0])
-
-
 # Writing
 
 

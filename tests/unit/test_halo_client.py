@@ -261,12 +261,6 @@ def test_since_stops_the_run_where_it_cannot_be_certain(change: Callable[[Any], 
         list(halo(upstream).since([1], date(2026, 11, 1)))
 
 
-def test_until_stops_as_soon_as_all_were_seen() -> None:
-    upstream = Upstream(Invoice=of_one_client(400))
-    assert [row["id"] for row in halo(upstream).until([1], frozenset({390, 310}))] == [390, 310]
-    assert len(upstream.asked) == 1
-
-
 # One invoice
 
 
