@@ -421,9 +421,10 @@ def _earlier(desk: Desk, row: RecordedPosting, invoice_id: int, line: PostedLine
     was = next((each for each in lines_of(before) if id_of(each) == line.line_id), None)
     mark = markers(was) if was is not None else None
     posting = desk.ledger.find_posting(mark[0]) if mark else None
-    for old in posting.lines if posting else ():
-        if posting is not None and mark is not None and old.ordinal == mark[2]:
-            texts: dict[int | None, object] = {fate.line_id: (was or {}).get("item_shortdescription")}
+    if posting is not None and mark is not None and was is not None:
+        old = next((each for each in posting.lines if each.ordinal == mark[2]), None)
+        if old is not None:
+            texts: dict[int | None, object] = {fate.line_id: was.get("item_shortdescription")}
             return _written(posting, invoice_id, old, fate.line_id, texts)
     if was is None:
         return None

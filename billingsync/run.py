@@ -53,7 +53,6 @@ def run_period(
             return planned, None
         ready = _ready(planned, upstream)
         del planned, upstream
-        give_back()
         return ready.planned, _post(connected, fence, ready, recovered, seen, say)
 
 
@@ -86,7 +85,6 @@ def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Plann
         seen = _late(connected, fence, period, upstream, rulebook, say)
         ready = _ready(planned, upstream)
         del planned, upstream
-        give_back()
         return ready.planned, _post(connected, fence, ready, recovered, seen, say)
 
 
@@ -186,6 +184,7 @@ def _post(
     say: Say,
 ) -> RunResult:
     """Post a plan and settle what it dropped or excluded. The run ends recorded, whatever happens."""
+    give_back()  # what `_ready` let go
     planned, charges = ready.planned, ready.charges
     plan, ledger = planned.plan, connected.ledger
     period = planned.inputs.period

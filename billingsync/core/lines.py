@@ -81,21 +81,22 @@ def line_text(template: str, draft: Draft, *, company: str, period: str, several
     if several and draft.subscription_id and "{subscription}" not in template:
         more += f" [{draft.subscription_id[:8]}]"
     pattern, fields = _compiled(template)
-    around = {"company": company, "period": period}
-    text = pattern % tuple([_VALUES[name](draft) if name in _VALUES else around[name] for name in fields])
+    text = pattern % tuple([_VALUES[name](draft, company, period) for name in fields])
     if not (draft.start or draft.end):
         text = _EMPTY_PERIOD.sub("", text)
     return " ".join(f"{text}{more}".split()) or draft.label or "(no text)"
 
 
-_VALUES: dict[str, Callable[[Draft], str]] = {
-    "product": lambda draft: draft.label,
-    "start": lambda draft: draft.start[:10],
-    "end": lambda draft: draft.end[:10],
-    "subscription": lambda draft: draft.subscription_id,
-    "sku": lambda draft: draft.sku,
-    "charge_count": lambda draft: str(len(draft.charges)),
-    "term": lambda draft: draft.term,
+_VALUES: dict[str, Callable[[Draft, str, str], str]] = {
+    "product": lambda draft, company, period: draft.label,
+    "start": lambda draft, company, period: draft.start[:10],
+    "end": lambda draft, company, period: draft.end[:10],
+    "subscription": lambda draft, company, period: draft.subscription_id,
+    "sku": lambda draft, company, period: draft.sku,
+    "charge_count": lambda draft, company, period: str(len(draft.charges)),
+    "company": lambda draft, company, period: company,
+    "term": lambda draft, company, period: draft.term,
+    "period": lambda draft, company, period: period,
 }
 
 
@@ -119,8 +120,7 @@ def draft_lines(
     draft: Draft, items: Sequence[tuple[Part | None, ItemRef | None]], text: str, company_id: str = ""
 ) -> list[PlanLine]:
     """The lines of one draft: one, or one for each part of a product that is split over several items [P5]."""
-    split = len(items) > 1 or items[0][0] is not None
-    amounts = _shares(draft, [part for part, _ in items]) if split else ((draft.price, draft.cost),)
+    amounts = _shares(draft, [part for part, _ in items])
     charges = tuple([charge.id for charge in draft.charges])
     lines = []
     for (part, item), (amount, cost) in zip(items, amounts, strict=True):

@@ -72,8 +72,6 @@ def read_number(value: object) -> Decimal | None:
     """
     if value is None:
         return None
-    if type(value) is Decimal and -20 <= value.adjusted() <= 11 and value.is_finite() and len(str(value)) <= 40:
-        return value if value else ZERO  # nearly all: what follows would say the same
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         raise ValueError(f"not a number: {value!r:.60}")  # noqa: TRY004 -- data, not a programming error
     number = _whole(value) if isinstance(value, int) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from billingsync.core.account import accounts_of
@@ -188,16 +188,29 @@ def _told(plan: Plan) -> Iterator[str]:
     ups = [[up.client_id, up.currency, up.state, [one.key for one in up.postings]] for up in plan.true_ups]
     sources = sorted([s.invoice_id, s.charges, str(s.price), str(s.cost)] for s in plan.sources)
     yield _json([plan.partner, plan.period, plan.rules_digest, plan.clients_asked, ups, sources])[:-1]
-    yield ",["
-    for nth, one in enumerate(plan.postings):
-        lines = [_line_facts(line) for line in one.lines]
-        yield f"{',' if nth else ''}{_json([one.key, one.action, one.client_id, one.invoice_id, lines])}"
-    yield "],["
-    for nth, client in enumerate(plan.clients):
-        dropped, excluded = [gone.charge for gone in client.dropped], [entry.charge for entry in client.excluded]
-        holds = [[hold.charge, hold.reason] for hold in client.holds]
-        yield f"{',' if nth else ''}{_json([client.company_id, client.client_id, dropped, excluded, holds])}"
-    yield f"],{_json([entry.charge for entry in plan.unassigned_excluded])}]"
+    yield ","
+    yield from _array(
+        [p.key, p.action, p.client_id, p.invoice_id, [_line_facts(line) for line in p.lines]] for p in plan.postings
+    )
+    yield ","
+    yield from _array(
+        [
+            c.company_id,
+            c.client_id,
+            [d.charge for d in c.dropped],
+            [e.charge for e in c.excluded],
+            [[h.charge, h.reason] for h in c.holds],
+        ]
+        for c in plan.clients
+    )
+    yield f",{_json([entry.charge for entry in plan.unassigned_excluded])}]"
+
+
+def _array(values: Iterable[list[object]]) -> Iterator[str]:
+    yield "["
+    for nth, value in enumerate(values):
+        yield f"{',' if nth else ''}{_json(value)}"
+    yield "]"
 
 
 def _line_facts(line: PlanLine) -> list[object]:

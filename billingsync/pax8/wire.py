@@ -206,46 +206,34 @@ def fingerprint(value: object) -> str:
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:16]
 
 
-# What many items of a month share, in the order in which `_read_charge` takes it.
-_COMMON = (
-    "companyId companyName externalId type term sku productId productName description details purchaseOrderNumber "
-    "startPeriod endPeriod"
-).split()
-
-
 def _read_charge(item: Mapping[str, object], identity: str, invoice_id: str, currency: str) -> Charge:
-    get = item.get
-    company, name, external, kind, term, sku, product, product_name, description, details, order, start, end = [
-        _shared(value) if type(value) is str else _name(value) for value in map(get, _COMMON)
-    ]
-    own = get("currencyCode")
-    currency = currency if own is None else _currency(own, currency)
+    currency = _currency(item.get("currencyCode"), currency)
     amounts = read_amounts(
         currency=currency,
-        quantity=get("quantity"),
-        price=get("price"),
-        sub_total=get("subTotal"),
-        total=get("total"),
-        cost=get("cost"),
-        cost_total=get("costTotal"),
+        quantity=item.get("quantity"),
+        price=item.get("price"),
+        sub_total=item.get("subTotal"),
+        total=item.get("total"),
+        cost=item.get("cost"),
+        cost_total=item.get("costTotal"),
     )
     return Charge(
         id=identity,
         invoice_id=invoice_id,
-        company_id=company or None,
-        company_name=name,
-        external_id=external,
-        type=_common(kind.lower()),
-        term=term,
-        sku=sku,
-        product_id=product,
-        product_name=product_name,
-        description=description,
-        details=details,
-        subscription_id=_name(get("subscriptionId")),
-        purchase_order=order,
-        start=start,
-        end=end,
+        company_id=_common(item.get("companyId")) or None,
+        company_name=_common(item.get("companyName")),
+        external_id=_common(item.get("externalId")),
+        type=_common(_common(item.get("type")).lower()),
+        term=_common(item.get("term")),
+        sku=_common(item.get("sku")),
+        product_id=_common(item.get("productId")),
+        product_name=_common(item.get("productName")),
+        description=_common(item.get("description")),
+        details=_common(item.get("details")),
+        subscription_id=_name(item.get("subscriptionId")),
+        purchase_order=_common(item.get("purchaseOrderNumber")),
+        start=_common(item.get("startPeriod")),
+        end=_common(item.get("endPeriod")),
         quantity=amounts.quantity,
         unit_price=amounts.unit_price,
         unit_cost=amounts.unit_cost,
@@ -253,9 +241,9 @@ def _read_charge(item: Mapping[str, object], identity: str, invoice_id: str, cur
         cost=amounts.cost,
         price_rounding=amounts.price_rounding,
         cost_rounding=amounts.cost_rounding,
-        sales_tax=_number(get("salesTax")) or ZERO,  # shown beside the header only [S8]
+        sales_tax=_number(item.get("salesTax")) or ZERO,  # shown beside the header only [S8]
         currency=currency,
-        billed_by_pax8=get("billedByPax8") is True,  # "true" in quotes is not what Pax8 documents: billed
+        billed_by_pax8=item.get("billedByPax8") is True,  # "true" in quotes is not what Pax8 documents: billed
         problem=amounts.problem,
     )
 

@@ -52,19 +52,16 @@ class App:
         world = self.world
         began = time.monotonic()
         call = world.begin(service, request)
+        ready = None
         if latency_ms := world.options.latency_of(service):
             if request.method == "GET" and not len(world.faults):
                 # What it takes to make the answer is part of the latency, as it is at the vendors, who answer several
                 # callers at a time.
-                answer = world.answer(service, request, call).encoded()
-                call.status = answer.status
-                await connection.hold(max(latency_ms / 1000 - (time.monotonic() - began), 0))
-                await connection.whole(answer)
-                return
-            await connection.hold(latency_ms / 1000)
+                ready = world.answer(service, request, call).encoded()
+            await connection.hold(max(latency_ms / 1000 - (time.monotonic() - began), 0))
         hit = world.faults.pick(service, request.method, request.path)
         if hit is None:
-            answer = world.answer(service, request, call)
+            answer = ready or world.answer(service, request, call)
             call.status = answer.status
             await connection.whole(answer)
             return

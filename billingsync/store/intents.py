@@ -114,10 +114,8 @@ class IntentBook(Book):
     def _period_of(self, connection: Connection, run: str) -> str:
         """A run's period, which never changes."""
         if self._run != run:
-            self._run, self._period = (
-                run,
-                str(connection.execute(_PERIOD, {"name": self.name, "run": run}).scalar_one()),
-            )
+            self._period = str(connection.execute(_PERIOD, {"name": self.name, "run": run}).scalar_one())
+            self._run = run
         return self._period
 
     def _claimed(self, charges: Sequence[str]) -> AlreadyClaimed:

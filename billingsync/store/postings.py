@@ -207,6 +207,9 @@ _COLUMNS: dict[str, tuple[ColumnElement[Any], ...]] = {
 }
 
 
+_AMONG = {"keys": table.c.key, "states": table.c.state}
+
+
 def received(row: RecordedPosting, receipt: Receipt, state: str, at: datetime) -> RecordedPosting:
     """The posting as the ledger has it once `record_done` is committed, without reading it again."""
     return replace(
@@ -295,9 +298,10 @@ def _query(what: str, name: str, **wanted: str | Collection[str] | None) -> tupl
 def _statement(what: str, asked: tuple[str, ...]) -> Select[Any]:
     query = select(*_COLUMNS[what]).where(table.c.partner == bindparam("partner"))
     for word in asked:
-        column = table.c[{"keys": "key", "states": "state"}.get(word, word)]
-        many = word in ("keys", "states")
-        query = query.where(column.in_(bindparam(word, expanding=True)) if many else column == bindparam(word))
+        among = _AMONG.get(word)
+        query = query.where(
+            table.c[word] == bindparam(word) if among is None else among.in_(bindparam(word, expanding=True))
+        )
     return query.order_by(table.c.intended_at, table.c.key)
 
 
@@ -368,7 +372,7 @@ def _posted_line(line: dict[str, Any]) -> PostedLine:
         Share(charge=intern(share["charge"]), price=Decimal(share["price"]), cost=Decimal(share["cost"]))
         for share in line["shares"]
     ]
-    amounts = {name: Decimal(line[name]) for name in ("quantity", "unit_price", "unit_cost", "amount", "cost")}
+    amounts = {name: Decimal(line[name]) for name in _AMOUNTS}
     return PostedLine(**{**line, **amounts, "shares": tuple(shares)})
 
 

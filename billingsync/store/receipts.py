@@ -65,11 +65,11 @@ SIZE_AT_ONCE = 500_000  # characters of lines
 MOST_AT_ONCE = 100  # postings
 
 
-def batches(heads: Iterable[PostingHead], size: int, most: int = MOST_AT_ONCE) -> Iterator[list[PostingHead]]:
+def batches(heads: Iterable[PostingHead], size: int) -> Iterator[list[PostingHead]]:
     """Some postings at a time: at most so many, and about so much of their lines, but at least one."""
     some: list[PostingHead] = []
     for head in heads:
-        if some and (len(some) == most or sum(one.size for one in some) + head.size > size):
+        if some and (len(some) == MOST_AT_ONCE or sum(one.size for one in some) + head.size > size):
             yield some
             some = []
         some.append(head)
