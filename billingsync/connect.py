@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 
 import structlog
 
-from billingsync.halo.client import Halo, Tenant, discover
 from billingsync.http import CallRecord, Service, ServiceConfig
-from billingsync.pax8.client import Pax8, service_config
+from billingsync.psa.halo.client import Halo, Tenant, discover
 from billingsync.redaction import Redactor
 from billingsync.settings import Settings
+from billingsync.sources.pax8.client import Pax8, service_config
 from billingsync.store.ledger import Ledger, open_ledger
 
 TICKET_SCOPE = "read:tickets edit:tickets"

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from billingsync import __version__
 from billingsync.audit.month import Month
 from billingsync.core.money import ZERO
-from billingsync.report.figures import Figures
-from billingsync.report.foreign import one_line, shortened
+from billingsync.report.escape import one_line, shortened
+from billingsync.report.numbers import Figures
 
 
 def index_page(month: Month, sources: Mapping[str, str], locale: str) -> str:

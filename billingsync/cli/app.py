@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from billingsync import __version__
-from billingsync.cli import billing, history, repair, service, upkeep
+from billingsync.cli import billing, history, repair, service
+from billingsync.cli import setup as upkeep
 
 _EPILOG = (
     "Everywhere: --quiet, --verbose, --no-color (also NO_COLOR), --no-input, --debug. Exit codes: 0 done, 1 failed, "

@@ -14,8 +14,8 @@ from billingsync.errors import UsageError
 if TYPE_CHECKING:
     from billingsync.connect import Connections
     from billingsync.core.period import Period
-    from billingsync.planner import Planned
     from billingsync.report.result import RunResult
+    from billingsync.run.plan import Planned
 
 FORMATS = ("text", "json", "csv", "html", "xlsx", "markdown")
 
@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
 
 def _period(connections: Connections, text: str | None) -> Period:
     from billingsync.core.period import Period
-    from billingsync.upstream import newest_released
+    from billingsync.run.fetch import newest_released
 
     if text is None:
         return newest_released(connections)
@@ -64,7 +64,7 @@ def _period(connections: Connections, text: str | None) -> Period:
 
 def periods(json: JsonOption = False) -> int:
     """Released months and what became of each."""
-    from billingsync.report.page import table
+    from billingsync.report.layout import table
 
     with connected() as connections:
         released = connections.pax8.released_periods()
@@ -101,8 +101,8 @@ def plan(
     json: JsonOption = False,
 ) -> int:
     """Show what would be billed. Writes nothing to HaloPSA."""
-    from billingsync.planner import make_plan
-    from billingsync.stale import changes_since
+    from billingsync.run.changes import changes_since
+    from billingsync.run.plan import make_plan
 
     chosen = "json" if json else format
     if chosen not in FORMATS:
@@ -128,8 +128,8 @@ def _show(connections: Connections, planned: Planned, format: str, out_file: str
     created = planned.created_at.isoformat(timespec="seconds")
     plan = planned.plan
     if format == "text" and out_file is None:
-        from billingsync.replan import replan_sentences
         from billingsync.report.text import print_plan
+        from billingsync.run.replan import replan_sentences
 
         last = () if planned.shifts is None else replan_sentences(planned.shifts)
         print_plan(plan, console(), locale=locale, last=last)
@@ -177,7 +177,7 @@ def post(
     """Post exactly the plan that was shown, or refuse.
 
     The refusal says what changed since."""
-    from billingsync.run import post_digest
+    from billingsync.run.run import post_digest
 
     with connected() as connections:
         _, result = post_digest(connections, digest, say=say)
@@ -196,7 +196,7 @@ def run(
         return plan(period, client, json=json)
     if not yes and not interactive():
         raise needs_yes(f"run {period}" if period else "run")
-    from billingsync.run import run_period
+    from billingsync.run.run import run_period
 
     with connected() as connections:
 
@@ -231,9 +231,9 @@ def _told(connections: Connections, result: RunResult, json: bool) -> int:
 
 def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
     """What waits for a person: how much money, how old, what to do."""
-    from billingsync.planner import make_plan, open_holds
     from billingsync.report.document import dump, holds_document
     from billingsync.report.outcome import print_holds
+    from billingsync.run.plan import make_plan, open_holds
 
     with connected() as connections:
         planned = make_plan(connections, _period(connections, period), say=say)
@@ -253,7 +253,7 @@ def approve(
     json: JsonOption = False,
 ) -> int:
     """Let one held client of that plan through its limits."""
-    from billingsync.planner import approve_client
+    from billingsync.run.plan import approve_client
     from billingsync.store.lock import who
 
     if not reason.strip():
@@ -275,14 +275,14 @@ def explain(
     json: JsonOption = False,
 ) -> int:
     """One charge from the invoice to the line, hop by hop."""
-    from billingsync.explain import explanation
+    from billingsync.run.explain import explanation
 
     with connected() as connections:
         hops = explanation(connections, charge, say=say)
     if json:
         document({"charge": hops.charge, "hops": [{"hop": hop, "says": says} for hop, says in hops.hops]})
         return 0
-    from billingsync.report.page import table
+    from billingsync.report.layout import table
 
     out(hops.charge)
     table(console(), ("Hop", "What happened"), list(hops.hops))

@@ -13,7 +13,7 @@ from billingsync.cli.terminal import out
 from billingsync.errors import BillingSyncError
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
-from billingsync.scaffold import write_scaffold
+from billingsync.setup.scaffold import write_scaffold
 
 _RULES = """\
 # For the demo: Azure on one line, no credits for seats given back in mid-month, no lines of zero.

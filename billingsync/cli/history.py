@@ -12,7 +12,7 @@ from billingsync.cli.terminal import console, document, note, out, say
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
-    from billingsync.mapping import Row
+    from billingsync.run.mapping import Row
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
 
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def runs(json: JsonOption = False) -> int:
     """Every run, newest first."""
-    from billingsync.report.page import table
+    from billingsync.report.layout import table
 
     with ledger_only() as (_, ledger):
         found = [
@@ -55,7 +55,7 @@ def show(
 ) -> int:
     """What one run wrote, invoice by invoice."""
     from billingsync.core.money import plain
-    from billingsync.report.page import table
+    from billingsync.report.layout import table
 
     with ledger_only() as (_, ledger):
         one = ledger.show_run(run)
@@ -118,8 +118,8 @@ def map_(
     json: JsonOption = False,
 ) -> int:
     """What is mapped to what, unmapped first; map by hand."""
-    from billingsync.mapping import companies, confirm_guessed, products, set_company, set_product
-    from billingsync.report.page import table
+    from billingsync.report.layout import table
+    from billingsync.run.mapping import companies, confirm_guessed, products, set_company, set_product
     from billingsync.store.lock import who
 
     if what not in ("companies", "products"):

@@ -14,7 +14,7 @@ from billingsync.cli.terminal import ask, console, document, interactive, needs_
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
-    from billingsync.undo import UndonePosting, UndoResult
+    from billingsync.run.undo import UndonePosting, UndoResult
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
 
@@ -50,8 +50,8 @@ def undo(
     json: JsonOption = False,
 ) -> int:
     """Take back exactly the lines that one run wrote. People's edits and lines stay."""
+    from billingsync.run.undo import preview, undo_run
     from billingsync.store.lock import who
-    from billingsync.undo import preview, undo_run
 
     if not dry_run and not yes and not interactive():
         raise needs_yes(f"undo {run}")
@@ -153,10 +153,10 @@ _ACTIONS = {"add": "", "update": "back to what it was: ", "remove": "added again
 
 def _print(result: UndoResult, locale: str, *, error: bool = False) -> None:
     from billingsync.core.money import ZERO
-    from billingsync.report.figures import Figures
-    from billingsync.report.foreign import one_line, shortened
+    from billingsync.report.escape import one_line, shortened
+    from billingsync.report.layout import Page
+    from billingsync.report.numbers import Figures
     from billingsync.report.outcome import steps
-    from billingsync.report.page import Page
 
     where = console(error=error)
     page, figures = Page(where.width), Figures(locale)

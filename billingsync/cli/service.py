@@ -14,8 +14,8 @@ from billingsync.cli.terminal import console, document, note, out
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
-    from billingsync.health.snapshot import Snapshot
-    from billingsync.worker.service import Worker
+    from billingsync.service.status import Snapshot
+    from billingsync.service.worker import Worker
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
 _CODES = {"well": 0, "held": 3, "waiting": 4, "failed": 1}
@@ -43,8 +43,8 @@ def worker(
     """Watch Pax8, plan and post by the rules, for years. Tells people when they must act."""
     if json and not once:
         raise UsageError("--json goes with --once: a service has no last line.")
-    from billingsync.worker.sdnotify import Systemd
-    from billingsync.worker.service import Worker, open_worker_ledger
+    from billingsync.service.sdnotify import Systemd
+    from billingsync.service.worker import Worker, open_worker_ledger
 
     settings, redactor = load()
     settings.require_upstreams()
@@ -56,7 +56,7 @@ def worker(
 
 
 def _once(service: Worker, json: bool) -> int:
-    from billingsync.health.snapshot import take
+    from billingsync.service.status import take
 
     state = service.cycle()
     service.delivery.round()
@@ -72,10 +72,10 @@ def _once(service: Worker, json: bool) -> int:
 def _serve(service: Worker, systemd: Any) -> int:
     from contextlib import ExitStack
 
-    from billingsync.health.port import Port
-    from billingsync.health.server import HealthServer
-    from billingsync.health.snapshot import take
-    from billingsync.webhook import route
+    from billingsync.service.health import HealthServer
+    from billingsync.service.http_port import Port
+    from billingsync.service.status import take
+    from billingsync.service.webhook import route
 
     health, webhook = service.settings.health, service.settings.webhook
     with ExitStack() as stack:
@@ -90,8 +90,8 @@ def _serve(service: Worker, systemd: Any) -> int:
 
 def status(json: JsonOption = False) -> int:
     """Last and next cycle, what waits, what failed. Works while the worker runs."""
-    from billingsync.health.server import ask
-    from billingsync.health.snapshot import take
+    from billingsync.service.health import ask
+    from billingsync.service.status import take
 
     with ledger_only() as (settings, ledger):
         found = take(ledger)
@@ -113,8 +113,8 @@ def _steps(found: Snapshot) -> list[list[str]]:
 
 
 def _show(found: Snapshot, worker_state: str | None) -> None:
-    from billingsync.report.foreign import one_line
-    from billingsync.report.page import table
+    from billingsync.report.escape import one_line
+    from billingsync.report.layout import table
 
     def moment(value: Any) -> str:
         return value.astimezone().isoformat(" ", timespec="minutes") if value else "never"
@@ -154,7 +154,7 @@ def _month(month: Any) -> str:
     ]
     parts = [str(month["state"]), *waits]
     if month["problem"]:
-        from billingsync.report.foreign import one_line, shortened
+        from billingsync.report.escape import one_line, shortened
 
         parts.append(shortened(one_line(str(month["problem"])), 200))
     return "; ".join(parts)
@@ -162,7 +162,7 @@ def _month(month: Any) -> str:
 
 def notify_test(json: JsonOption = False) -> int:
     """Send a test notice to every address in NOTIFY__URLS, and open a ticket where notices open tickets."""
-    from billingsync.notify import try_out
+    from billingsync.service.notify import try_out
 
     settings, redactor = load()
     found = try_out(settings, redactor)

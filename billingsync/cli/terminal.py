@@ -61,7 +61,7 @@ def say(text: str) -> None:
     """Progress, for people who watch; nothing where nobody does."""
     if FLAGS.quiet or not (sys.stderr.isatty() or FLAGS.verbose):
         return
-    from billingsync.report.foreign import one_line
+    from billingsync.report.escape import one_line
 
     print(f"… {one_line(text)}", file=sys.stderr, flush=True)  # noqa: T201
 
@@ -122,7 +122,7 @@ def needs_yes(command: str) -> UsageError:
 def show_error(error: BillingSyncError) -> None:
     """One sentence, then what to type next; as JSON where that was asked for."""
     from billingsync.report.document import dump, error_document
-    from billingsync.report.foreign import inert
+    from billingsync.report.escape import inert
 
     if FLAGS.json:
         out(dump(error_document(error.code, error.message, error.next_steps, error.exit_code)))

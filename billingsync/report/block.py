@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 
+from billingsync.core.bill.plan import ClientPlan, Dropped, Excluded, PlanLine
 from billingsync.core.money import ZERO
-from billingsync.core.plan import ClientPlan, Dropped, Excluded, PlanLine
-from billingsync.report.figures import Figures
-from billingsync.report.foreign import one_line, shortened
-from billingsync.report.page import Page
+from billingsync.report.escape import one_line, shortened
+from billingsync.report.labels import spoken
+from billingsync.report.layout import Page
+from billingsync.report.numbers import Figures
 from billingsync.report.waiting import Wait, client_holds, display_name, money_of, together
-from billingsync.report.words import spoken
 
 _MOST_NAMES = 6
 _MOST_PRODUCTS = 12  # rows of what one client has dropped or excluded; the others are summed

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from billingsync.core.bill.plan import ClientPlan, Dropped, Excluded, Hold, PlanLine
 from billingsync.core.money import ZERO
-from billingsync.core.plan import ClientPlan, Dropped, Excluded, Hold, PlanLine
-from billingsync.report.figures import Figures, code
-from billingsync.report.foreign import one_line, shortened
+from billingsync.report.escape import one_line, shortened
+from billingsync.report.labels import client_target, matched, reason_title, why_not_billed
+from billingsync.report.numbers import Figures, code
 from billingsync.report.waiting import client_holds, display_name, money_of, together
-from billingsync.report.words import client_target, matched, reason_title, why_not_billed
 
 View = dict[str, Any]
 

@@ -9,9 +9,9 @@ import unicodedata
 from decimal import Decimal
 from io import StringIO
 
+from billingsync.core.bill.plan import Plan
 from billingsync.core.money import plain
-from billingsync.core.plan import Plan
-from billingsync.report.foreign import inert, shortened, whole
+from billingsync.report.escape import inert, shortened, whole
 from billingsync.report.rows import LONGEST_CELL, Row, charge_list, plan_rows
 
 COLUMNS = (

@@ -13,11 +13,21 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from billingsync.core.bill.plan import (
+    Account,
+    ClientPlan,
+    CurrencyAccount,
+    Dropped,
+    Excluded,
+    Hold,
+    Plan,
+    PlanLine,
+    TrueUp,
+)
+from billingsync.core.bill.plan import SourceSummary as Source
 from billingsync.core.money import plain
-from billingsync.core.plan import Account, ClientPlan, CurrencyAccount, Dropped, Excluded, Hold, Plan, PlanLine, TrueUp
-from billingsync.core.plan import SourceSummary as Source
 from billingsync.report.equation import header_difference
-from billingsync.report.foreign import whole
+from billingsync.report.escape import whole
 from billingsync.report.result import RunResult
 from billingsync.report.waiting import OpenHold
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from billingsync.core.plan import Account, CurrencyAccount, SourceSummary
-from billingsync.report.figures import Figures, code
+from billingsync.core.bill.plan import Account, CurrencyAccount, SourceSummary
+from billingsync.report.numbers import Figures, code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,15 +11,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from billingsync import __version__
+from billingsync.core.bill.plan import ClientPlan, CurrencyAccount, Plan, SourceSummary
 from billingsync.core.money import ZERO
-from billingsync.core.plan import ClientPlan, CurrencyAccount, Plan, SourceSummary
+from billingsync.report.chart import picture
 from billingsync.report.client_view import client_view, left_out_view
 from billingsync.report.equation import both, header_difference, sentence
-from billingsync.report.figures import Figures, code
-from billingsync.report.foreign import one_line, shortened
-from billingsync.report.picture import picture
+from billingsync.report.escape import one_line, shortened
+from billingsync.report.labels import listed, new_invoice_counts, plural, reason_title, taken_back_from
+from billingsync.report.numbers import Figures, code
 from billingsync.report.waiting import NOBODY, ReasonGroup, Wait, by_reason, display_name, plan_holds
-from billingsync.report.words import listed, new_invoice_counts, plural, reason_title, taken_back_from
 
 if TYPE_CHECKING:
     from jinja2 import Template

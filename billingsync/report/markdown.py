@@ -6,13 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from billingsync.core.plan import ClientPlan, CurrencyAccount, Dropped, Excluded, Plan, PlanLine
+from billingsync.core.bill.plan import ClientPlan, CurrencyAccount, Dropped, Excluded, Plan, PlanLine
 from billingsync.report.equation import both, sentence
-from billingsync.report.figures import Figures, code
-from billingsync.report.foreign import one_line, shortened
-from billingsync.report.text import closing
-from billingsync.report.waiting import NOBODY, Wait, by_reason, display_name, plan_holds
-from billingsync.report.words import (
+from billingsync.report.escape import one_line, shortened
+from billingsync.report.labels import (
     client_target,
     listed,
     matched,
@@ -22,6 +19,9 @@ from billingsync.report.words import (
     taken_back_from,
     why_not_billed,
 )
+from billingsync.report.numbers import Figures, code
+from billingsync.report.text import closing
+from billingsync.report.waiting import NOBODY, Wait, by_reason, display_name, plan_holds
 
 _LONGEST = 300
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

@@ -6,16 +6,16 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from billingsync.core.bill.plan import CurrencyAccount
 from billingsync.core.money import ZERO
-from billingsync.core.plan import CurrencyAccount
 from billingsync.report.block import why_and_what
-from billingsync.report.figures import Figures
-from billingsync.report.foreign import one_line, shortened
-from billingsync.report.page import Page
+from billingsync.report.escape import one_line, shortened
+from billingsync.report.labels import plural, reason_title
+from billingsync.report.layout import Page
+from billingsync.report.numbers import Figures
 from billingsync.report.result import PostingResult, RunResult, TakenBackResult
 from billingsync.report.text import equation_lines, paper, true_up_rows
 from billingsync.report.waiting import NOBODY, OpenHold, Wait, by_reason, money_of, together
-from billingsync.report.words import plural, reason_title
 
 if TYPE_CHECKING:
     from rich.console import Console

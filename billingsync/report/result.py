@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from billingsync.core.plan import CurrencyAccount, Hold, TrueUp
+from billingsync.core.bill.plan import CurrencyAccount, Hold, TrueUp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

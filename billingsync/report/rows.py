@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from billingsync.core.bill.plan import ClientPlan, Dropped, Excluded, Hold, Plan, PlanLine
 from billingsync.core.money import ZERO
-from billingsync.core.plan import ClientPlan, Dropped, Excluded, Hold, Plan, PlanLine
 from billingsync.report.equation import both
 
 LONGEST_CELL = 32_000  # Excel breaks what has more than 32,767 characters over several rows

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from billingsync.core.bill.plan import Plan
 from billingsync.core.money import ZERO, minor_unit
-from billingsync.core.plan import Plan
 from billingsync.report.equation import both, header_difference
-from billingsync.report.figures import code
+from billingsync.report.labels import client_target, matched, new_invoice_counts, reason_title, why_not_billed
+from billingsync.report.numbers import code
 from billingsync.report.rows import Row, charge_list
 from billingsync.report.waiting import NOBODY, display_name
-from billingsync.report.words import client_target, matched, new_invoice_counts, reason_title, why_not_billed
 
 
 @dataclass(frozen=True, slots=True)

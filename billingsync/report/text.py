@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from billingsync.core.plan import CurrencyAccount, Plan, TrueUp
+from billingsync.core.bill.plan import CurrencyAccount, Plan, TrueUp
 from billingsync.report.block import client_block, held_rows, left_out_rows
 from billingsync.report.equation import pieces
-from billingsync.report.figures import Figures
-from billingsync.report.foreign import one_line, shortened
-from billingsync.report.page import Page, table_lines
+from billingsync.report.escape import one_line, shortened
+from billingsync.report.labels import client_target, listed, new_invoice_counts, plural, taken_back_from
+from billingsync.report.layout import Page, table_lines
+from billingsync.report.numbers import Figures
 from billingsync.report.waiting import NOBODY, display_name, together, unassigned_holds
-from billingsync.report.words import client_target, listed, new_invoice_counts, plural, taken_back_from
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from billingsync.core.bill.plan import ClientPlan, Hold, Plan
 from billingsync.core.money import ZERO
-from billingsync.core.plan import ClientPlan, Hold, Plan
 
 NOBODY = "No company named by Pax8"
 

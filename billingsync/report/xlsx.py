@@ -10,9 +10,9 @@ from decimal import Decimal
 from io import BytesIO
 from typing import Any
 
+from billingsync.core.bill.plan import Plan
 from billingsync.core.money import plain
-from billingsync.core.plan import Plan
-from billingsync.report.foreign import inert, shortened
+from billingsync.report.escape import inert, shortened
 from billingsync.report.rows import LONGEST_CELL, plan_rows
 from billingsync.report.sheets import (
     Money,

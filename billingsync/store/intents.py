@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
+from billingsync.core.bill.plan import Posting
 from billingsync.core.money import ZERO
-from billingsync.core.plan import Posting
 from billingsync.errors import LedgerError
 from billingsync.store.book import Book, Fence
 from billingsync.store.claims import AlreadyClaimed, add_claims, live_keys, remove_claims, settled_states

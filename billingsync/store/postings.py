@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, delete, func, select, type_coerce, update
 
+from billingsync.core.bill.plan import Posting
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.money import ZERO
-from billingsync.core.plan import Posting
 from billingsync.store.columns import as_json
 from billingsync.store.database import insert
 from billingsync.store.schema import posting as table

@@ -66,9 +66,9 @@ def fetching() -> dict[str, Any]:
 
 def planning() -> dict[str, Any]:
     """Seconds of CPU for a plan of RunInputs in memory, and how many times what reading their JSON takes."""
+    from billingsync.core.bill.plan_run import plan_run
     from billingsync.core.inputs import RunInputs
     from billingsync.core.period import Period
-    from billingsync.core.planning import plan_run
     from billingsync.core.rules import Rulebook
 
     with _connected() as connected:

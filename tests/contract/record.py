@@ -33,13 +33,13 @@ import yaml
 from vcr.serialize import serialize
 
 from billingsync.errors import BillingSyncError
-from billingsync.halo.client import Halo
-from billingsync.halo.compare import id_of, lines_of
 from billingsync.http import Budget
-from billingsync.pax8.client import Pax8
+from billingsync.psa.halo.client import Halo
+from billingsync.psa.halo.invoice import id_of, lines_of
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
 from billingsync.settings import Settings
+from billingsync.sources.pax8.client import Pax8
 
 from . import scenes_halo, scenes_pax8
 from .composed import COMPOSITIONS, Answer, Composition

@@ -15,9 +15,10 @@ import pytest
 
 from billingsync.core.rules import ProductRules
 from billingsync.errors import LoginFailed, UpstreamError
-from billingsync.halo.client import Look, one_object
-from billingsync.halo.compare import Raw, compare, id_of, lines_of, number
-from billingsync.halo.wire import (
+from billingsync.http import Answered, NotDone, OutcomeUnknown, Sent, read_json
+from billingsync.psa.halo.client import Look, one_object
+from billingsync.psa.halo.invoice import Raw, compare, id_of, lines_of, number
+from billingsync.psa.halo.wire import (
     WireLine,
     as_line,
     create_body,
@@ -28,7 +29,6 @@ from billingsync.halo.wire import (
     mark_of,
     markers,
 )
-from billingsync.http import Answered, NotDone, OutcomeUnknown, Sent, read_json
 
 from .stage import Scene, Stage
 

@@ -15,12 +15,12 @@ from typing import Any
 from unittest import mock
 
 from billingsync import connect
-from billingsync.halo.client import Halo, Tenant
 from billingsync.http import Budget, Service, ServiceConfig
-from billingsync.pax8.client import Pax8
+from billingsync.psa.halo.client import Halo, Tenant
 from billingsync.redaction import Redactor
 from billingsync.sandbox.server import Sandbox
 from billingsync.settings import Settings, load_settings
+from billingsync.sources.pax8.client import Pax8
 
 from .tape import Heard, overheard
 

@@ -9,10 +9,10 @@ from types import ModuleType
 
 import pytest
 
-from billingsync.halo.client import Halo
-from billingsync.pax8.client import Pax8
+from billingsync.psa.halo.client import Halo
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
+from billingsync.sources.pax8.client import Pax8
 
 from . import scenes_halo, scenes_pax8
 from .stage import ON_TAPE, Scene, known_of, settings_of, staged

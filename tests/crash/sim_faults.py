@@ -12,8 +12,8 @@ import httpcore2
 from sim_month import Shape, Start, account, check, nothing_more, start, until_done
 from simulation import Sim, Trouble
 
-from billingsync import undo
 from billingsync.errors import BillingSyncError
+from billingsync.run import undo
 from billingsync.sandbox.faults import Fault
 from billingsync.sandbox.wire import Request
 

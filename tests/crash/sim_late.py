@@ -8,8 +8,8 @@ from pathlib import Path
 from sim_month import MONTH, NEXT_MONTH, End, Shape, Start, account, check, cycle, nothing_more, start, until_done
 from simulation import Sim, freeze
 
-from billingsync import undo
 from billingsync.errors import BillingSyncError
+from billingsync.run import undo
 from billingsync.sandbox.faults import Fault
 from billingsync.sandbox.wire import Request
 

@@ -30,13 +30,13 @@ from sim_schedules import (
 )  # fmt: skip
 from sqlalchemy import select
 
-from billingsync import items, late, post, recover, run, write
-from billingsync.halo import client as halo_client
-from billingsync.halo import compare
 from billingsync.http import service
 from billingsync.http.values import NotDone, OutcomeUnknown
-from billingsync.pax8 import client as pax8_client
+from billingsync.psa.halo import client as halo_client
+from billingsync.psa.halo import invoice as compare
+from billingsync.run import items, late, post, recover, run, send
 from billingsync.sandbox.faults import Fault
+from billingsync.sources.pax8 import client as pax8_client
 from billingsync.store.book import Book, Fence
 from billingsync.store.intents import IntentBook
 from billingsync.store.ledger import Ledger
@@ -69,11 +69,11 @@ def _intent_after_post() -> Any:
     """The request goes first, the intent is written when its answer is there."""
     true = post.write
 
-    def wrong(desk: Any, posting: Any, amounts: Any, there: Any) -> Any:
-        prepared = write.prepare(desk, posting)
+    def wrong(context: Any, posting: Any, amounts: Any, there: Any) -> Any:
+        prepared = send.prepare(context, posting)
         sent = prepared.send(lambda: None)
         with _patch(post, "prepare", lambda *_: replace(prepared, send=lambda _: sent)):
-            return true(desk, posting, amounts, there)
+            return true(context, posting, amounts, there)
 
     return _patch(post, "write", wrong)
 
@@ -81,8 +81,8 @@ def _intent_after_post() -> Any:
 def _random_key() -> Any:
     true, count = post.write, iter(range(10**6))
 
-    def wrong(desk: Any, posting: Any, amounts: Any, there: Any) -> Any:
-        return true(desk, replace(posting, key=f"{next(count):020x}"), amounts, there)
+    def wrong(context: Any, posting: Any, amounts: Any, there: Any) -> Any:
+        return true(context, replace(posting, key=f"{next(count):020x}"), amounts, there)
 
     return _patch(post, "write", wrong)
 
@@ -97,11 +97,11 @@ def _believed(self: Any, clients: Any, control: Any, since: Any = None) -> Any:
 def _one_look() -> Any:
     true = recover._judge_ripe
 
-    def wrong(desk: Any, ripe: Any) -> None:
-        for key, sight in recover.look(desk, list(ripe.values())).items():
+    def wrong(context: Any, ripe: Any) -> None:
+        for key, sight in recover.look(context, list(ripe.values())).items():
             if isinstance(sight, recover.Absent):
-                desk.ledger.record_abandoned(desk.fence, key, "absent", desk.now())
-        true(desk, {key: row for key, row in ripe.items() if desk.ledger.posting(key).state != "abandoned"})
+                context.ledger.record_abandoned(context.fence, key, "absent", context.now())
+        true(context, {key: row for key, row in ripe.items() if context.ledger.posting(key).state != "abandoned"})
 
     return _patch(recover, "_judge_ripe", wrong)
 
@@ -109,7 +109,7 @@ def _one_look() -> Any:
 @contextlib.contextmanager
 def _no_fence() -> Iterator[None]:
     """Only the intent's transaction asks whether the lock is still ours, not the moment before the request."""
-    with _patch(post, "still_ours", lambda desk: lambda: None), _patch(Book, "fence_holds", lambda *_: True):
+    with _patch(post, "still_ours", lambda context: lambda: None), _patch(Book, "fence_holds", lambda *_: True):
         yield
 
 
@@ -127,22 +127,22 @@ def _no_lock() -> Iterator[None]:
         yield
 
 
-def _accepts(desk: Any, row: Any, sent: Any) -> None:
+def _accepts(context: Any, row: Any, sent: Any) -> None:
     """Whatever a 2xx says is done."""
     raw = halo_client.one_object(sent.json) or {}
     receipt = recover._receipt(row, raw, row.amount, row.cost, None, invoice_id=raw.get("id") or 1)
-    desk.ledger.record_done(desk.fence, row.key, receipt, desk.now())
+    context.ledger.record_done(context.fence, row.key, receipt, context.now())
 
 
 def _refused_is_done() -> Any:
     true = post.judge
 
-    def wrong(desk: Any, row: Any, sent: Any) -> Any:
+    def wrong(context: Any, row: Any, sent: Any) -> Any:
         if isinstance(sent, NotDone):
             receipt = recover._receipt(row, {"id": 1}, row.amount, row.cost, None, invoice_id=1)
-            desk.ledger.record_done(desk.fence, row.key, receipt, desk.now())
-            return desk.ledger.posting(row.key)
-        return true(desk, row, sent)
+            context.ledger.record_done(context.fence, row.key, receipt, context.now())
+            return context.ledger.posting(row.key)
+        return true(context, row, sent)
 
     return _patch(post, "judge", wrong)
 
@@ -150,8 +150,8 @@ def _refused_is_done() -> Any:
 def _unknown_is_refused() -> Any:
     true = post.judge
 
-    def wrong(desk: Any, row: Any, sent: Any) -> Any:
-        return true(desk, row, NotDone(status=None, message=sent.why) if isinstance(sent, OutcomeUnknown) else sent)
+    def wrong(context: Any, row: Any, sent: Any) -> Any:
+        return true(context, row, NotDone(status=None, message=sent.why) if isinstance(sent, OutcomeUnknown) else sent)
 
     return _patch(post, "judge", wrong)
 
@@ -186,25 +186,25 @@ def _page_skipped() -> Iterator[None]:
 
 def _drops_others() -> Any:
     """Sends only its own lines where HaloPSA takes the list for the whole truth."""
-    true = write._changed
+    true = send._changed
 
     def wrong(*given: Any) -> Any:
         path, rows = true(*given)
         ours = [line for line in rows[0]["lines"] if "[bs:" in str(line.get("item_longdescription"))]
         return path, [{**rows[0], "lines": ours}]
 
-    return _patch(write, "_changed", wrong)
+    return _patch(send, "_changed", wrong)
 
 
 def _no_sequence() -> Any:
     """Writes over whatever a person did since it read."""
-    true = write._changed
+    true = send._changed
 
     def wrong(*given: Any) -> Any:
         path, rows = true(*given)
         return path, [{name: value for name, value in row.items() if name != "last_change_seq"} for row in rows]
 
-    return _patch(write, "_changed", wrong)
+    return _patch(send, "_changed", wrong)
 
 
 def _undone_key_again() -> Any:
@@ -219,14 +219,14 @@ def _same_generation(true: Any, *given: Any, **more: Any) -> Any:
 
 
 def _short_horizon() -> Any:
-    return _patch(recover, "_due", lambda desk, row: 0.0)
+    return _patch(recover, "_due", lambda context, row: 0.0)
 
 
 def _blind_retry() -> Any:
     return _patch(service, "_certainly_not_done", lambda error: isinstance(error, service.Retryable))
 
 
-def _nothing_found(desk: Any, plan: Any, targets: Any = ()) -> Any:
+def _nothing_found(context: Any, plan: Any, targets: Any = ()) -> Any:
     return {}, {}
 
 
@@ -303,9 +303,9 @@ def _call_inside() -> Any:
     def planted() -> Iterator[None]:
         write_ = post.write
 
-        def with_halo(desk: Any, *given: Any) -> Any:
-            _HALO.append(desk.halo)
-            return write_(desk, *given)
+        def with_halo(context: Any, *given: Any) -> Any:
+            _HALO.append(context.halo)
+            return write_(context, *given)
 
         with _patch(IntentBook, "record_intent", wrong), _patch(post, "write", with_halo):
             yield

@@ -13,11 +13,11 @@ from sim_kills import images_of
 from sim_month import End, Shape, Start, account, check, cycle, freeze, nothing_more, start, until_done
 from simulation import Image, Sim, at_work
 
-from billingsync import undo
 from billingsync.errors import BillingSyncError
-from billingsync.pax8 import client as pax8_client
+from billingsync.run import undo
 from billingsync.sandbox.faults import Fault
 from billingsync.sandbox.wire import Request, copy_json
+from billingsync.sources.pax8 import client as pax8_client
 from billingsync.store.ledger import open_ledger
 from billingsync.store.lock import LockBook
 

@@ -35,11 +35,11 @@ from sqlalchemy import event
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.util import LRUCache
 
-from billingsync import closing, connect, desk, planner, run, undo, upstream
+from billingsync import connect
 from billingsync.http import budget, calls, exchange, login, service, verdict
-from billingsync.pax8 import client as pax8_client
 from billingsync.redaction import Redactor
 from billingsync.rulebook import load_rulebook
+from billingsync.run import context, fetch, plan, result, run, undo
 from billingsync.sandbox import world as world_module
 from billingsync.sandbox.clock import Clock
 from billingsync.sandbox.faults import Fault, Faults
@@ -48,6 +48,7 @@ from billingsync.sandbox.tampering import distorted, tampered, told
 from billingsync.sandbox.wire import Answer, Request
 from billingsync.sandbox.world import Pending, World
 from billingsync.settings import Settings, load_settings
+from billingsync.sources.pax8 import client as pax8_client
 from billingsync.store import database, lock, partners
 from billingsync.store.ledger import Ledger
 
@@ -502,9 +503,9 @@ def _time() -> SimpleNamespace:
     )
 
 
-def _desk(**given: Any) -> desk.Desk:
+def _context(**given: Any) -> context.RunContext:
     sim = current()
-    return desk.Desk(**{**given, "now": sim.wall, "wait": sim.wait, "today": sim.wall().date()})
+    return context.RunContext(**{**given, "now": sim.wall, "wait": sim.wait, "today": sim.wall().date()})
 
 
 def _wait(seconds: float) -> None:
@@ -559,14 +560,14 @@ def simulated() -> Iterator[None]:
         stack.enter_context(sync(connect, "Service", lambda *given, **more: _true_service(*given, **more, sleep=_wait)))
         stack.enter_context(sync(connect, "_log_call", lambda call: current().said.append(repr(call))))
         stack.enter_context(
-            sync(upstream, "in_parallel", lambda work, arguments, threads: [work(each) for each in arguments])
+            sync(fetch, "in_parallel", lambda work, arguments, threads: [work(each) for each in arguments])
         )
-        stack.enter_context(sync(run, "Desk", _desk))
-        stack.enter_context(sync(undo, "Desk", _desk))
-        for module in (run, planner, upstream, closing, undo):
+        stack.enter_context(sync(run, "RunContext", _context))
+        stack.enter_context(sync(undo, "RunContext", _context))
+        for module in (run, plan, fetch, result, undo):
             stack.enter_context(sync(module, "now", lambda: current().wall()))
         stack.enter_context(sync(run, "who", lambda: "the simulation"))
-        for module in (run, planner):
+        for module in (run, plan):
             stack.enter_context(sync(module, "load_rulebook", _rulebook))
         stack.enter_context(
             sync(pax8_client, "in_parallel", lambda work, numbers, _: [work(number) for number in numbers])

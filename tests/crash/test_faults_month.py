@@ -27,8 +27,8 @@ from simulation import Image, freeze
 
 from billingsync.core.period import Period
 from billingsync.errors import StalePlan
-from billingsync.planner import make_plan
-from billingsync.run import post_digest
+from billingsync.run.plan import make_plan
+from billingsync.run.run import post_digest
 from billingsync.sandbox.faults import Fault
 
 BEHAVIORS = ("new", "latest", "recurring")

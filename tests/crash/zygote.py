@@ -18,17 +18,17 @@ from collections.abc import Callable
 def main() -> None:
     import billingsync.cli.app
     import billingsync.connect
-    import billingsync.doctor
     import billingsync.report.document
     import billingsync.report.outcome
     import billingsync.report.text
-    import billingsync.run
+    import billingsync.run.run
+    import billingsync.setup.doctor
     import billingsync.store.upgrade
     from billingsync.cli import main as command
-    from billingsync.desk import Desk
+    from billingsync.run.context import RunContext
 
-    def desk(**given: object) -> Desk:
-        return Desk(**{**given, "wait": lambda seconds: time.sleep(min(seconds, 0.02))})  # type: ignore[arg-type]
+    def context(**given: object) -> RunContext:
+        return RunContext(**{**given, "wait": lambda seconds: time.sleep(min(seconds, 0.02))})  # type: ignore[arg-type]
 
     warm_up(command)
     for line in sys.stdin:
@@ -45,7 +45,7 @@ def main() -> None:
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
                 os.dup2(out, 1)
                 os.dup2(out, 2)
-                billingsync.run.Desk = desk  # type: ignore[misc,assignment]
+                billingsync.run.run.RunContext = context  # type: ignore[misc,assignment]
                 code = command(asked["words"])
                 sys.stdout.flush()
             finally:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from billingsync.service import worker as service
 from billingsync.settings import variables
-from billingsync.worker import service
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNIT = DEPLOY / "billingsync.service"

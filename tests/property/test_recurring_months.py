@@ -29,9 +29,9 @@ from test_core_notation import (
     split,
 )
 
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.charge import Charge
 from billingsync.core.inputs import Company, Item, RememberedMatch, RunInputs
-from billingsync.core.planning import plan_run
 from billingsync.core.rules import ClientFile, Rules
 
 FOREIGN = {"id": 1, "item_shortdescription": "Managed service", "qty_order": 1, "unit_price": Decimal("500.00"), "x": 7}

@@ -11,13 +11,13 @@ from typing import Any
 from cli import Office, quick_time
 
 from billingsync.core.period import Period
-from billingsync.health.snapshot import Snapshot, take
 from billingsync.redaction import Redactor
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
+from billingsync.service.status import Snapshot, take
+from billingsync.service.worker import Worker, open_worker_ledger
 from billingsync.settings import load_settings
 from billingsync.store.notices import Notice
-from billingsync.worker.service import Worker, open_worker_ledger
 
 NEVER = '[products]\nlifecycle = "off"\n'
 AUTO = f'{NEVER}[approval]\nauto_post = "within_limits"\n'
@@ -35,7 +35,7 @@ class Bench:
         self.worker = self.make()
 
     def make(self) -> Worker:
-        from billingsync.notify import Delivery
+        from billingsync.service.notify import Delivery
 
         (self.office.folder / "rules").mkdir(parents=True, exist_ok=True)
         environment = self.office.environment()

@@ -257,8 +257,8 @@ def balanced(document: Mapping[str, Any], *, returned: bool = False) -> None:
 @contextlib.contextmanager
 def quick_time(sandbox: Sandbox) -> Iterator[list[float]]:
     """In-process runs wait in no time, and the sandbox's clock moves with them. Gives the waits."""
-    from billingsync import run as run_module
-    from billingsync.desk import Desk
+    from billingsync.run import run as run_module
+    from billingsync.run.context import RunContext
 
     waits: list[float] = []
     moved = [0.0]
@@ -271,5 +271,5 @@ def quick_time(sandbox: Sandbox) -> Iterator[list[float]]:
     def now() -> datetime.datetime:
         return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=moved[0])
 
-    with mock.patch.object(run_module, "Desk", lambda **given: Desk(**{**given, "wait": wait, "now": now})):
+    with mock.patch.object(run_module, "RunContext", lambda **given: RunContext(**{**given, "wait": wait, "now": now})):
         yield waits

@@ -330,7 +330,7 @@ def test_debug_is_the_only_way_to_a_traceback(office, monkeypatch):
     def broken(*_args, **_kwargs):
         raise RuntimeError("planted")
 
-    monkeypatch.setattr("billingsync.planner.plan_run", broken)
+    monkeypatch.setattr("billingsync.run.plan.plan_run", broken)
     ran = office.run("plan", "--json")
     assert ran.code == 1
     assert one_document(ran)["error"]["code"] == "BS-BUG"

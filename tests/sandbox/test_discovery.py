@@ -9,9 +9,9 @@ from decimal import Decimal
 import pytest
 from cli import Office
 
-from billingsync.discovery import Discovery, Named, Recurring
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
+from billingsync.setup.discovery import Discovery, Named, Recurring
 
 CALM = SandboxOptions(trouble=False, clients=4, charges=30, history=0)
 

@@ -14,14 +14,14 @@ import pytest
 from cli import CALM, Office
 from sqlalchemy import Engine, event
 
-from billingsync import post
 from billingsync.connect import connections
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.inputs import RunInputs
 from billingsync.core.period import Period
-from billingsync.core.planning import plan_run
-from billingsync.desk import Desk
 from billingsync.http import budget
 from billingsync.redaction import Redactor
+from billingsync.run import post
+from billingsync.run.context import RunContext
 from billingsync.sandbox.notes import Call
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
@@ -141,12 +141,12 @@ def test_what_halopsa_changed_afterwards_is_found_in_every_part(tmp_path: Path) 
         true = post.verify
         bent: list[int] = []
 
-        def bend(desk: Desk, heads: Sequence[PostingHead]) -> None:
+        def bend(context: RunContext, heads: Sequence[PostingHead]) -> None:
             ends = (*heads[:1], *heads[-1:])  # nothing of the months before is there to be read
             bent.extend(head.invoice_id for head in ends if head.invoice_id is not None)
             for invoice_id in bent:
                 sandbox.halo.invoices[invoice_id]["lines"][0]["qty_order"] += 1
-            true(desk, heads)
+            true(context, heads)
 
         with mock.patch.object(post, "verify", bend):
             ran = office.run("run", "--yes", "--json").must(1).json

@@ -12,7 +12,7 @@ import pytest
 from cli import quick_time
 from scene import AZURE, BACKUP, M365, PRODUCTS, SETUP, SHIELD, SIEM, STAGE, scene
 
-from billingsync.halo.client import Halo
+from billingsync.psa.halo.client import Halo
 from billingsync.sandbox.server import Sandbox
 from billingsync.sandbox.wire import copy_json
 

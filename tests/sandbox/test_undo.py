@@ -90,8 +90,8 @@ Put = Callable[..., str]
 @contextlib.contextmanager
 def no_waiting(sandbox: Sandbox) -> Iterator[None]:
     """Waits pass at once, and the sandbox's clock moves with them."""
-    from billingsync import run, undo
-    from billingsync.desk import Desk
+    from billingsync.run import run, undo
+    from billingsync.run.context import RunContext
 
     moved = [0.0]
 
@@ -102,10 +102,10 @@ def no_waiting(sandbox: Sandbox) -> Iterator[None]:
     def now() -> datetime.datetime:
         return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=moved[0])
 
-    def quick(**given: Any) -> Desk:
-        return Desk(**{**given, "wait": wait, "now": now})
+    def quick(**given: Any) -> RunContext:
+        return RunContext(**{**given, "wait": wait, "now": now})
 
-    with mock.patch.object(run, "Desk", quick), mock.patch.object(undo, "Desk", quick):
+    with mock.patch.object(run, "RunContext", quick), mock.patch.object(undo, "RunContext", quick):
         yield
 
 
@@ -622,7 +622,7 @@ def test_an_interrupted_undo_is_found_out_by_the_next_run(
     small: Office, sandbox: Sandbox, posted: Put, kind: str
 ) -> None:
     run = posted()
-    with mock.patch("billingsync.halo.client.Halo.delete_invoice", dying(kind)), pytest.raises(Killed):
+    with mock.patch("billingsync.psa.halo.client.Halo.delete_invoice", dying(kind)), pytest.raises(Killed):
         small.run("undo", run, "--yes")
     with no_waiting(sandbox):
         small.run("run", "--yes").must()
@@ -631,7 +631,7 @@ def test_an_interrupted_undo_is_found_out_by_the_next_run(
 
 
 def dying(kind: str) -> Any:
-    from billingsync.halo.client import Halo
+    from billingsync.psa.halo.client import Halo
 
     delete = Halo.delete_invoice
 
@@ -681,7 +681,7 @@ def test_fault_25_what_a_run_found_to_have_landed_late_is_taken_out_by_another_u
 
 def test_a_person_edits_between_our_reading_and_our_writing(small: Office, sandbox: Sandbox, posted: Put) -> None:
     run = posted("latest")
-    from billingsync.halo.client import Halo
+    from billingsync.psa.halo.client import Halo
 
     change, edited = Halo.change_invoice, []
 

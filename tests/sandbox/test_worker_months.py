@@ -283,7 +283,7 @@ def test_rules_that_break_in_the_middle_of_a_cycle_post_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody saves a file between the plan that was judged and the run that would post it."""
-    from billingsync.worker import cycle as module
+    from billingsync.service import cycle as module
 
     plan = module.make_plan
     with bench(tmp_path) as (worker, sandbox):
@@ -392,7 +392,7 @@ def test_a_failing_database_is_told_without_the_outbox(tmp_path: Path, monkeypat
 
 
 def test_our_own_mistake_fails_the_cycle_and_not_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from billingsync.worker import cycle as module
+    from billingsync.service import cycle as module
 
     with bench(tmp_path) as (worker, sandbox):
         with monkeypatch.context() as patch:

@@ -14,13 +14,13 @@ import pytest
 from bench import AUTO, bench
 from sqlalchemy import create_engine
 
-from billingsync.health.metrics import Metrics
-from billingsync.health.port import Port
-from billingsync.health.snapshot import take
 from billingsync.log import set_up_logging
 from billingsync.sandbox.options import SandboxOptions
+from billingsync.service.http_port import Port
+from billingsync.service.metrics import Metrics
+from billingsync.service.status import take
+from billingsync.service.webhook import PATH, route
 from billingsync.store.schema import metadata
-from billingsync.webhook import PATH, route
 
 CANARY = "kanarienvogel-4711-geheim"
 TOKEN = "kanarienvogeltoken9273"
@@ -67,7 +67,7 @@ def tables(url: str) -> dict[str, str]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Apprise's own imports
 def test_canaries_in_every_credential_are_in_no_output(tmp_path: Path, ledger_url: str) -> None:
-    from billingsync.notify import Delivery, hide
+    from billingsync.service.notify import Delivery, hide
 
     handler = type("Inbox", (Inbox,), {"received": []})
     options = SandboxOptions(clients=3, history=0, secret=CANARY)

@@ -14,11 +14,12 @@ import pytest
 from bench import AUTO, CALM, Bench, bench
 from cli import billed, due
 
-from billingsync import connect, notify
-from billingsync.notify import Delivery
+from billingsync import connect
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
 from billingsync.sandbox.tokens import Tokens
+from billingsync.service import notify
+from billingsync.service.notify import Delivery
 from billingsync.store.notices import Thing
 
 FIELDS = '{"tickettype_id": 21, "client_id": 12}'
@@ -148,12 +149,12 @@ def test_a_process_that_died_in_the_middle_looks_first(box: Box, monkeypatch: py
         raise Killed
 
     box.tell("held:1")
-    desk = box.delivery._desk
-    assert desk is not None
-    opened = desk.tickets.open
-    monkeypatch.setattr(desk.tickets, "open", lambda notice: (opened(notice), die()))
+    queue = box.delivery._queue
+    assert queue is not None
+    opened = queue.tickets.open
+    monkeypatch.setattr(queue.tickets, "open", lambda notice: (opened(notice), die()))
     with contextlib.suppress(Killed):
-        box.delivery._open_tickets(desk)
+        box.delivery._open_tickets(queue)
     assert len(box.tickets) == 1 and len(box.ledger.untold()) == 1
     box.delivery.stop()
     box.delivery = box.another()

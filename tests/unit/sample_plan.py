@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal as D
 
-from billingsync.core.plan import (
+from billingsync.core.bill.plan import (
     Account,
     ClientPlan,
     CurrencyAccount,

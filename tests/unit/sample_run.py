@@ -6,7 +6,7 @@ from decimal import Decimal as D
 
 from sample_plan import ANSI, DIGEST, hold
 
-from billingsync.core.plan import Account, CurrencyAccount
+from billingsync.core.bill.plan import Account, CurrencyAccount
 from billingsync.report.result import PostingResult, RunResult
 from billingsync.report.waiting import OpenHold
 

@@ -21,8 +21,8 @@ from test_core_notation import (
     rules,
 )
 
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.inputs import Client, LivePosting, Memory, RunInputs, Settled
-from billingsync.core.planning import plan_run
 from billingsync.core.rules import Rulebook
 
 DROP = rules(modifiers={"azure": "drop"})

@@ -22,8 +22,8 @@ from test_core_notation import (
     rules,
 )
 
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.inputs import Existing, Memory
-from billingsync.core.planning import plan_run
 
 # --- [B1] --------------------------------------------------------------------------------------------------------
 

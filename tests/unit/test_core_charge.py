@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from test_core_notation import charge, client_of, fate_of, month
 
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.charge import Amounts, read_amounts
-from billingsync.core.planning import plan_run
 
 NOTHING = dict.fromkeys(("quantity", "price", "sub_total", "total", "cost", "cost_total"))
 

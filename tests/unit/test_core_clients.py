@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from test_core_notation import CLIENTS, charge, client_of, fate_of, fates_of, lines, month, rules
 
-from billingsync.core.clients import normalise
+from billingsync.core.bill.clients import normalise
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.inputs import Client, Company, Memory, RememberedMatch
-from billingsync.core.planning import plan_run
 from billingsync.core.rules import ClientFile
 
 HERE = Company(id="c-1", name="Contoso Ltd")

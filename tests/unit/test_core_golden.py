@@ -27,11 +27,11 @@ from test_core_notation import (
     split,
 )
 
+from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.inputs import Client, Company, Existing, Item, RunInputs
 from billingsync.core.money import plain
 from billingsync.core.period import Period
-from billingsync.core.plan import ClientPlan, Plan, PlanLine
-from billingsync.core.planning import plan_run
 from billingsync.core.rules import ClientFile, LimitRules, ProductBlock, Rules
 
 CASES = sorted((Path(__file__).parents[1] / "golden" / "plan").glob("*.toml"))

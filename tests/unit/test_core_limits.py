@@ -23,10 +23,10 @@ from test_core_notation import (
     rules,
 )
 
+from billingsync.core.bill.company import typed
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.inputs import Client, Existing, Item, Memory
-from billingsync.core.planning import plan_run
 from billingsync.core.rules import ClientFile
-from billingsync.core.work import typed
 
 OPEN = {"change_percent_max": 10**9, "negative_invoice": "post", "missing_company_percent_max": 100}
 

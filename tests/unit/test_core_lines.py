@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from test_core_notation import azure, charge, line_of, lines, month, rules
 
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.inputs import Client
-from billingsync.core.planning import plan_run
 
 
 def shown(one: Any, **said: Any) -> str:

@@ -18,9 +18,9 @@ from test_core_notation import (
     rules,
 )
 
+from billingsync.core.bill.plan import Kept
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.charge import KNOWN_TYPES
-from billingsync.core.plan import Kept
-from billingsync.core.planning import plan_run
 from billingsync.core.rules import ClientFile
 
 # --- [A3] --------------------------------------------------------------------------------------------------------

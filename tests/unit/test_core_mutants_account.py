@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from test_core_notation import charge, lines, month
 
-from billingsync.core.account import accounts_of
-from billingsync.core.clients import Match
+from billingsync.core.bill.account import accounts_of
+from billingsync.core.bill.clients import Match
+from billingsync.core.bill.company import Work, excluded_by
+from billingsync.core.bill.plan import Dropped, Excluded, Hold
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.inputs import Company, Settled
-from billingsync.core.plan import Dropped, Excluded, Hold
-from billingsync.core.planning import plan_run
 from billingsync.core.rules import Rules
-from billingsync.core.work import Work, excluded_by
 
 CENT = Decimal("0.01")
 ONE, TWO = charge("1", "10.00", "8.00"), charge("2", "5.00", "-4.00")

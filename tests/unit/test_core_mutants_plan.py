@@ -22,11 +22,11 @@ from test_core_notation import (
     rules,
 )
 
+from billingsync.core.bill.company import clients_billed
+from billingsync.core.bill.plan import Dropped, Excluded, Hold, Plan
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.inputs import Client, Company, Existing, Item, Memory, RememberedMatch, RunInputs, Settled
-from billingsync.core.plan import Dropped, Excluded, Hold, Plan
-from billingsync.core.planning import plan_run
 from billingsync.core.rules import ClientFile
-from billingsync.core.work import clients_billed
 
 INVOICE = {"behavior": "recurring", "recurring_invoice": -8841}
 BASE = rules(invoice=INVOICE)

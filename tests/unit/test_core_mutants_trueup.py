@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from test_core_notation import CLIENTS, charge, fates, lines, month, rules
 
+from billingsync.core.bill.plan import Plan, TakenBack, TrueUp
+from billingsync.core.bill.plan_run import plan_run
+from billingsync.core.bill.trueup import to_take_back, wording
 from billingsync.core.inputs import Client, Existing, LivePosting, Memory, RunInputs, Settled
-from billingsync.core.plan import Plan, TakenBack, TrueUp
-from billingsync.core.planning import plan_run
 from billingsync.core.rules import ClientFile
-from billingsync.core.trueup import to_take_back, wording
 
 NEW = charge("1", "12.00", "9.00", invoice="new")
 FABRIKAM = {"company": "Fabrikam GmbH"}

@@ -10,12 +10,12 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine
+from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.charge import Charge, Source
 from billingsync.core.inputs import Client, Company, Existing, Item, RunInputs, Settled, WrittenLine
 from billingsync.core.money import minor_unit
 from billingsync.core.period import Period
-from billingsync.core.plan import ClientPlan, Plan, PlanLine
-from billingsync.core.planning import plan_run
 from billingsync.core.rules import (
     ApprovalRules,
     ClientFile,

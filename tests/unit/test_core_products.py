@@ -20,10 +20,10 @@ from test_core_notation import (
     split,
 )
 
+from billingsync.core.bill.modifiers import draft_of
+from billingsync.core.bill.plan_run import plan_run
+from billingsync.core.bill.products import Catalogue, resolve
 from billingsync.core.inputs import Client, Item, Memory
-from billingsync.core.modifiers import draft_of
-from billingsync.core.planning import plan_run
-from billingsync.core.products import Catalogue, resolve
 from billingsync.core.rules import ClientFile, ProductBlock
 
 ITEMS = (

@@ -24,9 +24,9 @@ from test_core_notation import (
     split,
 )
 
-from billingsync.core.behaviors import LineChanges, recurring_changes
+from billingsync.core.bill.plan_run import plan_run
+from billingsync.core.bill.targets import LineChanges, recurring_changes
 from billingsync.core.inputs import Client, Company, Existing, Item, Memory, RememberedMatch, RunInputs
-from billingsync.core.planning import plan_run
 from billingsync.core.rules import ClientFile, Rules
 
 INVOICE = {"behavior": "recurring", "recurring_invoice": -8841}

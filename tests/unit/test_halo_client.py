@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from billingsync.errors import LoginFailed, UpstreamError
-from billingsync.halo.client import Halo, discover, one_object
 from billingsync.http import Answer, Service, read_json
+from billingsync.psa.halo.client import Halo, discover, one_object
 
 
 def invoice(number: int, client: int = 1, day: str = "2026-11-05", **more: object) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pytest
 
 from billingsync.core.inputs import Client, Item
 from billingsync.errors import UpstreamError
-from billingsync.halo.wire import (
+from billingsync.http import read_json, write_json
+from billingsync.psa.halo.wire import (
     WireLine,
     as_line,
     create_body,
@@ -21,7 +22,6 @@ from billingsync.halo.wire import (
     read_client,
     read_item,
 )
-from billingsync.http import read_json, write_json
 
 KEY, INSTALLATION = "0123456789abcdef0123", "deadbeef"
 MARK = mark_of(KEY, INSTALLATION, 7)

@@ -19,16 +19,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from billingsync.errors import LedgerError, SettingsError
-from billingsync.health import port as port_module
-from billingsync.health.metrics import Metrics
-from billingsync.health.port import Port
-from billingsync.health.server import HealthServer, ask
-from billingsync.health.snapshot import Snapshot, take
 from billingsync.http import CallRecord
+from billingsync.service import http_port as port_module
+from billingsync.service.health import HealthServer, ask
+from billingsync.service.http_port import Port
+from billingsync.service.metrics import Metrics
+from billingsync.service.progress import Progress
+from billingsync.service.status import Snapshot, take
+from billingsync.service.webhook import MOST_BODY, PATH, route
 from billingsync.store.ledger import Ledger, open_ledger
 from billingsync.store.notices import Thing
-from billingsync.webhook import MOST_BODY, PATH, route
-from billingsync.worker.progress import Progress
 
 VALUE = "a value nobody guesses"
 
@@ -164,7 +164,7 @@ def test_a_port_that_is_taken_is_a_mistake_in_the_settings(bed: Bed) -> None:
 def test_the_probe_of_the_image(bed: Bed) -> None:
     def probe(port: int) -> int:
         environment = {**os.environ, "BILLINGSYNC_HEALTH__PORT": str(port)}
-        words = [sys.executable, "-m", "billingsync.health.probe"]
+        words = [sys.executable, "-m", "billingsync.service.probe"]
         return subprocess.run(words, env=environment, timeout=20, check=False).returncode
 
     assert probe(bed.port) == 0
@@ -226,7 +226,7 @@ def test_the_webhook_and_the_health_endpoint_do_not_share_a_port(bed: Bed) -> No
 
 def test_the_comparison_takes_no_longer_for_a_value_that_is_nearly_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by the clock, which would be chance: what is compared is two digests, by the one function for it."""
-    from billingsync import webhook
+    from billingsync.service import webhook
 
     compared: list[tuple[bytes, bytes]] = []
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from billingsync import heap
+from billingsync.run import heap
 
 # A thread frees most of many blocks that are too small to be mapped by themselves; what lies between keeps its arena.
 FREED = """
 import sys, threading
-from billingsync.heap import give_back
+from billingsync.run.heap import give_back
 
 def resident():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from billingsync import notify
 from billingsync.log import set_up_logging
-from billingsync.notify import Delivery, Sender, folded, hide, kind_of
-from billingsync.ping import Pings
 from billingsync.redaction import Redactor
+from billingsync.service import notify
+from billingsync.service.notify import Delivery, Sender, folded, hide, kind_of
+from billingsync.service.ping import Pings
 from billingsync.settings import load_settings
 from billingsync.store.ledger import Ledger, open_ledger
 from billingsync.store.notices import Thing, find_notices

@@ -13,7 +13,7 @@ import pytest
 from billingsync.core.period import Period
 from billingsync.errors import LoginFailed, NotReachable, NotReady, NotReleased, Retryable, UpstreamError
 from billingsync.http import Answer, Service, read_json
-from billingsync.pax8.client import Pax8, Released, service_config
+from billingsync.sources.pax8.client import Pax8, Released, service_config
 
 NOVEMBER = Period(2026, 11)
 

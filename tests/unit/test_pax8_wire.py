@@ -12,7 +12,7 @@ import pytest
 
 from billingsync.errors import NotReady
 from billingsync.http import read_json
-from billingsync.pax8.wire import fingerprint, item_id, read_company, read_header, read_source, text
+from billingsync.sources.pax8.wire import fingerprint, item_id, read_company, read_header, read_source, text
 
 INVOICE = {"id": "inv", "invoiceDate": "2026-11-01", "status": "Unpaid", "currencyCode": "usd", "total": 100}
 OFFICIAL_ITEM = """{"type": "subscription", "purchaseOrderNumber": "N/A", "companyId": "cc0ac255", "companyName":

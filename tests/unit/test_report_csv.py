@@ -12,7 +12,7 @@ import sample_plan as sample
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billingsync.core.plan import Plan
+from billingsync.core.bill.plan import Plan
 from billingsync.report.csv_file import COLUMNS, defused, plan_csv
 
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billingsync.report.figures import Figures
-from billingsync.report.foreign import inert, one_line, shortened, whole
+from billingsync.report.escape import inert, one_line, shortened, whole
+from billingsync.report.numbers import Figures
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 import pytest
 import sample_plan as sample
 
-from billingsync.core.plan import Account, Plan
-from billingsync.report.figures import Figures
+from billingsync.core.bill.plan import Account, Plan
+from billingsync.report.chart import picture
 from billingsync.report.html import plan_html
-from billingsync.report.picture import picture
+from billingsync.report.numbers import Figures
 
 VOID = {"meta", "br", "rect", "line"}
 

@@ -11,10 +11,10 @@ import sample_plan as sample
 from rich.cells import cell_len
 from rich.console import Console
 
-from billingsync.core.plan import Account, CurrencyAccount, Plan
+from billingsync.core.bill.plan import Account, CurrencyAccount, Plan
 from billingsync.report.equation import sentence
-from billingsync.report.figures import Figures
-from billingsync.report.page import table, table_lines
+from billingsync.report.layout import table, table_lines
+from billingsync.report.numbers import Figures
 from billingsync.report.text import plan_text, print_plan
 
 PLANS = [sample.full_plan, sample.small_plan, sample.held_plan, sample.empty_plan]

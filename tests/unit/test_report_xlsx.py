@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 import sample_plan as sample
 
-from billingsync.core.plan import Plan
+from billingsync.core.bill.plan import Plan
 from billingsync.report.xlsx import plan_xlsx
 
 

@@ -15,8 +15,8 @@ from billingsync.core.rules import Rulebook, Rules
 from billingsync.errors import BillingSyncError, UsageError
 from billingsync.rulebook import load_rulebook, load_rulebook_with_warnings, rulebook_digest
 from billingsync.rulebook.keys import ANY, CLIENT_KEYS, KEYS, Key
-from billingsync.scaffold import KEPT, TARGETS, WRITTEN, scaffold_text, write_scaffold
 from billingsync.settings import Settings, load_settings, variables
+from billingsync.setup.scaffold import KEPT, TARGETS, WRITTEN, scaffold_text, write_scaffold
 
 ROOT = Path(__file__).parents[2]
 KEY_LINE = re.compile(r"^# (?=[a-z_0-9]+ = )", re.MULTILINE)

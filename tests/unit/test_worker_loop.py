@@ -19,12 +19,12 @@ from billingsync.core.period import Period
 from billingsync.errors import NotReachable
 from billingsync.http import CallRecord
 from billingsync.redaction import Redactor
+from billingsync.service.month import Month, read_months, write_months
+from billingsync.service.progress import Progress, Stop
+from billingsync.service.sdnotify import Systemd
+from billingsync.service.worker import Worker, patience_s
 from billingsync.settings import load_settings
 from billingsync.store.ledger import Ledger, open_ledger
-from billingsync.worker.month import Month, read_months, write_months
-from billingsync.worker.progress import Progress, Stop
-from billingsync.worker.sdnotify import Systemd
-from billingsync.worker.service import Worker, patience_s
 
 START = datetime(2026, 11, 5, 9, tzinfo=UTC)
 
@@ -190,7 +190,7 @@ def _unraised() -> Iterator[None]:
 def test_a_stop_that_takes_too_long_is_cut_off_with_0(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from billingsync.worker import service
+    from billingsync.service import worker as service
 
     monkeypatch.setattr(service, "GRACE_S", 0.2)
     release = threading.Event()

@@ -1,0 +1,359 @@
+"""The commands about the installation: setting up, checking, the sandbox and the demo."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from billingsync.cli.session import load
+from billingsync.cli.terminal import console, document, interactive, note, out, write_file
+from billingsync.errors import UsageError
+
+if TYPE_CHECKING:
+    from billingsync.setup.discovery import Discovery
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: billingsync init /etc/billingsync. Exit codes: 0, 1, 2.")(init)
+    app.command(epilog="Example: billingsync doctor. Exit codes: 0 all well, 1 something is wrong, 2.")(doctor)
+    app.command(epilog="Example: billingsync demo. Exit codes: 0, 1.")(demo)
+    app.command(
+        epilog="Example: billingsync sandbox --seed 7 --clients 40 --fault halo:POST:/Invoice:2:timeout_after. "
+        "Exit codes: 0, 1, 2, 130."
+    )(sandbox)
+    rules = typer.Typer(help="Check and show the rules.", no_args_is_help=True)
+    rules.command("check", epilog="Example: billingsync rules check. Exit codes: 0, 2.")(rules_check)
+    rules.command("show", epilog="Example: billingsync rules show contoso. Exit codes: 0, 2.")(rules_show)
+    rules.command("schema", epilog="Example: billingsync rules schema --out rules.schema.json. Exit codes: 0, 1.")(
+        rules_schema
+    )
+    app.add_typer(rules, name="rules")
+    settings = typer.Typer(help="Show the effective settings.", no_args_is_help=True)
+    settings.command("show", epilog="Example: billingsync settings show. Exit codes: 0, 2.")(settings_show)
+    settings.callback()(_group)
+    app.add_typer(settings, name="settings")
+    db = typer.Typer(help="The database: its schema and its backup.", no_args_is_help=True)
+    db.command("upgrade", epilog="Example: billingsync db upgrade. Exit codes: 0, 1, 2.")(db_upgrade)
+    db.command("current", epilog="Example: billingsync db current. Exit codes: 0, 1, 2.")(db_current)
+    db.command("backup", epilog="Example: billingsync db backup ledger-2026-11.db. Exit codes: 0, 1, 2.")(db_backup)
+    app.add_typer(db, name="db")
+
+
+def _group() -> None:
+    """A group of one command stays a group."""
+
+
+# Setting up -----------------------------------------------------------------------------------------------------------
+
+_ASKED = (
+    ("BILLINGSYNC_PAX8__CLIENT_ID", "Pax8 client id"),
+    ("BILLINGSYNC_PAX8__CLIENT_SECRET", "Pax8 client secret"),
+    ("BILLINGSYNC_HALO__BASE_URL", "HaloPSA address, e.g. https://acme.halopsa.com"),
+    ("BILLINGSYNC_HALO__CLIENT_ID", "HaloPSA client id"),
+    ("BILLINGSYNC_HALO__CLIENT_SECRET", "HaloPSA client secret"),
+    ("BILLINGSYNC_TIMEZONE", "Your time zone, e.g. Europe/Berlin"),
+)
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where .env and rules/ go.")] = Path(),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="VARIABLE=VALUE", help="A setting for .env; repeatable.")
+    ] = None,
+    json: JsonOption = False,
+) -> int:
+    """Write a commented .env and rules/. Asks on a terminal, overwrites nothing."""
+    from billingsync.setup.scaffold import write_scaffold
+
+    values: dict[str, str] = {}
+    for pair in set_ or []:
+        name, mark, value = pair.partition("=")
+        if not mark:
+            raise UsageError(f"--set takes VARIABLE=VALUE, not {name!r:.80}.")
+        values[name if name.startswith("BILLINGSYNC_") else f"BILLINGSYNC_{name}"] = value
+    exported = {name for name, _ in _ASKED if os.environ.get(name)}  # known already: nobody is asked for them again
+    if interactive() and not json and not (directory / ".env").exists():
+        for name, question in _ASKED:
+            if name not in values and name not in exported:
+                answer = typer.prompt(
+                    question, default="", show_default=False, hide_input="SECRET" in name, err=True
+                ).strip()
+                values |= {name: answer} if answer else {}
+    done = write_scaffold(directory, values)
+    _quiet_log(directory)
+    missing = [name for name, _ in _ASKED[:5] if not values.get(name) and name not in exported]
+    kept_env = any(path.name == ".env" and state == "kept" for path, state in done)
+    if json:
+        found = _found(directory)
+        discovered = found.as_dict() if found is not None and not isinstance(found, str) else None
+        files = [{"path": str(path), "state": state} for path, state in done]
+        document({"files": files, "discovery": discovered}, [["billingsync", "doctor"]])
+        return 0
+    for path, state in done:
+        out(f"{state:8} {path}")
+    if missing and not kept_env:
+        out(f"Fill in {directory / '.env'}: {', '.join(missing)}")
+    found = _found(directory)
+    if isinstance(found, str):
+        note(f"HaloPSA was not asked what the rules can name: {found}")
+    elif found is not None:
+        out("")
+        out('What HaloPSA has for the rules; take away the "# " of what you want:')
+        out(found.toml)
+    out("Next:  billingsync doctor")
+    return 0
+
+
+def _quiet_log(directory: Path) -> None:
+    """Logging for commands that must work without usable settings: to stderr, and no secret in it."""
+    from billingsync.cli.terminal import FLAGS
+    from billingsync.errors import BillingSyncError
+    from billingsync.log import set_up_logging
+    from billingsync.redaction import Redactor
+    from billingsync.settings import load_settings
+
+    try:
+        redactor = Redactor(load_settings(cwd=directory).settings.secrets())
+    except BillingSyncError:
+        redactor = Redactor(())
+    level = "debug" if FLAGS.debug else "warning"
+    set_up_logging(format="console", level=level, redact=redactor.text, debug=FLAGS.debug, color=not FLAGS.no_color)
+
+
+def _found(directory: Path) -> Discovery | str | None:
+    """What HaloPSA has that rules can name; why that is not known; None where its credentials are not set."""
+    from billingsync.errors import BillingSyncError
+    from billingsync.redaction import Redactor
+    from billingsync.settings import load_settings
+    from billingsync.setup.discovery import look_around
+
+    try:
+        settings = load_settings(cwd=directory).settings
+        halo = settings.halo
+        if not (halo.base_url and halo.client_id and halo.client_secret.get_secret_value()):
+            return None
+        return look_around(settings, Redactor(settings.secrets()))
+    except BillingSyncError as wrong:
+        return wrong.message
+
+
+def doctor(json: JsonOption = False) -> int:
+    """Check settings, rules, database, logins, rights and clocks. One line each, with the remedy. Lists what HaloPSA
+    has that rules can name."""
+    from billingsync.report.layout import table
+    from billingsync.setup.doctor import examine
+
+    _quiet_log(Path())
+    checks = examine()
+    worst = 1 if any(check.state == "fail" for check in checks) else 0
+    reached = any(check.name == "HaloPSA" and check.state == "ok" for check in checks)
+    found = _found(Path()) if reached else None
+    if json:
+        steps = [list(check.next_step) for check in checks if check.next_step]
+        discovered = found.as_dict() if found is not None and not isinstance(found, str) else None
+        shown = [{"name": c.name, "state": c.state, "says": c.says} for c in checks]
+        document({"checks": shown, "discovery": discovered}, steps)
+        return worst
+    marks = {"ok": "ok", "warn": "look", "fail": "WRONG"}
+    table(console(), ("", "Check", "Found"), [(marks[check.state], check.name, check.says) for check in checks])
+    for check in checks:
+        if check.next_step:
+            out(f"  next:  {' '.join(check.next_step)}")
+    if isinstance(found, str):
+        note(f"What the rules can name could not be listed: {found}")
+    elif found is not None:
+        out("")
+        out('What HaloPSA has for the rules; take away the "# " of what you want:')
+        out(found.toml)
+        for problem in found.problems:
+            note(problem)
+    return worst
+
+
+def settings_show(json: JsonOption = False) -> int:
+    """Every setting, its value and where it came from; secrets never."""
+    from billingsync.report.layout import table
+    from billingsync.settings import load_settings, settings_rows
+
+    loaded = load_settings()
+    rows = settings_rows(loaded)
+    if json:
+        document({"settings": [{"variable": name, "value": value, "origin": origin} for name, value, origin in rows]})
+        return 0
+    table(console(), ("Variable", "Value", "From"), rows)
+    for warning in loaded.warnings:
+        note(f"warning: {warning}")
+    return 0
+
+
+# Rules ----------------------------------------------------------------------------------------------------------------
+
+
+def rules_check(json: JsonOption = False) -> int:
+    """Validate every rules file; every mistake at once, with file, line and key."""
+    from billingsync.rulebook import load_rulebook_with_warnings
+
+    settings, _ = load()
+    rulebook, warnings = load_rulebook_with_warnings(settings.rules_dir)
+    if json:
+        document(
+            {"digest": rulebook.digest, "clients": len(rulebook.clients), "warnings": list(warnings)},
+            [["billingsync", "plan"]],
+        )
+        return 0
+    for warning in warnings:
+        note(f"warning: {warning}")
+    files = "1 client file" if len(rulebook.clients) == 1 else f"{len(rulebook.clients)} client files"
+    out(f"The rules in {settings.rules_dir} are well: {files}, digest {rulebook.digest[:12]}.")
+    return 0
+
+
+def rules_show(
+    client: Annotated[
+        str | None, typer.Argument(help="A client's file, name or id; without it the shared rules.")
+    ] = None,
+    json: JsonOption = False,
+) -> int:
+    """Every effective key of a client with the file it came from."""
+    from billingsync.report.layout import table
+    from billingsync.rulebook import as_toml, effective, find_client_file, load_rulebook
+
+    settings, _ = load()
+    rulebook = load_rulebook(settings.rules_dir)
+    file = None
+    if client is not None:
+        found = find_client_file(rulebook, client)
+        if found.file is None:
+            names = ", ".join(one.path for one in found.candidates) or ", ".join(found.suggestions)
+            hint = f" Nearest: {names}." if names else " It has the shared rules: billingsync rules show"
+            raise UsageError(
+                f"No one client file is meant by {client!r:.80}.{hint}", next_steps=[["billingsync", "rules", "show"]]
+            )
+        file = found.file
+    rows = effective(rulebook, file)
+    if json:
+        document({"rules": [{"key": key, "value": as_toml(value), "origin": origin} for key, value, origin in rows]})
+        return 0
+    table(
+        console(),
+        ("Key", "Value", "From"),
+        [(key, as_toml(value) or "(not set)", origin) for key, value, origin in rows],
+    )
+    return 0
+
+
+def rules_schema(
+    out_file: Annotated[str, typer.Option("--out", metavar="FILE", help="Write to this file; - is stdout.")] = "-",
+    json: JsonOption = False,
+) -> int:
+    """The rules' JSON Schema, for editors."""
+    import json as json_
+
+    from billingsync.rulebook import rules_schema as schema
+
+    write_file(out_file, (json_.dumps(schema(), indent=2, ensure_ascii=False) + "\n").encode())
+    return 0
+
+
+# Database -------------------------------------------------------------------------------------------------------------
+
+
+def db_upgrade(json: JsonOption = False) -> int:
+    """Bring the database to this version's schema."""
+    from billingsync.store.upgrade import upgrade
+
+    settings, _ = load()
+    revision = upgrade(settings.database_url)
+    if json:
+        document({"revision": revision})
+    else:
+        out(f"The database has schema {revision}.")
+    return 0
+
+
+def db_current(json: JsonOption = False) -> int:
+    """The database's schema and this version's."""
+    from billingsync.store.upgrade import current
+
+    settings, _ = load()
+    revision, head = current(settings.database_url)
+    if json:
+        document({"revision": revision, "head": head}, [] if revision == head else [["billingsync", "db", "upgrade"]])
+    else:
+        out(f"Database: {revision or 'empty'}, this version: {head}.")
+    return 0
+
+
+def db_backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Must not exist yet.")], json: JsonOption = False
+) -> int:
+    """Copy a SQLite database consistently, also while the worker runs."""
+    from billingsync.store.upgrade import backup
+
+    settings, _ = load()
+    backup(settings.database_url, file)
+    if json:
+        document({"file": str(file), "bytes": file.stat().st_size})
+    else:
+        out(f"Copied to {file} ({file.stat().st_size:,} bytes).")
+    return 0
+
+
+# Sandbox and demo -----------------------------------------------------------------------------------------------------
+
+
+def sandbox(
+    seed: Annotated[int, typer.Option(help="Makes the month; the same seed, the same month.")] = 1,
+    clients: Annotated[int, typer.Option(help="How many clients.")] = 12,
+    charges: Annotated[int | None, typer.Option(help="How many charges; by default what the clients have.")] = None,
+    month: Annotated[str, typer.Option(help="The month released, as 2026-11.")] = "2026-11",
+    latency_ms: Annotated[int, typer.Option("--latency-ms", help="Added to every answer.")] = 0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SERVICE:METHOD:PATH:N:KIND", help="A fault, e.g. halo:POST:/Invoice:1:timeout_after."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8791,
+    json: JsonOption = False,
+) -> int:
+    """Serve the emulated Pax8 and HaloPSA on loopback. Prints the settings to export. Ctrl-C stops it."""
+    import shlex
+
+    from billingsync.sandbox.faults import parse_fault
+    from billingsync.sandbox.options import SandboxOptions
+    from billingsync.sandbox.server import serve
+
+    try:
+        for text in fault or ():
+            parse_fault(text)
+        options = SandboxOptions(
+            seed=seed, clients=clients, charges=charges, month=month, latency_ms=latency_ms, faults=tuple(fault or ())
+        )
+    except ValueError as wrong:
+        raise UsageError(f"{wrong}.") from wrong
+
+    def announce(environment: dict[str, str]) -> None:
+        if json:
+            document({"environment": environment}, [["billingsync", "plan"]])
+            return
+        for name, value in environment.items():
+            out(f"export {name}={shlex.quote(value)}")
+        note("Serving until Ctrl-C. In another terminal: paste these lines, then  billingsync init && billingsync plan")
+
+    serve(options, port, announce=announce)
+    return 0
+
+
+def demo(
+    keep: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="Work here instead of a temporary folder.")
+    ] = None,
+) -> int:
+    """The whole job against the built-in sandbox. A month appears, plan, post, plan again, the equation."""
+    from billingsync.cli.demo import run_demo
+
+    return run_demo(keep)

@@ -1,0 +1,68 @@
+"""The charge account: every charge in exactly one state, to the cent [A1] [A2]."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from decimal import Decimal
+
+from billingsync.core.bill.company import Work
+from billingsync.core.bill.plan import Account, CurrencyAccount, Excluded
+from billingsync.core.charge import Charge
+from billingsync.core.inputs import RunInputs
+from billingsync.core.money import ZERO, round_money
+
+
+def accounts_of(
+    charges: Sequence[Charge], works: Sequence[Work], unassigned: Sequence[Excluded], inputs: RunInputs
+) -> tuple[CurrencyAccount, ...]:
+    """The equation [A2], proved charge by charge: each in exactly one state, and lines that sum to their charges."""
+    state: dict[str, str] = {}
+
+    def put(charge_id: str, name: str) -> None:
+        assert charge_id not in state, f"charge {charge_id} is {state[charge_id]} and {name}"
+        state[charge_id] = name
+
+    for excluded in unassigned:
+        put(excluded.charge, "excluded")
+    for work in works:
+        for item in work.excluded:
+            put(item.charge, "excluded")
+        for gone in work.dropped:
+            put(gone.charge, "dropped")
+        for held in work.holds:
+            put(held.charge, "held")
+        for charge_id in {charge for line in work.lines for charge in line.charges}:
+            put(charge_id, "posted")
+    sums: dict[str, dict[str, list[Decimal]]] = defaultdict(lambda: defaultdict(lambda: [ZERO, ZERO]))
+    for charge in charges:
+        name = state.get(charge.id, "")
+        if not name and (settled := inputs.memory.settled.get(charge.id)) is not None:
+            name = "already_posted" if settled.state == "posted" else settled.state
+        assert name, f"charge {charge.id} has no state"
+        sums_of = sums[charge.currency]
+        for both in (sums_of["charges"], sums_of[name]):
+            both[0] += charge.price
+            both[1] += charge.cost
+    for sums_of in sums.values():
+        for which, already in enumerate(sums_of["already_posted"]):
+            sums_of["posted"][which] += already
+    accounts = []
+    for currency in sorted(sums):
+        price, cost = (_account(sums[currency], which, currency) for which in (0, 1))
+        lines = [line for work in works if work.currency == currency for line in work.lines]
+        for account, total in ((price, [line.amount for line in lines]), (cost, [line.cost for line in lines])):
+            assert account.charges == account.posted + account.dropped + account.excluded + account.held, currency
+            assert account.posted - account.already_posted == sum(total, ZERO), currency
+        accounts.append(CurrencyAccount(currency=currency, price=price, cost=cost))
+    return tuple(accounts)
+
+
+def _account(sums: dict[str, list[Decimal]], which: int, currency: str) -> Account:
+    zero = round_money(ZERO, currency)
+    return Account(
+        **{
+            name: sums[name][which] + zero
+            for name in ("charges", "posted", "dropped", "excluded", "held", "already_posted")
+        }
+    )

@@ -1,0 +1,228 @@
+"""What becomes of one company's charges: excluded, held, dropped, or lines on a target [A3] [C1] [M1] [P1] [B1]."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Sequence
+
+from billingsync.core.bill.company import IN_DOUBT, Work, excluded_by
+from billingsync.core.bill.lines import draft_lines, line_text, numbered
+from billingsync.core.bill.modifiers import Draft, apply_modifiers
+from billingsync.core.bill.plan import Dropped, PlanLine, TrueUp
+from billingsync.core.bill.products import Catalogue, resolve
+from billingsync.core.bill.targets import (
+    find_target,
+    group_of,
+    left_behind,
+    recurring_changes,
+    recurring_key,
+    waiting_keys,
+)
+from billingsync.core.charge import Charge
+from billingsync.core.inputs import RunInputs
+from billingsync.core.rules import Rules
+
+
+def judge(work: Work, inputs: RunInputs, catalogue: Catalogue, waits_for: TrueUp | None = None) -> None:
+    """One company: exclude, match, modify, find items, find the target, in this order [A3] [C1] [M1] [P1] [B1]. All
+    that would be billed or dropped waits for a true-up that nobody has allowed yet [R2]."""
+    rest: list[Charge] = []
+    for charge in work.charges:
+        if settled := inputs.memory.settled.get(charge.id):
+            reason, detail = IN_DOUBT[settled.state]
+            step = f"billingsync run {inputs.period}"
+            if settled.state == "differs":
+                step = f"make it right in HaloPSA, then {step}; or free its charges: billingsync undo RUN"
+            work.hold(charge, reason, settled.detail or detail, step)
+        elif rule := "company" if _company_excluded(work) else exclusion(charge, work.rules):
+            work.excluded.append(excluded_by(charge, rule))
+        else:
+            rest.append(charge)
+    if work.match.reason:
+        for charge in rest:
+            work.hold(charge, work.match.reason, work.match.detail, work.match.next_step)
+        return
+    client = work.match.client
+    if client is None:
+        return
+    if other := client.pax8_monthly_invoice or client.pax8_annual_invoice:
+        detail = f"HaloPSA's own Pax8 sync bills {client.name} already (invoice {other})"
+        for charge in rest:
+            work.hold(
+                charge, "other_writer", detail, "turn off HaloPSA's Pax8 sync for this client, or exclude it here"
+            )
+        return
+    if work.match.how == "similarity" and work.rules.clients.guessed == "hold":
+        step = f"billingsync map companies --set {shlex.quote(work.company.id)}={client.id}"
+        for charge in rest:
+            work.hold(charge, "client_guessed", f"only similar to {client.name}, not confirmed", step)
+        return
+    drafts, verdicts = apply_modifiers(
+        _usable(work, rest, waits_for), work.rules.modifiers, lambda charge: group_of(charge, work.rules.invoice)
+    )
+    for verdict in verdicts:
+        if verdict.modifier:
+            charge = verdict.charge
+            work.dropped.append(
+                Dropped(
+                    charge=charge.id,
+                    modifier=verdict.modifier,
+                    amount=charge.price,
+                    cost=charge.cost,
+                    product=charge.product,
+                    currency=charge.currency,
+                )
+            )
+        else:
+            work.hold(verdict.charge, verdict.reason, verdict.detail, verdict.next_step)
+    _draw(work, drafts, inputs, catalogue)
+
+
+def _company_excluded(work: Work) -> bool:
+    listed = work.rules.exclude.companies
+    return (
+        work.match.excluded
+        or (work.file is not None and work.file.exclude)
+        or work.company.id in listed
+        or work.company.name in listed
+    )
+
+
+def exclusion(charge: Charge, rules: Rules) -> str:
+    """The rule that leaves a charge out [A3], in the order of the rule; "" where none does."""
+    exclude = rules.exclude
+    if charge.company_id is not None and (
+        charge.company_id in exclude.companies or charge.company_name in exclude.companies
+    ):
+        return "company"
+    if (charge.sku and charge.sku in exclude.products) or (
+        charge.product_name and charge.product_name in exclude.products
+    ):
+        return "product"
+    if charge.type in exclude.types:
+        return "charge_type"
+    if charge.billed_by_pax8 and exclude.billed_by_pax8:
+        return "billed_by_pax8"
+    return "no_company" if charge.company_id is None else ""
+
+
+def _usable(work: Work, charges: Sequence[Charge], waits_for: TrueUp | None) -> list[Charge]:
+    """The charges that modifiers may judge; the others wait: for a true-up, unreadable, of another currency."""
+    readable = []
+    for charge in charges:
+        if waits_for is not None:
+            step = waits_for.next_step or f"billingsync explain {charge.id}"
+            work.hold(charge, "source_replaced", waits_for.detail, step)
+        elif charge.problem:
+            work.hold(charge, "bad_amount", charge.problem, "correct the charge in Pax8, or exclude its product")
+        else:
+            readable.append(charge)
+    if not work.currency and len({charge.currency for charge in readable}) == 1:
+        work.currency = readable[0].currency
+    usable = []
+    for charge in readable:
+        if charge.currency == work.currency:
+            usable.append(charge)
+        else:
+            said = f"its HaloPSA client in {work.currency}"
+            theirs = said if work.currency else "HaloPSA does not say its client's currency"
+            work.hold(
+                charge,
+                "currency_mismatch",
+                f"charged in {charge.currency}, {theirs}",
+                "bill it by hand, or correct the currency in HaloPSA or Pax8",
+            )
+    return usable
+
+
+def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalogue) -> None:
+    """Drafts -> lines on a target, or holds."""
+    assert work.client_id is not None
+    work.target = find_target(work.client_id, work.rules.invoice, inputs.existing, work.where)
+    # The order of lines on an invoice, and with it the ordinals of equal ones, must not hang on Pax8's page order.
+    drafts.sort(key=lambda draft: (draft.label.casefold(), draft.start, draft.price, draft.charges[0].id))
+    subscriptions: dict[str, set[str]] = defaultdict(set)
+    for draft in drafts:
+        subscriptions[draft.product_name].add(draft.subscription_id)
+    period, recurring = str(inputs.period), work.target.action == "update"
+    lines: list[PlanLine] = []
+    keys: list[str] = []
+    for draft in drafts:
+        resolved = resolve(draft, work.rules, catalogue, inputs.memory.items_by_sku)
+        if resolved.reason:
+            if resolved.reason == "product_unmatched" and work.rules.products.lifecycle == "manual":
+                work.hold_all(resolved.reason, resolved.detail, resolved.next_step)
+                return
+            for charge in draft.charges:
+                work.hold(charge, resolved.reason, resolved.detail, resolved.next_step)
+            continue
+        text = line_text(
+            work.rules.lines.text,
+            draft,
+            company=work.company.name,
+            period=period,
+            several=len(subscriptions[draft.product_name]) > 1,
+        )
+        for part, line in enumerate(draft_lines(draft, resolved.items, text, work.company.id)):
+            lines.append(line)
+            if recurring:
+                keys.append(recurring_key(draft) + (f"|part {part}" if part else ""))
+        work.products.update(charge.sku or charge.product_name for charge in draft.charges)
+    if work.target.reason:
+        if lines:  # a client with nothing to bill needs no invoice to bill it on
+            work.hold_all(work.target.reason, work.target.detail, work.target.next_step)
+        return
+    if _left_behind(work, inputs):
+        return
+    if recurring:
+        _onto_recurring(work, numbered(lines, keys), inputs)
+    else:
+        work.lines.extend(lines)
+
+
+def _left_behind(work: Work, inputs: RunInputs) -> bool:
+    """Holds a company whose lines still stand on a recurring invoice that the rules no longer name for it."""
+    written = [line for line in inputs.memory.written_lines if line.period <= str(inputs.period)]
+    stay = left_behind(work.company.id, work.target.invoice, written, inputs.existing)
+    if not stay:
+        return False
+    lines = "1 line" if len(stay) == 1 else f"{len(stay)} lines"
+    where = abs(stay[0].invoice_id)
+    detail = f"{lines} of {stay[0].period} still stand on recurring invoice {where}, which would bill them beside this"
+    work.left = (detail,)
+    work.hold_all("recurring_left_behind", detail, f"remove our lines from recurring invoice {where} in HaloPSA")
+    return True
+
+
+def _onto_recurring(work: Work, lines: list[PlanLine], inputs: RunInputs) -> None:
+    """Lines -> additions, updates and removals on the client's recurring invoice [B3]."""
+    invoice = work.target.invoice
+    assert invoice is not None
+    written = [line for line in inputs.memory.written_lines if line.invoice_id == invoice.id]
+    later = max((line.period for line in written), default="")
+    if later > str(inputs.period):
+        step = 'bill it by hand, or set behavior = "new" for this client and run the month again'
+        work.hold_all("recurring_later_period", f"its recurring invoice already carries {later}", step)
+        return
+    by_id = {charge.id: charge for charge in work.charges}
+    changes = recurring_changes(
+        invoice,
+        lines,
+        written,
+        period=str(inputs.period),
+        company_id=work.company.id,
+        waiting=frozenset(key for hold in work.holds for key in waiting_keys(by_id[hold.charge], work.rules.modifiers)),
+        currency=work.currency,
+    )
+    touched = {
+        charge: changes.held[line.recurring_key]
+        for line in lines
+        if line.recurring_key in changes.held
+        for charge in line.charges
+    }
+    for charge_id, (reason, detail, step) in touched.items():
+        work.hold(by_id[charge_id], reason, detail, step)
+    # A charge is posted whole or not at all: where one part's line waits, the lines of its other parts wait too.
+    work.lines.extend(line for line in changes.lines if not touched.keys() & set(line.charges))
+    work.left = changes.left

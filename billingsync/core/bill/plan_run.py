@@ -1,0 +1,231 @@
+"""`plan_run`: frozen inputs -> one frozen plan. The only place where decisions are put together, with no I/O."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from billingsync.core.bill.account import accounts_of
+from billingsync.core.bill.company import Work, excluded_by, is_settled, works_of
+from billingsync.core.bill.judge import exclusion, judge
+from billingsync.core.bill.limits import apply_limits, missing_companies
+from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine, TrueUp
+from billingsync.core.bill.postings import postings_of
+from billingsync.core.bill.products import Catalogue
+from billingsync.core.bill.trueup import AFTER_ANOTHER, agreed, concerns, opened, true_ups, with_what_comes
+from billingsync.core.bill.warnings import kept_from_clients, source_summary, warnings_of
+from billingsync.core.charge import Charge
+from billingsync.core.inputs import RunInputs
+from billingsync.core.money import ZERO, plain
+
+
+def plan_run(inputs: RunInputs) -> Plan:
+    """Decide everything about one period [A1]: every charge posted, dropped, excluded or held, to the cent."""
+    collecting = gc.isenabled()
+    gc.disable()  # nothing here makes cycles, and looking for some among all that a plan is made of takes as long again
+    try:
+        return _plan(inputs)
+    finally:
+        if collecting:
+            gc.freeze()  # and all that was made counts as old, without a look at it
+            gc.unfreeze()
+            gc.enable()
+
+
+def _plan(inputs: RunInputs) -> Plan:
+    charges = sorted((charge for source in inputs.sources for charge in source.charges), key=lambda charge: charge.id)
+    unassigned = [
+        excluded_by(charge, exclusion(charge, inputs.rulebook.base))
+        for charge in charges
+        if charge.company_id is None and charge.id not in inputs.memory.settled
+    ]
+    works = works_of(inputs, charges)
+    asked = set(inputs.clients_asked)
+    if asked:
+        works = [work for work in works if work.company.id in asked]
+        unassigned = []
+        charges = [charge for charge in charges if charge.company_id in asked]
+
+    catalogue = Catalogue.of(inputs.items)
+    missing = missing_companies(
+        inputs.memory.last_companies,
+        (charge.company_id for source in inputs.sources for charge in source.charges if charge.company_id),
+        inputs.rulebook.base.limits.missing_company_percent_max,
+    )
+    ups = true_ups(inputs, works)
+    settled = opened(inputs.memory.settled, ups, inputs.memory.live)
+    again = replace(inputs, memory=replace(inputs.memory, settled=settled))  # once all was taken back
+    if ups:
+        works, ups = _with_true_ups(works, ups, charges, inputs, again, catalogue, missing)
+    else:
+        for work in works:
+            judge(work, inputs, catalogue)
+    apply_limits(works, again, missing)
+    works.sort(key=lambda work: (work.company.name.casefold(), work.company.id))
+    postings = postings_of(works, inputs)
+    accounts = accounts_of(charges, works, unassigned, inputs)
+    clients = tuple(
+        _client_plan(work, inputs) for work in works if work.lines or work.dropped or work.excluded or work.holds
+    )
+    sources = tuple(source_summary(source) for source in inputs.sources)
+    plan = Plan(
+        digest="",
+        partner=inputs.partner,
+        period=str(inputs.period),
+        rules_digest=inputs.rulebook.digest,
+        sources=sources,
+        accounts=accounts,
+        clients=clients,
+        unassigned_excluded=tuple(unassigned),
+        unassigned_holds=(),
+        postings=postings,
+        kept=kept_from_clients(works),
+        warnings=warnings_of(inputs, sources, works, missing),
+        clients_asked=inputs.clients_asked,
+        true_ups=ups,
+    )
+    digest = _digest(plan)
+    return replace(
+        plan,
+        digest=digest,
+        clients=tuple(_named(client, digest) for client in plan.clients),
+        true_ups=tuple(replace(up, next_step=up.next_step.replace("DIGEST", digest[:12])) for up in ups),
+    )
+
+
+def _with_true_ups(
+    works: Sequence[Work],
+    ups: Sequence[TrueUp],
+    charges: Sequence[Charge],
+    inputs: RunInputs,
+    again: RunInputs,
+    catalogue: Catalogue,
+    missing: str,
+) -> tuple[list[Work], tuple[TrueUp, ...]]:
+    """Judges every company; those that a true-up concerns as they would be once it was taken back, and where nobody
+    has allowed that, all that is open of them waits [R2]."""
+    trials = {work.company.id: work for work in works_of(again, charges) if any(concerns(up, work) for up in ups)}
+    for trial in trials.values():
+        judge(trial, again, catalogue)
+    coming = {company: tuple(trial.lines) for company, trial in trials.items()}
+    apply_limits(tuple(trials.values()), again, missing)
+    ups = tuple(
+        with_what_comes(
+            up, [line for company, lines in coming.items() for line in lines if _is_of(up, trials[company])]
+        )
+        for up in agreed(ups, tuple(trials.values()), inputs)
+    )
+    judged = []
+    for work in works:
+        waiting = [up for up in ups if up.state != "approved" and concerns(up, work)]
+        waits = min(waiting, key=lambda up: up.detail == AFTER_ANOTHER, default=None)
+        if work.company.id in trials and waits is None:
+            judged.append(trials[work.company.id])
+        else:
+            judge(work, inputs, catalogue, waits)
+            judged.append(work)
+    return judged, ups
+
+
+def _is_of(up: TrueUp, trial: Work) -> bool:
+    """Whether what comes of a company comes in the place of what this true-up takes back."""
+    return concerns(up, trial) and trial.currency == up.currency
+
+
+def _named(client: ClientPlan, digest: str) -> ClientPlan:
+    """The client with its plan's digest in the commands that its holds say to type."""
+    if not any("DIGEST" in hold.next_step for hold in client.holds):
+        return client
+    holds = (replace(hold, next_step=hold.next_step.replace("DIGEST", digest[:12])) for hold in client.holds)
+    return replace(client, holds=tuple(holds))
+
+
+def _client_plan(work: Work, inputs: RunInputs) -> ClientPlan:
+    client = work.match.client
+    held = work.holds[0].reason if work.holds and not (work.lines or work.dropped) else None
+    last = inputs.memory.last_amounts.get((work.client_id, work.currency)) if work.client_id is not None else None
+    if inputs.memory.settled and any(is_settled(charge, inputs) for charge in work.all_charges):
+        last = None  # what a late charge adds is no change since last month
+    guessed = f"{plain(work.match.percent)} % similar" if work.match.how == "similarity" and work.match.percent else ""
+    return ClientPlan(
+        company_id=work.company.id,
+        company_name=work.company.name,
+        client_id=work.client_id,
+        client_name=client.name if client else "",
+        matched_by=work.match.how,
+        behavior=work.rules.invoice.behavior,
+        target_invoice_id=work.target.invoice.id if work.target.invoice else None,
+        amount=sum((line.amount for line in work.lines), ZERO),
+        cost=sum((line.cost for line in work.lines), ZERO),
+        currency=work.currency,
+        held=held,
+        lines=tuple(work.lines),
+        dropped=tuple(work.dropped),
+        excluded=tuple(work.excluded),
+        holds=tuple(work.holds),
+        guessed=guessed,
+        last_period=last[0] if last else "",
+        last_amount=last[1] if last else None,
+    )
+
+
+def _digest(plan: Plan) -> str:
+    """What the plan would do, as one SHA-256: whoever approves a digest approves exactly this."""
+    told = hashlib.sha256()
+    for piece in _told(plan):
+        told.update(piece.encode())
+    return told.hexdigest()
+
+
+_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _told(plan: Plan) -> Iterator[str]:
+    """One JSON array, in pieces: whole it would be as large as the plan itself."""
+    ups = [[up.client_id, up.currency, up.state, [one.key for one in up.postings]] for up in plan.true_ups]
+    sources = sorted([s.invoice_id, s.charges, str(s.price), str(s.cost)] for s in plan.sources)
+    yield _json([plan.partner, plan.period, plan.rules_digest, plan.clients_asked, ups, sources])[:-1]
+    yield ","
+    yield from _array(
+        [p.key, p.action, p.client_id, p.invoice_id, [_line_facts(line) for line in p.lines]] for p in plan.postings
+    )
+    yield ","
+    yield from _array(
+        [
+            c.company_id,
+            c.client_id,
+            [d.charge for d in c.dropped],
+            [e.charge for e in c.excluded],
+            [[h.charge, h.reason] for h in c.holds],
+        ]
+        for c in plan.clients
+    )
+    yield f",{_json([entry.charge for entry in plan.unassigned_excluded])}]"
+
+
+def _array(values: Iterable[list[object]]) -> Iterator[str]:
+    yield "["
+    for nth, value in enumerate(values):
+        yield f"{',' if nth else ''}{_json(value)}"
+    yield "]"
+
+
+def _line_facts(line: PlanLine) -> list[object]:
+    # The item's id is left out where we create it: it is the same item before and after it exists.
+    item = line.item and (line.item.sku or line.item.name if line.item.create else line.item.id)
+    return [
+        line.action,
+        line.line_id,
+        line.description,
+        item,
+        plain(line.quantity),
+        plain(line.unit_price),
+        plain(line.unit_cost),
+        str(line.amount),
+        str(line.cost),
+        line.charges,
+        line.before,
+    ]

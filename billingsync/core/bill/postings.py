@@ -1,0 +1,61 @@
+"""Lines -> postings, with their derived keys [B1] [N1]."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+
+from billingsync.core.bill.company import Work
+from billingsync.core.bill.plan import PlanLine, Posting
+from billingsync.core.inputs import RunInputs
+from billingsync.core.money import ZERO
+
+
+def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]:
+    """One posting a client, target and group [B1], with its derived key [N1]. Companies of one client share them."""
+    together: dict[tuple[int, str, int | None, str, str], list[tuple[Work, PlanLine]]] = defaultdict(list)
+    for work in works:
+        invoice = work.target.invoice.id if work.target.invoice else None
+        client_id, action, currency = work.client_id, work.target.action, work.currency
+        for line in work.lines:
+            assert client_id is not None
+            together[client_id, action, invoice, line.group, currency].append((work, line))
+    postings = []
+    for (client_id, action, invoice, group, currency), members in together.items():
+        lines = tuple(line for _, line in members)
+        work = members[0][0]
+        assert work.match.client is not None
+        charges = sorted({charge for line in lines for charge in line.charges})
+        removed = sorted(f"-{line.line_id}" for line in lines if line.action == "remove")
+        target = f"{action}:{'' if invoice is None else invoice}:{inputs.period}"
+        base = _hash([inputs.partner, client_id, target, charges, removed])
+        generation = inputs.memory.generations.get(base, 0)
+        postings.append(
+            Posting(
+                key=key_of(base, generation),
+                base_key=base,
+                generation=generation,
+                action=action,
+                client_id=client_id,
+                client_name=work.match.client.name,
+                invoice_id=invoice,
+                group=group,
+                currency=currency,
+                amount=sum((line.amount for line in lines), ZERO),
+                cost=sum((line.cost for line in lines), ZERO),
+                lines=lines,
+            )
+        )
+    return tuple(postings)
+
+
+def key_of(base: str, generation: int) -> str:
+    """A posting's key in a generation: each undo raises it, so that the same may be posted again [N1] [R5]."""
+    return base if generation == 0 else _hash([base, generation])
+
+
+def _hash(parts: list[object]) -> str:
+    """A posting's key: 20 hex digits, the same for the same content on every machine [N1]."""
+    return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()[:20]

@@ -1,0 +1,150 @@
+"""Which HaloPSA item a product is [P1], and what happens where there is none [P2]."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from billingsync.core.bill.modifiers import Draft
+from billingsync.core.bill.plan import ItemRef
+from billingsync.core.inputs import Item
+from billingsync.core.rules import Part, ProductBlock, Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """HaloPSA's items by everything that a product can be matched by; inactive items match nothing."""
+
+    by_id: Mapping[int, Item] = field(default_factory=dict)
+    by_code: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+    by_name: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, items: Iterable[Item]) -> Catalogue:
+        by_id: dict[int, Item] = {}
+        by_code: dict[str, dict[int, Item]] = defaultdict(dict)
+        by_name: dict[str, dict[int, Item]] = defaultdict(dict)
+        for item in items:
+            if item.inactive:
+                continue
+            by_id[item.id] = item
+            for code in (item.external_reference, *item.supplier_part_codes):
+                if code.strip():
+                    by_code[code.strip()][item.id] = item
+            if item.name.strip():
+                by_name[_name(item.name)][item.id] = item
+        return cls(
+            by_id=by_id,
+            by_code={code: tuple(found.values()) for code, found in by_code.items()},
+            by_name={name: tuple(found.values()) for name, found in by_name.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What stands for a draft: items with the part each takes, or why it waits. `by` names what decided."""
+
+    items: tuple[tuple[Part | None, ItemRef | None], ...] = ()
+    by: str = ""
+    reason: str = ""
+    detail: str = ""
+    next_step: str = ""
+
+
+def _map_step(sku: str) -> str:
+    return f"billingsync map products --set {shlex.quote(sku)}=ITEM_ID"
+
+
+def _name(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def resolve(draft: Draft, rules: Rules, catalogue: Catalogue, by_person: Mapping[str, int]) -> Resolved:
+    """[P1] in its order, then the lifecycle [P2]."""
+    lifecycle = rules.products.lifecycle
+    if lifecycle == "off":
+        return Resolved(items=((None, None),), by="lifecycle off")
+    if lifecycle == "default_item":
+        return _default_item(rules, catalogue)
+    if block := _block(draft, rules.product_blocks):
+        return _from_block(block, catalogue, rules)
+    sku = draft.sku.strip()
+    if sku and sku in by_person:
+        return _known(by_person[sku], catalogue, "mapped by hand", _map_step(sku))
+    found = catalogue.by_code.get(sku, ()) if sku else ()
+    by = "SKU"
+    if not found:
+        found, by = catalogue.by_name.get(_name(draft.product_name), ()), "name"
+    if len(found) == 1:
+        return _item(found[0].id, found[0].name, by)
+    step = _map_step(sku) if sku else "add a [[product]] block to the rules"
+    if found:
+        names = ", ".join(f"{item.name} ({item.id})" for item in found[:4])
+        return Resolved(
+            reason="product_ambiguous", detail=f"several HaloPSA items have this {by}: {names}", next_step=step
+        )
+    if lifecycle == "manual":
+        return Resolved(
+            reason="product_unmatched", detail=f"no HaloPSA item for {draft.product_name or sku!r:.80}", next_step=step
+        )
+    if not (draft.product_name or sku):
+        return Resolved(
+            reason="product_unmatched", detail="it has neither a name nor a SKU to make an item of", next_step=step
+        )
+    return _created(draft.product_name or sku, sku)
+
+
+@lru_cache(maxsize=4096)  # the same for every line of a product: made once, and kept once
+def _item(item_id: int, name: str, by: str) -> Resolved:
+    return Resolved(items=((None, ItemRef(id=item_id, name=name)),), by=by)
+
+
+@lru_cache(maxsize=4096)
+def _created(name: str, sku: str) -> Resolved:
+    return Resolved(items=((None, ItemRef(id=None, name=name, create=True, sku=sku)),), by="created")
+
+
+def _block(draft: Draft, blocks: Iterable[ProductBlock]) -> ProductBlock | None:
+    """The block of this SKU, else that of this product id, whatever their order in the file."""
+    every = tuple(blocks)
+    if not every:
+        return None
+    by_sku = (block for block in every if block.pax8_sku is not None and block.pax8_sku == draft.sku)
+    by_id = (block for block in every if block.pax8_product is not None and block.pax8_product == draft.product_id)
+    return next(by_sku, None) or next(by_id, None)
+
+
+def _from_block(block: ProductBlock, catalogue: Catalogue, rules: Rules) -> Resolved:
+    name = block.pax8_sku or block.pax8_product or ""
+    by = f"[[product]] {name} in {rules.origins.get(f'product.{name}', 'the rules')}"
+    step = f"correct the [[product]] block of {name}"
+    if not block.parts:
+        return _known(block.halo_item, catalogue, by, step)
+    items: list[tuple[Part | None, ItemRef | None]] = []
+    for part in block.parts:
+        known = _known(part.halo_item, catalogue, by, step)
+        if known.reason:
+            return known
+        items.append((part, known.items[0][1]))
+    return Resolved(items=tuple(items), by=by)
+
+
+def _default_item(rules: Rules, catalogue: Catalogue) -> Resolved:
+    where = rules.origins.get("products.default_item", "the rules")
+    return _known(
+        rules.products.default_item, catalogue, f"default_item in {where}", f"correct default_item in {where}"
+    )
+
+
+def _known(item_id: int | None, catalogue: Catalogue, by: str, step: str) -> Resolved:
+    item = catalogue.by_id.get(item_id) if item_id is not None else None
+    if item is None:
+        return Resolved(
+            reason="product_unmatched",
+            detail=f"{by}: HaloPSA has no active item {item_id}",
+            next_step=step,
+        )
+    return Resolved(items=((None, ItemRef(id=item.id, name=item.name)),), by=by)

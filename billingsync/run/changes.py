@@ -1,0 +1,79 @@
+"""What differs between a plan as it was shown and as it would be now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from billingsync.run.plan import Planned
+
+
+def changes_since(document: str, planned: Planned) -> list[str]:
+    """What differs, client by client, between a plan as it was shown and as it is now; empty where the rest of an
+    interrupted posting of that very plan is all that is left."""
+    shown = {_client_key(client): client for client in json.loads(document)["clients"]}
+    settled = planned.inputs.memory.settled
+    changes = []
+    now_clients: dict[str, dict[str, object]] = {}
+    clients = planned.document["clients"]
+    assert isinstance(clients, list)
+    for client in clients:
+        now_clients[_client_key(client)] = client
+    for key in sorted({*shown, *now_clients}):
+        before, after = shown.get(key), now_clients.get(key)
+        if before is not None and after is None:
+            ids = [charge for line in before["lines"] for charge in line["charges"]]
+            ids += [entry["charge"] for name in ("dropped", "excluded") for entry in before[name]]
+            if before["holds"] or not all(_done(settled, charge) for charge in ids):
+                changes.append(f"{before['company_name']}: {before['amount']} {before['currency']} before, nothing now")
+        elif before is None and after is not None:
+            changes.append(f"{after['company_name']}: nothing before, {after['amount']} {after['currency']} now")
+        elif before is not None and after is not None and _facts(before) != _facts(after):
+            changes.append(f"{after['company_name']}: {_difference(before, after)}")
+    return changes
+
+
+def _done(settled: Mapping[str, object], charge: str) -> bool:
+    return charge in settled
+
+
+def _client_key(client: Mapping[str, object]) -> str:
+    return f"{client['company_id']}"
+
+
+def _facts(client: Mapping[str, object]) -> object:
+    lines = client["lines"]
+    assert isinstance(lines, list)
+    facts = [
+        [
+            line[name]
+            for name in ("action", "line_id", "description", "quantity", "unit_price", "amount", "cost", "charges")
+        ]
+        for line in lines
+    ]
+    left = [sorted(entry["charge"] for entry in _list(client, name)) for name in ("dropped", "excluded", "holds")]
+    return [client["client_id"], client["target_invoice_id"], facts, left]
+
+
+def _list(client: Mapping[str, object], name: str) -> list[dict[str, str]]:
+    found = client[name]
+    assert isinstance(found, list)
+    return found
+
+
+def _difference(before: Mapping[str, object], after: Mapping[str, object]) -> str:
+    held = f", held now: {after['held'].replace('_', ' ')}" if isinstance(after["held"], str) else ""
+    if before["client_id"] != after["client_id"]:
+        now = f"HaloPSA client {after['client_id']}" if after["client_id"] is not None else "no HaloPSA client"
+        return f"was for HaloPSA client {before['client_id']}, now for {now}{held}"
+    if before["target_invoice_id"] != after["target_invoice_id"]:
+        one, other = (
+            f"invoice {x}" if x is not None else "a new invoice"
+            for x in (before["target_invoice_id"], after["target_invoice_id"])
+        )
+        return f"was for {one}, now for {other}{held}"
+    if before["amount"] != after["amount"]:
+        return f"{before['amount']} before, {after['amount']} {after['currency']} now{held}"
+    if before["held"] != after["held"]:
+        return f"held before: {before['held'] or 'no'}, now: {after['held'] or 'no'}"
+    return "the amount is the same, but lines, texts or holds are not"

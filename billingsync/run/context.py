@@ -1,0 +1,84 @@
+"""What carrying out a run needs at hand, and what it says happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from billingsync.core.bill.plan import Posting
+from billingsync.core.inputs import Client
+from billingsync.core.period import Period
+from billingsync.core.rules import ProductRules
+from billingsync.psa.halo.client import Halo
+from billingsync.store.book import Fence
+from billingsync.store.ledger import Ledger
+
+Say = Callable[[str], None]  # tells people what is going on
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """One run's tools. `today` dates new invoices; `say` tells people what is going on; `wait` and the clocks are
+    here so that a simulation can bring its own."""
+
+    ledger: Ledger
+    halo: Halo
+    fence: Fence
+    run: str
+    period: Period
+    marker: str  # HALO__MARKER
+    write_lines: str  # HALO__WRITE_LINES
+    absence_s: float  # HALO__ABSENCE_S
+    today: date
+    clients: Mapping[int, Client]
+    tax_and_accounts: Callable[[int], ProductRules]  # a client's codes for its lines and items
+    say: Say
+    now: Callable[[], datetime] = now
+    wait: Callable[[float], None] = time.sleep
+
+    @property
+    def installation(self) -> str:
+        return self.ledger.installation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one posting. `state`: posted | adopted | unknown | failed; `problem` says why in the latter."""
+
+    key: str
+    client_id: int
+    client_name: str
+    action: str
+    invoice_id: int | None
+    lines: int
+    amount: Decimal
+    cost: Decimal
+    currency: str
+    state: str
+    problem: str = ""
+    charges: tuple[str, ...] = field(default=())
+
+
+def failed(posting: Posting, problem: str) -> Outcome:
+    """A posting of which nothing was sent."""
+    return Outcome(
+        key=posting.key,
+        client_id=posting.client_id,
+        client_name=posting.client_name,
+        action=posting.action,
+        invoice_id=posting.invoice_id,
+        lines=len(posting.lines),
+        amount=posting.amount,
+        cost=posting.cost,
+        currency=posting.currency,
+        state="failed",
+        problem=problem,
+        charges=posting.charges,
+    )

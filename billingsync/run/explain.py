@@ -1,0 +1,366 @@
+"""One charge, hop by hop, with the rule, the key and the file that decided each: the way through `plan_run`, told for
+people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from billingsync.connect import Connections
+from billingsync.core.bill.clients import Match, match_companies
+from billingsync.core.bill.modifiers import Draft, apply_modifiers, draft_of, is_azure
+from billingsync.core.bill.plan import ClientPlan, Hold, PlanLine
+from billingsync.core.bill.products import Catalogue, resolve
+from billingsync.core.bill.targets import group_of
+from billingsync.core.charge import Charge
+from billingsync.core.inputs import Company, RunInputs, Settled
+from billingsync.core.money import plain
+from billingsync.core.period import Period
+from billingsync.core.rules import ClientFile, Rules
+from billingsync.errors import UsageError
+from billingsync.run.fetch import newest_released
+from billingsync.run.plan import Planned, make_plan
+from billingsync.store.postings import PostedLine, RecordedPosting
+
+HOPS = ("1 read", "2 client", "3 modifiers", "4 product", "5 target", "6 line")
+MOST_MONTHS = 6  # to look into where the text names no invoice
+
+Hop = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    charge: str
+    hops: tuple[Hop, ...]
+
+
+# Where on its way a held charge stopped, and the key that a person could change about it.
+_STOPPED: dict[str, tuple[int, str]] = {
+    "bad_amount": (1, "exclude.products"),
+    "source_replaced": (1, ""),
+    "client_guessed": (2, "clients.guessed"),
+    "client_unmapped": (2, "clients.match_percent"),
+    "client_ambiguous": (2, "clients.match_percent"),
+    "currency_mismatch": (2, ""),
+    "other_writer": (2, ""),
+    "unknown_charge_type": (3, "exclude.types"),
+    "price_cost_sign": (3, "modifiers.favorable_prorata"),
+    "zero_price_with_cost": (3, "modifiers.zero_price_with_cost"),
+    "product_unmatched": (4, "products.lifecycle"),
+    "product_ambiguous": (4, "products.lifecycle"),
+    "latest_closed": (5, "invoice.when_latest_closed"),
+    "latest_missing": (5, "invoice.when_latest_closed"),
+    "limit_change": (5, "limits.change_percent_max"),
+    "limit_margin": (5, "limits.margin_percent_min"),
+    "limit_amount": (5, "limits.client_amount_max"),
+    "limit_negative": (5, "limits.negative_invoice"),
+    "limit_new_client": (5, "limits.new_client"),
+    "limit_new_product": (5, "limits.new_product"),
+    "limit_missing_companies": (5, "limits.missing_company_percent_max"),
+    "line_edited": (5, "invoice.behavior"),
+    "line_automatic_quantity": (5, "invoice.behavior"),
+    "write_unknown": (6, ""),
+    "write_differs": (6, ""),
+}
+_EXCLUDED_BY = {
+    "company": "exclude.companies",
+    "product": "exclude.products",
+    "charge_type": "exclude.types",
+    "billed_by_pax8": "exclude.billed_by_pax8",
+}
+_DROPPED_BY = {
+    "azure": "modifiers.azure",
+    "favorable_prorata": "modifiers.favorable_prorata",
+    "zero_lines": "modifiers.zero_lines",
+}
+
+
+def explanation(connections: Connections, text: str, *, say: Callable[[str], None]) -> Explanation:
+    """Looks for the charge in the months whose source may have it, newest first. UsageError where none has it."""
+    wanted = text.strip()
+    searched: list[Period] = []
+    for period in _months(connections, wanted):
+        planned = make_plan(connections, period, say=say)
+        searched.append(period)
+        charges = [charge for source in planned.inputs.sources for charge in source.charges]
+        found = [charge for charge in charges if charge.id == wanted] or [
+            charge for charge in charges if wanted and wanted in charge.id
+        ]
+        if len(found) > 1:
+            raise UsageError(
+                f"{len(found)} charges of {period} match {text!r:.80}. Give INVOICE:ITEM.",
+                next_steps=[["billingsync", "plan", str(period)]],
+            )
+        if found:
+            return Explanation(charge=found[0].id, hops=tuple(_Way(connections, found[0], planned).hops()))
+    where = " or ".join(map(str, searched))
+    raise UsageError(
+        f"No charge of {where} matches {text!r:.80}. Give INVOICE:ITEM.",
+        next_steps=[["billingsync", "plan", str(searched[0])]],
+    )
+
+
+def _months(connections: Connections, wanted: str) -> list[Period]:
+    """The months to look into: that of the invoice where the text names one, else those that were read before."""
+    seen = connections.ledger.source_invoices()
+    named = {row.period for row in seen if row.invoice_id == wanted.partition(":")[0]}
+    if named:
+        return [Period.parse(max(named))]
+    newest = newest_released(connections)
+    others = sorted({row.period for row in seen} - {str(newest)}, reverse=True)
+    return [newest, *map(Period.parse, others)][:MOST_MONTHS]
+
+
+class _Way:
+    """The way of one charge. Each `hopN` says what happened there; a charge that stopped has no later hops."""
+
+    def __init__(self, connections: Connections, charge: Charge, planned: Planned) -> None:
+        self.connections, self.charge, self.planned = connections, charge, planned
+        self.inputs: RunInputs = planned.inputs
+        self.match = _match(charge, self.inputs)
+        client_id = self.match.client.id if self.match and self.match.client else None
+        rulebook = self.inputs.rulebook
+        self.file: ClientFile | None = rulebook.file_for(
+            company_id=charge.company_id, company_name=self.company_name, client_id=client_id
+        )
+        self.rules: Rules = self.file.rules if self.file else rulebook.base
+        plan = planned.plan
+        mine = [one for one in plan.clients if one.company_id == charge.company_id and charge.company_id is not None]
+        self.client: ClientPlan | None = mine[0] if mine else None
+        self.settled: Settled | None = self.inputs.memory.settled.get(charge.id)
+        self.held: Hold | None = next((hold for one in mine for hold in one.holds if hold.charge == charge.id), None)
+        self.lines: list[PlanLine] = [line for one in mine for line in one.lines if charge.id in line.charges]
+        self.posted = list(self._posted())
+
+    @property
+    def company_name(self) -> str:
+        return self.match.company.name if self.match else self.charge.company_name
+
+    def hops(self) -> Iterator[Hop]:
+        stop, key = _STOPPED.get(self.held.reason, (0, "")) if self.held else (0, "")
+        if self.held and not stop:
+            stop = 2 if self.held.reason.startswith("client_") else 5
+            key = "invoice.recurring_invoice" if self.held.reason.startswith("recurring_") else ""
+        gone = self._gone()
+        if gone and not stop:
+            stop = 3
+        ways = (self._read, self._client, self._modifiers, self._product, self._target, self._line)
+        for number, (name, says) in enumerate(zip(HOPS, ways, strict=True), 1):
+            if stop and number > stop:
+                yield name, "not reached"
+            elif number != stop:
+                yield name, says()
+            elif self.held:
+                before = f"{says()}; " if number in (1, 2, 5) and not self.held.reason.startswith("client_un") else ""
+                yield name, f"{before}held, {self.held.reason}: {self.held.detail}{self._said(key)}"
+            else:
+                yield name, gone
+        for posting, _ in self.posted:
+            yield "posted", f"{posting.state} by run {posting.run}, invoice {posting.invoice_id}, key {posting.key}"
+        if self.held:
+            yield "next", self.held.next_step
+
+    # The six
+
+    def _read(self) -> str:
+        charge = self.charge
+        money = f"price {plain(charge.price, charge.currency)}, cost {plain(charge.cost, charge.currency)}"
+        problem = f"; an amount cannot be used: {charge.problem}" if charge.problem else ""
+        kind = charge.type or "no type"
+        return f"Pax8 invoice {charge.invoice_id}, {kind}: {charge.product}; {money} {charge.currency}{problem}"
+
+    def _client(self) -> str:
+        match = self.match
+        if match is None:
+            return "it belongs to no company"
+        if match.excluded:
+            return f"{match.company.name}: never billed{self._by_person()}"
+        if match.client is None:
+            return f"{match.company.name}: no HaloPSA client"
+        how = {
+            "rules": f"as {self.file.path if self.file else 'the rules'} says (client.halo_client)",
+            "person": f"mapped by hand{self._by_person()}",
+            "external_id": "Pax8's externalId is its HaloPSA id",
+            "name": "their names are equal",
+            "similarity": f"their names are {_percent(match.percent)} similar{self._said('clients.match_percent')}",
+        }
+        who = f"{match.company.name} is HaloPSA client {match.client.name} ({match.client.id})"
+        return f"{who}: {how.get(match.how or '', '')}"
+
+    def _by_person(self) -> str:
+        known = self.connections.ledger.company_matches().get(self.charge.company_id or "")
+        return f" by {known.who} on {known.at:%Y-%m-%d}" if known and known.how == "person" else ""
+
+    def _modifiers(self) -> str:
+        charge, rules = self.charge, self.rules.modifiers
+        together = len(self._draft().charges)
+        for posting, line in self.posted:
+            together = max(len(line.shares), 1)
+            if together > 1:
+                return f"summed with {together - 1} other Azure charges by run {posting.run}"
+            return "kept as it is"
+        if is_azure(charge, rules):
+            if rules.azure == "collapse":
+                others = "no other Azure charge" if together == 1 else f"{together - 1} other Azure charges"
+                return f"summed with {others} on one line{self._said('modifiers.azure')}"
+            return f"Azure, kept as it is{self._said('modifiers.azure')}"
+        if charge.type == "prorate" and charge.price < 0:
+            return f"a favorable prorate, kept{self._said('modifiers.favorable_prorata')}"
+        if charge.price == 0:
+            key = "zero_lines" if rules.zero_lines == "keep" or charge.cost == 0 else "zero_price_with_cost"
+            return f"a price of nothing, kept{self._said(f'modifiers.{key}')}"
+        return "kept as it is: no modifier is about it"
+
+    def _gone(self) -> str:
+        """Why it is neither billed nor held: excluded or dropped, now or by an earlier run."""
+        if self.settled and self.settled.state in ("dropped", "excluded"):
+            key = {**_EXCLUDED_BY, **_DROPPED_BY}.get(self.settled.by, "")
+            now = f"; today {key} is {self._value(key)}{self._from(key)}" if key else ""
+            return f"{self.settled.state} by {self.settled.by} in an earlier run, which stays so [R3]{now}"
+        plan = self.planned.plan
+        for entry in [*plan.unassigned_excluded, *(self.client.excluded if self.client else ())]:
+            if entry.charge == self.charge.id:
+                if entry.rule == "no_company":
+                    return "excluded by rule no_company: there is nobody to bill [A3]"
+                if entry.rule == "company" and self.match and self.match.excluded:
+                    return f"excluded by rule company: a person said so{self._by_person()}"
+                if entry.rule == "company" and self.file and self.file.exclude:
+                    return f"excluded by rule company (client.exclude = true in {self.file.path})"
+                return f"excluded by rule {entry.rule}{self._said(_EXCLUDED_BY[entry.rule])}"
+        for gone in self.client.dropped if self.client else ():
+            if gone.charge == self.charge.id:
+                return f"dropped by {gone.modifier}{self._said(_DROPPED_BY[gone.modifier])}"
+        return ""
+
+    def _product(self) -> str:
+        if self.posted:
+            items = [f"item {line.item_id}" if line.item_id is not None else "text only" for _, line in self.posted]
+            return f"{', '.join(items)}, as it was posted"
+        draft = self._draft()
+        resolved = resolve(draft, self.rules, Catalogue.of(self.inputs.items), self.inputs.memory.items_by_sku)
+        by = {
+            "lifecycle off": "",
+            "created": f"no item has its SKU or name, so one is made in {self.rules.products.item_group}"
+            f"{self._from('products.item_group')}",
+            "SKU": f"has the SKU {draft.sku}",
+            "name": "has the product's name",
+            "mapped by hand": f"mapped by hand{self._item_by_person(draft.sku)}",
+        }.get(resolved.by, resolved.by)
+        shown = ["text only" if line.item is None else _item(line) for line in self.lines]
+        return f"{', '.join(shown)}{': ' if by else ''}{by}{self._said('products.lifecycle')}"
+
+    def _item_by_person(self, sku: str) -> str:
+        known = self.connections.ledger.item_matches().get(sku)
+        return f" by {known.who} on {known.at:%Y-%m-%d}" if known else ""
+
+    def _target(self) -> str:
+        if self.posted:
+            row = self.posted[0][0]
+            return f"{_DONE.get(row.action, row.action)} {abs(row.invoice_id or 0)} of {row.client_name}"
+        said = self._said("invoice.behavior")
+        behavior = self.rules.invoice.behavior
+        target = self.client.target_invoice_id if self.client else None
+        if behavior == "recurring":
+            where = f"recurring invoice {abs(target)}" if target is not None else "its recurring invoice"
+            said += self._said("invoice.recurring_invoice")
+        elif target is not None:
+            where = f"the client's latest invoice, {target}"
+        elif behavior == "latest" and self.lines:
+            where = "a new invoice, as the latest is closed or missing"
+            said += self._said("invoice.when_latest_closed")
+        else:
+            where = "the client's latest invoice" if behavior == "latest" else "a new invoice"
+            said += self._said("invoice.group_by") if any(line.group for line in self.lines) else ""
+        actions = {"add": "added to", "update": "updates its line on"}
+        verb = actions.get(self.lines[0].action, "on") if self.lines else "on"
+        return f"{verb} {where}{said}{self._approved()}"
+
+    def _approved(self) -> str:
+        if self.charge.company_id not in self.inputs.memory.approved:
+            return ""
+        for entry in reversed(self.connections.ledger.plans(self.inputs.period)):
+            for approval in self.connections.ledger.approvals(entry.digest):
+                if approval.client == self.charge.company_id:
+                    return f"; let through its limits by {approval.who}: {approval.reason}"
+        return ""
+
+    def _line(self) -> str:
+        lines: list[PlanLine] | list[PostedLine] = [line for _, line in self.posted] or self.lines
+        currency = self.charge.currency
+        told = [
+            f"{plain(line.quantity)} x {plain(line.unit_price)} = {plain(line.amount, currency)} {currency}: "
+            f"{line.description}"
+            for line in lines
+        ]
+        return "; ".join(told) + ("" if self.posted else self._said("lines.text"))
+
+    # What they need
+
+    def _posted(self) -> Iterator[tuple[RecordedPosting, PostedLine]]:
+        """The live lines that the ledger has of it: several where its product is split over items [P5]."""
+        for claim in self.connections.ledger.claims_of(self.charge.id):
+            if claim.live:
+                row = self.connections.ledger.posting(claim.key)
+                yield row, row.lines[claim.line]
+
+    def _draft(self) -> Draft:
+        """The line to be that this charge is part of: a collapsed one has others in it."""
+        mine = [
+            charge
+            for source in self.inputs.sources
+            for charge in source.charges
+            if charge.company_id == self.charge.company_id and (self.charge.id == charge.id or self._with_it(charge))
+        ]
+        drafts, _ = apply_modifiers(mine, self.rules.modifiers, lambda one: group_of(one, self.rules.invoice))
+        return next((draft for draft in drafts if self.charge in draft.charges), draft_of(self.charge))
+
+    def _with_it(self, charge: Charge) -> bool:
+        return any(charge.id in line.charges for line in self.lines)
+
+    def _value(self, key: str) -> str:
+        section, _, name = key.partition(".")
+        value = getattr(getattr(self.rules, section), name)
+        if isinstance(value, Decimal):
+            return plain(value)
+        shown = json.dumps(value, ensure_ascii=False)
+        return shown if len(shown) < 60 else f"{shown[:57]}..."
+
+    def _from(self, key: str) -> str:
+        return f" in {self.rules.origins[key]}" if key in self.rules.origins else " by default"
+
+    def _said(self, key: str) -> str:
+        """' (modifiers.azure = "collapse" in rules/clients/contoso.toml)', or that it is the default."""
+        return f" ({key} = {self._value(key)}{self._from(key)})" if key else ""
+
+
+_DONE = {"create": "new invoice", "append": "appended to invoice", "update": "on recurring invoice"}
+
+
+def _match(charge: Charge, inputs: RunInputs) -> Match | None:
+    """How the charge's company is matched, judged together with the month's others as planning does."""
+    if charge.company_id is None:
+        return None
+    listed = {company.id: company for company in inputs.companies}
+    companies: dict[str, Company] = {}
+    for source in inputs.sources:
+        for one in source.charges:
+            if one.company_id is not None and one.company_id not in companies:
+                found = listed.get(one.company_id)
+                external_id = (found.external_id if found else "") or one.external_id
+                name = found.name if found else one.company_name
+                companies[one.company_id] = Company(id=one.company_id, name=name, external_id=external_id)
+    matches = match_companies(
+        list(companies.values()), inputs.clients, inputs.rulebook, inputs.memory.matches, inputs.similar
+    )
+    return matches[charge.company_id]
+
+
+def _item(line: PlanLine) -> str:
+    assert line.item is not None
+    return f"item {line.item.name} ({'to be created' if line.item.create else line.item.id})"
+
+
+def _percent(percent: Decimal | None) -> str:
+    return f"{plain(percent)} %" if percent is not None else "very"

@@ -1,0 +1,181 @@
+"""What Pax8 and HaloPSA say about a period, read for one plan; raw sources are kept [S3]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from billingsync.connect import Connections
+from billingsync.core.bill.company import clients_billed
+from billingsync.core.bill.trueup import to_take_back
+from billingsync.core.charge import Source
+from billingsync.core.inputs import Client, Company, Existing, Item, RunInputs
+from billingsync.core.period import Period
+from billingsync.core.rules import Rulebook
+from billingsync.errors import NotReleased, Refused, UpstreamError
+from billingsync.http import in_parallel
+from billingsync.psa.halo.client import Clients
+from billingsync.psa.halo.invoice import id_of, number
+from billingsync.run.context import Say, now
+from billingsync.run.heap import give_back
+from billingsync.sources.pax8.client import Fetched
+from billingsync.store.sources import SeenInvoice
+
+CLIENTS_AT_ONCE = 50  # in one search: the address stays short
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """What Pax8 and HaloPSA say about a period, read once for a run."""
+
+    sources: tuple[Source, ...]
+    companies: tuple[Company, ...]
+    clients: tuple[Client, ...]
+    items: tuple[Item, ...] = ()
+    credited: frozenset[str] = frozenset()  # Pax8 invoices that count no longer
+    short: bool = False  # the clients lack what only their details show
+
+
+def newest_released(connected: Connections) -> Period:
+    """The newest month that Pax8 has released."""
+    released = connected.pax8.released_periods()
+    if not any(month.invoices for month in released):
+        raise NotReleased("Pax8 lists no invoice at all yet.", next_steps=[["billingsync", "periods"]])
+    return max((month for month in released if month.invoices), key=lambda month: month.period).period
+
+
+def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) -> Upstream:
+    """Read everything a plan of this period needs; Pax8 and HaloPSA at the same time. Keeps the raw source [S3].
+
+    Raises NotReleased, NotReady, UpstreamError. Nothing of a partial read is used [S2].
+    """
+    say(f"reading {period} from Pax8 and HaloPSA")
+    group = rulebook.base.products.item_group
+    # Not an executor: the interpreter waits for an executor's threads, and Ctrl-C would wait for a dead network.
+    calls: list[Callable[[], Any]] = [
+        lambda: _fetch_source(connected, period),
+        connected.pax8.companies,
+        connected.halo.clients,
+        lambda: connected.halo.items(group) if _needs_items(rulebook) else (),
+    ]
+    read: list[Any] = in_parallel(lambda call: call(), calls, len(calls))
+    fetched: Fetched = read[0]
+    companies: tuple[Company, ...] = read[1]
+    clients: Clients = read[2]
+    items: tuple[Item, ...] = read[3]
+    found = Upstream(
+        sources=fetched.sources,
+        companies=companies,
+        clients=clients.rows,
+        items=items,
+        credited=frozenset(one.invoice_id for one in fetched.skipped),
+        short=clients.short,
+    )
+    if not fetched.sources:
+        # Every invoice of the month was voided or credited: what takes their place is not out yet [R2].
+        skipped = ", ".join(f"{one.invoice_id} ({one.status})" for one in fetched.skipped[:3])
+        live = connected.ledger.live_postings(period)
+        billed = f" {len(live)} invoices in HaloPSA bill what it was; they stay until then." if live else ""
+        raise NotReleased(
+            f"Pax8 has no invoice of {period} that counts: {skipped}. A new one has not been issued yet.{billed}",
+            next_steps=[["billingsync", "periods"]],
+        )
+    seen = [
+        SeenInvoice(
+            invoice_id=source.invoice_id,
+            status=source.status,
+            currency=source.currency,
+            total=source.total,
+            charges=len(source.charges),
+        )
+        for source in fetched.sources
+    ]
+    seen += [
+        SeenInvoice(
+            invoice_id=skipped.invoice_id, status=skipped.status, currency="", total=skipped.total, charges=None
+        )
+        for skipped in fetched.skipped
+    ]
+    connected.ledger.save_sources(period, fetched.documents, seen, now())
+    del read, fetched
+    give_back()
+    return found
+
+
+def _fetch_source(connected: Connections, period: Period) -> Fetched:
+    try:
+        return connected.pax8.fetch(period)
+    except NotReleased as missing:
+        raise _with_released_months(connected, missing) from missing
+
+
+def _with_released_months(connected: Connections, missing: NotReleased) -> NotReleased:
+    """The same refusal, with the newest months that are there: the month may be a slip of the finger."""
+    months = [str(month.period) for month in connected.pax8.released_periods()[:3]]
+    there = f" Released: {', '.join(months)}." if months else ""
+    steps = [["billingsync", "plan", months[0]]] if months else [["billingsync", "periods"]]
+    return NotReleased(f"{missing.message}{there}", next_steps=steps)
+
+
+def _needs_items(rulebook: Rulebook) -> bool:
+    every = [rulebook.base, *(file.rules for file in rulebook.clients)]
+    return any(rules.products.lifecycle != "off" for rules in every)
+
+
+def detailed(connected: Connections, inputs: RunInputs) -> tuple[Client, ...]:
+    """The clients, with the details of those that are billed this month: currency, payer, whether to invoice at all."""
+    wanted = clients_billed(inputs)
+    details = {id_: connected.halo.client(id_) for id_ in sorted(wanted)}
+    return tuple(details.get(client.id) or client for client in inputs.clients)
+
+
+def existing_invoices(connected: Connections, inputs: RunInputs) -> tuple[Existing, ...]:
+    """The invoices that `latest` and `recurring` may write to, with their lines, as they are now."""
+    rules = [inputs.rulebook.base, *(file.rules for file in inputs.rulebook.clients)]
+    recurring = {
+        one.invoice.recurring_invoice
+        for one in rules
+        if one.invoice.behavior == "recurring" and one.invoice.recurring_invoice is not None
+    }
+    recurring |= {line.invoice_id for line in inputs.memory.written_lines}  # those that still have lines of ours
+    # And those of billed clients on which HaloPSA counts by itself. They are only looked at, so the list will do.
+    counted = _counted(connected, clients_billed(inputs))
+    existing = []
+    affected = {one.invoice_id for one in to_take_back(inputs.memory.live, inputs.sources) if one.action != "update"}
+    for invoice_id in sorted(one for one in affected if one is not None):
+        raw = connected.halo.invoice(invoice_id, recurring=False)
+        if raw is not None:
+            existing.append(_as_existing(raw, recurring=False))
+    for invoice_id in sorted(recurring | counted.keys()):
+        raw = counted.get(invoice_id)
+        if invoice_id in recurring or raw is None or not isinstance(raw.get("lines"), list):
+            raw = connected.halo.invoice(invoice_id, recurring=True)
+        if raw is not None:
+            existing.append(_as_existing(raw, recurring=True))
+    latest = sorted(clients_billed(inputs, "latest"))
+    for start in range(0, len(latest), CLIENTS_AT_ONCE):
+        looked = connected.halo.look(latest[start : start + CLIENTS_AT_ONCE], None)
+        if not looked.complete:
+            raise Refused(f"HaloPSA's invoices cannot be read whole, so the latest of each is not known: {looked.why}")
+        existing += [_as_existing(raw, recurring=False) for raw in looked.rows]
+    return tuple({one.id: one for one in existing if one is not None}.values())
+
+
+def _counted(connected: Connections, clients: set[int]) -> dict[int, Mapping[str, object]]:
+    """These clients' recurring invoices with quantities that HaloPSA computes: where its own Pax8 sync would bill."""
+    try:
+        rows = connected.halo.recurring_invoices(lines=True)
+    except UpstreamError as failed:
+        if failed.status not in (401, 403, 404):
+            raise
+        return {}
+    counted = (raw for raw in rows if raw.get("contains_calculated_quantity") and raw.get("client_id") in clients)
+    return {found: raw for raw in counted if (found := id_of(raw)) is not None}
+
+
+def _as_existing(raw: Mapping[str, object], *, recurring: bool) -> Existing | None:
+    owner, found = number(raw.get("client_id")), id_of(raw)
+    if owner is None or found is None or (found < 0) is not recurring:
+        return None
+    return Existing(id=found, client_id=int(owner), recurring=recurring, raw=raw)

@@ -1,0 +1,172 @@
+"""Items that are to be created: searched for first, marked by their SKU, read back [P3], so that a lost reply or two
+runs at once make one item. Items that exist are used and never changed [P1]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
+from billingsync.core.inputs import Item
+from billingsync.errors import UpstreamError
+from billingsync.http import Answered, NotDone, Sent
+from billingsync.psa.halo.client import one_object
+from billingsync.psa.halo.invoice import Raw, id_of
+from billingsync.psa.halo.wire import item_body, item_group_body
+from billingsync.run.context import Outcome, RunContext, failed
+from billingsync.run.send import still_ours
+
+Wanted = tuple[str, str]  # SKU and name
+
+SENDINGS = 3  # of one creation: each after the first follows a refusal, or a full horizon and two complete searches
+NAME_LENGTH = 250  # what `item_body` cuts names to
+
+
+class NoItem(Exception):
+    """An item could not be created, or it is not known whether it was."""
+
+
+def make_items(context: RunContext, postings: Sequence[Posting]) -> tuple[list[Posting], list[Outcome]]:
+    """The postings with every item's id; those whose item could not be had have failed and are not posted."""
+    wanted: dict[Wanted, int] = {}
+    for posting in postings:
+        for line in posting.lines:
+            if line.item and line.item.create:
+                wanted.setdefault((line.item.sku, line.item.name), posting.client_id)
+    if not wanted:
+        return list(postings), []
+    ids: dict[Wanted, int] = {}
+    problems: dict[Wanted, str] = {}
+    groups: dict[str, int] = {}
+    catalogue: Sequence[Item] | None = None
+    for (sku, name), client_id in wanted.items():
+        try:
+            if catalogue is None:
+                _let_land(context)
+                catalogue = context.halo.items(context.tax_and_accounts(client_id).item_group)
+            there = _find(catalogue, sku, name)
+            ids[sku, name] = (
+                there.id if there else _item(context, sku, name, _group(context, groups, client_id), client_id)
+            )
+        except (NoItem, UpstreamError) as trouble:
+            problems[sku, name] = str(trouble)
+    ready: list[Posting] = []
+    failed_outcomes: list[Outcome] = []
+    for posting in postings:
+        needed = [(line.item.sku, line.item.name) for line in posting.lines if line.item and line.item.create]
+        problem = next((problems[each] for each in needed if each in problems), "")
+        if problem:
+            failed_outcomes.append(failed(posting, problem))
+        else:
+            ready.append(replace(posting, lines=tuple(_with_id(line, ids) for line in posting.lines)))
+    return ready, failed_outcomes
+
+
+def _let_land(context: RunContext) -> None:
+    """Where a process died between sending an item and learning of it, the item may still appear: only after the
+    horizon is a search worth anything [P3]."""
+    sent = context.ledger.last_open_write()
+    left = context.absence_s - (context.now() - sent).total_seconds() if sent is not None else 0
+    if left > 0:
+        context.say(
+            f"waiting {min(left, context.absence_s):.0f} s for an item that an interrupted run may have created"
+        )
+        context.wait(min(left, context.absence_s))
+
+
+def _with_id(line: PlanLine, ids: dict[Wanted, int]) -> PlanLine:
+    if line.item is None or not line.item.create:
+        return line
+    item = ItemRef(id=ids[line.item.sku, line.item.name], name=line.item.name, create=False, sku=line.item.sku)
+    return line._replace(item=item)
+
+
+def _find(catalogue: Sequence[Item], sku: str, name: str) -> Item | None:
+    """The active item of this SKU, or where there is no SKU of this name; the oldest, should there be several."""
+    found = [item for item in catalogue if not item.inactive and _is(item, sku, name)]
+    return min(found, key=lambda item: item.id, default=None)
+
+
+def _is(item: Item, sku: str, name: str) -> bool:
+    return item.external_reference.strip() == sku if sku else item.name[: NAME_LENGTH - 1] == name[: NAME_LENGTH - 1]
+
+
+def _group(context: RunContext, groups: dict[str, int], client_id: int) -> int:
+    """The id of the item group that this client's rules name; created where there is none of its name."""
+    name = context.tax_and_accounts(client_id).item_group
+
+    def find() -> int | None:
+        return min((group_id for group_id, each in context.halo.item_groups() if each == name), default=None)
+
+    def create() -> Sent:
+        context.say(f"creating the item group {name}")
+        return context.halo.create_item_group(item_group_body(name), before=still_ours(context))
+
+    def made(answer: Raw) -> int | None:
+        return id_of(answer) if answer.get("name") == name else None  # groups are only listed, and a list may be late
+
+    if name not in groups:
+        groups[name] = find() or _once(context, f"the item group {name!r}", find, create, made)
+    return groups[name]
+
+
+def _item(context: RunContext, sku: str, name: str, group: int, client_id: int) -> int:
+    def find() -> int | None:
+        found = _find(context.halo.items(context.tax_and_accounts(client_id).item_group), sku, name)
+        return found.id if found else None
+
+    def create() -> Sent:
+        context.say(f"creating the item {name}")
+        codes = context.tax_and_accounts(client_id)
+        return context.halo.create_item(
+            item_body(name=name, sku=sku, group=group, codes=codes), before=still_ours(context)
+        )
+
+    def made(answer: Raw) -> int | None:
+        item_id = id_of(answer)
+        item = context.halo.item(item_id) if item_id else None
+        if item is None or not (_is(item, sku, name) or (not item.external_reference and _is(item, "", name))):
+            return None
+        return item_id  # also where HaloPSA did not keep the SKU: a second one would not have it either
+
+    return _once(context, f"the item {name!r}", find, create, made)
+
+
+def _once(
+    context: RunContext,
+    what: str,
+    find: Callable[[], int | None],
+    create: Callable[[], Sent],
+    made: Callable[[Raw], int | None],
+) -> int:
+    """Create something of which there must be one; it is known not to be there. Sent again only after a refusal, or
+    once it is certainly absent: after the horizon, in two complete searches [N2]. NoItem where it cannot be had."""
+    why = ""
+    for _ in range(SENDINGS):
+        context.ledger.record_write_intended(context.fence, what, context.now())
+        sent = create()
+        if isinstance(sent, NotDone):
+            why = f"HaloPSA refused to create {what}: {sent.message}"
+            context.wait(1.0)
+            there = find()
+        else:
+            answer = one_object(sent.json) if isinstance(sent, Answered) else None
+            there = made(answer) if answer is not None else None
+            there = there or find() or _after_the_horizon(context, what, find)
+            why = f"HaloPSA does not have {what} although it was sent: two complete searches found nothing"
+        told = f"created, id {there}" if there is not None else why
+        context.ledger.record_write_settled(context.fence, what, told, context.now())
+        if there is not None:
+            return there
+    raise NoItem(why)
+
+
+def _after_the_horizon(context: RunContext, what: str, find: Callable[[], int | None]) -> int | None:
+    context.say(f"waiting {context.absence_s:.0f} s: HaloPSA may still show {what}")
+    context.wait(context.absence_s)
+    for _ in range(2):
+        there = find()
+        if there is not None:
+            return there
+        context.wait(1.0)
+    return None

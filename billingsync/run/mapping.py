@@ -1,0 +1,171 @@
+"""Which Pax8 company is which HaloPSA client, and which SKU which item: what is known, what could be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from rapidfuzz import fuzz, process
+
+from billingsync.connect import Connections
+from billingsync.core.bill.clients import match_companies, normalise
+from billingsync.core.bill.products import Catalogue
+from billingsync.errors import UsageError
+from billingsync.rulebook import load_rulebook
+from billingsync.run.fetch import fetch, newest_released
+from billingsync.run.plan import charged_companies, similar
+
+Say = Callable[[str], None]
+
+SUGGEST_FROM = Decimal(60)  # percent: below it two names have little in common
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One company or SKU with what it is mapped to. `how` is "" where nothing is."""
+
+    pax8_id: str
+    pax8_name: str
+    halo_id: int | None
+    halo_name: str
+    how: str
+    suggestions: str = ""
+    who: str = ""
+    at: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def companies(connections: Connections, *, say: Say) -> list[Row]:
+    """The newest month's companies, unmapped first."""
+    rulebook = load_rulebook(connections.settings.rules_dir)
+    upstream = fetch(connections, newest_released(connections), rulebook, say)
+    month = charged_companies(upstream)
+    known = connections.ledger.company_matches()
+    remembered = connections.ledger.memory(newest_released(connections)).matches
+    matches = match_companies(month, upstream.clients, rulebook, remembered, similar(month, upstream.clients, rulebook))
+    near = similar(month, upstream.clients, rulebook, at_least=SUGGEST_FROM)
+    names = {client.id: client.name for client in upstream.clients}
+    rows = []
+    for company in month:
+        match = matches[company.id]
+        memory = known.get(company.id)
+        how = "never billed" if match.excluded else match.reason or match.how or ""
+        if match.how == "similarity" and not match.reason:
+            how = f"guessed ({match.percent:.0f} % similar)"
+        rows.append(
+            Row(
+                pax8_id=company.id,
+                pax8_name=company.name,
+                halo_id=match.client.id if match.client else None,
+                halo_name=match.client.name if match.client else "",
+                how=how,
+                suggestions=", ".join(
+                    f"{names[id_]} ({id_}) {percent:.0f} %" for id_, percent in near.get(company.id, ())[:3]
+                )
+                if match.reason
+                else "",
+                who=memory.who if memory and memory.how == "person" else "",
+                at=memory.at.isoformat(timespec="seconds") if memory and memory.how == "person" else "",
+            )
+        )
+    return sorted(rows, key=lambda row: (_urgency(row), row.pax8_name.casefold()))
+
+
+def _urgency(row: Row) -> int:
+    if row.halo_id is None and row.how != "never billed":
+        return 0
+    return 1 if row.how.startswith(("guessed", "client_")) else 2
+
+
+def products(connections: Connections, *, say: Say) -> list[Row]:
+    """The newest month's products by SKU, unmapped first."""
+    rulebook = load_rulebook(connections.settings.rules_dir)
+    upstream = fetch(connections, newest_released(connections), rulebook, say)
+    items = upstream.items or connections.halo.items()
+    catalogue = Catalogue.of(items)
+    by_person = connections.ledger.item_matches()
+    names = {item.id: item.name for item in items if not item.inactive}
+    folded = {id_: name.casefold() for id_, name in names.items()}
+    rows: dict[str, Row] = {}
+    for source in upstream.sources:
+        for charge in source.charges:
+            sku = charge.sku.strip() or charge.product
+            if sku in rows:
+                continue
+            found = catalogue.by_code.get(charge.sku.strip(), ()) if charge.sku.strip() else ()
+            how = "SKU" if found else ""
+            if not found:
+                found = catalogue.by_name.get(" ".join(charge.product_name.casefold().split()), ())
+                how = "name" if found else ""
+            item_id = found[0].id if len(found) == 1 else None
+            person = by_person.get(charge.sku.strip())
+            if person:
+                item_id, how = person.item_id, "person"
+            near = (
+                []
+                if item_id
+                else process.extract(charge.product.casefold(), folded, scorer=fuzz.ratio, limit=3, score_cutoff=60)
+            )
+            rows[sku] = Row(
+                pax8_id=sku,
+                pax8_name=charge.product,
+                halo_id=item_id,
+                halo_name=names.get(item_id, "") if item_id else "",
+                how=how if item_id else ("product_ambiguous" if len(found) > 1 else ""),
+                suggestions=", ".join(f"{names[id_]} ({id_}) {score:.0f} %" for _, score, id_ in near),
+                who=person.who if person else "",
+                at=person.at.isoformat(timespec="seconds") if person else "",
+            )
+    return sorted(rows.values(), key=lambda row: (row.halo_id is not None, row.pax8_name.casefold()))
+
+
+def set_company(
+    connections: Connections, company: str, client_id: int | None, *, who: str, now: datetime, rows: Sequence[Row]
+) -> str:
+    """Map a company (by id or name) to a client, or with None never bill it. Says what was done."""
+    row = _row(company, rows)
+    name = ""
+    if client_id is not None:
+        client = next((one for one in connections.halo.clients().rows if one.id == client_id), None)
+        if client is None:
+            raise UsageError(f"HaloPSA has no client {client_id}.", next_steps=[["billingsync", "map", "companies"]])
+        name = client.name
+    connections.ledger.set_company_match(row.pax8_id, client_id, company_name=row.pax8_name, who=who, now=now)
+    return f"{row.pax8_name} -> {name} ({client_id})" if client_id is not None else f"{row.pax8_name} is never billed"
+
+
+def set_product(
+    connections: Connections, sku: str, item_id: int | None, *, who: str, now: datetime, rows: Sequence[Row]
+) -> str:
+    """Map a SKU to an item. Says what was done."""
+    assert item_id is not None
+    item = connections.halo.item(item_id)
+    if item is None:
+        raise UsageError(f"HaloPSA has no item {item_id}.", next_steps=[["billingsync", "map", "products"]])
+    _row(sku, rows)
+    connections.ledger.set_item_match(sku, item_id, who=who, now=now)
+    return f"{sku} -> {item.name} ({item_id})"
+
+
+def confirm_guessed(connections: Connections, rows: Sequence[Row], *, who: str, now: datetime) -> list[str]:
+    """Make every guessed match a mapping of this person's. Says what was done."""
+    done = []
+    for row in rows:
+        if row.how.startswith("guessed") and row.halo_id is not None:
+            connections.ledger.set_company_match(row.pax8_id, row.halo_id, company_name=row.pax8_name, who=who, now=now)
+            done.append(f"confirmed: {row.pax8_name} -> {row.halo_name} ({row.halo_id})")
+    return done or ["no guessed match waits to be confirmed"]
+
+
+def _row(text: str, rows: Sequence[Row]) -> Row:
+    found = [row for row in rows if text in (row.pax8_id, row.pax8_name)]
+    found = found or [row for row in rows if normalise(row.pax8_name) == normalise(text)]
+    if len(found) == 1:
+        return found[0]
+    near = process.extract(text, {row.pax8_id: row.pax8_name for row in rows}, limit=3, score_cutoff=50)
+    hint = f" Nearest: {', '.join(f'{name} ({id_})' for name, _, id_ in near)}." if near else ""
+    raise UsageError(f"{text!r:.80} is not in the newest month.{hint}")

@@ -1,0 +1,333 @@
+"""Carry out a plan: intent, send, receipt [N1] [N2]; the first posting alone [N7]; everything read back [N5]."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import chain
+
+from billingsync.core.bill.plan import Plan, Posting
+from billingsync.core.bill.postings import key_of
+from billingsync.core.bill.targets import closed_because
+from billingsync.core.charge import Charged
+from billingsync.errors import MarkerLost, OtherInstallation, UpstreamError
+from billingsync.http import Answered, NotDone, Sent
+from billingsync.psa.halo.client import one_object
+from billingsync.psa.halo.invoice import Raw, carries, id_of, lines_of, nothing, number
+from billingsync.psa.halo.wire import header_marker, markers
+from billingsync.run.context import Outcome, RunContext, failed
+from billingsync.run.heap import give_back
+from billingsync.run.items import make_items
+from billingsync.run.late import look_for_late
+from billingsync.run.recover import DAYS_BEFORE, resolve, settle
+from billingsync.run.send import CannotWrite, prepare, still_ours
+from billingsync.store.claims import AlreadyClaimed
+from billingsync.store.postings import UNRESOLVED, PostingHead, RecordedPosting
+from billingsync.store.postings import lines_of as recorded_lines
+from billingsync.store.receipts import batches
+
+MOST_REFUSALS = 5  # in a row: then it is not these clients, it is HaloPSA, our rights or the way there
+MOST_GENERATIONS = 9  # of one posting that a ledger may have forgotten
+SEARCHED_AT_ONCE = 800_000  # characters of our lines: some two thousand, of which HaloPSA tells several times as much
+MOST_SEARCHES = 40
+MOST_SENDINGS = 3  # of one posting in one run: each was followed by a full absence horizon and two complete looks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What a plan's posting came to. `unread` says why it could not be read back at the end, "" where it was."""
+
+    outcomes: tuple[Outcome, ...] = ()
+    unread: str = ""
+
+
+def carry_out(context: RunContext, plan: Plan, charges: Mapping[str, Charged], targets: Iterable[Raw] = ()) -> Carried:
+    """Post a plan. `charges` are those of the month, by id; `targets` the existing invoices that it was made from.
+
+    Raises OtherInstallation before anything is written, MarkerLost after the first posting, Locked when another
+    process took over; LedgerError where the database fails. Whatever it raises, the next run finds out and goes on.
+    """
+    found, forgotten, later = already_there(context, plan, targets)
+    wanted = [later.get(one.key, one) for one in plan.postings if one.client_id not in forgotten]
+    postings, outcomes = make_items(context, wanted)
+    outcomes += [failed(one, forgotten[one.client_id]) for one in plan.postings if one.client_id in forgotten]
+    alone = True
+    refused = 0
+    waiting: list[Posting] = []
+    for nth, posting in enumerate(postings, 1):
+        context.say(f"posting {nth} of {len(postings)}: {posting.client_name}")
+        done = write(context, posting, charges, found.get(posting.key))
+        if isinstance(done, Outcome):
+            outcomes.append(done)
+            continue
+        if done.state in UNRESOLVED:
+            waiting.append(posting)
+        elif alone and done.state in ("posted", "differs"):
+            read_first_back(context, done)
+            alone = False
+            if done.state == "differs" and done.action == "create":
+                # Whatever HaloPSA does to one invoice it may do to all: the first one goes alone to show that [N7].
+                raise UpstreamError(
+                    "HaloPSA",
+                    "/Invoice",
+                    None,
+                    f"The first posting came out otherwise than sent, so nothing else was posted: {done.message}",
+                    next_steps=[["billingsync", "runs"], ["billingsync", "run", str(context.period)]],
+                )
+        refused = refused + 1 if done.state == "refused" else 0
+        if refused == MOST_REFUSALS:
+            raise UpstreamError(
+                "HaloPSA",
+                "/Invoice",
+                None,
+                f"HaloPSA refused {refused} postings one after the other, so the rest was not sent: {done.message}",
+                next_steps=[["billingsync", "doctor"], ["billingsync", "run", str(context.period)]],
+            )
+    waiting += _refused_once_more(context, postings, charges, outcomes)
+    for _ in range(MOST_SENDINGS - 1):
+        waiting = _again(context, waiting, charges, outcomes)
+    resolve(context, context.ledger.postings(run=context.run, states=UNRESOLVED))
+    unread = read_back(context, context.ledger.heads(run=context.run, states=("posted", "adopted")))
+    written = {posting.key: posting for posting in postings}
+    outcomes += (outcome_of(head, written[head.key]) for head in context.ledger.heads(run=context.run))
+    return Carried(outcomes=tuple(outcomes), unread=unread)
+
+
+def _refused_once_more(
+    context: RunContext, postings: Sequence[Posting], charges: Mapping[str, Charged], outcomes: list[Outcome]
+) -> list[Posting]:
+    """A refusal may have passed by now; a real one costs one more call. Gives those whose outcome is now unknown."""
+    refused = {key for key, state in context.ledger.states(run=context.run).items() if state == "refused"}
+    waiting = []
+    for posting in postings:
+        if posting.key in refused:
+            done = write(context, posting, charges, None)
+            if isinstance(done, Outcome):
+                outcomes.append(done)
+            elif done.state in UNRESOLVED:
+                waiting.append(posting)
+    return waiting
+
+
+def _again(
+    context: RunContext, postings: Sequence[Posting], charges: Mapping[str, Charged], outcomes: list[Outcome]
+) -> list[Posting]:
+    """Find out about the postings whose outcome is unknown; those that are certainly absent are sent once more."""
+    if not postings:
+        return []
+    keys = {posting.key for posting in postings}
+    resolve(context, context.ledger.postings(keys=keys))
+    states = context.ledger.states(run=context.run)
+    waiting = []
+    for posting in postings:
+        if states.get(posting.key) != "abandoned":
+            continue
+        done = write(context, posting, charges, None)
+        if isinstance(done, Outcome):
+            outcomes.append(done)
+        elif done.state in UNRESOLVED:
+            waiting.append(posting)
+    return waiting
+
+
+def write(
+    context: RunContext, posting: Posting, charges: Mapping[str, Charged], there: Raw | None
+) -> RecordedPosting | Outcome:
+    """One posting: intent committed and read back, sent, receipt committed. `there`: HaloPSA has it already."""
+    try:
+        prepared = prepare(context, posting)
+    except CannotWrite as cannot:
+        return failed(posting, str(cannot))
+    except UpstreamError as trouble:
+        return failed(posting, trouble.message)
+    lines = recorded_lines(posting, {id_: charges[id_][:2] for id_ in posting.charges if id_ in charges})
+    try:
+        text = context.ledger.record_intent(
+            context.fence, context.run, posting, prepared.content, lines, context.now(), before=prepared.before
+        )
+    except AlreadyClaimed as claimed:
+        return failed(posting, claimed.message)
+    row = context.ledger.read_back(posting.key, prepared.content, lines, text)
+    there = there or prepared.there
+    if there is not None:
+        return settle(context, row, there, adopted=True)
+    return judge(context, row, prepared.send(still_ours(context)))
+
+
+def judge(context: RunContext, row: RecordedPosting, sent: Sent) -> RecordedPosting:
+    """The outcome of one write, of three [N2]. Only a readable answer with our key and our amounts is done."""
+    if isinstance(sent, Answered):
+        return _answered(context, row, sent)
+    if isinstance(sent, NotDone):
+        context.ledger.record_refused(context.fence, row.key, sent.message, context.now())
+    else:
+        context.ledger.record_unknown(context.fence, row.key, sent.why, context.now())
+    return context.ledger.posting(row.key)
+
+
+def _answered(context: RunContext, row: RecordedPosting, sent: Answered) -> RecordedPosting:
+    answer = one_object(sent.json)
+    whole = row.action == "create" and answer is not None and carries(answer, row.key)
+    if whole and answer is not None:
+        settled = settle(context, row, answer, only_if_equal=True)
+        if settled.state == "posted":
+            return settled
+    # Anything less than that is looked at again in HaloPSA itself: by the id that it answered, or the target's.
+    invoice_id = row.target_invoice_id if row.action != "create" else (id_of(answer) if answer is not None else None)
+    raw = None
+    why = "HaloPSA's answer does not carry our key"
+    if invoice_id is not None:
+        try:
+            raw = context.halo.invoice(invoice_id, recurring=row.action == "update")
+        except UpstreamError as trouble:
+            why = f"{why}, and reading it back failed: {trouble.message}"
+    if raw is None or settle(context, row, raw).state in UNRESOLVED:
+        context.ledger.record_unknown(context.fence, row.key, why, context.now(), answer=sent.text)
+    return context.ledger.posting(row.key)
+
+
+def read_first_back(context: RunContext, row: RecordedPosting) -> None:
+    """The first posting of a run: does HaloPSA keep our marker? If not, nothing more is posted [N7]."""
+    assert row.invoice_id is not None
+    raw = context.halo.invoice(row.invoice_id, recurring=row.action == "update")
+    marked = {marker[2] for marker in map(markers, lines_of(raw or {})) if marker and marker[0] == row.key}
+    wanted = {line.ordinal for line in row.lines if line.action != "remove"}
+    if not wanted <= marked:
+        raise MarkerLost(
+            f"HaloPSA did not keep billingsync's marker on invoice {row.invoice_id} of {row.client_name}. Nothing else "
+            f"was posted. The marker is written to {context.marker!r}; set BILLINGSYNC_HALO__MARKER to another place.",
+            next_steps=[["billingsync", "doctor"]],
+        )
+
+
+def already_there(
+    context: RunContext, plan: Plan, targets: Iterable[Raw] = ()
+) -> tuple[dict[str, Raw], dict[int, str], dict[str, Posting]]:
+    """Key -> invoice of everything of this plan that HaloPSA has although the ledger does not know it [N6]; client
+    -> why nothing may be sent for it: HaloPSA has postings of ours that neither this plan nor the ledger knows; and
+    key -> the same posting in a later generation, where a ledger forgot that it was undone and posted again.
+
+    Reads the clients' invoices of the period once. A marker of another installation stops everything.
+    """
+    clients = sorted({posting.client_id for posting in plan.postings if posting.action == "create"})
+    keys = {posting.key for posting in plan.postings}
+    billed = {posting.client_id for posting in plan.postings}
+    written = {posting.invoice_id for posting in plan.postings}
+    ours = context.ledger.installations()
+    known = set(context.ledger.states(period=context.period))
+    again = {
+        key_of(one.base_key, generation): (one, generation)
+        for one in plan.postings
+        for generation in range(one.generation + 1, one.generation + 1 + MOST_GENERATIONS)
+    }
+    later: dict[str, Posting] = {}
+    found: dict[str, Raw] = {}
+    strangers: dict[str, list[int]] = {}
+    forgotten: dict[int, str] = {}
+    since = context.period.first_day.isoformat()
+    raws: Iterable[Raw] = [
+        raw for raw in targets if id_of(raw) in written or str(raw.get("invoice_date"))[:10] >= since
+    ]
+    if clients:
+        context.say("looking for what HaloPSA has already")
+        raws = chain(raws, context.halo.since(clients, context.period.first_day))
+    for raw in raws:
+        client = number(raw.get("client_id"))
+        if client not in billed or closed_because(raw) == "is void":
+            continue
+        live = (line for line in lines_of(raw) if not nothing(line))
+        for mark in [marker for marker in (header_marker(raw), *map(markers, live)) if marker]:
+            if mark[1] not in ours:
+                strangers.setdefault(mark[1], []).append(id_of(raw) or 0)
+            elif mark[0] in keys:
+                # Of an existing invoice a list does not show all: it is read by itself before it is compared.
+                found |= {mark[0]: raw} if id_of(raw) not in written else {}
+            elif mark[0] in again and context.ledger.find_posting(mark[0]) is None:
+                posting, generation = again[mark[0]]
+                later[posting.key] = replace(posting, key=mark[0], generation=generation)
+                found |= {mark[0]: raw} if id_of(raw) not in written else {}
+            elif mark[0] not in known and context.ledger.find_posting(mark[0]) is None:
+                forgotten[int(client)] = (
+                    f"HaloPSA invoice {id_of(raw)} carries posting {mark[0]}, which this ledger does not know: perhaps "
+                    "it was put back to an older state. Nothing was sent for this client, as it may be billed already. "
+                    "Put the newest backup in place, or take those lines out in HaloPSA, and run again"
+                )
+            else:
+                known.add(mark[0])
+    if strangers:
+        installation, invoices = next(iter(strangers.items()))
+        raise OtherInstallation(
+            f"HaloPSA invoice {invoices[0]} carries {len(invoices)} marks of another billingsync installation, "
+            f"{installation}. If that one is gone, take it over; if not, stop it first: two of them bill twice.",
+            next_steps=[["billingsync", "adopt", installation]],
+        )
+    for key in later.keys() & found.keys():
+        client_id = later[key].client_id
+        forgotten[client_id] = (
+            f"HaloPSA has posting {key} of this client twice, as it was posted first and as it was posted again after "
+            "an undo. Take one out in HaloPSA, and run again"
+        )
+    return found, forgotten, later
+
+
+def read_back(context: RunContext, heads: Sequence[PostingHead]) -> str:
+    """`verify`, and why it could not be done: what was posted is posted all the same, and the next run tries again."""
+    try:
+        verify(context, heads)
+    except UpstreamError as failed:
+        return f"{len(heads)} postings were written, yet could not be read back: {failed.message}"
+    return ""
+
+
+def verify(context: RunContext, heads: Sequence[PostingHead]) -> None:
+    """Read everything written back and compare it to the cent, and see that it is there once [N5]. A difference is an
+    alarm, not a repair."""
+    if not heads:
+        return
+    context.say(f"reading {len(heads)} invoice{'s' if len(heads) > 1 else ''} back")
+    day = min(head.intended_at for head in heads).date() - timedelta(days=DAYS_BEFORE)
+    created = sorted((head for head in heads if head.action == "create"), key=lambda head: head.client_id)
+    alone = [head for head in heads if head.action != "create"]
+    copies: dict[str, set[int | None]] = defaultdict(set)  # by key, the invoices that carry it
+    # A search answers with every line of its clients: so many of them at a time, yet not many more calls for it.
+    size = max(SEARCHED_AT_ONCE, sum(head.size for head in created) // MOST_SEARCHES)
+    for some in batches(created, size):
+        missing = {
+            row.invoice_id: row for row in context.ledger.postings(keys=[head.key for head in some], texts=False)
+        }
+        for raw in context.halo.since(sorted({head.client_id for head in some}), day):
+            row = missing.pop(id_of(raw), None)
+            if row is not None:
+                settle(context, row, raw, again=True)
+            for mark in filter(None, map(markers, lines_of(raw))):
+                copies[mark[0]].add(id_of(raw))
+        alone += missing.values()
+    give_back()
+    # A key that is there twice: a refusal that was none, or a late landing, whatever the ledger counted.
+    twice = frozenset(key for key, invoices in copies.items() if len(invoices) > 1)
+    look_for_late(context, heads, also=twice)
+    for head in alone:
+        assert head.invoice_id is not None
+        there = context.halo.invoice(head.invoice_id, recurring=head.action == "update") or {}
+        settle(context, context.ledger.posting(head.key), there, again=True)
+
+
+def outcome_of(row: PostingHead, posting: Posting) -> Outcome:
+    """A recorded posting as it is told: `differs` and `refused` have failed, what is not known yet is unknown."""
+    state = {"posted": "posted", "adopted": "adopted", "sending": "unknown", "unknown": "unknown"}
+    return Outcome(
+        key=row.key,
+        client_id=row.client_id,
+        client_name=row.client_name,
+        action=row.action,
+        invoice_id=row.invoice_id if row.invoice_id is not None else row.target_invoice_id,
+        lines=len(posting.lines),
+        amount=row.amount,
+        cost=row.cost,
+        currency=row.currency,
+        state=state.get(row.state, "failed"),
+        problem=row.message if row.state not in ("posted", "adopted") else "",
+        charges=posting.charges,
+    )

@@ -1,0 +1,450 @@
+"""What became of a write: found, absent, or cannot tell [N2]; and what HaloPSA holds of it, to the cent [N5]."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+
+from billingsync.core.inputs import WrittenLine
+from billingsync.core.money import ZERO
+from billingsync.core.period import Period
+from billingsync.errors import UpstreamError
+from billingsync.http import write_json
+from billingsync.psa.halo.invoice import Comparison, Raw, carries, compare, id_of, lines_of, number, twin
+from billingsync.psa.halo.takeback import Fate, Written, fates
+from billingsync.psa.halo.wire import markers
+from billingsync.run.context import RunContext
+from billingsync.run.send import beside_ours, finish_removals
+from billingsync.store.claims import AlreadyClaimed
+from billingsync.store.postings import PostedLine, Receipt, RecordedPosting, ReturnedLine, received
+
+CLIENTS_A_LOOK = 40  # in one query: the address stays short, and one incomplete look concerns few
+DAYS_BEFORE = 3  # an invoice of ours is dated the day it was sent, give or take a time zone
+LOOKS = 3  # tries at a look that is not complete, before a person must decide
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    raw: Raw
+    certain: bool = True  # False: its lines are ours but carry no marks
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class CannotTell:
+    why: str
+
+
+Sight = Found | Absent | CannotTell
+
+
+def resolve(context: RunContext, rows: Sequence[RecordedPosting]) -> None:
+    """Find out what became of postings whose outcome is not known.
+
+    Found: settled at once. Absent: believed only after the horizon, in two complete looks; then the posting is
+    abandoned and its charges are free to be sent again under the same key. Cannot tell: it stays unknown [N2].
+    An undo that was interrupted is looked at in the same way.
+    """
+    for row in rows:
+        if row.state == "undoing":
+            finish_undo(context, row)
+    waiting = {row.key: row for row in rows if row.state != "undoing"}
+    _look_once(context, waiting)
+    while waiting:
+        due = min(_due(context, row) for row in waiting.values())
+        if due > 0:
+            names = ", ".join(sorted({row.client_name for row in waiting.values()})[:3])
+            context.say(f"waiting {due:.0f} s: HaloPSA may still show what was sent for {names}")
+            context.wait(due)
+        ripe = {key: row for key, row in waiting.items() if _due(context, row) <= 0}
+        _judge_ripe(context, ripe)
+        for key in ripe:
+            del waiting[key]
+
+
+def _due(context: RunContext, row: RecordedPosting) -> float:
+    """Seconds until this posting's absence may be believed; a clock that jumped back cannot make it longer."""
+    since = (context.now() - row.sent_at).total_seconds()
+    return context.absence_s - min(max(since, 0.0), context.absence_s)
+
+
+def _look_once(context: RunContext, waiting: dict[str, RecordedPosting]) -> None:
+    for key, sight in look(context, list(waiting.values())).items():
+        if isinstance(sight, Found):
+            settle_sight(context, waiting.pop(key), sight)
+
+
+def _judge_ripe(context: RunContext, ripe: dict[str, RecordedPosting]) -> None:
+    absent: dict[str, int] = dict.fromkeys(ripe, 0)
+    why: dict[str, str] = {}
+    unclear = dict.fromkeys(ripe, 0)
+    left = dict(ripe)
+    while left:
+        for key, sight in look(context, list(left.values())).items():
+            row = left[key]
+            if isinstance(sight, Found):
+                settle_sight(context, row, sight)
+                del left[key]
+            elif isinstance(sight, Absent):
+                absent[key] += 1
+                if absent[key] == 2:
+                    message = "HaloPSA does not have it: two complete looks after the horizon found nothing"
+                    context.ledger.record_abandoned(context.fence, key, message, context.now())
+                    del left[key]
+            else:
+                unclear[key] += 1
+                why[key] = sight.why
+                if unclear[key] == LOOKS:
+                    context.ledger.record_unknown(context.fence, key, f"cannot tell: {sight.why}", context.now())
+                    del left[key]
+        if left:
+            context.wait(1.0)
+
+
+def settle_sight(context: RunContext, row: RecordedPosting, sight: Found) -> RecordedPosting:
+    """Record what a look found."""
+    if sight.certain:
+        return settle(context, row, sight.raw, adopted=True)
+    what = "an invoice with just these lines is" if row.action == "create" else "lines like ours are"
+    return _differs(context, row, sight.raw, ZERO, ZERO, f"{what} there, without our marks")
+
+
+def look(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, Sight]:
+    """One look for each posting: new invoices by searching the clients' invoices, others by reading the target."""
+    sights: dict[str, Sight] = {}
+    created = [row for row in rows if row.action == "create"]
+    for some in _clients_at_once(created):
+        sights |= _look_among(context, some)
+    for row in rows:
+        if row.action != "create":
+            sights[row.key] = _look_at_target(context, row)
+    return sights
+
+
+def _clients_at_once(rows: Sequence[RecordedPosting]) -> Iterator[list[RecordedPosting]]:
+    ordered = sorted(rows, key=lambda row: row.client_id)
+    for start in range(0, len(ordered), CLIENTS_A_LOOK):
+        yield ordered[start : start + CLIENTS_A_LOOK]
+
+
+def _look_among(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, Sight]:
+    try:
+        control = context.halo.control(_known_invoices(context))
+        day = min(row.intended_at for row in rows).date() - timedelta(days=DAYS_BEFORE)
+        seen = context.halo.look(sorted({row.client_id for row in rows}), control, day)
+    except UpstreamError as failed:
+        return {row.key: CannotTell(failed.message) for row in rows}
+    sights: dict[str, Sight] = {}
+    for row in rows:
+        found = next((raw for raw in seen.rows if carries(raw, row.key)), None)
+        twins = [raw for raw in seen.rows if raw.get("client_id") == row.client_id and twin(raw, row.lines)]
+        same_day = [
+            raw for raw in twins if str(raw.get("invoice_date"))[:10] == str(_body(row).get("invoice_date"))[:10]
+        ]
+        if found is not None:
+            sights[row.key] = Found(found)
+        elif same_day:
+            sights[row.key] = Found(same_day[0], certain=False)
+        else:
+            sights[row.key] = Absent() if seen.complete else CannotTell(seen.why)
+    return sights
+
+
+def _body(row: RecordedPosting) -> dict[str, object]:
+    body = json.loads(row.content, parse_float=Decimal)
+    return body[0] if isinstance(body, list) and body and isinstance(body[0], dict) else {}
+
+
+def _known_invoices(context: RunContext) -> list[tuple[int, int]]:
+    """(invoice, client) of invoices that we know to exist: a search that does not find one of them proves nothing."""
+    months = (context.period.previous, context.period)
+    rows = [row for month in months for row in context.ledger.heads(period=month, states=("posted", "adopted"))]
+    done = [row for row in rows if row.action == "create"]
+    known = [(row.invoice_id, row.client_id) for row in done if row.invoice_id is not None]
+    return sorted(known, reverse=True)  # the newest first: a list that is cut loses its end
+
+
+def _look_at_target(context: RunContext, row: RecordedPosting) -> Sight:
+    assert row.target_invoice_id is not None
+    try:
+        raw = context.halo.invoice(row.target_invoice_id, recurring=row.action == "update")
+    except UpstreamError as failed:
+        return CannotTell(failed.message)
+    if raw is None:
+        return CannotTell(f"invoice {row.target_invoice_id} is gone from HaloPSA")
+    if carries(raw, row.key):
+        return Found(raw)
+    only_removals = all(line.action == "remove" for line in row.lines)
+    if only_removals and compare(raw, row.key, row.lines, row.currency, marked=False):
+        return Found(raw)
+    return Found(raw, certain=False) if _unmarked(row, raw) else Absent()
+
+
+def _unmarked(row: RecordedPosting, raw: Raw) -> bool:
+    """Whether a line like one that we add is there which was not there before and carries no mark: ours perhaps, with
+    its mark lost, and adding it again would bill it twice (fault 7)."""
+    before = {id_of(line) for line in lines_of(json.loads(row.before or "{}", parse_float=Decimal))}
+    ours = {(line.quantity, line.unit_price) for line in row.lines if line.action == "add"}
+    fresh = (line for line in lines_of(raw) if id_of(line) not in before and markers(line) is None)
+    return any(
+        (number(line.get("qty_order")), number(line.get("unit_price", line.get("baseprice")))) in ours for line in fresh
+    )
+
+
+def settle(
+    context: RunContext,
+    row: RecordedPosting,
+    raw: Raw,
+    *,
+    adopted: bool = False,
+    only_if_equal: bool = False,
+    again: bool = False,
+) -> RecordedPosting:
+    """Compare an invoice with a posting, and record it: done where equal to the cent, else `differs`, an alarm.
+
+    `only_if_equal` leaves anything else as it was; `again` is the reading back of what was recorded as done before.
+    """
+    only_removals = all(line.action == "remove" for line in row.lines)
+    comparison = compare(raw, row.key, row.lines, row.currency, marked=not only_removals)
+    if comparison is None:
+        if again:
+            return _differs(context, row, raw, ZERO, ZERO, "it was posted, and reading it back finds no trace of it")
+        if row.action == "create" and not only_if_equal and twin(raw, row.lines):
+            return settle_sight(context, row, Found(raw, certain=False))
+        return row
+    if comparison.still_there and not again and not only_if_equal:
+        raw = finish_removals(context, row, raw, comparison.still_there) or raw
+        comparison = compare(raw, row.key, row.lines, row.currency, marked=not only_removals) or comparison
+    differences = list(comparison.differences)
+    if not again:
+        differences += beside_ours(context, row, raw, adopted=adopted)
+    if differences:
+        if only_if_equal:
+            return row
+        return _differs(context, row, raw, comparison.price, comparison.cost, "; ".join(differences[:8]), comparison)
+    if again:
+        return row  # as it was recorded
+    # What HaloPSA made of our texts is what a person's edit shows against; long after the write it may be one.
+    texts = {} if adopted else {id_of(line): line.get("item_shortdescription") for line in lines_of(raw)}
+    receipt = _receipt(row, raw, comparison.price, comparison.cost, comparison, texts=texts)
+    state, at = "adopted" if adopted else "posted", context.now()
+    try:
+        context.ledger.record_done(context.fence, row.key, receipt, at, state=state)
+    except AlreadyClaimed as twice:
+        return _differs(context, row, raw, comparison.price, comparison.cost, twice.message, comparison)
+    return received(row, receipt, state, at)
+
+
+def _differs(
+    context: RunContext,
+    row: RecordedPosting,
+    raw: Raw,
+    price: Decimal,
+    cost: Decimal,
+    why: str,
+    comparison: Comparison | None = None,
+) -> RecordedPosting:
+    invoice_id = id_of(raw) or row.invoice_id or row.target_invoice_id or 0
+    message = f"HaloPSA invoice {invoice_id} is not what was sent: {why}"
+    receipt = _receipt(row, raw, price, cost, comparison, invoice_id=invoice_id)
+    context.ledger.record_differs(context.fence, row.key, receipt, message, context.now())
+    return context.ledger.posting(row.key)
+
+
+def _receipt(
+    row: RecordedPosting,
+    raw: Raw,
+    price: Decimal,
+    cost: Decimal,
+    comparison: Comparison | None,
+    *,
+    invoice_id: int | None = None,
+    texts: Mapping[int | None, object] | None = None,
+) -> Receipt:
+    ids = comparison.line_ids if comparison else {}
+    found = invoice_id if invoice_id is not None else id_of(raw)
+    assert found is not None
+    kept = [line for line in row.lines if line.action != "remove"]
+    update = row.action == "update"
+    return Receipt(
+        invoice_id=found,
+        # An undo compares with it, so it is HaloPSA's own text: in what is shown of an answer secrets are masked, and a
+        # password may be a word that a product's name has in it.
+        answer=write_json(raw).decode(),
+        price=price,
+        cost=cost,
+        lines=tuple(
+            ReturnedLine(ordinal=line.ordinal, line_id=ids.get(line.ordinal), amount=line.amount, cost=line.cost)
+            for line in kept
+            if line.ordinal in ids
+        ),
+        written=tuple(
+            _written(row, found, line, ids[line.ordinal], texts) for line in kept if update and line.ordinal in ids
+        ),
+        gone=tuple((found, line.line_id) for line in row.lines if line.action == "remove" and line.line_id is not None),
+    )
+
+
+def _written(
+    row: RecordedPosting,
+    invoice_id: int,
+    line: PostedLine,
+    line_id: int,
+    texts: Mapping[int | None, object] | None = None,
+) -> WrittenLine:
+    text = (texts or {}).get(line_id)
+    text = text if isinstance(text, str) else line.description
+    return WrittenLine(
+        invoice_id=invoice_id,
+        client_id=row.client_id,
+        company_id=line.company_id,
+        period=row.period,
+        line_id=line_id,
+        recurring_key=line.recurring_key,
+        title=line.title if text == line.description else line.description,  # then what the long text says
+        description=text,
+        quantity=line.quantity,
+        unit_price=line.unit_price,
+        unit_cost=line.unit_cost,
+        item_id=line.item_id,
+    )
+
+
+# What became of an undo -----------------------------------------------------------------------------------------------
+
+TAKEN = ("gone", "back")  # the fates of lines that bill nobody any more
+
+
+def as_written(row: RecordedPosting) -> Written:
+    """A recorded posting as what it wrote on HaloPSA's invoice."""
+    sent = [one for one in _json(row.content) if isinstance(one, dict)]
+    nested = [
+        line for header in sent for name in ("lines", "add_lines") for line in lines_of({"lines": header.get(name)})
+    ]
+    answers = _json(row.answer or "null")
+    return Written(
+        key=row.key,
+        lines=row.lines,
+        line_ids={line.ordinal: line.line_id for line in row.returned_lines if line.line_id is not None},
+        answer=answers[0] if len(answers) == 1 and isinstance(answers[0], dict) else {},
+        sent=nested or sent,
+        before=json.loads(row.before, parse_float=Decimal) if row.before is not None else None,
+    )
+
+
+def _json(text: str) -> list[object]:
+    """A JSON value as a list of one, or the list that it is; an answer need not be JSON."""
+    try:
+        value = json.loads(text, parse_float=Decimal)
+    except ValueError:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def read_target(context: RunContext, invoice_id: int, *, recurring: bool) -> Raw | None:
+    """The invoice; None only where HaloPSA says twice that there is none."""
+    raw = context.halo.invoice(invoice_id, recurring=recurring)
+    if raw is None:
+        context.wait(1.0)
+        raw = context.halo.invoice(invoice_id, recurring=recurring)
+    return raw
+
+
+def finish_undo(context: RunContext, row: RecordedPosting, *, certain: bool = False) -> tuple[Fate, ...]:
+    """Find out what became of an undo that was intended, and record it: the lines that are gone or back are undone,
+    and where none is, the posting is again what it was.
+
+    That nothing happened is believed only after the horizon and two looks [N2], or at once where it is `certain`.
+    Raises UpstreamError where HaloPSA cannot be read; then it stays under way.
+    """
+    intent = context.ledger.undo_under_way(row.key)
+    assert intent is not None, row.key
+    before = json.loads(intent.before, parse_float=Decimal)
+    invoice_id = id_of(before)
+    assert invoice_id is not None, row.key
+    written = as_written(row)
+    looks = 0
+    while True:
+        raw = read_target(context, invoice_id, recurring=row.action == "update")
+        if raw is None:
+            seen = tuple(Fate(ordinal=ordinal, kind="gone") for ordinal in intent.lines)
+        else:
+            seen = fates(written, raw, frozenset(intent.lines))
+        taken = [fate for fate in seen if fate.kind in TAKEN]
+        if taken:
+            record_taken(context, row, invoice_id, taken, "undone")
+            return seen
+        due = _due(context, row)
+        looks += due <= 0
+        if certain or looks == 2:
+            context.ledger.record_kept(
+                context.fence, row.key, "HaloPSA has not undone it: its lines are there", context.now()
+            )
+            return seen
+        if due > 0:
+            context.say(f"waiting {due:.0f} s: HaloPSA may still undo what was sent for {row.client_name}")
+        context.wait(max(due, 1.0))
+
+
+def record_taken(
+    context: RunContext, row: RecordedPosting, invoice_id: int, taken: Collection[Fate], message: str
+) -> None:
+    """These lines of a posting are no more, or are again what they were before it: their charges are free [R5]."""
+    lines = {line.ordinal: line for line in row.lines}
+    earlier = {fate.ordinal: _earlier(context, row, invoice_id, lines[fate.ordinal], fate) for fate in taken}
+    ids = {line.ordinal: line.line_id for line in row.returned_lines}
+    gone = [
+        (invoice_id, line_id)
+        for fate in taken
+        if earlier[fate.ordinal] is None
+        and (line_id := fate.line_id or ids.get(fate.ordinal) or lines[fate.ordinal].line_id) is not None
+    ]
+    context.ledger.record_undone(
+        context.fence,
+        row.key,
+        message,
+        context.now(),
+        lines=sorted({fate.ordinal for fate in taken}),
+        written=[line for line in earlier.values() if line is not None],
+        gone=gone,
+    )
+
+
+def _earlier(
+    context: RunContext, row: RecordedPosting, invoice_id: int, line: PostedLine, fate: Fate
+) -> WrittenLine | None:
+    """The line of an earlier month that is there again, as planning must know it to go on with it [B3]."""
+    if row.action != "update" or line.action == "add" or fate.kind != "back" or fate.line_id is None:
+        return None
+    before = json.loads(row.before or "{}", parse_float=Decimal)
+    was = next((each for each in lines_of(before) if id_of(each) == line.line_id), None)
+    mark = markers(was) if was is not None else None
+    posting = context.ledger.find_posting(mark[0]) if mark else None
+    if posting is not None and mark is not None and was is not None:
+        old = next((each for each in posting.lines if each.ordinal == mark[2]), None)
+        if old is not None:
+            texts: dict[int | None, object] = {fate.line_id: was.get("item_shortdescription")}
+            return _written(posting, invoice_id, old, fate.line_id, texts)
+    if was is None:
+        return None
+    # A ledger that does not know who wrote it: it must not be forgotten, or next month would add it a second time.
+    return replace(
+        _written(row, invoice_id, line, fate.line_id),
+        period=str(Period.parse(row.period).previous),
+        description=str(was.get("item_shortdescription") or ""),
+        quantity=number(was.get("qty_order")) or ZERO,
+        unit_price=number(was.get("unit_price")) or ZERO,
+        unit_cost=number(was.get("unit_cost")) or ZERO,
+    )
+
+
+def names(rows: Iterable[RecordedPosting]) -> str:
+    """Clients in words, for messages."""
+    return ", ".join(sorted({row.client_name for row in rows})[:5])

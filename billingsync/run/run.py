@@ -1,0 +1,294 @@
+"""One run: fetch, recover, plan, record, post, verify."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from billingsync.connect import Connections
+from billingsync.core.bill.plan import Plan
+from billingsync.core.charge import Charged, charged
+from billingsync.core.inputs import Client
+from billingsync.core.money import ZERO, plain
+from billingsync.core.period import Period
+from billingsync.core.rules import ProductRules, Rulebook
+from billingsync.errors import BillingSyncError, MarkerLost, StalePlan
+from billingsync.report.result import RunResult
+from billingsync.rulebook import load_rulebook
+from billingsync.run.changes import changes_since
+from billingsync.run.context import RunContext, Say, now
+from billingsync.run.fetch import Upstream, fetch
+from billingsync.run.heap import give_back
+from billingsync.run.late import look_for_late
+from billingsync.run.plan import Planned, make_plan
+from billingsync.run.post import Carried, carry_out, read_back
+from billingsync.run.recover import resolve
+from billingsync.run.result import result_of, settle
+from billingsync.run.undo import UndonePosting, take_back
+from billingsync.store.book import Fence
+from billingsync.store.lock import who
+
+
+def run_period(
+    connected: Connections,
+    period: Period,
+    *,
+    asked: Sequence[str] = (),
+    say: Say,
+    confirm: Callable[[Planned], bool] = lambda planned: True,
+) -> tuple[Planned, RunResult | None]:
+    """Fetch, recover, plan, post, verify. `confirm` is shown the plan; where it says no, nothing is posted (None)."""
+    rulebook = load_rulebook(connected.settings.rules_dir)
+    with connected.ledger.run_lock(who()) as fence:
+        connected.ledger.assert_durable()
+        upstream = fetch(connected, period, rulebook, say)
+        recovered = _recover(connected, fence, period, upstream, rulebook, say)
+        seen = _late(connected, fence, period, upstream, rulebook, say)
+        planned = make_plan(connected, period, asked=asked, say=say, rulebook=rulebook, upstream=upstream)
+        if months := connected.settings.keep_sources_months:
+            connected.ledger.forget_sources(period.months_before(months), now())
+        if not confirm(planned):
+            return planned, None
+        ready = _ready(planned, upstream)
+        del planned, upstream
+        return ready.planned, _post(connected, fence, ready, recovered, seen, say)
+
+
+def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Planned, RunResult]:
+    """Post exactly the plan that was shown, or refuse with StalePlan and what changed since."""
+    shown = connected.ledger.find_plan(prefix)
+    period = Period.parse(shown.period)
+    rulebook = load_rulebook(connected.settings.rules_dir)
+    with connected.ledger.run_lock(who()) as fence:
+        connected.ledger.assert_durable()
+        upstream = fetch(connected, period, rulebook, say)
+        planned = make_plan(connected, period, asked=shown.asked, say=say, rulebook=rulebook, upstream=upstream)
+        if planned.plan.digest != shown.digest:
+            recovered = _recover(connected, fence, period, upstream, rulebook, say)
+            planned = make_plan(connected, period, asked=shown.asked, say=say, rulebook=rulebook, upstream=upstream)
+            changes = changes_since(shown.document, planned)
+            begun = any(run.digest == shown.digest for run in connected.ledger.runs(period))
+            # Only the rest of a posting of this very plan that was interrupted may go on without being shown again.
+            if changes or not begun or planned.plan.rules_digest != shown.rules_digest:
+                raise StalePlan(
+                    f"The plan {shown.digest[:12]} is not what would be posted now. What changed:\n"
+                    + "\n".join(f"  {change}" for change in changes or ["the rules, or what HaloPSA's items are"]),
+                    next_steps=[
+                        ["billingsync", "plan", str(period)],
+                        ["billingsync", "post", planned.plan.digest[:12]],
+                    ],
+                )
+        else:
+            recovered = _recover(connected, fence, period, upstream, rulebook, say)
+        seen = _late(connected, fence, period, upstream, rulebook, say)
+        ready = _ready(planned, upstream)
+        del planned, upstream
+        return ready.planned, _post(connected, fence, ready, recovered, seen, say)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A plan, and what carrying it out needs of the month's charges. The charges themselves are let go, as they take
+    most of the room; not where a true-up must be planned once more [R2]."""
+
+    planned: Planned
+    charges: Mapping[str, Charged]
+    upstream: Upstream | None
+
+
+def _ready(planned: Planned, upstream: Upstream) -> _Ready:
+    again = any(up.state == "approved" for up in planned.plan.true_ups)
+    charges = charged(planned.inputs.sources)
+    if not again:
+        planned = replace(planned, inputs=replace(planned.inputs, sources=()))
+    return _Ready(planned=planned, charges=charges, upstream=upstream if again else None)
+
+
+def _context(
+    connected: Connections,
+    fence: Fence,
+    run: str,
+    period: Period,
+    clients: Sequence[Client],
+    codes: Callable[[int], ProductRules],
+    say: Say,
+) -> RunContext:
+    settings = connected.settings
+    return RunContext(
+        ledger=connected.ledger,
+        halo=connected.halo,
+        fence=fence,
+        run=run,
+        period=period,
+        marker=settings.halo.marker,
+        write_lines=settings.halo.write_lines,
+        absence_s=settings.halo.absence_s,
+        today=datetime.now(settings.zone).date(),
+        clients={client.id: client for client in clients},
+        tax_and_accounts=codes,
+        say=say,
+        wait=connected.wait,
+    )
+
+
+def _recover(
+    connected: Connections, fence: Fence, period: Period, upstream: Upstream, rulebook: Rulebook, say: Say
+) -> int:
+    """Find out what became of postings that an earlier run left open, whatever their period. Gives their number."""
+    left = connected.ledger.unresolved()
+    if left:
+        say(f"finding out about {len(left)} posting{'s' if len(left) > 1 else ''} of an interrupted run")
+        for month in sorted({row.period for row in left}):
+            context = _context(
+                connected, fence, "", Period.parse(month), upstream.clients, lambda _: rulebook.base.products, say
+            )
+            resolve(context, [row for row in left if row.period == month])
+    return len(left)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What looking back showed before anything new was written: alarms, a sentence each, and what was read back."""
+
+    alarms: tuple[str, ...]
+    read_back: tuple[str, ...]  # keys
+
+
+def _late(
+    connected: Connections, fence: Fence, period: Period, upstream: Upstream, rulebook: Rulebook, say: Say
+) -> Seen:
+    """What of this period and the one before landed late, or was never read back and is not as it was sent [N5]."""
+    context = _context(connected, fence, "", period, upstream.clients, lambda _: rulebook.base.products, say)
+    ledger = connected.ledger
+    months = (period.previous, period)
+    known = {key for month in months for run in ledger.runs(month) for key in run.summary.get("read_back", ())}
+    rows = [row for month in months for row in ledger.heads(period=month)]
+    unread = [row for row in rows if row.state in ("posted", "adopted") and row.key not in known]
+    failed = read_back(context, unread)
+    keys = frozenset(row.key for row in unread)
+    rows = [row for month in months for row in ledger.heads(period=month)]
+    alarms = [f"{row.client_name}: {row.message}" for row in rows if row.key in keys and row.state == "differs"]
+    late = look_for_late(context, rows)
+    alarms += [sentence for sentence in late if sentence not in alarms]
+    return Seen(alarms=(*alarms, *([failed] if failed else [])), read_back=() if failed else tuple(sorted(keys)))
+
+
+def _post(
+    connected: Connections,
+    fence: Fence,
+    ready: _Ready,
+    recovered: int,
+    seen: Seen,
+    say: Say,
+) -> RunResult:
+    """Post a plan and settle what it dropped or excluded. The run ends recorded, whatever happens."""
+    give_back()  # what `_ready` let go
+    planned, charges = ready.planned, ready.charges
+    plan, ledger = planned.plan, connected.ledger
+    period = planned.inputs.period
+    _marker_known_lost(connected, plan)
+    run = ledger.start_run(fence, period=period, digest=plan.digest, who=who(), now=now())
+    context = _context(connected, fence, run, period, planned.inputs.clients, _codes(planned), say)
+    taken: tuple[UndonePosting, ...] = ()
+    try:
+        if ready.upstream is not None:
+            taken, planned = _true_up(connected, fence, planned, ready.upstream, say)
+            plan = planned.plan
+        targets = [existing.raw for existing in planned.inputs.existing]
+        carried = carry_out(context, plan, charges, targets) if plan.postings else Carried()
+    except BaseException as stopped:
+        state = "failed" if isinstance(stopped, BillingSyncError) else "interrupted"
+        if ledger.fence_holds(fence):
+            ended: dict[str, object] = {
+                "stopped": type(stopped).__name__,
+                "marker": context.marker,
+                "read_back": list(seen.read_back),
+            }
+            ledger.finish_run(fence, run, state, ended, now())
+        written = [row.client_name for row in ledger.heads(run=run, states=("posted", "adopted"))]
+        names = f": {', '.join(written[:5])}{', ...' if len(written) > 5 else ''}" if written else ""
+        stopped.add_note(f"{len(written)} of {len(plan.postings)} invoices were written to HaloPSA{names}.")
+        raise
+    settle(connected, fence, run, plan, charges, carried.outcomes)
+    alarms = (*seen.alarms, *([carried.unread] if carried.unread else []))
+    result = result_of(connected, run, plan, charges, carried.outcomes, alarms, taken)
+    written = [key for key, state in ledger.states(run=run).items() if state in ("posted", "adopted")]
+    summary: dict[str, object] = {
+        "digest": plan.digest,
+        "recovered": recovered,
+        "postings": len(written),
+        "read_back": [*seen.read_back, *([] if carried.unread else written)],
+    }
+    ledger.finish_run(fence, run, result.state, summary, now())
+    return result
+
+
+def _true_up(
+    connected: Connections, fence: Fence, planned: Planned, upstream: Upstream, say: Say
+) -> tuple[tuple[UndonePosting, ...], Planned]:
+    """Take back what was allowed to be [R2], and plan what comes instead. A process that dies in between leaves charges
+    that are on no line and wait for the next run, never such that are on two."""
+    shown = planned.plan
+    ups = [up for up in shown.true_ups if up.state == "approved"]
+    keys = {posting.key for up in ups for posting in up.postings}
+    taken = take_back(connected, fence, shown.period, keys, who=who(), say=say)
+    stuck = {each.client_id for each in taken if each.outcome not in ("undone", "nothing")}
+    well = {up.client_id for up in ups} - stuck
+    fresh = make_plan(
+        connected,
+        planned.inputs.period,
+        asked=shown.clients_asked,
+        say=say,
+        rulebook=planned.inputs.rulebook,
+        upstream=upstream,
+        approved=well,
+    )
+    for up in ups:
+        mine = (up.client_id, up.currency)
+        before, after = _bill(shown, *mine), _bill(fresh.plan, *mine)
+        if up.client_id in well and before != after:
+            raise StalePlan(
+                f"What was billed of {up.client_name} was taken back, and what would be billed instead is now "
+                f"{plain(after, up.currency)} {up.currency}, not {plain(before, up.currency)} as the plan said. "
+                "Nothing was posted.",
+                next_steps=[["billingsync", "plan", shown.period]],
+            )
+    return taken, fresh
+
+
+def _bill(plan: Plan, client_id: int, currency: str) -> Decimal:
+    return sum((one.amount for one in plan.postings if (one.client_id, one.currency) == (client_id, currency)), ZERO)
+
+
+def _marker_known_lost(connected: Connections, plan: Plan) -> None:
+    """One invoice without its marker may be an accident; after two runs in a row it is how this tenant works, and each
+    further run would bill one more client that nobody recognises [N7]. Once those invoices are out of HaloPSA, or
+    undone, the same setting may be tried again."""
+    last = connected.ledger.runs()[-2:]
+    setting = connected.settings.halo.marker
+    lost = [run for run in last if (run.summary.get("stopped"), run.summary.get("marker")) == ("MarkerLost", setting)]
+    if plan.postings and len(lost) == 2:
+        gone = ("refused", "abandoned", "undone")
+        left = [row for row in connected.ledger.heads(run=lost[-1].id) if row.state not in gone]
+        if left:
+            raise MarkerLost(
+                f"HaloPSA did not keep the marker in {setting!r} on the invoices that the last two "
+                f"runs wrote, {left[0].client_name}'s among them. Nothing was posted now. Set "
+                "BILLINGSYNC_HALO__MARKER to another place, or take those invoices out of HaloPSA.",
+                next_steps=[["billingsync", "show", lost[-1].id], ["billingsync", "doctor"]],
+            )
+
+
+def _codes(planned: Planned) -> Callable[[int], ProductRules]:
+    """A client's account and tax codes: those of its file, else the shared ones."""
+    rulebook = planned.inputs.rulebook
+    by_client: dict[int, ProductRules] = {}
+    for client in planned.plan.clients:
+        if client.client_id is not None:
+            file = rulebook.file_for(
+                company_id=client.company_id, company_name=client.company_name, client_id=client.client_id
+            )
+            by_client.setdefault(client.client_id, file.rules.products if file else rulebook.base.products)
+    return lambda client_id: by_client.get(client_id, rulebook.base.products)

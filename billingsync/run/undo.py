@@ -1,0 +1,588 @@
+"""Undo a run [R4] [R5]: take out exactly the lines that it wrote, put back what was before them, keep people's edits.
+
+An undo is itself a write of which the outcome may stay unknown: its intent is committed, then it is sent, then
+HaloPSA is looked at and only what is seen to be gone or back is recorded as undone (`recover.finish_undo`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from billingsync.connect import Connections
+from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
+from billingsync.core.bill.targets import closed_because
+from billingsync.core.money import ZERO
+from billingsync.core.period import Period
+from billingsync.core.rules import ProductRules
+from billingsync.errors import UpstreamError, UsageError
+from billingsync.http import NotDone, OutcomeUnknown, write_json
+from billingsync.psa.halo.invoice import Raw, id_of, lines_of, nothing
+from billingsync.psa.halo.takeback import Fate, disturbed, fates, request, zeroing
+from billingsync.psa.halo.wire import markers
+from billingsync.rulebook import load_rulebook
+from billingsync.run.context import RunContext, now
+from billingsync.run.post import outcome_of, write
+from billingsync.run.recover import TAKEN, as_written, finish_undo, read_target, record_taken, resolve
+from billingsync.run.send import still_ours
+from billingsync.store.book import Fence
+from billingsync.store.ledger import Ledger
+from billingsync.store.postings import FREE, UNRESOLVED, PostedLine, RecordedPosting
+from billingsync.store.receipts import UndoIntent
+
+Say = Callable[[str], None]
+
+SENDINGS = 3  # of one undo in one go; each after a first was refused, or was certainly not carried out
+CREDITED = "credited by invoice "  # then the lines are still on the closed invoice, and bill nobody
+STRAY = (*FREE, "undone")  # not in HaloPSA as far as we know; a late landing may prove that wrong [N5]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoneLine:
+    """One line of a posting. `fate`: what it is now (`halo.takeback.Fate`), or `taken` where this undo took it back
+    (before the undo: would take it back), `still_there` where HaloPSA did not do it, `closed`, `credited`."""
+
+    ordinal: int
+    line_id: int | None
+    action: str  # what the run had done: add | update | remove
+    text: str
+    amount: Decimal
+    cost: Decimal
+    charges: tuple[str, ...]
+    fate: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndonePosting:
+    """`outcome`: undone | part | closed | kept | unknown | failed | nothing (it wrote nothing that is there).
+    `invoice`: deleted | changed | untouched | gone. `problem` says what went wrong."""
+
+    key: str
+    client_id: int
+    client_name: str
+    invoice_id: int | None
+    action: str
+    currency: str
+    outcome: str
+    invoice: str
+    lines: tuple[UndoneLine, ...]
+    problem: str = ""
+    credit_invoice: int | None = None
+
+    def sum(self, *wanted: str) -> tuple[Decimal, Decimal]:
+        """Price and cost of the lines of these fates."""
+        chosen = [line for line in self.lines if line.fate in wanted]
+        return sum((line.amount for line in chosen), ZERO), sum((line.cost for line in chosen), ZERO)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoResult:
+    """`state`: undone | held | refused | failed, worst last; with `dry_run` what it would be."""
+
+    run: str
+    period: str
+    dry_run: bool
+    postings: tuple[UndonePosting, ...]
+    items: tuple[tuple[int, str], ...] = ()  # created by the run, on no line of ours any more
+
+    @property
+    def state(self) -> str:
+        outcomes = {posting.outcome for posting in self.postings}
+        if outcomes & {"failed", "unknown"}:
+            return "failed"
+        if "closed" in outcomes:
+            return "refused"
+        return "held" if outcomes & {"part", "kept"} else "undone"
+
+
+def preview(connected: Connections, run: str, *, say: Say) -> UndoResult:
+    """What undoing the run would do, as HaloPSA is now. Writes nothing, not even to the ledger."""
+    fence = Fence(epoch=-1, token="", holder="")  # nothing may be recorded with it
+    return _undo(connected, fence, run, "", credit=False, dry_run=True, say=say)
+
+
+def undo_run(
+    connected: Connections,
+    run: str,
+    *,
+    who: str,
+    say: Say,
+    credit: bool = False,
+    confirm: Callable[[UndoResult], bool] = lambda shown: True,
+) -> UndoResult | None:
+    """Undo the run under the run lock. `confirm` is shown what would be done; None where it says no.
+
+    Raises UsageError for an unknown run, Locked, LedgerError; HaloPSA's trouble is told posting by posting.
+    """
+    connected.ledger.show_run(run)
+    with connected.ledger.run_lock(who) as fence:
+        connected.ledger.assert_durable()
+        shown = preview(connected, run, say=say)
+        if not confirm(shown):
+            return None
+        return _undo(connected, fence, run, who, credit=credit, dry_run=False, say=say)
+
+
+def _undo(
+    connected: Connections, fence: Fence, run: str, who: str, *, credit: bool, dry_run: bool, say: Say
+) -> UndoResult:
+    ledger = connected.ledger
+    of = ledger.show_run(run)
+    context = _context(connected, fence, of.period, say)
+    if not dry_run:
+        left = ledger.postings(run=run, states=(*UNRESOLVED, "undoing"))
+        try:
+            resolve(context, left)
+        except UpstreamError as trouble:
+            say(trouble.message)
+    rows = ledger.postings(run=run)
+    done = _each(connected, context, rows, who, credit=credit, dry_run=dry_run)
+    if not dry_run:
+        _unsettle(ledger, fence, run, of.digest, done)
+    items = _unused_items(ledger, of.digest, rows, done)
+    return UndoResult(run=run, period=of.period, dry_run=dry_run, postings=tuple(done), items=items)
+
+
+def take_back(
+    connected: Connections, fence: Fence, period: str, keys: Collection[str], *, who: str, say: Say
+) -> tuple[UndonePosting, ...]:
+    """Undo these postings of a period, the newest first, under the caller's lock; what stands on a closed invoice is
+    credited by a new one [R2]."""
+    context = _context(connected, fence, period, say)
+    rows = [row for row in reversed(connected.ledger.postings(keys=keys)) if row.period == period]
+    return tuple(_each(connected, context, rows, who, credit=True, dry_run=False))
+
+
+def _each(
+    connected: Connections,
+    context: RunContext,
+    rows: Sequence[RecordedPosting],
+    who: str,
+    *,
+    credit: bool,
+    dry_run: bool,
+) -> list[UndonePosting]:
+    """What becomes of each posting, and of what landed late beside it."""
+    strays = _strays(context, rows)
+    done: list[UndonePosting] = []
+    for number, row in enumerate(rows, 1):
+        context.say(f"{'looking at' if dry_run else 'undoing'} {number} of {len(rows)}: {row.client_name}")
+        work = _Undo(context=context, row=row, who=who, dry_run=dry_run)
+        result = _told(row, (), "nothing", "gone") if row.state in STRAY else work.carry_out()
+        if credit and result.outcome == "closed":
+            result = _credit(connected, context, row, result, who)
+        extra = [replace(work, row=context.ledger.posting(row.key), stray=raw) for raw in strays.get(row.key, ())]
+        found = [each.carry_out() for each in extra]
+        done += found if found and result.outcome == "nothing" else [result, *found]
+    return done
+
+
+def _context(connected: Connections, fence: Fence, period: str, say: Say) -> RunContext:
+    settings = connected.settings
+    return RunContext(
+        ledger=connected.ledger,
+        halo=connected.halo,
+        fence=fence,
+        run="",
+        period=Period.parse(period),
+        marker=settings.halo.marker,
+        write_lines=settings.halo.write_lines,
+        absence_s=settings.halo.absence_s,
+        today=datetime.now(settings.zone).date(),
+        clients={},
+        tax_and_accounts=lambda _: ProductRules(),
+        say=say,
+    )
+
+
+def _strays(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, list[Raw]]:
+    """Key -> invoices that carry a posting although the ledger does not know it: landed late [N5] (fault 25)."""
+    home = {
+        row.key: row.invoice_id if row.state not in STRAY or row.message.startswith(CREDITED) else None for row in rows
+    }
+    found: dict[str, list[Raw]] = {}
+
+    def look(raw: Raw) -> None:
+        keys = {mark[0] for line in lines_of(raw) if (mark := markers(line)) and not nothing(line)}
+        for key in sorted(keys & home.keys()):
+            # A void invoice bills nobody; a person's credit note copies our lines, marks and all.
+            if home[key] != id_of(raw) and closed_because(raw) not in ("is void", "is a credit note"):
+                found.setdefault(key, []).append(raw)
+
+    created = sorted({row.client_id for row in rows if row.action == "create"})
+    if created:
+        for raw in context.halo.since(created, context.period.first_day):
+            look(raw)
+    targets = {(row.target_invoice_id, row.action) for row in rows if row.action != "create" and row.state in STRAY}
+    for target, action in sorted((target, action) for target, action in targets if target is not None):
+        look(context.halo.invoice(target, recurring=action == "update") or {})
+    return found
+
+
+# One posting ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Undo:
+    context: RunContext
+    row: RecordedPosting
+    who: str
+    dry_run: bool
+    stray: Raw | None = None  # another invoice than the ledger knows, that carries this posting too
+
+    def carry_out(self) -> UndonePosting:
+        """What becomes of one posting; whatever goes wrong is that posting's."""
+        if self.stray is not None and not self.dry_run and self.row.state not in STRAY:
+            why = "it carries the same lines once more; undo what is left of the first invoice, then run undo again"
+            return _told(self.row, (), "kept", "untouched", why, id_of(self.stray))
+        if self.row.state in (*UNRESOLVED, "undoing"):
+            why = self.row.message or "whether HaloPSA has it is not known yet"
+            return _told(self.row, (), "unknown", "untouched", why)
+        try:
+            return self._carry_out()
+        except UpstreamError as trouble:
+            state = self.context.ledger.posting(self.row.key).state
+            outcome = "unknown" if state == "undoing" else "failed"
+            return _told(self.row, (), outcome, "untouched", trouble.message)
+
+    def _carry_out(self) -> UndonePosting:
+        before: tuple[UndoneLine, ...] = ()
+        problem = ""
+        for _ in range(SENDINGS):
+            raw = self._read()
+            seen = self._seen(raw)
+            gone = [fate for fate in seen if fate.kind in TAKEN]
+            there = [fate for fate in seen if fate.kind == "there"]
+            before = _lines(self.row, seen)
+            if gone and not self.dry_run and self.stray is None:
+                record_taken(
+                    self.context, self.row, self._invoice_id(raw), gone, "somebody had undone it by hand already"
+                )
+            if raw is None or not there:
+                return self._result(before, "gone" if raw is None else "untouched")
+            if self.row.action != "update" and (closed := closed_because(raw)):
+                why = f"the invoice {closed}"
+                before = _refated(before, {"there": "closed"}, why)
+                return self._result(before, "untouched", problem=why)
+            body = request(
+                as_written(self.row), raw, there, ours=self.row.action == "create", way=self.context.write_lines
+            )
+            invoice = "deleted" if body.rows is None else "changed"
+            if self.dry_run:
+                return self._result(_refated(before, {"there": "taken"}), invoice)
+            sent = self._send(raw, there, body.suffix, body.rows)
+            if isinstance(sent, NotDone):
+                problem = sent.message
+                self.context.ledger.record_kept(self.context.fence, self.row.key, problem, self.context.now())
+                continue
+            after = self._after(raw, there, body.rows is not None and not body.suffix, sent)
+            if not any(fate.kind in TAKEN for fate in after):
+                problem = "HaloPSA did not do it"
+                continue
+            lines = _refated(before, {"there": "still_there"}, "HaloPSA did not take it back")
+            lines = tuple(
+                replace(line, fate="taken", why="")
+                if any(fate.ordinal == line.ordinal and fate.kind in TAKEN for fate in after)
+                else line
+                for line in lines
+            )
+            return self._result(lines, invoice, problem=self._disturbed(raw, there))
+        return self._result(_refated(before, {"there": "still_there"}, problem), "untouched", problem=problem)
+
+    def _read(self) -> Raw | None:
+        if self.stray is not None:
+            invoice_id = id_of(self.stray)
+        else:
+            invoice_id = self.row.invoice_id if self.row.invoice_id is not None else self.row.target_invoice_id
+        assert invoice_id is not None, self.row.key
+        return read_target(self.context, invoice_id, recurring=self.row.action == "update")
+
+    def _invoice_id(self, raw: Raw | None) -> int:
+        found = id_of(raw) if raw is not None else self.row.invoice_id
+        assert found is not None, self.row.key
+        return found
+
+    def _seen(self, raw: Raw | None) -> tuple[Fate, ...]:
+        """The fates of the lines that still bill somebody, as far as the ledger knows, and of those removed."""
+        live = self.context.ledger.live_lines(self.row.key)
+        if not live and self.row.state == "differs":  # undone once, and it landed late: none is claimed, all are there
+            live = frozenset(line.ordinal for line in self.row.lines)
+        asked = frozenset(
+            line.ordinal
+            for line in self.row.lines
+            if self.stray is not None or line.ordinal in live or line.action == "remove"
+        )
+        if raw is None or closed_because(raw) == "is void":
+            return tuple(Fate(ordinal=ordinal, kind="gone") for ordinal in sorted(asked))
+        return fates(as_written(self.row), raw, asked)
+
+    def _send(self, raw: Raw, there: Sequence[Fate], suffix: str, rows: list[dict[str, object]] | None) -> object:
+        """The intent, committed and read back; then the request [N1]."""
+        context, row = self.context, self.row
+        intent = UndoIntent(
+            key=row.key,
+            was=row.state,
+            lines=tuple(fate.ordinal for fate in there),
+            content="" if rows is None else write_json(rows).decode(),
+            before=write_json(raw).decode(),
+        )
+        context.ledger.record_undoing(context.fence, intent, self.who, context.now())
+        context.ledger.read_undo_back(intent)
+        if rows is None:
+            return context.halo.delete_invoice(self._invoice_id(raw), before=still_ours(context))
+        return context.halo.change_invoice(suffix, rows, recurring=row.action == "update", before=still_ours(context))
+
+    def _after(self, raw: Raw, there: Sequence[Fate], whole_list: bool, sent: object) -> tuple[Fate, ...]:
+        """What came of it. Where HaloPSA answered yet keeps lines that its list left out, they are set to nothing."""
+        row = self.context.ledger.posting(self.row.key)  # with the time at which it was sent
+        if isinstance(sent, OutcomeUnknown):
+            return finish_undo(self.context, row)
+        if whole_list:
+            recurring = row.action == "update"
+            now = read_target(self.context, self._invoice_id(raw), recurring=recurring)
+            added = {line.ordinal for line in row.lines if line.action == "add"}
+            wanted = frozenset(fate.ordinal for fate in there)
+            kept = fates(as_written(row), now, wanted) if now is not None else ()
+            left = frozenset(
+                fate.line_id
+                for fate in kept
+                if fate.kind not in TAKEN and fate.ordinal in added and fate.line_id is not None
+            )
+            if now is not None and left:
+                what = f"our lines {sorted(left)} on invoice {self._invoice_id(raw)} set to nothing"
+                self.context.ledger.record_zeroed(self.context.fence, what, self.context.now())
+                self.context.halo.change_invoice(
+                    "", zeroing(now, left), recurring=recurring, before=still_ours(self.context)
+                )
+        return finish_undo(self.context, row, certain=True)
+
+    def _disturbed(self, raw: Raw, there: Sequence[Fate]) -> str:
+        """An alarm in words, where other lines are not as they were; "" where all is well [B4]."""
+        after = self.context.halo.invoice(self._invoice_id(raw), recurring=self.row.action == "update")
+        told = disturbed(raw, after, as_written(self.row), there) if after is not None else []
+        return f"HaloPSA changed more than was sent: {'; '.join(told[:6])}" if told else ""
+
+    def _result(self, lines: Sequence[UndoneLine], invoice: str, *, problem: str = "") -> UndonePosting:
+        fates_now = {line.fate for line in lines}
+        if "closed" in fates_now:
+            outcome = "closed"
+        elif "still_there" in fates_now:
+            outcome = "failed"
+        elif fates_now & {"edited", "later", "unsure"}:
+            outcome = "part" if fates_now & {"taken", *TAKEN} else "kept"
+        else:
+            outcome = "undone" if not problem else "failed"
+        if self.stray is not None:
+            problem = problem or "it landed late, beside or after what the ledger knows"
+        return _told(self.row, lines, outcome, invoice, problem, id_of(self.stray) if self.stray else None)
+
+
+def _lines(row: RecordedPosting, seen: Iterable[Fate]) -> tuple[UndoneLine, ...]:
+    lines = {line.ordinal: line for line in row.lines}
+    return tuple(_line(lines[fate.ordinal], fate) for fate in seen)
+
+
+def _line(line: PostedLine, fate: Fate) -> UndoneLine:
+    return UndoneLine(
+        ordinal=line.ordinal,
+        line_id=fate.line_id,
+        action=line.action,
+        text=line.description,
+        amount=line.amount,
+        cost=line.cost,
+        charges=tuple(share.charge for share in line.shares),
+        fate=fate.kind,
+        why=fate.why,
+    )
+
+
+def _refated(lines: Sequence[UndoneLine], to: Mapping[str, str], why: str = "") -> tuple[UndoneLine, ...]:
+    return tuple(replace(line, fate=to[line.fate], why=why) if line.fate in to else line for line in lines)
+
+
+def _told(
+    row: RecordedPosting,
+    lines: Sequence[UndoneLine],
+    outcome: str,
+    invoice: str,
+    problem: str = "",
+    invoice_id: int | None = None,
+) -> UndonePosting:
+    return UndonePosting(
+        key=row.key,
+        client_id=row.client_id,
+        client_name=row.client_name,
+        invoice_id=next((one for one in (invoice_id, row.invoice_id, row.target_invoice_id) if one is not None), None),
+        action=row.action,
+        currency=row.currency,
+        outcome=outcome,
+        invoice=invoice,
+        lines=tuple(lines),
+        problem=problem,
+    )
+
+
+# Credits, on request --------------------------------------------------------------------------------------------------
+
+
+def _credit(
+    connected: Connections, context: RunContext, row: RecordedPosting, closed: UndonePosting, who: str
+) -> UndonePosting:
+    """Credit lines on a new invoice for what a closed one carries: posted like any other posting, once, whatever
+    crashes, as its key is derived from the lines that it credits."""
+    ledger = context.ledger
+    lines = [
+        line for line in row.lines if line.ordinal in {one.ordinal for one in closed.lines if one.fate == "closed"}
+    ]
+    if row.action == "update" or not lines:
+        return closed
+    posting = _credit_posting(row, lines)
+    known = ledger.find_posting(posting.key)
+    if known is None or known.state in FREE:
+        client = context.halo.client(row.client_id)
+        run = ledger.start_run(context.fence, period=context.period, digest=None, who=who, now=now())
+        codes = _codes(connected, context, row, closed)
+        clients = {row.client_id: client} if client else {}
+        own = replace(context, run=run, clients=clients, tax_and_accounts=lambda _: codes)
+        done = write(own, posting, {}, None)
+        if isinstance(done, RecordedPosting) and done.state in UNRESOLVED:
+            resolve(own, [done])
+        known = ledger.find_posting(posting.key)
+        well = known is not None and known.state in ("posted", "adopted")
+        ledger.finish_run(
+            context.fence, run, "complete" if well else "failed", {"credit_of": row.key, "undo_of": row.run}, now()
+        )
+    elif known.state in UNRESOLVED:
+        resolve(context, [known])
+        known = ledger.find_posting(posting.key)
+    if known is None or known.state not in ("posted", "adopted"):
+        why = outcome_of(known, posting).problem if known else "the credit could not be posted"
+        return replace(closed, problem=f"{closed.problem}; its credit: {why or 'not posted'}")
+    ledger.record_undone(
+        context.fence,
+        row.key,
+        f"{CREDITED}{known.invoice_id}",
+        now(),
+        lines=[line.ordinal for line in lines],
+    )
+    return replace(
+        closed,
+        outcome="undone" if all(one.fate in ("closed", *TAKEN) for one in closed.lines) else "part",
+        lines=_refated(closed.lines, {"closed": "credited"}),
+        credit_invoice=known.invoice_id,
+        problem="",
+    )
+
+
+def _credit_posting(row: RecordedPosting, lines: Sequence[PostedLine]) -> Posting:
+    key = hashlib.sha256(json.dumps(["credit", row.key, sorted(line.ordinal for line in lines)]).encode()).hexdigest()
+    credits = tuple(
+        PlanLine(
+            action="add",
+            line_id=None,
+            title=line.title,
+            description=f"Credit for invoice {row.invoice_id}: {line.description}",
+            item=ItemRef(id=line.item_id, name="") if line.item_id is not None else None,
+            quantity=line.quantity,
+            unit_price=-line.unit_price,
+            unit_cost=-line.unit_cost,
+            amount=-line.amount,
+            cost=-line.cost,
+            charges=(),
+        )
+        for line in lines
+    )
+    return Posting(
+        key=key[:20],
+        base_key=key[:20],
+        generation=0,
+        action="create",
+        client_id=row.client_id,
+        client_name=row.client_name,
+        invoice_id=None,
+        group="",
+        currency=row.currency,
+        amount=sum((line.amount for line in credits), ZERO),
+        cost=sum((line.cost for line in credits), ZERO),
+        lines=credits,
+    )
+
+
+def _codes(connected: Connections, context: RunContext, row: RecordedPosting, closed: UndonePosting) -> ProductRules:
+    """The tax code and the account of the lines that are credited; a credit must not be taxed otherwise."""
+    base = load_rulebook(connected.settings.rules_dir).base.products
+    raw = context.halo.invoice(closed.invoice_id or 0, recurring=False) or {}
+    mine = next((line for line in lines_of(raw) if (mark := markers(line)) and mark[0] == row.key), {})
+    tax, account = mine.get("tax_code"), mine.get("nominal_code")
+    return replace(
+        base,
+        tax_code=str(tax) if tax not in (None, "") else None,
+        income_account=str(account) if account not in (None, "") else None,
+    )
+
+
+# What else a run leaves -----------------------------------------------------------------------------------------------
+
+
+def _planned(ledger: Ledger, digest: str | None) -> list[dict[str, Any]]:
+    """The clients of the plan that a run posted, as its document has them."""
+    try:
+        document = json.loads(ledger.find_plan(digest).document) if digest else {}
+    except UsageError:
+        return []
+    clients = document.get("clients", [])
+    return clients if isinstance(clients, list) else []
+
+
+def _unsettle(ledger: Ledger, fence: Fence, run: str, digest: str | None, done: Sequence[UndonePosting]) -> None:
+    """What the run dropped or excluded of clients whose postings are all undone may be decided anew [R5]."""
+    kept = {posting.client_id for posting in done if posting.outcome not in ("undone", "nothing")}
+    mine = ledger.settled_by(run)
+    charges = {
+        str(entry["charge"])
+        for client in _planned(ledger, digest)
+        if client["client_id"] not in kept
+        for name in ("dropped", "excluded")
+        for entry in client[name]
+    }
+    free = mine if not kept else mine & charges
+    if free:
+        ledger.unsettle(fence, run, free, now())
+
+
+def _unused_items(
+    ledger: Ledger, digest: str | None, rows: Sequence[RecordedPosting], done: Sequence[UndonePosting]
+) -> tuple[tuple[int, str], ...]:
+    """(id, title) of items that the run created and that no line of ours would carry any more. Listed, never deleted:
+    other people's lines and other tools may use them."""
+    created = {
+        tuple(line["charges"])
+        for client in _planned(ledger, digest)
+        for line in client["lines"]
+        if isinstance(item := line.get("item"), dict) and item.get("create")
+    }
+    candidates = {
+        line.item_id: line.title
+        for row in rows
+        for line in row.lines
+        if line.item_id is not None and tuple(share.charge for share in line.shares) in created
+    }
+    gone = {
+        (posting.key, line.ordinal)
+        for posting in done
+        for line in posting.lines
+        if line.fate in ("taken", "credited", *TAKEN)
+    }
+    used = set()
+    for row in ledger.postings() if candidates else ():
+        if not any(line.item_id in candidates for line in row.lines):
+            continue
+        live = ledger.live_lines(row.key)
+        used |= {line.item_id for line in row.lines if line.ordinal in live and (row.key, line.ordinal) not in gone}
+    return tuple(sorted((id_, title) for id_, title in candidates.items() if id_ not in used))

@@ -1,0 +1,300 @@
+"""One cycle: look at every month that is due, oldest first; plan, post what the rules allow, and say what became of it.
+
+The ledger is the truth, and everything here may happen twice: a cycle that is killed anywhere is simply done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from billingsync.connect import Connections
+from billingsync.core.period import Period
+from billingsync.core.rules import Rulebook, Rules
+from billingsync.core.schedule import Polling, is_overdue, local_day, months_due
+from billingsync.errors import BillingSyncError, Locked, NotReady, NotReleased, RulesError
+from billingsync.report.result import RunResult
+from billingsync.report.waiting import together
+from billingsync.rulebook import load_rulebook
+from billingsync.run.plan import Planned, make_plan, open_holds
+from billingsync.run.run import run_period
+from billingsync.service import messages
+from billingsync.service.month import CLOSED, Month, counted
+from billingsync.sources.pax8.wire import read_header
+from billingsync.store.notices import Thing
+
+MOST_SKEW_S = 300  # beyond it the day, and with it the period, may be wrong (fault 13)
+WARNED_DAYS = 14  # before a secret ends: time for whoever makes new ones to be back from a holiday
+WATCHED = 2  # closed months that are looked at once more, for invoices that came late or were replaced [S1] [R2]
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Look:
+    """One cycle at work: what it was given, and what it has found so far."""
+
+    connected: Connections
+    now: datetime
+    polling: Polling
+    say: Say
+    since: Period | None = None
+    services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # as the cycle before left them
+    months: dict[Period, Month] = field(default_factory=dict)
+    things: list[Thing] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)  # beginnings of keys: what lasted and is not found is over
+    problems: list[BillingSyncError] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)  # those that this cycle made
+    locked: bool = False
+
+    # The cycle -------------------------------------------------------------------------------------------------------
+
+    def everything(self) -> None:
+        """Every month that is due. What goes wrong is kept in `problems` and `things`; only a stop, or a mistake of
+        our own, is raised."""
+        self._credentials()
+        try:
+            self._months()
+            self.checked += ["failed:login:", "failed:upstream:", "failed:refused:"]
+        except Locked as busy:
+            self.locked = True
+            structlog.get_logger().info("another run is under way", says=busy.message)
+        except (NotReleased, NotReady) as later_on:  # a list that does not fit together: soon it will
+            for period in self._due() if self.since else ():
+                month = self.months.get(period, Month())
+                state = "unreadable" if month.state == "waiting" else month.state
+                self._not_there(period, replace(month, state=state, problem=later_on.message))
+        except BillingSyncError as failed:
+            self.failed(failed)
+        if not self.problems:
+            self.checked.append("failed:cycle:")
+
+    def failed(self, failed: BillingSyncError) -> None:
+        self.problems.append(failed)
+        self.things.append(messages.failure(failed))
+
+    def _months(self) -> None:
+        self.say("asking Pax8 which months are released")
+        released = {one.period for one in self.connected.pax8.released_periods() if one.invoices}
+        self.connected.halo.service.login()  # while resting, too: a credential that expired is noticed before the day
+        well = self._clock_is_right()
+        if self.since is None:
+            if not well:
+                return  # with a wrong clock nobody knows which month is the first
+            self.since = Period.of(local_day(self.now, self.connected.settings.zone))
+        self._reopen()
+        try:
+            rulebook = load_rulebook(self.connected.settings.rules_dir)
+            self.checked.append("failed:rules")
+        except RulesError as wrong:
+            self.failed(wrong)
+            rulebook = None
+        if rulebook is not None and self.connected.ledger.unresolved():
+            self._recover()
+        for period in self._due():
+            if not self._look_at(period, released, rulebook):
+                break  # what failed there would fail for the next month, too; and months are posted in order
+        self._differences()
+
+    def _due(self) -> tuple[Period, ...]:
+        assert self.since is not None
+        closed = {period for period, month in self.months.items() if month.state in CLOSED}
+        zone = self.connected.settings.zone
+        return months_due(self.now, zone=zone, polling=self.polling, since=self.since, closed=closed)
+
+    def _reopen(self) -> None:
+        """The newest closed months are due again where Pax8 has other invoices for them than they were closed with."""
+        done = sorted(period for period, month in self.months.items() if month.state == "done")
+        for period in done[-WATCHED:]:
+            headers = [read_header(row) for row in self.connected.pax8.invoices(period)]
+            now = tuple(sorted(header.id for header in headers if header.taken))
+            if now != self.months[period].invoices:
+                structlog.get_logger().info("the month has other invoices now", period=str(period))
+                self.months[period] = replace(self.months[period], state="waiting")
+
+    def _recover(self) -> None:
+        """What an earlier run left open is found out about before anything is planned [N5]."""
+        period = Period.parse(self.connected.ledger.unresolved()[0].period)
+        run_period(self.connected, period, say=self.say, confirm=lambda planned: False)
+
+    # One month -------------------------------------------------------------------------------------------------------
+
+    def _look_at(self, period: Period, released: Iterable[Period], rulebook: Rulebook | None) -> bool:
+        """Whether the next month may follow."""
+        before = self.months.get(period, Month())
+        if period not in released:
+            later = any(one > period for one in released)
+            self._not_there(period, replace(before, state="absent" if later else "waiting", problem=""))
+            return True
+        if rulebook is None:
+            self.months[period] = replace(before, state="failed", problem="the rules are wrong")
+            return False
+        try:
+            self._bill(period, rulebook)
+        except (NotReleased, NotReady) as later_on:
+            self._not_there(period, replace(before, state="unreadable", problem=later_on.message))
+            return True
+        except Locked:
+            self.months.setdefault(period, before)
+            raise
+        except BillingSyncError as failed:
+            self.months[period] = replace(before, state="failed", problem=failed.message)
+            self.failed(failed)
+            return False
+        self.checked.append(f"overdue:{period}")
+        return True
+
+    def _not_there(self, period: Period, month: Month) -> None:
+        self.months[period] = month
+        if month.state == "absent":
+            return
+        self.checked.append(f"overdue:{period}")
+        if is_overdue(self.now, period, zone=self.connected.settings.zone, polling=self.polling):
+            self.things.append(messages.overdue(period, month))
+
+    def _bill(self, period: Period, rulebook: Rulebook) -> None:
+        """Plan; post what may be posted without a person; plan again, which shows what is left."""
+        planned = make_plan(self.connected, period, say=self.say, rulebook=rulebook)
+        result = self._post(period, planned) if allowed(planned) and self._clock_is_right() else None
+        if result is not None:
+            planned = make_plan(self.connected, period, say=self.say, rulebook=rulebook)
+        plan = planned.plan
+        holds = open_holds(self.connected, planned)
+        locale = self.connected.settings.locale
+        problem = next((one.problem for one in result.postings if one.state == "failed"), "") if result else ""
+        state = "failed" if problem else "held" if plan.held else "ready" if plan.writes else "done"
+        self.months[period] = Month(
+            state=state,
+            invoices=tuple(sorted(source.invoice_id for source in plan.sources)),
+            digest=plan.digest,
+            problem=problem,
+            **counted(plan, plan.accounts, holds),
+        )
+        self.checked += [f"held:{period}:", f"failed:posting:{period}:", f"failed:returned:{period}:"]
+        self.things.append(messages.released(planned, locale))
+        self.things += [messages.held(period, wait, locale) for wait in together(holds)]
+        waiting = {client.client_id for client in plan.clients if client.holds}
+        alone = [up for up in plan.true_ups if up.state != "approved" and up.client_id not in waiting]
+        self.things += [messages.credited(period, up) for up in alone]
+        if result is not None:
+            self.things += messages.trouble(result, locale)
+        written = [run for run in self.connected.ledger.runs(period) if run.summary.get("postings")]
+        ended = [run for run in written if run.state in ("complete", "held", "failed")]
+        self.things += [messages.posted(run, planned, locale) for run in ended]
+
+    def _post(self, period: Period, planned: Planned) -> RunResult | None:
+        """Post what may be posted. Everything is read, planned and judged again behind the lock; where that is not
+        what was judged here, nothing is posted and the next cycle looks again."""
+        companies = allowed(planned)
+        billable = {client.company_id for client in planned.plan.clients if client.lines or client.dropped}
+        charged = {charge.company_id for source in planned.inputs.sources for charge in source.charges}
+        asked = () if billable <= companies else tuple(sorted(companies & charged))
+        if billable - companies and not asked:
+            return None
+
+        def confirm(fresh: Planned) -> bool:
+            same_rules = fresh.plan.rules_digest == planned.plan.rules_digest
+            mine = {client.company_id for client in fresh.plan.clients if client.lines or client.dropped}
+            return same_rules and mine <= allowed(fresh) and self._clock_is_right()
+
+        _, result = run_period(self.connected, period, asked=asked, say=self.say, confirm=confirm)
+        if result is not None:
+            self.runs.append(result.run)
+        return result
+
+    def _credentials(self) -> None:
+        """Those that end soon, as far as somebody noted it: neither service says so itself."""
+        settings = self.connected.settings
+        today = local_day(self.now, settings.zone)
+        self.checked.append("expiring:")
+        for name, ends in (("Pax8", settings.pax8.expires_on), ("HaloPSA", settings.halo.expires_on)):
+            if ends is not None and (ends - today).days <= WARNED_DAYS:
+                self.things.append(messages.expiring(name, ends, today))
+
+    # What else must be well ------------------------------------------------------------------------------------------
+
+    def _clock_is_right(self) -> bool:
+        """Whether our clock agrees with those of both services, as far as they have answered (fault 13)."""
+        skews = {
+            service.name: service.clock_skew_s
+            for service in (self.connected.pax8.service, self.connected.halo.service)
+            if service.clock_skew_s is not None
+        }
+        wrong = {name: skew for name, skew in skews.items() if abs(skew) > MOST_SKEW_S}
+        if not wrong:
+            self.checked.append("failed:clock")
+            return True
+        if not any(thing.key == "failed:clock" for thing in self.things):
+            self.things.append(messages.clock(wrong))
+        return False
+
+    def _differences(self) -> None:
+        """Postings that HaloPSA has otherwise than they were sent: an alarm each [N5]."""
+        self.checked.append("failed:differs:")
+        for period in self.months:
+            for row in self.connected.ledger.heads(period=period, states=("differs",)):
+                self.things.append(messages.differs(row))
+
+    # The result ------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """failed | held | waiting | well."""
+        states = {month.state for month in self.months.values()}
+        if self.problems or "failed" in states or any(thing.key.startswith("failed:") for thing in self.things):
+            return "failed"
+        if states & {"held", "ready"}:
+            return "held"
+        return "waiting" if self.locked or states & {"waiting", "unreadable"} else "well"
+
+    def summary(self) -> dict[str, Any]:
+        """What `status` and the metrics show of the cycle."""
+        services = (self.connected.pax8.service, self.connected.halo.service)
+        known = self.services
+        first = self.problems[0] if self.problems else None
+        return {
+            "problem": {"code": first.code, "message": first.message} if first else None,
+            "runs": list(self.runs),
+            "services": {
+                service.name: {
+                    **known.get(service.name, {}),
+                    "calls": service.calls_made,
+                    "budget_left": service.budget_left(),
+                    "budget": service.config.calls_per_minute,
+                }
+                for service in services
+            },
+        }
+
+
+def allowed(planned: Planned) -> frozenset[str]:
+    """The companies that may be billed without a person: those whose rules say `within_limits`, whose lifecycle is not
+    `manual` [P2], and whose HaloPSA client gets nothing from a company of which that is not true."""
+    rulebook = planned.inputs.rulebook
+    may: dict[str, bool] = {}
+    barred: set[int] = set()
+    for client in planned.plan.clients:
+        if client.company_id is None:
+            continue
+        file = rulebook.file_for(
+            company_id=client.company_id, company_name=client.company_name, client_id=client.client_id
+        )
+        may[client.company_id] = _posts_itself(file.rules if file else rulebook.base)
+        if not may[client.company_id] and client.client_id is not None and client.lines:
+            barred.add(client.client_id)
+    return frozenset(
+        client.company_id
+        for client in planned.plan.clients
+        if client.company_id is not None
+        and may[client.company_id]
+        and client.client_id not in barred
+        and (client.lines or client.dropped)
+    )
+
+
+def _posts_itself(rules: Rules) -> bool:
+    return rules.approval.auto_post == "within_limits" and rules.products.lifecycle != "manual"

@@ -1,0 +1,104 @@
+"""What the worker knows of one month; it travels as JSON from cycle to cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from billingsync.core.bill.plan import CurrencyAccount, Plan
+from billingsync.core.money import ZERO, plain
+from billingsync.core.period import Period
+from billingsync.report.waiting import OpenHold
+
+OPEN = ("waiting", "unreadable", "ready", "held", "failed")
+CLOSED = ("done", "absent")
+_SIDES = ("charges", "posted", "already_posted", "dropped", "excluded", "held")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """`state`: waiting (Pax8 has no invoice yet) | unreadable (not completely readable yet) | ready (a person posts
+    it) | held (something waits for a person) | failed | done | absent (Pax8 never made one). `money` is, by currency
+    and state, (price, cost) as text; `charges` counts charges by state; `holds` has, by reason, how many charges wait,
+    since how many days at most, and their price by currency."""
+
+    state: str = "waiting"
+    invoices: tuple[str, ...] = ()  # those that counted when it was last planned
+    digest: str = ""
+    problem: str = ""
+    money: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
+    charges: Mapping[str, int] = field(default_factory=dict)
+    holds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def waiting_charges(self) -> int:
+        return sum(int(group["charges"]) for group in self.holds.values())
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_months(document: Mapping[str, Any]) -> tuple[Period | None, dict[Period, Month]]:
+    """(since when the worker is responsible, what it knows of each month)."""
+    since = document.get("since")
+    months = {Period.parse(name): read_month(held) for name, held in document.get("months", {}).items()}
+    return (Period.parse(since) if since else None), months
+
+
+def read_month(document: Mapping[str, Any]) -> Month:
+    known = {name: document[name] for name in Month.__slots__ if name in document}
+    return Month(**known | {"invoices": tuple(known.get("invoices", ()))})
+
+
+def write_months(since: Period | None, months: Mapping[Period, Month]) -> dict[str, Any]:
+    """For the next cycle. Closed months older than the newest three are forgotten, and `since` moves up to match."""
+    ordered = sorted(months)
+    while len(ordered) > 3 and months[ordered[0]].state in CLOSED:
+        since = ordered.pop(0).next
+    return {"since": str(since) if since else None, "months": {str(one): months[one].as_json() for one in ordered}}
+
+
+def counted(plan: Plan, accounts: Sequence[CurrencyAccount], holds: Iterable[OpenHold]) -> dict[str, Any]:
+    """The figures of a plan as `Month` keeps them."""
+    lines = {charge for client in plan.clients for line in client.lines for charge in line.charges}
+    dropped = sum(len(client.dropped) for client in plan.clients)
+    excluded = sum(len(client.excluded) for client in plan.clients) + len(plan.unassigned_excluded)
+    held = sum(len(client.holds) for client in plan.clients) + len(plan.unassigned_holds)
+    total = sum(source.charges for source in plan.sources)
+    settled = total - len(lines) - dropped - excluded - held
+    return {
+        "money": {account.currency: _money(account) for account in accounts},
+        "charges": {
+            "all": total,
+            "to_post": len(lines),
+            "settled": settled,
+            "dropped": dropped,
+            "excluded": excluded,
+            "held": held,
+        },
+        "holds": _holds(holds),
+    }
+
+
+def _money(account: CurrencyAccount) -> dict[str, tuple[str, str]]:
+    currency = account.currency
+    return {
+        side: (plain(getattr(account.price, side), currency), plain(getattr(account.cost, side), currency))
+        for side in _SIDES
+    }
+
+
+def _holds(holds: Iterable[OpenHold]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    money: dict[tuple[str, str], Decimal] = {}
+    for waiting in holds:
+        hold = waiting.hold
+        group = found.setdefault(hold.reason, {"charges": 0, "days": 0, "price": {}})
+        group["charges"] += 1
+        group["days"] = max(group["days"], waiting.age_days or 0)
+        money[hold.reason, hold.currency] = money.get((hold.reason, hold.currency), ZERO) + hold.amount
+    for (reason, currency), amount in money.items():
+        found[reason]["price"][currency] = plain(amount, currency)
+    return found

@@ -1,0 +1,361 @@
+"""The service: cycles by the clock, one at a time, for years; stops on a signal, and tells who must know.
+
+Two threads that matter. The one that works runs a cycle when it is due and waits in between. The main one only
+watches: signals, the watchdog (fed as long as the *work* shows signs of life), and the stop, which gives a write in
+hand its time and no more. Whatever is cut off there is found out about by the next start: the ledger is the truth.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import structlog
+
+from billingsync.connect import Connections, OnCall, connections
+from billingsync.core.period import Period
+from billingsync.core.schedule import Polling, next_look
+from billingsync.errors import BillingSyncError, LedgerError, UpstreamError
+from billingsync.redaction import Redactor
+from billingsync.service import messages
+from billingsync.service.cycle import Look
+from billingsync.service.month import CLOSED, Month, read_months, write_months
+from billingsync.service.notify import Delivery
+from billingsync.service.ping import Pings
+from billingsync.service.progress import Progress, Stop
+from billingsync.service.sdnotify import Systemd
+from billingsync.settings import Settings
+from billingsync.store.cycles import Cycle
+from billingsync.store.ledger import Ledger, open_ledger
+from billingsync.store.notices import Thing
+
+TURN_S = 20.0  # the waiting loop looks at the clock this often: a clock that jumps is noticed
+GRACE_WRITING_S = 90.0  # a write in hand: one call of 60 s and what follows it
+GRACE_S = 5.0  # anything else may be cut off: nothing is lost but the reading
+WOKEN_GAP = timedelta(seconds=60)  # a webhook that is called in a loop must not eat the call budget
+
+
+class Connect(Protocol):
+    """How a cycle opens its connections: `connect.connections`, or what a simulation has instead."""
+
+    def __call__(
+        self, settings: Settings, redactor: Redactor, *, on_call: OnCall, wait: Callable[[float], None]
+    ) -> AbstractContextManager[Connections]: ...
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def patience_s(settings: Settings) -> float:
+    """After how long a silence the work hangs: the longest wait that is meant, one call, and some."""
+    return max(300.0, settings.halo.absence_s) + max(settings.halo.timeout_s, settings.pax8.timeout_s) + 60.0
+
+
+class Worker:
+    """One worker over one ledger. `clock`, `connect` and `jitter` are for simulations."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        redactor: Redactor,
+        ledger: Ledger,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        connect: Connect = connections,
+        jitter: float | None = None,
+        delivery: Delivery | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.settings, self.redactor, self.ledger, self.clock = settings, redactor, ledger, clock
+        self.progress = progress or Progress(patience_s=patience_s(settings))
+        self.delivery = delivery or Delivery(settings, ledger, redactor)
+        self.pings = Pings(settings.ping.url.get_secret_value())
+        self.next_at: datetime | None = None
+        self.last_problem = ""
+        self._connect = connect
+        self._wake = threading.Event()
+        self._asked_at: datetime | None = None  # when somebody wanted a look, or the earliest it is granted
+        self._last: datetime | None = None  # when the last look began
+        self._ended: datetime | None = None
+        self._pinged: datetime | None = None
+        share = random.random() if jitter is None else jitter  # noqa: S311  spreads load, guards nothing
+        poll = settings.poll
+        self.polling = Polling(
+            from_day=poll.from_day, every_minutes=poll.every_minutes, alert_day=poll.alert_day, jitter=share
+        )
+
+    # A cycle ---------------------------------------------------------------------------------------------------------
+
+    def cycle(self) -> str:
+        """One cycle, whatever goes wrong in it. Gives its state: well | held | waiting | failed. Raises Stop only."""
+        self._last = self.clock()
+        self.pings.send("start")
+        state = "failed"
+        try:
+            state = self._recorded_cycle(self._last)
+        except LedgerError as failed:  # neither the cycle nor a notice can be written down
+            self._log_failure(failed)
+            self.next_at = self._last + self.polling.interval
+            self.delivery.directly(messages.failure(failed))
+        finally:
+            self._ended = self.clock()
+            self.pings.send("fail" if state == "failed" else "well")
+            self._pinged = self._ended
+            self.delivery.wake()
+        return state
+
+    def _recorded_cycle(self, began: datetime) -> str:
+        cycle = self.ledger.start_cycle(began)
+        since, months = read_months(cycle.months)
+        log = structlog.get_logger().bind(cycle=cycle.id)
+        log.info("cycle started")
+        state, things, checked, summary = "interrupted", [], [], dict(cycle.summary)
+        retries = self.progress.counts()[1]
+        try:
+            try:
+                progress = self.progress
+                with self._connect(
+                    self.settings, self.redactor, on_call=progress.note_call, wait=progress.wait
+                ) as connected:
+                    look = Look(
+                        connected=connected,
+                        now=began,
+                        polling=self.polling,
+                        say=self.progress.say,
+                        since=since,
+                        services=dict(cycle.summary.get("services", {})),
+                        months=months,
+                    )
+                    try:
+                        look.everything()
+                    finally:
+                        since, things, checked, summary = look.since, look.things, look.checked, look.summary()
+                state = look.state
+            except BillingSyncError as failed:
+                self._log_failure(failed)
+                state, things = "failed", [*things, messages.failure(failed)]
+                summary = summary | {"problem": {"code": failed.code, "message": failed.message}}
+            except Exception as bug:
+                # Our own mistake must not stop the service: the next cycle may well go through.
+                log.error("cycle failed", kind=type(bug).__name__, exc_info=True)
+                state, things = "failed", [*things, _bug(bug)]
+                summary = summary | {"problem": {"code": "BS-BUG", "message": type(bug).__name__}}
+        finally:
+            summary = summary | {"services": self._services(summary.get("services", {}), retries)}
+            self._end(cycle, state, since, months, things, checked, summary)
+        log.info("cycle ended", state=state, next=self.next_at.isoformat() if self.next_at else None)
+        return state
+
+    def _services(self, known: dict[str, Any], before: dict[str, int]) -> dict[str, Any]:
+        """What `status` shows of each service, with the calls that this cycle had to make again and the last time
+        that the service answered well; that of an earlier process where this one has had no answer."""
+        _, retries, contact = self.progress.counts()
+        found = {}
+        for name in sorted({*known, *contact}):
+            service = dict(known.get(name, {}))
+            service["retries"] = retries.get(name, 0) - before.get(name, 0)
+            if name in contact:
+                service["last_contact"] = datetime.fromtimestamp(contact[name], UTC).isoformat(timespec="seconds")
+            found[name] = service
+        return found
+
+    def _end(
+        self,
+        cycle: Cycle,
+        state: str,
+        since: Period | None,
+        months: dict[Period, Month],
+        things: list[Thing],
+        checked: list[str],
+        summary: dict[str, Any],
+    ) -> None:
+        """Writes the cycle down, then what people must be told of it, and says when the next one is."""
+        now = self.clock()
+        problem = summary.get("problem")
+        self.last_problem = str(problem["code"]) if problem and state == "failed" else ""
+        if state != "failed":
+            summary = summary | {"problem": None}
+        self.next_at = self.due(since, months, failed=state == "failed", now=now)
+        clean: Any = self.redactor.value({"months": write_months(since, months), "summary": summary})
+        self.ledger.end_cycle(
+            cycle.id, state, months=clean["months"], summary=clean["summary"], next_at=self.next_at, now=now
+        )
+        told = self.ledger.tell([self._clean(thing) for thing in things], checked, now)
+        for notice in told:
+            structlog.get_logger().info("notice", about=notice.event, thing=notice.thing, title=notice.title)
+
+    def _clean(self, thing: Thing) -> Thing:
+        """Without any secret: notices lie in the database and go to others."""
+        text = self.redactor.text
+        steps = tuple(tuple(text(word) for word in step) for step in thing.steps)
+        return Thing(
+            key=text(thing.key),
+            event=thing.event,
+            title=text(thing.title),
+            body=text(thing.body),
+            steps=steps,
+            lasting=thing.lasting,
+        )
+
+    def due(self, since: Period | None, months: dict[Period, Month], *, failed: bool, now: datetime) -> datetime:
+        """When to look next."""
+        zone = self.settings.zone
+        if since is None:  # never got so far as to know which month it is
+            return now + self.polling.interval
+        closed = {period for period, month in months.items() if month.state in CLOSED}
+        return next_look(
+            now, zone=zone, polling=self.polling, since=since, closed=closed, last=self._last, failed=failed
+        )
+
+    def _log_failure(self, failed: BillingSyncError) -> None:
+        service = failed.service if isinstance(failed, UpstreamError) else None
+        structlog.get_logger().error("cycle failed", code=failed.code, says=failed.message, service=service)
+
+    # The loop --------------------------------------------------------------------------------------------------------
+
+    def wake(self, *, gently: bool = False) -> None:
+        """Look now; `gently`: not sooner than a minute after the last cycle."""
+        now = self.clock()
+        earliest = self._ended + WOKEN_GAP if gently and self._ended else now
+        self._asked_at = max(now, earliest)
+        self._wake.set()
+
+    def stop(self) -> None:
+        self.progress.stopping.set()
+        self._wake.set()
+
+    def work(self) -> None:
+        """Cycles until told to stop. At the start it looks at once: whoever starts it wants to see that it works."""
+        with suppress(Stop):
+            while not self.progress.stopping.is_set():
+                now = self.clock()
+                due = min(filter(None, (self.next_at or now, self._asked_at)))
+                if now >= due or (self._last is not None and self._last > now + timedelta(minutes=5)):
+                    self._asked_at = None
+                    self.progress.say("a cycle begins")
+                    self.cycle()
+                    continue
+                self.progress.say(f"waiting for the next look at {due.isoformat(timespec='seconds')}")
+                self._still_alive(now)
+                self._wake.wait(min(TURN_S, (due - now).total_seconds()))
+                self._wake.clear()
+
+    def _still_alive(self, now: datetime) -> None:
+        """While it rests well, the dead man's switch is told as often as while it polls."""
+        cycle_failed = bool(self.last_problem)
+        if self._pinged is not None and not cycle_failed and now - self._pinged >= self.polling.interval:
+            self.pings.send("well")
+            self._pinged = now
+
+    def run(self, systemd: Systemd, *, exit_now: Callable[[int], None]) -> int:
+        """Works until SIGTERM or SIGINT; gives the exit code: 0, or 1 where the work itself died. `exit_now` ends the
+        process where the work does not stop in time."""
+        turn = min(1.0, systemd.watchdog_s / 3) if systemd.watchdog_s else 1.0
+        working = threading.Thread(target=self.work, name="work", daemon=True)
+        stopping = self.progress.stopping
+        with _signals() as wait:
+            self.delivery.start()
+            self.pings.start()
+            working.start()
+            systemd.ready()
+            hung = False
+            while working.is_alive() and not stopping.is_set():
+                if not self.progress.hangs():
+                    systemd.alive()
+                    hung = False
+                elif not hung:
+                    hung = True
+                    structlog.get_logger().error("the work hangs", doing=self.progress.doing)
+                systemd.status(self.progress.doing)
+                for number in wait(turn):
+                    if number == getattr(signal, "SIGHUP", None):
+                        self.wake()
+                    else:
+                        self.stop()
+            if not stopping.is_set():
+                structlog.get_logger().error("the work died")
+                return 1
+            return self._stopped(working, systemd, exit_now)
+
+    def _stopped(self, working: threading.Thread, systemd: Systemd, exit_now: Callable[[int], None]) -> int:
+        systemd.stopping()
+        writing = self.progress.writing
+        systemd.status("stopping; a write is being finished" if writing else "stopping")
+        structlog.get_logger().info("stopping", doing=self.progress.doing)
+        left = GRACE_WRITING_S if writing else GRACE_S
+        while working.is_alive() and left > 0:
+            systemd.alive()
+            working.join(min(1.0, left))
+            left -= 1.0
+        self.pings.stop()
+        if working.is_alive():
+            structlog.get_logger().warning(
+                "stopped in the middle; the next start finds out and goes on", doing=self.progress.doing
+            )
+            exit_now(0)  # threads in a call would keep the process
+        self.delivery.stop()
+        structlog.get_logger().info("stopped cleanly")
+        return 0
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[float], list[int]]]:
+    """SIGTERM, SIGINT and SIGHUP become values: gives a function that waits so many seconds at most and returns those
+    that came. The handlers themselves do next to nothing: a lock taken in one could be the one that it interrupted."""
+    reader, writer = os.pipe()
+    for end in (reader, writer):
+        os.set_blocking(end, False)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        with suppress(BlockingIOError):
+            os.write(writer, bytes([number]))
+
+    def wait(seconds: float) -> list[int]:
+        if not select.select([reader], [], [], seconds)[0]:
+            return []
+        return list(os.read(reader, 100))
+
+    numbers = [number for name in ("SIGTERM", "SIGINT", "SIGHUP") if (number := getattr(signal, name, None))]
+    before = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield wait
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)
+
+
+def _bug(bug: Exception) -> Thing:
+    where = bug.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else "an unknown place"
+    return Thing(
+        key="failed:cycle:BS-BUG",
+        event="failed",
+        title="A cycle failed in a way that it should not",
+        body=f"{type(bug).__name__} at {place}. Nothing is half-recorded; the next cycle goes on.",
+        steps=(("billingsync", "run", "--dry-run", "--debug"),),
+        lasting=True,
+    )
+
+
+def open_worker_ledger(settings: Settings) -> Ledger:
+    """The ledger, after a look at who else may read it."""
+    ledger = open_ledger(settings.database_url)
+    file = ledger.database.file
+    with suppress(OSError):
+        if file is not None and file.stat().st_mode & 0o077:
+            structlog.get_logger().warning("others may read the database", file=str(file), remedy=f"chmod 600 {file}")
+    return ledger

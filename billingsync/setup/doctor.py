@@ -1,0 +1,151 @@
+"""Is everything as it must be before money moves? One line a check, with the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from billingsync.core.bill.targets import licence_lines
+from billingsync.errors import BillingSyncError
+from billingsync.psa.halo.client import Halo
+from billingsync.psa.halo.invoice import id_of
+from billingsync.redaction import Redactor
+from billingsync.settings import Settings, load_settings
+
+MOST_SKEW_S = 300  # beyond it the day, and with it the period, may be wrong (fault 13)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """`state`: ok | warn | fail. `next_step` are the words to type, empty where nothing is to be done."""
+
+    name: str
+    state: str
+    says: str
+    next_step: tuple[str, ...] = ()
+
+
+def examine() -> list[Check]:
+    """Every check, in the order in which they depend on one another; a failed one does not stop the others."""
+    try:
+        loaded = load_settings()
+    except BillingSyncError as wrong:
+        return [_failed("settings", wrong)]
+    checks = [Check(name="settings", state="ok", says="readable, and every value is one that works")]
+    checks += [Check(name="settings", state="warn", says=warning) for warning in loaded.warnings]
+    settings = loaded.settings
+    redactor = Redactor(settings.secrets())
+    for name, look in (("rules", _rules), ("database", _database)):
+        checks += _guarded(name, look, settings, redactor)
+    try:
+        settings.require_upstreams()
+    except BillingSyncError as wrong:
+        return [*checks, _failed("credentials", wrong)]
+    for name, look in (("Pax8", _pax8), ("HaloPSA", _halo)):
+        checks += _guarded(name, look, settings, redactor)
+    return checks
+
+
+def _guarded(
+    name: str, look: Callable[[Settings, Redactor], Iterator[Check]], settings: Settings, redactor: Redactor
+) -> list[Check]:
+    found: list[Check] = []
+    try:
+        found.extend(look(settings, redactor))
+    except BillingSyncError as wrong:
+        found.append(_failed(name, wrong))
+    return found
+
+
+def _failed(name: str, wrong: BillingSyncError) -> Check:
+    step = wrong.next_steps[0] if wrong.next_steps else ()
+    return Check(name=name, state="fail", says=wrong.message.replace("\n", "; "), next_step=tuple(step))
+
+
+def _rules(settings: Settings, redactor: Redactor) -> Iterator[Check]:
+    from billingsync.rulebook import load_rulebook_with_warnings
+
+    rulebook, warnings = load_rulebook_with_warnings(settings.rules_dir)
+    yield Check(name="rules", state="ok", says=f"{len(rulebook.clients)} client files, digest {rulebook.digest[:12]}")
+    for warning in warnings:
+        yield Check(name="rules", state="warn", says=warning)
+    if rulebook.base.approval.auto_post == "never":
+        yield Check(name="rules", state="ok", says='auto_post is "never": a person posts each plan')
+
+
+def _database(settings: Settings, redactor: Redactor) -> Iterator[Check]:
+    from billingsync.settings.show import masked
+    from billingsync.store.ledger import open_ledger
+
+    with open_ledger(settings.database_url) as ledger:
+        ledger.assert_durable()
+        partner = ledger.partner()
+        says = f"{masked(settings.database_url)}, durable, installation {partner.installation}"
+        yield Check(name="database", state="ok", says=says)
+        left = ledger.unresolved()
+        if left:
+            yield Check(
+                name="database",
+                state="warn",
+                says=f"{len(left)} postings of an interrupted run wait to be looked for",
+                next_step=("billingsync", "run", left[0].period),
+            )
+
+
+def _pax8(settings: Settings, redactor: Redactor) -> Iterator[Check]:
+    from billingsync.connect import pax8_service
+    from billingsync.sources.pax8.client import Pax8
+
+    with pax8_service(settings, redactor) as service:
+        months = Pax8(service).released_periods()
+        newest = f"newest month {months[0].period}" if months else "no invoice yet"
+        yield Check(name="Pax8", state="ok", says=f"login and invoices work; {newest}")
+        yield from _clock("Pax8", service.clock_skew_s)
+
+
+def _halo(settings: Settings, redactor: Redactor) -> Iterator[Check]:
+    from billingsync.connect import halo_service
+
+    service, tenant = halo_service(settings, redactor)
+    with service:
+        halo = Halo(service)
+        clients = halo.clients().rows
+        yield Check(
+            name="HaloPSA", state="ok", says=f"login works; tenant {tenant.id or '(not named)'}, {len(clients)} clients"
+        )
+        yield from _clock("HaloPSA", service.clock_skew_s)
+        synced = [client.name for client in clients if client.pax8_monthly_invoice or client.pax8_annual_invoice]
+        if synced:
+            more = f" and {len(synced) - 3} more" if len(synced) > 3 else ""
+            yield Check(
+                name="HaloPSA",
+                state="fail",
+                says=f"HaloPSA's own Pax8 sync is set up for {', '.join(synced[:3])}{more}: they may be billed twice",
+            )
+        yield from _counted(halo)
+        for name, read in (("items", halo.item_groups), ("invoices", lambda: halo.control(()))):
+            read()
+            yield Check(name="HaloPSA", state="ok", says=f"may read {name}")
+
+
+def _counted(halo: Halo) -> Iterator[Check]:
+    """Recurring invoices whose quantities HaloPSA takes from licences: its own Pax8 sync bills in this way."""
+    counted = [raw for raw in halo.recurring_invoices() if raw.get("contains_calculated_quantity")]
+    for raw in counted:
+        invoice_id = id_of(raw)
+        whole = halo.invoice(invoice_id, recurring=True) if invoice_id is not None else None
+        lines = licence_lines(whole or {})
+        if invoice_id is not None and lines:
+            yield Check(
+                name="HaloPSA",
+                state="warn",
+                says=f"recurring invoice {abs(invoice_id)} of {raw.get('client_name') or raw.get('client_id')}: "
+                f"HaloPSA counts the licences of {', '.join(line[:40] for line in lines[:3])} itself; "
+                "if that is its own Pax8 sync, the client is billed twice",
+            )
+
+
+def _clock(name: str, skew: float | None) -> Iterator[Check]:
+    if skew is not None and abs(skew) > MOST_SKEW_S:
+        says = f"its clock and ours differ by {abs(skew):.0f} s: the day, and with it the period, may be wrong"
+        yield Check(name=name, state="fail", says=says)
