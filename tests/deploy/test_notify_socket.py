@@ -229,7 +229,7 @@ def test_work_that_hangs_feeds_no_watchdog_and_fails_the_probe(tmp_path: Path, m
     """The process is alive and answers; the work waits in a black hole for longer than anything may take. systemd, and
     Docker's HEALTHCHECK, must get to know of it."""
     port = free_port()
-    hangs_soon = "from billingsync.service import service; service.patience_s = lambda settings: 3.0"
+    hangs_soon = "from billingsync.service import worker; worker.patience_s = lambda settings: 3.0"
     environment = {"WATCHDOG_USEC": "900000", "BILLINGSYNC_HEALTH__PORT": port, "BILLINGSYNC_PAX8__TIMEOUT_S": "600"}
     with Sandbox(CALM) as sandbox:
         sandbox.faults.add("pax8:GET:/invoices:*:black_hole")
@@ -252,7 +252,7 @@ def test_work_that_hangs_feeds_no_watchdog_and_fails_the_probe(tmp_path: Path, m
 def test_pax8s_webhook_makes_it_look_and_nobody_elses_call_does(tmp_path: Path, manager: Manager) -> None:
     value, port = "a value that nobody guesses", free_port()
     options = SandboxOptions(trouble=False, clients=2, charges=10, history=0, month=MONTH, released=False)
-    at_once = "from datetime import timedelta; from billingsync.service import service; service.WOKEN_GAP = timedelta()"
+    at_once = "from datetime import timedelta; from billingsync.service import worker; worker.WOKEN_GAP = timedelta()"
     environment = {"BILLINGSYNC_WEBHOOK__AUTHORIZATION": value, "BILLINGSYNC_WEBHOOK__PORT": port}
 
     def post(*headers: tuple[str, str], body: bytes = b"{}") -> int:
