@@ -18,6 +18,7 @@ class SandboxOptions:
     charges: int | None = None  # of the month; None: about 16 a client, plus the odd ones
     month: str = "2026-11"
     history: int = 1  # earlier months that are there too; subscriptions come, change, go and return over 3 of them
+    hand_kept: int = 0  # clients whose Pax8 seats people keep on a recurring invoice; billing usually leaves them out
     trouble: bool = True  # also charges, companies and clients that must be held or read with care
     released: bool = True  # False: the month's invoices appear with `release()`
     release_after_list_calls: int | None = None  # ... or once GET /invoices was called this often
@@ -37,6 +38,9 @@ class SandboxOptions:
     item_pages: Literal["stable", "reordered", "shuffled", "repeating", "missing"] = "stable"  # what paging of items
     # gives: one order; another one at each reading; another one at each page; a row twice; a row less than counted
     oversize: Literal["refused", "capped"] = "refused"  # a page size above 200
+    seats_move_at_page: int | None = (
+        None  # whenever this page of /subscriptions is asked for, the last one's seats grow
+    )
 
     # --- HaloPSA: login and rights -----------------------------------------------------------------------------------
     authinfo: Literal["present", "404"] = "present"  # GET /api/authinfo

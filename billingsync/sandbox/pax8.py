@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from billingsync.sandbox import pax8_more
 from billingsync.sandbox.clock import Clock
 from billingsync.sandbox.notes import Notes
 from billingsync.sandbox.options import SandboxOptions
@@ -26,6 +27,8 @@ _LISTS: Mapping[str, tuple[str, ...]] = {  # the query parameters that each list
                   "billOnBehalfOfEnabled", "orderApprovalRequired", "status"),
     "products": ("sort", "search", "vendorName"),
     "subscriptions": ("sort", "companyId", "productId", "status", "billingTerm"),
+    "usage-summaries": ("sort", "resourceGroup", "companyId"),
+    "draftItems": ("monthOffset", "companyId"),
 }  # fmt: skip
 
 
@@ -37,7 +40,8 @@ class Pax8Error(Exception):
 
 class Pax8:
     """`invoices`, `companies`, `products`, `subscriptions`: rows as they go over the wire. `items`: rows by invoice id.
-    `hidden`: ids of invoices that are not released yet. All may be edited between calls."""
+    `history` and `usage`: rows by subscription id, `usage_lines` by summary id, `dependencies` by product id. `hidden`:
+    ids of invoices that are not released yet. All may be edited between calls."""
 
     def __init__(self, options: SandboxOptions, clock: Clock, notes: Notes) -> None:
         self.options = options
@@ -47,6 +51,10 @@ class Pax8:
         self.companies: list[Row] = []
         self.products: list[Row] = []
         self.subscriptions: list[Row] = []
+        self.history: dict[str, list[Row]] = {}
+        self.usage: dict[str, list[Row]] = {}
+        self.usage_lines: dict[str, list[Row]] = {}
+        self.dependencies: dict[str, Row] = {}
         self.hidden: set[str] = set()
         self.tokens = Tokens(
             clock, prefix="pax8", life_s=options.pax8_token_life_s, void_at_call=options.pax8_tokens_void_at_call
@@ -112,16 +120,49 @@ class Pax8:
         match request.path.strip("/").split("/"):
             case ["invoices"]:
                 return self._invoices(request.query)
+            case ["invoices", "draftItems"]:
+                return self._page(self._drafts(request.query), request.query, "draftItems")
             case ["invoices", invoice_id]:
                 return self._one(self._released(), invoice_id, "Invoice", request.path)
             case ["invoices", invoice_id, "items"]:
                 return self._items(invoice_id, request)
             case ["companies" | "products" | "subscriptions" as name]:
                 rows: list[Row] = getattr(self, name)
+                if name == "subscriptions":
+                    pax8_more.move_seats(self.options, rows, request.query)
                 return self._page(_filtered(rows, request.query, name), request.query, name)
             case ["companies" | "products" | "subscriptions" as name, row_id]:
                 return self._one(getattr(self, name), row_id, name.title(), request.path)
+            case ["subscriptions", row_id, "history"]:
+                row = self._one(self.subscriptions, row_id, "Subscription", request.path)
+                return {"content": self.history.get(row_id, [row])}
+            case ["subscriptions", row_id, "usage-summaries"]:
+                self._one(self.subscriptions, row_id, "Subscription", request.path)
+                rows = _filtered(self.usage.get(row_id, []), request.query, "usage-summaries")
+                return self._page(rows, request.query, "usage-summaries")
+            case ["usage-summaries", row_id]:
+                summaries = [row for rows in self.usage.values() for row in rows]
+                return self._one(summaries, row_id, "UsageSummary", request.path)
+            case ["usage-summaries", row_id, "usage-lines"]:
+                if not request.query.get("usageDate"):
+                    raise Pax8Error(422, "UNPROCESSABLE_ENTITY", "usageDate is required")
+                rows = self.usage_lines.get(row_id, [])
+                return {"content": [row for row in rows if row["usageDate"] == request.query["usageDate"]]}
+            case ["products", row_id, "dependencies"]:
+                self._one(self.products, row_id, "Product", request.path)
+                return self.dependencies.get(row_id, {"commitmentDependencies": [], "productDependencies": []})
+            case ["products", row_id, "pricing"]:
+                product = self._one(self.products, row_id, "Product", request.path)
+                return {"content": pax8_more.pricing(product, self.subscriptions)}
         raise Pax8Error(404, "NOT_FOUND", f"No such path: {request.path}")
+
+    def _drafts(self, query: Mapping[str, str]) -> list[Row]:
+        offset = query.get("monthOffset", "1")
+        if offset not in ("0", "1"):
+            raise Pax8Error(422, "UNPROCESSABLE_ENTITY", "monthOffset is 0 or 1")
+        if (company := query.get("companyId")) is not None:
+            self._one(self.companies, company, "Company", "/invoices/draftItems")
+        return pax8_more.drafts(self, company, int(offset))
 
     def _released(self) -> list[Row]:
         return [invoice for invoice in self.invoices if invoice.get("id") not in self.hidden]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from billingsync.sandbox import cast, seed_halo, seed_pax8
+from billingsync.sandbox import cast, seed_halo, seed_pax8, seed_seats
 from billingsync.sandbox.halo import Halo
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.pax8 import Pax8
@@ -18,6 +18,8 @@ def sow(pax8: Pax8, halo: Halo, options: SandboxOptions) -> None:
     try:
         seed_pax8.sow(pax8, options, members)
         seed_halo.sow(halo, options, members)
+        if options.hand_kept:
+            seed_seats.sow(halo, pax8, options, members)
     finally:
         if collecting:
             gc.enable()

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billingsync.sandbox import products, seed_charges
+from billingsync.sandbox import products, seed_charges, seed_subscriptions
 from billingsync.sandbox.cast import Member, uuid
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.pax8 import Pax8
@@ -33,7 +33,7 @@ def sow(pax8: Pax8, options: SandboxOptions, cast: Sequence[Member]) -> None:
     now = _charges(options, first_day, cast, clean, ids)
     wanted = options.charges if options.charges is not None else len(now.rows) + _missing(len(clean), len(now.rows))
     subscriptions = _subscriptions(options, clean, goods, wanted - len(now.rows))
-    pax8.subscriptions[:] = [_subscription(one, first_day) for one in subscriptions]
+    seed_subscriptions.sow(pax8, options, cast, goods, subscriptions, now.rows)
     months = [(0, first_day, now)]
     for months_ago in range(1, options.history + 1):
         first_day = (first_day - timedelta(days=1)).replace(day=1)
@@ -180,23 +180,5 @@ def _product(product: Product) -> Row:
         "sku": product.sku,
         "vendorSku": f"V-{product.sku}",
         "shortDescription": product.name,
-        "requiresCommitment": False,
-    }
-
-
-def _subscription(subscription: Subscription, first_day: date) -> Row:
-    active = subscription.quantity(0) > 0
-    return {
-        "id": subscription.id,
-        "companyId": subscription.member.company_id,
-        "productId": subscription.product.id,
-        "quantity": subscription.quantity(0) or subscription.quantity(1),
-        "startDate": f"{first_day.year - 1}-01-01T08:30:00Z",
-        "createdDate": f"{first_day.year - 1}-01-01",
-        "billingStart": f"{first_day.year - 1}-01-01",
-        "status": "Active" if active else "Cancelled",
-        "price": subscription.product.price,
-        "currencyCode": subscription.member.currency,
-        "productName": subscription.product.name,
-        "billingTerm": "Monthly",
+        "requiresCommitment": product.sku.startswith("MST-NCE"),
     }
