@@ -99,6 +99,61 @@ class ProductBlock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileRules:
+    """What reconciliation leaves out and how it measures. `exclude` above is about bills only: what the billing job
+    leaves out is kept by hand, and just that must be checked [LC2]."""
+
+    exclude_companies: tuple[str, ...] = ()
+    exclude_products: tuple[str, ...] = ()
+    usage_skus: tuple[str, ...] = ()
+    price_source: str = "halo"  # halo | pax8: whose price is right [FD1]
+    money_tolerance: Decimal = Decimal("0.01")
+    period_months: int | None = None  # months of the client's recurring invoice [BC4]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardRules:
+    """How cards are made, and the limits beyond which one needs a reason of its own [CD9]."""
+
+    prorata: str = "off"  # off | halo
+    new_price: str = "item"  # item | pax8
+    quantity_change_percent_max: Decimal = Decimal(50)
+    quantity_change_min: Decimal = Decimal(5)
+    price_change_percent_max: Decimal = Decimal(20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchBlock:
+    """A `[[reconcile.match]]` block [LC7]: products that count as one, and the items or lines that carry them. One
+    unit in HaloPSA is `per_unit` seats, a part of one counts exactly or is rounded up."""
+
+    pax8_skus: tuple[str, ...]
+    halo_items: tuple[int, ...] = ()
+    halo_lines: tuple[int, ...] = ()
+    count: str = "sum"  # sum | each
+    per_unit: Decimal = Decimal(1)
+    round: str = "exact"  # exact | up
+    vendor: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covered:
+    """How many seats of a product one unit of a bundle's item covers."""
+
+    pax8_sku: str
+    seats: Decimal = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleBlock:
+    """A `[[reconcile.bundle]]` block [LC7]: one item that covers seats of several products."""
+
+    halo_item: int
+    covers: tuple[Covered, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """The effective rules of one client, or of all that have no file of their own.
 
@@ -114,7 +169,11 @@ class Rules:
     exclude: ExcludeRules = field(default_factory=ExcludeRules)
     limits: LimitRules = field(default_factory=LimitRules)
     approval: ApprovalRules = field(default_factory=ApprovalRules)
+    reconcile: ReconcileRules = field(default_factory=ReconcileRules)
+    cards: CardRules = field(default_factory=CardRules)
     product_blocks: tuple[ProductBlock, ...] = ()
+    matches: tuple[MatchBlock, ...] = ()
+    bundles: tuple[BundleBlock, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from billingsync.core.money import plain
-from billingsync.core.rules import ClientFile, Part, ProductBlock, Rulebook
+from billingsync.core.rules import BundleBlock, ClientFile, Covered, MatchBlock, Part, ProductBlock, Rulebook
 from billingsync.rulebook.keys import CLIENT_KEYS, KEYS
 from billingsync.rulebook.wording import printable, shown
 
@@ -70,6 +70,12 @@ def effective(rulebook: Rulebook, file: ClientFile | None) -> list[Row]:
     for block in rules.product_blocks:
         dotted = f"product.{block_name(block)}"
         rows.append((dotted, block, rules.origins.get(dotted, "default")))
+    for match in rules.matches:
+        dotted = f"reconcile.match.{match.pax8_skus[0]}"
+        rows.append((dotted, match, rules.origins.get(dotted, "default")))
+    for bundle in rules.bundles:
+        dotted = f"reconcile.bundle.{bundle.halo_item}"
+        rows.append((dotted, bundle, rules.origins.get(dotted, "default")))
     return rows
 
 
@@ -85,6 +91,14 @@ def as_toml(value: object) -> str:
         return f"{{ halo_item = {value.halo_item}, {share or price or 'rest = true'} }}"
     if isinstance(value, ProductBlock):
         return f"parts = {as_toml(value.parts)}" if value.parts else f"halo_item = {value.halo_item}"
+    if isinstance(value, Covered):
+        return f"{{ pax8_sku = {as_toml(value.pax8_sku)}, seats = {plain(value.seats)} }}"
+    if isinstance(value, BundleBlock):
+        return f"covers = {as_toml(value.covers)}"
+    if isinstance(value, MatchBlock):
+        said = {part.name: getattr(value, part.name) for part in fields(value)}
+        unsaid = MatchBlock(pax8_skus=())
+        return ", ".join(f"{name} = {as_toml(one)}" for name, one in said.items() if one != getattr(unsaid, name))
     if isinstance(value, str):
         return printable(json.dumps(value, ensure_ascii=False))
     return plain(value) if isinstance(value, Decimal) else shown(value)

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from billingsync.core.money import MAX_AMOUNT, plain
+from billingsync.core.money import MAX_AMOUNT
 from billingsync.core.rules import Rules
-from billingsync.rulebook.kinds import Choice, Code, Flag, Id, Kind, Number, Schema, Template, Text, Texts
+from billingsync.rulebook.kinds import Choice, Code, Flag, Id, Ids, Kind, Number, Schema, Template, Text, Texts, Whole
 
 ANY, CLIENT_FILE, ABOVE = "any layer", "a client's file", "defaults.toml or integrations/pax8.toml"
 
@@ -44,6 +44,8 @@ def _keys(section: str, where: str, *rows: tuple[str, Kind, str]) -> tuple[Key, 
 _HOLD_OR_POST = Choice(("post", "hold"))
 _PERCENT = Number(Decimal(0), Decimal(100))
 _MONEY = Number(Decimal(0), MAX_AMOUNT - 1)
+_SEATS = Number(Decimal(0), Decimal(1_000_000), above_low=True)
+_ANY_PERCENT = Number(Decimal(0), Decimal(1_000_000))
 
 KEYS: tuple[Key, ...] = (
     *_keys(
@@ -119,7 +121,7 @@ KEYS: tuple[Key, ...] = (
         ANY,
         (
             "change_percent_max",
-            Number(Decimal(0), Decimal(1_000_000)),
+            _ANY_PERCENT,
             "Hold a client whose amount moved more than this percentage since its last posted period.",
         ),
         ("change_amount_min", _MONEY, "A move of less than this amount never counts as a change."),
@@ -152,6 +154,29 @@ KEYS: tuple[Key, ...] = (
             "What becomes of a billed invoice that Pax8 credited and issued again [R2].",
         ),
     ),
+    *_keys(
+        "reconcile",
+        ANY,
+        ("exclude_companies", Texts(), "Pax8 companies left out of reports and cards: ids or exact names [LC2]."),
+        ("exclude_products", Texts(), "Products left out of reports and cards: SKUs or exact names [LC2]."),
+        ("usage_skus", Texts(), "Products without seats, compared by money only [LC2]."),
+        ("price_source", Choice(("halo", "pax8")), "Whose price is right where the two differ [FD1]."),
+        ("money_tolerance", _MONEY, "A difference of at most this amount a line is no finding [BC8]."),
+    ),
+    *_keys(
+        "reconcile",
+        CLIENT_FILE,
+        ("period_months", Whole(1, 60), "How many months the client's recurring invoice bills at once [BC4]."),
+    ),
+    *_keys(
+        "cards",
+        ANY,
+        ("prorata", Choice(("off", "halo")), "Whether a card may write entries of HaloPSA's own pro rata [CD6]."),
+        ("new_price", Choice(("item", "pax8")), "Whose price a new line takes first [CD4]."),
+        ("quantity_change_percent_max", _ANY_PERCENT, "A card that moves a quantity by more needs a reason [CD9]."),
+        ("quantity_change_min", _ANY_PERCENT, "A move of at most this many seats never counts as too large [CD9]."),
+        ("price_change_percent_max", _ANY_PERCENT, "A card that moves a price by more needs a reason [CD9]."),
+    ),
 )
 CLIENT_KEYS = _keys(
     "client",
@@ -176,6 +201,35 @@ PART_KEYS = _keys(
     ("unit_price", _MONEY, "The part's fixed unit price [P5]."),
     ("rest", Flag(), "true: this part takes what the others leave [P5]."),
 )
+MATCH_KEYS = (
+    *_keys(
+        "reconcile.match",
+        ANY,
+        ("pax8_skus", Texts(), "The products that count as one: their SKUs, or a vendor file's services [LC7]."),
+        ("halo_items", Ids(), "The HaloPSA items that carry them."),
+        ("count", Choice(("sum", "each")), "Whether the items carry the seats together, or each carries them all."),
+        ("per_unit", _SEATS, "How many seats one unit in HaloPSA is."),
+        ("round", Choice(("exact", "up")), "What becomes of a part of a unit."),
+        ("vendor", Text(), "The vendor, as cards and filters name it [CD10]."),
+        ("tags", Texts(), "Free words to filter by [CD10]."),
+    ),
+    *_keys(
+        "reconcile.match",
+        CLIENT_FILE,
+        ("halo_lines", Ids(), "The recurring lines that carry them, where an item does not tell."),
+    ),
+)
+BUNDLE_KEYS = _keys(
+    "reconcile.bundle",
+    ANY,
+    ("halo_item", Id(), "The HaloPSA item that covers seats of several products [LC7]."),
+)
+COVER_KEYS = _keys(
+    "covers",
+    ANY,
+    ("pax8_sku", Text(), "A product that the bundle covers."),
+    ("seats", _SEATS, "How many of its seats one unit covers."),
+)
 SECTIONS = tuple(dict.fromkeys(key.section for key in KEYS))
 
 
@@ -188,6 +242,12 @@ def rules_schema() -> Schema:
     client = _table(CLIENT_KEYS) | {
         "description": "Whom this file is about; only in rules/clients/.",
         "anyOf": [{"required": [key.name]} for key in CLIENT_KEYS if key.name != "exclude"],
+    }
+    reconcile = sections["reconcile"]["properties"]
+    assert isinstance(reconcile, dict)
+    reconcile |= {
+        "match": {"type": "array", "items": _table(MATCH_KEYS) | {"required": ["pax8_skus"]}},
+        "bundle": {"type": "array", "items": _bundle_schema()},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -214,6 +274,20 @@ def _product_schema() -> Schema:
     return product | {"allOf": [{"oneOf": selectors}, {"oneOf": targets}]}
 
 
+def _bundle_schema() -> Schema:
+    covers = {
+        "type": "array",
+        "items": _table(COVER_KEYS) | {"required": ["pax8_sku"]},
+        "minItems": 1,
+        "description": "The products that one unit of the item covers, with the seats of each.",
+    }
+    bundle = _table(BUNDLE_KEYS)
+    properties = bundle["properties"]
+    assert isinstance(properties, dict)
+    properties["covers"] = covers
+    return bundle | {"required": ["halo_item", "covers"]}
+
+
 def _table(keys: Iterable[Key]) -> Schema:
     properties: Schema = {}
     for key in keys:
@@ -227,5 +301,7 @@ def _table(keys: Iterable[Key]) -> Schema:
 
 def _json(value: object) -> object:
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else plain(value)
+        return (
+            int(value) if value == value.to_integral_value() else float(value)
+        )  # shown by an editor, never computed with
     return list(value) if isinstance(value, tuple) else value

@@ -116,6 +116,39 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number, such as a count of months."""
+
+    low: int
+    high: int
+
+    def read(self, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
+            says = f"write a whole number from {self.low} to {self.high}, without quotes"
+            raise NotAllowed(f"{shown(value)} is not allowed; {says}")
+        return value
+
+    def schema(self) -> Schema:
+        return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """A list of HaloPSA ids, each once."""
+
+    def read(self, value: object) -> tuple[int, ...]:
+        if not isinstance(value, list) or not value:
+            raise NotAllowed(f"{shown(value)} is not a list of ids; write e.g. [1502, 1602]")
+        ids = [Id().read(entry) for entry in value]
+        if len(set(ids)) < len(ids):
+            raise NotAllowed("names an id twice; keep each once")
+        return tuple(ids)
+
+    def schema(self) -> Schema:
+        return {"type": "array", "items": Id().schema(), "minItems": 1, "uniqueItems": True}
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     def read(self, value: object) -> str:
         if not isinstance(value, str):

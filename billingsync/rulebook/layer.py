@@ -10,10 +10,12 @@ from typing import Any
 
 from billingsync.core.charge import KNOWN_TYPES
 from billingsync.core.money import plain
-from billingsync.core.rules import Part, ProductBlock
+from billingsync.core.rules import BundleBlock, MatchBlock, Part, ProductBlock
+from billingsync.rulebook.blocks import BLOCKS
 from billingsync.rulebook.file import Problem, RulesFile, Where, read_rules_file
 from billingsync.rulebook.keys import ABOVE, CLIENT_FILE, CLIENT_KEYS, KEYS, PART_KEYS, PRODUCT_KEYS, SECTIONS, Key
 from billingsync.rulebook.kinds import NotAllowed
+from billingsync.rulebook.unknown import unknown_key
 from billingsync.rulebook.wording import nearest, shown
 
 
@@ -26,6 +28,8 @@ class Layer:
     is_client: bool
     values: dict[str, object] = field(default_factory=dict)
     blocks: dict[str, ProductBlock] = field(default_factory=dict)
+    matches: list[MatchBlock] = field(default_factory=list)
+    bundles: list[BundleBlock] = field(default_factory=list)
     client: dict[str, Any] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
@@ -74,8 +78,10 @@ def _read_section(layer: Layer, section: str, value: object) -> None:
     for name, entry in table.items():
         where, label = (section, name), f"{section}.{name}"
         key = known.get(name)
-        if key is None:
-            layer.wrong(where, label, _unknown_key(name, section, entry))
+        if label in BLOCKS:
+            BLOCKS[label](layer, entry)
+        elif key is None:
+            layer.wrong(where, label, unknown_key(name, section, entry))
         elif key.where == CLIENT_FILE and not layer.is_client:
             layer.wrong(where, label, "may stand only in a client's file; move it to rules/clients/")
         else:
@@ -108,7 +114,7 @@ def _read_client(layer: Layer, value: object) -> None:
             if read is not None:
                 layer.client[name] = read
         else:
-            layer.wrong(where, label, _unknown_key(name, "client", entry))
+            layer.wrong(where, label, unknown_key(name, "client", entry))
     if not table.keys() & {"pax8_company", "name", "halo_client"} and isinstance(value, dict):
         layer.wrong(("client",), "client", "does not say whom it is about; write pax8_company, name or halo_client")
 
@@ -158,7 +164,7 @@ def _read_block(layer: Layer, number: int, table: Mapping[str, object]) -> Produ
         elif name in known:
             values[name] = layer.read(known[name], entry, where, key_label)
         else:
-            layer.wrong(where, key_label, _unknown_key(name, "product", entry))
+            layer.wrong(where, key_label, unknown_key(name, "product", entry))
     for either, other, why in (
         ("pax8_sku", "pax8_product", "to say which product it is about"),
         ("halo_item", "parts", "to say which item it becomes"),
@@ -185,7 +191,7 @@ def _read_parts(layer: Layer, value: object, where: Where, label: str) -> tuple[
             if name in known:
                 values[name] = layer.read(known[name], entry, (*where, number, name), f"{part_label}.{name}")
             else:
-                says = _unknown_key(name, "parts", entry)
+                says = unknown_key(name, "parts", entry)
                 layer.wrong((*where, number, name), f"{part_label}.{name}", says)
         if "halo_item" not in table:
             layer.wrong((*where, number), part_label, "has no halo_item; write the HaloPSA item that it becomes")
@@ -218,48 +224,6 @@ def _part_mistakes(parts: Sequence[Part]) -> Iterator[str]:
         yield "one part that takes everything is no split; write halo_item instead of parts"
 
 
-# Unknown names
-
-_OLD_AZURE = 'BillingBot\'s two booleans are one key, azure = "keep", "drop" or "collapse", in [modifiers]; write '
-
-
-def _billingbot(name: str, value: object) -> str | None:
-    """What to write for one of BillingBot's booleans, which said in two keys what one key says here [M1]-[M3]."""
-    words = name.lower().replace("-", "_").split("_")
-    verb = words[0]
-    if verb not in ("drop", "collapse") or len(words) < 2:
-        return None
-    if "azure" in words:
-        return _OLD_AZURE + _instead("azure", verb, value)
-    if verb == "drop" and any(word.startswith("prorat") for word in words):
-        key = "favorable_prorata"
-    elif verb == "drop" and "zero" in words:
-        key = "zero_lines"
-    else:
-        return None
-    return f"BillingBot's boolean is the key {key} in [modifiers]; write {_instead(key, verb, value)}"
-
-
-def _instead(key: str, verb: str, value: object) -> str:
-    return f'{key} = "keep", or leave it out' if value is False else f'{key} = "{verb}"'
-
-
-def _unknown_key(name: str, section: str, value: object) -> str:
-    """What to do about a key that `section` does not have ("" for one that stands above all sections)."""
-    if old := _billingbot(name, value):
-        return old
-    here = [key.name for key in (*KEYS, *CLIENT_KEYS, *PRODUCT_KEYS, *PART_KEYS) if key.section == section]
-    here += ["parts"] if section == "product" else []
-    elsewhere = {key.name: key.section for key in (*CLIENT_KEYS, *KEYS)}
-    if name in elsewhere:
-        return f"does not belong here; move it to [{elsewhere[name]}]"
-    if guess := nearest(name, here):
-        return f"unknown key; did you mean {guess}?"
-    if guess := nearest(name, elsewhere, at_least=80):
-        return f"unknown key; did you mean {guess} in [{elsewhere[guess]}]?"
-    return f"unknown key; known here: {', '.join(here) or 'sections such as [invoice]'}"
-
-
 _SECTIONS_THERE_ARE = (*SECTIONS, "client", "product")
 
 
@@ -271,7 +235,7 @@ def _unknown_section(layer: Layer, name: str, value: object) -> None:
         if isinstance(value, dict) and value.keys() & {key.name for key in CLIENT_KEYS}:
             says += "; did you mean [client]?"
     elif not isinstance(value, dict):
-        says = _unknown_key(name, "", value)
+        says = unknown_key(name, "", value)
     elif guess := nearest(name, _SECTIONS_THERE_ARE):
         says = f"unknown section; did you mean {'[[product]]' if guess == 'product' else f'[{guess}]'}?"
     else:

@@ -14,6 +14,7 @@ from typing import Any
 
 from billingsync.core.rules import ClientFile, Rulebook, Rules
 from billingsync.errors import RulesError
+from billingsync.rulebook.blocks import block_mistakes, merged_bundles, merged_matches
 from billingsync.rulebook.effective import block_name, rulebook_digest
 from billingsync.rulebook.file import Problem
 from billingsync.rulebook.keys import SECTIONS
@@ -126,6 +127,7 @@ def _effective(below: Rules, layers: Sequence[Layer]) -> Rules:
     sections: dict[str, Any] = {section: getattr(below, section) for section in SECTIONS}
     origins = dict(below.origins)
     blocks = {block_name(block): block for block in below.product_blocks}
+    matches, bundles = below.matches, below.bundles
     for layer in layers:
         for dotted, value in layer.values.items():
             section, _, name = dotted.partition(".")
@@ -137,7 +139,13 @@ def _effective(below: Rules, layers: Sequence[Layer]) -> Rules:
         # file must not matter.
         mine = dict(sorted(layer.blocks.items(), key=lambda item: (item[1].pax8_sku is None, item[0])))
         blocks = mine | {name: block for name, block in blocks.items() if name not in mine}
-    return Rules(product_blocks=tuple(blocks.values()), origins=origins, **sections)
+        for match in layer.matches:
+            origins |= dict.fromkeys((f"reconcile.match.{sku}" for sku in match.pax8_skus), layer.file.path)
+        for bundle in layer.bundles:
+            origins[f"reconcile.bundle.{bundle.halo_item}"] = layer.file.path
+        matches = merged_matches(matches, layer.matches)
+        bundles = merged_bundles(bundles, layer.bundles)
+    return Rules(product_blocks=tuple(blocks.values()), matches=matches, bundles=bundles, origins=origins, **sections)
 
 
 def _contradictions(rules: Rules, layers: Sequence[Layer], changed: Sequence[Layer]) -> Iterator[Problem]:
@@ -165,6 +173,7 @@ def _contradictions(rules: Rules, layers: Sequence[Layer], changed: Sequence[Lay
         yield at(place, _never_both(rules))
     for layer in changed:
         yield from _misspelt_products(rules, layer)
+        yield from (layer.file.problem(*mistake) for mistake in block_mistakes(rules, layer))
         own_behavior = layer.is_client and layer.values.get("invoice.behavior") == "recurring"
         if own_behavior and rules.invoice.recurring_invoice is None and not unclear("invoice.recurring_invoice"):
             says = '"recurring" needs the client\'s recurring invoice; write recurring_invoice = ID in [invoice]'
