@@ -13,6 +13,11 @@ class Clock:
         """Seconds; only differences mean something."""
         return time.monotonic() + self._moved
 
+    @property
+    def moved(self) -> float:
+        """By how many seconds in all."""
+        return self._moved
+
     def advance(self, seconds: float) -> None:
         """Tokens age, rate limits recover and late writes land as if this much time had passed."""
         self._moved += seconds

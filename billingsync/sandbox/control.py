@@ -6,7 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from billingsync.sandbox.faults import Fault
+from billingsync.sandbox.halo_invoices import NotFound
+from billingsync.sandbox.halo_lines import Refused
 from billingsync.sandbox.halo_tables import TABLES
+from billingsync.sandbox.people import Deed
 from billingsync.sandbox.wire import Answer, Request, Row, decode
 from billingsync.sandbox.world import World
 
@@ -18,7 +21,9 @@ def answer(world: World, request: Request) -> Answer:
     try:
         body = decode(request.body) if request.body else {}
         return _answer(world, request.method, request.path.strip("/"), body)
-    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+    except NotFound:
+        return Answer(status=404, data={"error": "HaloPSA has no such row"})
+    except (Refused, ValueError, TypeError, KeyError, AttributeError) as problem:
         return Answer(status=400, data={"error": str(problem)})
 
 
@@ -49,7 +54,10 @@ def _answer(world: World, method: str, path: str, body: Any) -> Answer:
         case "POST", "land":
             return Answer(data={"landed": world.land()})
         case "POST", "clock":
-            world.clock.advance(float(body["advance"]))
+            world.advance(float(body["advance"]))
+            return Answer(data={"done": True, "moment": world.halo.tables.moment()})
+        case "POST", "person":
+            return Answer(data={"done": True, "row": world.person(Deed(**body))})
         case "POST", "options":
             world.change(**_tuples(body))
         case "POST", "reset":

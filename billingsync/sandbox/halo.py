@@ -12,6 +12,7 @@ from billingsync.sandbox.halo_catalogue import Catalogue
 from billingsync.sandbox.halo_invoices import Conflict, Invoices, NotFound
 from billingsync.sandbox.halo_lines import Lines, Refused
 from billingsync.sandbox.halo_lists import BadParameter
+from billingsync.sandbox.halo_making import Making, prorata_rows
 from billingsync.sandbox.halo_schema import BindingError
 from billingsync.sandbox.halo_tables import HaloTables
 from billingsync.sandbox.notes import Notes
@@ -20,7 +21,8 @@ from billingsync.sandbox.tokens import Tokens, Window
 from billingsync.sandbox.wire import Answer, Request, Row, decode
 
 CLIENT_ID = "sandbox-halo"
-_MODULES = {"invoice": "invoices", "recurringinvoice": "invoices", "invoicechange": "invoices", "client": "customers",
+_MODULES = {"invoice": "invoices", "recurringinvoice": "invoices", "invoicechange": "invoices",
+            "invoicedetailprorata": "invoices", "client": "customers",
             "site": "customers", "item": "items", "supplier": "suppliers", "tickets": "tickets"}  # fmt: skip
 _SCOPES = (
     "tickets calendar customers crm timesheets contracts suppliers items projects sales quotes sos pos invoices "
@@ -40,16 +42,26 @@ class Halo:
         )
         self.window = Window(clock, options.halo_calls_per_5_minutes, 300)
         self.auth_url = ""  # known when the server listens
+        self._clock = clock
+        self._looked_at = 0  # the minute, of what the clock was moved, when the schedules were looked at
         self._use(options)
 
     def _use(self, options: SandboxOptions) -> None:
         self.options = options
         self.invoices = Invoices(options, self.tables, self.notes, Lines(options, self.tables, self.notes))
         self.catalogue = Catalogue(options, self.tables, self.notes)
+        self.making = Making(options, self.tables, self.invoices)
 
     def change(self, options: SandboxOptions) -> None:
         """Behaves otherwise from now on; what is stored stays."""
         self._use(options)
+
+    def make_due(self) -> None:
+        """Invoices that became due since the clock was last moved."""
+        minute = int(self._clock.moved // 60)
+        if minute != self._looked_at:
+            self._looked_at = minute
+            self.making.due()
 
     @property
     def client_secret(self) -> str:
@@ -189,6 +201,8 @@ class Halo:
                 return [row for row in self.tables.lookups.values() if not wanted or row["lookupid"] == wanted]
             case ["tickets"]:
                 return lists.envelope(self.options, lists.tickets(self.tables.rows("tickets"), query), query, "tickets")
+            case ["invoicedetailprorata"] if self.options.prorata_list == "present":
+                return lists.envelope(self.options, prorata_rows(self.tables), query, "prorata")
             case ["invoicechange"]:
                 return self._changes(query)
         raise NotFound

@@ -36,7 +36,7 @@ _OWN = frozenset(
     "id client_name invoicenumber posted dateposted last_synced last_modified date_created datesent datepaid "
     "paymentstatus xeroid xero_status qboid amountpaid amountdue amount_remaining emailstatus total revenue tax_total "
     "is_recurring_invoice voided change_seq last_change_seq ignore_change_seq last_change_agent "
-    "contains_calculated_quantity lines add_lines customfields use".split()
+    "contains_calculated_quantity lines add_lines customfields use recurring_invoice_id lastcreated".split()
 )
 _LIMITED = ("reference", "order_number", "cust_order_number", "thirdpartyinvoicenumber", "notes_1", "creation_source")
 _DETAIL_ONLY = ("customfields", "external_links", "schedule", "notes_2")
@@ -123,9 +123,32 @@ class Invoices:
         shown = {name: value for name, value in row.items() if detail or name not in _DETAIL_ONLY}
         if not lines:
             del shown["lines"]
+        elif row["recurring_invoice_id"]:
+            shown["lines"] = [self._shown_line(line) for line in row["lines"]]
         if self.options.change_seq == "absent":
             del shown["change_seq"]
+        if row["recurring_invoice_id"] and not self.options.made_header_id:
+            shown["recurring_invoice_id"] = 0
+        if row["id"] < 0:
+            shown |= self._shown_schedule(row)
         return shown
+
+    def _shown_line(self, line: Row) -> Row:
+        """A line of an invoice that was made from a recurring one, as far as this build tells."""
+        header, line_id = self.options.made_header_id, self.options.made_line_ids
+        return line | {
+            "recurring_invoice_id": line["recurring_invoice_id"] if header else 0,
+            "recurring_invoice_line_id": line["recurring_invoice_line_id"] if line_id else 0,
+        }
+
+    def _shown_schedule(self, row: Row) -> Row:
+        told: Row = {}
+        if self.options.lastcreated != "time" and row["lastcreated"] != NO_DATE:
+            day = f"{row['lastcreated'][:10]}T00:00:00"
+            told["lastcreated"] = day if self.options.lastcreated == "date" else NO_DATE
+        if self.options.nextcreationdate == "never" and "nextcreationdate" in row:
+            told["nextcreationdate"] = NO_DATE
+        return told
 
     def compute(self, row: Row) -> None:
         """The header's totals, from its lines."""
@@ -138,6 +161,17 @@ class Invoices:
         )
         if row["id"] < 0:
             row["contains_calculated_quantity"] = any(line[name] for line in row["lines"] for name in AUTOMATIC)
+
+    def blank(self, name: str, client_id: int) -> Row:
+        """A new invoice of the client, not stored yet."""
+        return self._new(name, {"client_id": client_id})
+
+    def store_made(self, row: Row, at: str) -> Row:
+        """Stores an invoice that HaloPSA made by itself at that moment."""
+        self._texts(row, {})
+        row = self._store("invoices", row)
+        row["last_modified"] = at
+        return row
 
     # --- steps of `save` ---------------------------------------------------------------------------------------------
 

@@ -22,7 +22,10 @@ _DEFAULTS: Row = {
     "xero_lineid": "", "xero_category_1_lookup": "", "xero_category_2_lookup": "", "supplier": 0,
     "decimalplacesforinvoices": 2, "customfields": [], "prorata_data": [], **{name: [] for name in AUTOMATIC},
 }  # fmt: skip
-_COMPUTED = frozenset({"id", "ihid", "net_amount", "tax_amount", "tax_rate", "total_price", "prorata_data"})
+_COMPUTED = frozenset(
+    "id ihid net_amount tax_amount tax_rate total_price prorata_data recurring_invoice_id recurring_invoice_line_id "
+    "onetimechargeinvoiceid".split()
+)
 _LIMITED = (
     "item_shortdescription", "productnumber", "nominal_code", "tax_code", "xero_category_1_lookup",
     "xero_category_2_lookup",
@@ -93,13 +96,14 @@ class Lines:
         if not keep:
             line = copy_json(_DEFAULTS) | {name: value for name, value in line.items() if name in _COMPUTED}
         self._set(line, sent)
+        self._sent_prorata(line, sent, keep)
         if any(before[name] for name in AUTOMATIC) and line["qty_order"] != before["qty_order"]:
             self.notes.alarm("automatic_quantity", endpoint(invoice["id"]), f"line {before['id']}")
             line["qty_order"] = before["qty_order"]  # HaloPSA counts it again
         if self.options.prorata_on_change and invoice["id"] < 0 and line["qty_order"] != before["qty_order"]:
             line["prorata_data"].append(
                 {
-                    "id": len(line["prorata_data"]) + 1,
+                    "id": self.tables.new_id("prorata"),
                     "invoicedetailid": line["id"],
                     "recurring_invoice_id": invoice["id"],
                     "date": self.tables.moment(),
@@ -112,10 +116,18 @@ class Lines:
                 self.tables.log_change(invoice["id"], line["id"], name, before[name], line[name])
         return line
 
+    def _sent_prorata(self, line: Row, sent: Row, keep: bool) -> None:
+        """What becomes of pro rata entries where a caller sends the line back, with them or without."""
+        entries = copy_json(sent.get("prorata_data", []))
+        if self.options.prorata_sent == "kept" and ("prorata_data" in sent or not keep):
+            line["prorata_data"] = entries
+        elif self.options.prorata_sent == "doubled":
+            line["prorata_data"] += [entry | {"id": self.tables.new_id("prorata")} for entry in entries]
+
     def _set(self, line: Row, sent: Row) -> None:
         options = self.options
         for name, value in sent.items():
-            if name in _COMPUTED:
+            if name in _COMPUTED or (name == "onetimecharge" and options.one_time == "unsettable"):
                 continue
             line[name] = self.custom_fields(value) if name == "customfields" else copy_json(value)
         for name in _AMOUNTS:

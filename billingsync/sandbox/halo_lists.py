@@ -39,6 +39,7 @@ DOCUMENTED: Mapping[str, frozenset[str]] = {
     "tax": frozenset("kashflowtenantid qbocompanyid xerotenantid related_to includedetails".split()),
     "lookup": frozenset("lookupid showallcodes exclude_zero domain includedetails".split()),
     "currency": frozenset(),
+    "invoicedetailprorata": _COMMON,
     "tickets": _COMMON | frozenset("client_id open_only closed_only search_summary tickettype_id".split()),
     "invoicechange": _COMMON | frozenset({"invoice_id", "line_id", "type_id"}),
 }
@@ -102,6 +103,8 @@ def invoices(options: SandboxOptions, rows: list[Row], query: Mapping[str, str])
         rows = [row for row in rows if not row["invoicetype"]]
     for parameter, name in (("client_id", "client_id"), ("site_id", "sitenumber"), ("ticket_id", "ticket_id"),
                             ("recurringinvoice_id", "recurring_invoice_id"), ("quickbooks_id", "qboid")):  # fmt: skip
+        if parameter == "recurringinvoice_id" and options.recurring_filter == "ignored":
+            continue
         if wanted := whole(query, parameter, 0):
             rows = [row for row in rows if row[name] == wanted]
     for parameter, name in (("third_party_id", "thirdpartyinvoicenumber"), ("xero_id", "xeroid")):

@@ -50,6 +50,7 @@ class HaloTables:
             "items": 501,
             "groups": 41,
             "tickets": 2001,
+            "prorata": 1,
         }
         self.journal: list[Written] = []
         self._clock = clock
@@ -61,9 +62,9 @@ class HaloTables:
         return rows
 
     def moment(self) -> str:
-        """HaloPSA's local time: it starts on the fifth of the month and a second passes with every write, so that
-        two runs of the same calls end in the same state."""
-        return (self._start + timedelta(seconds=self._ticks)).isoformat()
+        """HaloPSA's local time: it starts on the fifth of the month; a second passes with every write, and what the
+        clock is moved on, so that two runs of the same calls end in the same state."""
+        return (self._start + timedelta(seconds=self._ticks + int(self._clock.moved))).isoformat()
 
     def new_id(self, name: str) -> int:
         given = self.next_ids[name]
@@ -97,7 +98,9 @@ class HaloTables:
                 table[written.id] = written.before
         return list(table.values())
 
-    def log_change(self, invoice_id: int, line_id: int, field: str, old: Any, new: Any) -> None:
+    def log_change(
+        self, invoice_id: int, line_id: int, field: str, old: Any, new: Any, *, who: str = "billing API agent"
+    ) -> None:
         self.changes.append(
             {
                 "id": len(self.changes) + 1,
@@ -106,7 +109,7 @@ class HaloTables:
                 "field_name": field,
                 "old_value": "" if old is None else str(old),
                 "new_value": "" if new is None else str(new),
-                "who": "billing API agent",
+                "who": who,
                 "datetime": self.moment(),
             }
         )

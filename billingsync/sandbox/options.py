@@ -85,7 +85,32 @@ class SandboxOptions:
     round_amounts: int | None = 2  # decimals of a line's net_amount; None: stored as it comes out
     float_sums: bool = False  # amounts go through floats, as in a float column
     prorata_on_change: bool = False  # a changed quantity of a recurring line adds an entry to its prorata_data
+    prorata_sent: Literal["ignored", "kept", "doubled"] = (
+        "ignored"  # prorata_data of a line that is sent: what is there
+    )
+    # stays; the sent list takes its place; the sent entries are added to those there
     invoice_date_shift_h: int = 0  # hours by which a stored invoice_date moves (time zones)
+
+    # --- HaloPSA: invoices made from recurring ones -------------------------------------------------------------------
+    schedule: Literal["on", "off"] = "on"  # off: only a person's command makes them
+    made_approval: Literal["none", "before", "after"] = (
+        "none"  # before it is made; after: the invoice made waits for it
+    )
+    made_catch_up: Literal["each", "once"] = "each"  # where several periods passed: an invoice for each, or one in all
+    one_time: Literal["kept", "dropped", "ignored", "unsettable"] = (
+        "kept"  # a line with `onetimecharge`, once invoiced:
+    )
+    # stays and is not charged again; goes; is charged again like any other. unsettable: the flag that is sent is lost
+    made_prorata: Literal["folded", "left"] = (
+        "folded"  # prorata_data: into the quantity and gone; left: as if not there
+    )
+    prorata_list: Literal["present", "404"] = "present"  # GET /InvoiceDetailProRata
+    made_fields_copied: tuple[str, ...] = ("longdescription", "productnumber", "customfields", "internal_note")
+    made_header_id: bool = True  # whether answers name the template of an invoice, on header and lines
+    made_line_ids: bool = True  # whether answers name the template's line, on the lines
+    lastcreated: Literal["time", "date", "never"] = "time"  # how answers tell it; never: as if none had been made
+    nextcreationdate: Literal["told", "never"] = "told"
+    recurring_filter: Literal["supported", "ignored"] = "supported"  # `recurringinvoice_id` on GET /Invoice
 
     def latency_of(self, service: str) -> int:
         """Milliseconds that a call of pax8 or halo takes at least."""

@@ -20,6 +20,8 @@ from billingsync.sandbox.halo_tables import HaloTables
 from billingsync.sandbox.notes import Alarm, Call
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.pax8 import Pax8
+from billingsync.sandbox.people import Deed
+from billingsync.sandbox.wire import Row
 from billingsync.sandbox.world import World
 
 _TICK_S = 0.01  # how soon a stop is noticed; uvicorn's own tenth of a second adds up over a thousand tests
@@ -152,6 +154,18 @@ class Sandbox:
         """Every token given so far stops working, at both services."""
         self._world.pax8.tokens.void_all()
         self._world.halo.tokens.void_all()
+
+    def make(self, template_id: int, at: str | None = None) -> Row | None:
+        """A person makes the invoice of a recurring one; `at` is a moment in HaloPSA's time."""
+        return self.person(do="make", id=template_id, at=at)
+
+    def person(self, **deed: Any) -> Row | None:
+        """What a person does in HaloPSA, see `people.Deed`; the row that came of it, if any."""
+        return self._world.person(Deed(**deed))
+
+    def advance(self, seconds: float) -> None:
+        """Time passes; what falls due meanwhile is done."""
+        self._world.advance(seconds)
 
     def land(self) -> int:
         """All late writes land now; returns how many took effect."""

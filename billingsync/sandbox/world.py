@@ -12,7 +12,8 @@ from billingsync.sandbox.halo import Halo
 from billingsync.sandbox.notes import Call, Notes
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.pax8 import Pax8
-from billingsync.sandbox.wire import Answer, Request
+from billingsync.sandbox.people import Deed, People, act
+from billingsync.sandbox.wire import Answer, Request, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class World:
         self.notes = Notes()
         self.faults = Faults(options.seed, self.clock)
         self.pending: list[Pending] = []
+        self.people = People()
         self.pax8 = Pax8(options, self.clock, self.notes)
         self.halo = Halo(options, self.clock, self.notes)
         self.listening(self.url)
@@ -49,6 +51,19 @@ class World:
         self.options = replace(self.options, **switches)
         self.pax8.options = self.options
         self.halo.change(self.options)
+
+    def advance(self, seconds: float) -> None:
+        """Time passes; what falls due meanwhile is done."""
+        self.clock.advance(seconds)
+        self.land_due()
+        self.halo.make_due()
+
+    def person(self, deed: Deed) -> Row | None:
+        """A person's deed, now or before a call: the row that came of it, if any. Raises NotFound, Refused."""
+        if deed.before:
+            self.people.plan(deed)
+            return None
+        return act(self.halo, deed)
 
     def listening(self, url: str) -> None:
         self.url = url
@@ -72,8 +87,10 @@ class World:
     # --- calls -------------------------------------------------------------------------------------------------------
 
     def begin(self, service: str, request: Request) -> Call:
-        """Notes the call, after letting late writes land that are due."""
+        """Notes the call, after what was due before it: late writes, invoices of a schedule, a person's deeds."""
         self.land_due()
+        self.halo.make_due()
+        self.people.before(self.halo, service, request)
         secret = request.path.rstrip("/").endswith("/token")
         call = Call(
             number=len(self.notes.calls) + 1,
