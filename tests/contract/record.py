@@ -1,11 +1,10 @@
 """Records the cassettes anew:
 
-    python -m tests.contract.record sandbox
     python -m tests.contract.record composed
     python -m tests.contract.record tenant --only month --only clients
     python -m tests.contract.record tenant --writes-to-client 214 --this-tenant-is-for-tests
 
-`sandbox` starts a sandbox of its own and plays every scene there. `composed` plays the scenes that `composed.py` has
+`composed` plays the scenes that `composed.py` has
 answers for. `tenant` plays the scenes that only read at the Pax8 partner and the HaloPSA tenant of your settings (the
 environment or `.env`, as for `billingsync doctor`); whatever is neither a GET nor a login is refused there before it
 is sent. Only where you say that the HaloPSA tenant is one for tests, and name the client to bill, are the scenes that
@@ -36,15 +35,13 @@ from billingsync.errors import BillingSyncError
 from billingsync.http import Budget
 from billingsync.psa.halo.client import Halo
 from billingsync.psa.halo.invoice import id_of, lines_of
-from billingsync.sandbox.options import SandboxOptions
-from billingsync.sandbox.server import Sandbox
 from billingsync.settings import Settings
 from billingsync.sources.pax8.client import Pax8
 
 from . import scenes_halo, scenes_pax8
 from .composed import COMPOSITIONS, Answer, Composition
 from .scrub import Exchange, Leak, Scrubber, quiet
-from .stage import ON_TAPE, Facts, Scene, known_of, settings_of, staged
+from .stage import ON_TAPE, Facts, Scene, settings_of, staged
 from .tape import CASSETTES, recorded
 
 SCENES = [*scenes_pax8.SCENES, *scenes_halo.SCENES]
@@ -121,18 +118,6 @@ def take(scene: Scene, place: Place, facts: Facts, answer: Answering, budget: Bu
             differs = f"{type(other).__name__}: {str(other).partition(chr(10))[0]}"
     exchanges = list(cassette.data)
     return Take(scene=scene, facts=facts, settings=place.settings({}), exchanges=exchanges, differs=differs)
-
-
-def from_sandbox(scenes: Sequence[Scene]) -> Iterator[Take]:
-    with Sandbox(SandboxOptions(clients=1)) as sandbox:
-        for scene in scenes:
-            if scene.bulk:
-                continue
-            sandbox.reset(SandboxOptions(**scene.sandbox))
-            for fault in scene.faults:
-                sandbox.faults.add(fault)
-            place = Place(environment=sandbox.environment())
-            yield take(scene, place, scene.facts(known_of(sandbox)) or {}, anything)
 
 
 def from_compositions(scenes: Sequence[Scene]) -> Iterator[Take]:
@@ -276,7 +261,7 @@ def main(words: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("where", choices=("sandbox", "composed", "tenant"))
+    parser.add_argument("where", choices=("composed", "tenant"))
     parser.add_argument("--only", action="append", metavar="SCENE", help="a scene by name, e.g. month; repeatable")
     parser.add_argument("--period", metavar="2026-11", help="tenant: the month; by default the newest released")
     parser.add_argument("--writes-to-client", type=int, metavar="ID", help="tenant: the HaloPSA client to write to")
@@ -307,9 +292,6 @@ def _record(given: argparse.Namespace, scenes: Sequence[Scene]) -> tuple[list[Ta
     if given.where == "composed":
         takes = list(from_compositions(scenes))
         return takes, write_compositions(takes, given.out)
-    if given.where == "sandbox":
-        takes = list(from_sandbox(scenes))
-        return takes, write(takes, given.out, f"recorded from the sandbox on {today}; names and ids replaced")
     place = Place(environment=os.environ, folder=Path.cwd(), secrets=Path("/run/secrets"))
     takes = list(from_tenant(scenes, place, given.period, given.writes_to_client))
     return takes, write(takes, given.out, f"recorded from a tenant on {today}; secrets, names and ids replaced")

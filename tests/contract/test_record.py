@@ -163,24 +163,6 @@ def test_nothing_is_written_where_something_would_leak(
     assert not (tmp_path / "tapes").exists()
 
 
-def test_a_sandbox_of_its_own_is_recorded_and_plays(tmp_path: Path) -> None:
-    names = ["month", "renewal", "since", "append", "lost_answer", "busy_for_long"]
-    words = [word for name in names for word in ("--only", name)]
-    assert record.main(["sandbox", "--out", str(tmp_path), *words]) == 0
-    tapes = sorted(tmp_path.glob("*/*.yaml"))
-    assert len(tapes) == len(names) + 1  # both services have a renewal
-    for tape in tapes:
-        assert tape.read_text(encoding="utf-8").startswith("# recorded from the sandbox on ")
-        plays(tape)
-
-
-def test_recording_twice_gives_the_same(tmp_path: Path) -> None:
-    for folder in ("one", "other"):
-        assert record.main(["sandbox", "--out", str(tmp_path / folder), "--only", "look", "--only", "companies"]) == 0
-    for tape in (tmp_path / "one").glob("*/*.yaml"):
-        assert tape.read_bytes() == (tmp_path / "other" / tape.relative_to(tmp_path / "one")).read_bytes()
-
-
 def test_compositions_are_what_composed_py_says(tmp_path: Path) -> None:
     """If this fails, a request of ours has changed: python -m tests.contract.record composed"""
     assert record.main(["composed", "--out", str(tmp_path)]) == 0
@@ -211,7 +193,7 @@ SPOILS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("spoil", SPOILS)
 def test_a_cassette_answers_nothing_but_what_was_asked(tmp_path: Path, spoil: str) -> None:
-    held = yaml.safe_load((CASSETTES / "pax8" / "login.yaml").read_text(encoding="utf-8"))
+    held = yaml.safe_load((CASSETTES / "pax8" / "login.composed.yaml").read_text(encoding="utf-8"))
     SPOILS[spoil](held["interactions"])
     tape = tmp_path / "pax8" / "login.yaml"
     tape.parent.mkdir()
@@ -221,7 +203,7 @@ def test_a_cassette_answers_nothing_but_what_was_asked(tmp_path: Path, spoil: st
 
 
 def test_a_cassette_must_be_played_to_its_end(tmp_path: Path) -> None:
-    held = yaml.safe_load((CASSETTES / "pax8" / "login.yaml").read_text(encoding="utf-8"))
+    held = yaml.safe_load((CASSETTES / "pax8" / "login.composed.yaml").read_text(encoding="utf-8"))
     held["interactions"].append(held["interactions"][1])
     tape = tmp_path / "pax8" / "login.yaml"
     tape.parent.mkdir()
