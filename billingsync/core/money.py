@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
-from functools import lru_cache
 
 # What one amount may be at the most. HaloPSA stores amounts as floats (reference/halopsa 2.7): below this every
 # cent survives the way there and back; above it the "amount" is a mistake that a person must see.
@@ -74,7 +73,7 @@ def read_number(value: object) -> Decimal | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         raise ValueError(f"not a number: {value!r:.60}")  # noqa: TRY004 -- data, not a programming error
-    number = _whole(value) if isinstance(value, int) else value
+    number = Decimal(value) if isinstance(value, int) else value
     if not number.is_finite():
         raise ValueError(f"not a finite number: {value}")
     # The exponent first: arithmetic on 1E+1000000 is itself an error.
@@ -85,10 +84,6 @@ def read_number(value: object) -> Decimal | None:
     return number if number else ZERO  # -0 is 0
 
 
-_whole = lru_cache(maxsize=1024)(Decimal)  # quantities: a few small numbers, thousands of times
-
-
-@lru_cache(maxsize=16384)  # equal numbers are written alike, whatever zeros they carry
 def plain(number: Decimal, currency: str | None = None) -> str:
     """Plain decimal notation, no exponent, no needless zeros; with a currency at least its minor unit's digits."""
     text = format(number, "f")

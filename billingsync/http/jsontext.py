@@ -7,7 +7,6 @@ import json
 import re
 from contextlib import suppress
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 import simplejson
@@ -57,7 +56,6 @@ def write_json(body: object) -> bytes:
     return text.encode("ascii")
 
 
-@lru_cache(maxsize=8192)  # a month's charges share most of their prices and quantities
 def _fraction(text: str) -> Decimal:
     try:
         return Decimal(text)

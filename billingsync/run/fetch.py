@@ -18,7 +18,6 @@ from billingsync.http import in_parallel
 from billingsync.psa.halo.client import Clients
 from billingsync.psa.halo.invoice import id_of, number
 from billingsync.run.context import Say, now
-from billingsync.run.heap import give_back
 from billingsync.sources.pax8.client import Fetched
 from billingsync.store.sources import SeenInvoice
 
@@ -99,7 +98,6 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
     ]
     connected.ledger.save_sources(period, fetched.documents, seen, now())
     del read, fetched
-    give_back()
     return found
 
 

@@ -26,7 +26,6 @@ from billingsync.report.waiting import OpenHold, plan_holds
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import Say, now
 from billingsync.run.fetch import Upstream, detailed, existing_invoices, fetch
-from billingsync.run.heap import give_back
 from billingsync.run.replan import Shift, shifts
 from billingsync.store.ledger import Ledger
 
@@ -134,7 +133,6 @@ def make_plan(
         plan = plan_run(inputs)
     told = shifts(plan, inputs, decided) if replan else None
     planned = Planned(plan=plan, inputs=inputs, created_at=now(), shifts=told)
-    give_back()
     if not replan:
         _remember(connected, planned)
     return planned

@@ -18,7 +18,6 @@ from billingsync.psa.halo.client import one_object
 from billingsync.psa.halo.invoice import Raw, carries, id_of, lines_of, nothing, number
 from billingsync.psa.halo.wire import header_marker, markers
 from billingsync.run.context import Outcome, RunContext, failed
-from billingsync.run.heap import give_back
 from billingsync.run.items import make_items
 from billingsync.run.late import look_for_late
 from billingsync.run.recover import DAYS_BEFORE, resolve, settle
@@ -304,7 +303,6 @@ def verify(context: RunContext, heads: Sequence[PostingHead]) -> None:
             for mark in filter(None, map(markers, lines_of(raw))):
                 copies[mark[0]].add(id_of(raw))
         alone += missing.values()
-    give_back()
     # A key that is there twice: a refusal that was none, or a late landing, whatever the ledger counted.
     twice = frozenset(key for key, invoices in copies.items() if len(invoices) > 1)
     look_for_late(context, heads, also=twice)

@@ -20,7 +20,6 @@ from billingsync.rulebook import load_rulebook
 from billingsync.run.changes import changes_since
 from billingsync.run.context import RunContext, Say, now
 from billingsync.run.fetch import Upstream, fetch
-from billingsync.run.heap import give_back
 from billingsync.run.late import look_for_late
 from billingsync.run.plan import Planned, make_plan
 from billingsync.run.post import Carried, carry_out, read_back
@@ -184,7 +183,6 @@ def _post(
     say: Say,
 ) -> RunResult:
     """Post a plan and settle what it dropped or excluded. The run ends recorded, whatever happens."""
-    give_back()  # what `_ready` let go
     planned, charges = ready.planned, ready.charges
     plan, ledger = planned.plan, connected.ledger
     period = planned.inputs.period

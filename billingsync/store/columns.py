@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Dialect, LargeBinary, Text
@@ -55,9 +54,6 @@ class Words(TypeDecorator[str]):
         return str(json.loads(value[1:]))
 
 
-_decimal = lru_cache(maxsize=16_384)(Decimal)  # a month holds the same amounts many times
-
-
 class Money(TypeDecorator[Decimal]):
     """A Decimal in plain notation: exact on both databases, every digit kept."""
 
@@ -72,7 +68,7 @@ class Money(TypeDecorator[Decimal]):
         return format(value, "f")
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:
-        return None if value is None else _decimal(value)
+        return None if value is None else Decimal(value)
 
 
 class Moment(TypeDecorator[datetime]):

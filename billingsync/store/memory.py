@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from decimal import Decimal
-from sys import intern
 
 from sqlalchemy import Connection, func, select
 
@@ -93,10 +92,10 @@ def claimed_charges(connection: Connection, name: str, month: str) -> dict[str, 
         other = found.get(row.charge)
         found[row.charge] = Settled(
             state=_state(row.state),
-            by=intern(row.key),
+            by=row.key,
             price=row.price + other.price if other else row.price,
             cost=row.cost + other.cost if other else row.cost,
-            currency=intern(row.currency),
+            currency=row.currency,
             detail=row.message if row.state not in BILLED or row.state == "differs" else "",
         )
     return found

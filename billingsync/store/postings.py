@@ -13,8 +13,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
-from sys import intern
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, delete, func, select, type_coerce, update
@@ -291,18 +289,13 @@ def _query(what: str, name: str, **wanted: str | Collection[str] | None) -> tupl
     and no states, ask for all."""
     asked = {word: value for word, value in wanted.items() if value is not None and (value or word != "states")}
     values = {word: value if isinstance(value, str) else list(value) for word, value in asked.items()}
-    return _statement(what, tuple(asked)), {"partner": name, **values}
-
-
-@lru_cache(maxsize=64)
-def _statement(what: str, asked: tuple[str, ...]) -> Select[Any]:
     query = select(*_COLUMNS[what]).where(table.c.partner == bindparam("partner"))
     for word in asked:
         among = _AMONG.get(word)
         query = query.where(
             table.c[word] == bindparam(word) if among is None else among.in_(bindparam(word, expanding=True))
         )
-    return query.order_by(table.c.intended_at, table.c.key)
+    return query.order_by(table.c.intended_at, table.c.key), {"partner": name, **values}
 
 
 def put_written_lines(connection: Connection, name: str, key: str, lines: Iterable[WrittenLine]) -> None:
@@ -369,7 +362,7 @@ def _recorded(row: Mapping[Any, Any], lines: Sequence[PostedLine] | None = None)
 
 def _posted_line(line: dict[str, Any]) -> PostedLine:
     shares = [
-        Share(charge=intern(share["charge"]), price=Decimal(share["price"]), cost=Decimal(share["cost"]))
+        Share(charge=share["charge"], price=Decimal(share["price"]), cost=Decimal(share["cost"]))
         for share in line["shares"]
     ]
     amounts = {name: Decimal(line[name]) for name in _AMOUNTS}

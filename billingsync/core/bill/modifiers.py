@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 from typing import NamedTuple
 
 from billingsync.core.charge import KNOWN_TYPES, Charge
@@ -132,7 +131,6 @@ def _zero(charge: Charge, price: Decimal, cost: Decimal, rules: ModifierRules) -
     return Verdict(charge=charge, modifier="zero_lines")
 
 
-@lru_cache(maxsize=16_384)  # a month's charges are of few products
 def _label(product_name: str, description: str) -> str:
     """The description where it says more than the product's name, else ""."""
     return description if product_name.casefold() in description.casefold() else ""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from billingsync.core.bill.account import accounts_of
@@ -24,18 +23,6 @@ from billingsync.core.money import ZERO, plain
 
 def plan_run(inputs: RunInputs) -> Plan:
     """Decide everything about one period [A1]: every charge posted, dropped, excluded or held, to the cent."""
-    collecting = gc.isenabled()
-    gc.disable()  # nothing here makes cycles, and looking for some among all that a plan is made of takes as long again
-    try:
-        return _plan(inputs)
-    finally:
-        if collecting:
-            gc.freeze()  # and all that was made counts as old, without a look at it
-            gc.unfreeze()
-            gc.enable()
-
-
-def _plan(inputs: RunInputs) -> Plan:
     charges = sorted((charge for source in inputs.sources for charge in source.charges), key=lambda charge: charge.id)
     unassigned = [
         excluded_by(charge, exclusion(charge, inputs.rulebook.base))
@@ -174,43 +161,27 @@ def _client_plan(work: Work, inputs: RunInputs) -> ClientPlan:
 
 def _digest(plan: Plan) -> str:
     """What the plan would do, as one SHA-256: whoever approves a digest approves exactly this."""
-    told = hashlib.sha256()
-    for piece in _told(plan):
-        told.update(piece.encode())
-    return told.hexdigest()
-
-
-_json = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def _told(plan: Plan) -> Iterator[str]:
-    """One JSON array, in pieces: whole it would be as large as the plan itself."""
-    ups = [[up.client_id, up.currency, up.state, [one.key for one in up.postings]] for up in plan.true_ups]
-    sources = sorted([s.invoice_id, s.charges, str(s.price), str(s.cost)] for s in plan.sources)
-    yield _json([plan.partner, plan.period, plan.rules_digest, plan.clients_asked, ups, sources])[:-1]
-    yield ","
-    yield from _array(
-        [p.key, p.action, p.client_id, p.invoice_id, [_line_facts(line) for line in p.lines]] for p in plan.postings
-    )
-    yield ","
-    yield from _array(
+    facts = [
+        plan.partner,
+        plan.period,
+        plan.rules_digest,
+        plan.clients_asked,
+        [[up.client_id, up.currency, up.state, [one.key for one in up.postings]] for up in plan.true_ups],
+        sorted([s.invoice_id, s.charges, str(s.price), str(s.cost)] for s in plan.sources),
+        [[p.key, p.action, p.client_id, p.invoice_id, [_line_facts(line) for line in p.lines]] for p in plan.postings],
         [
-            c.company_id,
-            c.client_id,
-            [d.charge for d in c.dropped],
-            [e.charge for e in c.excluded],
-            [[h.charge, h.reason] for h in c.holds],
-        ]
-        for c in plan.clients
-    )
-    yield f",{_json([entry.charge for entry in plan.unassigned_excluded])}]"
-
-
-def _array(values: Iterable[list[object]]) -> Iterator[str]:
-    yield "["
-    for nth, value in enumerate(values):
-        yield f"{',' if nth else ''}{_json(value)}"
-    yield "]"
+            [
+                client.company_id,
+                client.client_id,
+                [dropped.charge for dropped in client.dropped],
+                [excluded.charge for excluded in client.excluded],
+                [[hold.charge, hold.reason] for hold in client.holds],
+            ]
+            for client in plan.clients
+        ],
+        [entry.charge for entry in plan.unassigned_excluded],
+    ]
+    return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
 
 
 def _line_facts(line: PlanLine) -> list[object]:

@@ -6,7 +6,6 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from billingsync.core.bill.modifiers import Draft
 from billingsync.core.bill.plan import ItemRef
@@ -97,12 +96,10 @@ def resolve(draft: Draft, rules: Rules, catalogue: Catalogue, by_person: Mapping
     return _created(draft.product_name or sku, sku)
 
 
-@lru_cache(maxsize=4096)  # the same for every line of a product: made once, and kept once
 def _item(item_id: int, name: str, by: str) -> Resolved:
     return Resolved(items=((None, ItemRef(id=item_id, name=name)),), by=by)
 
 
-@lru_cache(maxsize=4096)
 def _created(name: str, sku: str) -> Resolved:
     return Resolved(items=((None, ItemRef(id=None, name=name, create=True, sku=sku)),), by="created")
 

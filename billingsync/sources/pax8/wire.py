@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -57,14 +56,6 @@ def _visible(character: str) -> str:
 
 def _name(value: object) -> str:
     return text(value).strip()
-
-
-def _common(value: object) -> str:
-    """`_name` of what many items of a month share, such as a company or a product: cleaned once, and kept once."""
-    return _shared(value) if type(value) is str else _name(value)
-
-
-_shared: Callable[[str], str] = lru_cache(maxsize=16_384)(_name)
 
 
 def _day(value: object) -> date:
@@ -220,20 +211,20 @@ def _read_charge(item: Mapping[str, object], identity: str, invoice_id: str, cur
     return Charge(
         id=identity,
         invoice_id=invoice_id,
-        company_id=_common(item.get("companyId")) or None,
-        company_name=_common(item.get("companyName")),
-        external_id=_common(item.get("externalId")),
-        type=_common(_common(item.get("type")).lower()),
-        term=_common(item.get("term")),
-        sku=_common(item.get("sku")),
-        product_id=_common(item.get("productId")),
-        product_name=_common(item.get("productName")),
-        description=_common(item.get("description")),
-        details=_common(item.get("details")),
+        company_id=_name(item.get("companyId")) or None,
+        company_name=_name(item.get("companyName")),
+        external_id=_name(item.get("externalId")),
+        type=_name(_name(item.get("type")).lower()),
+        term=_name(item.get("term")),
+        sku=_name(item.get("sku")),
+        product_id=_name(item.get("productId")),
+        product_name=_name(item.get("productName")),
+        description=_name(item.get("description")),
+        details=_name(item.get("details")),
         subscription_id=_name(item.get("subscriptionId")),
-        purchase_order=_common(item.get("purchaseOrderNumber")),
-        start=_common(item.get("startPeriod")),
-        end=_common(item.get("endPeriod")),
+        purchase_order=_name(item.get("purchaseOrderNumber")),
+        start=_name(item.get("startPeriod")),
+        end=_name(item.get("endPeriod")),
         quantity=amounts.quantity,
         unit_price=amounts.unit_price,
         unit_cost=amounts.unit_cost,
@@ -249,7 +240,7 @@ def _read_charge(item: Mapping[str, object], identity: str, invoice_id: str, cur
 
 
 def _currency(value: object, otherwise: str) -> str:
-    return _common(_common(value).upper()) or otherwise
+    return _name(_name(value).upper()) or otherwise
 
 
 def _number(value: object) -> Decimal | None:
