@@ -55,6 +55,9 @@ class Charge(NamedTuple):  # and no dataclass: a month has very many, which are 
     currency: str
     billed_by_pax8: bool
     problem: str | None  # why an amount cannot be used (held as bad_amount); the bad amount counts as 0
+    vendor: str = ""
+    unit: str = ""  # what the quantity counts, as Pax8 writes it, e.g. "User"
+    former_id: str = ""  # what earlier versions called a charge without an item id; "" where it has one [S5]
 
     @property
     def product(self) -> str:

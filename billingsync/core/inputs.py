@@ -135,6 +135,8 @@ class Memory:
     last_amounts: Mapping[tuple[int, str], tuple[str, Decimal]] = field(default_factory=dict)
     # (client id, currency) -> (its last posted period before this one, what it came to)
     last_companies: frozenset[str] = frozenset()  # company ids charged in the newest period before this one
+    full_prices: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    # (company id, subscription id or "sku SKU") -> what Pax8 charged last for a unit and a full period [P5]
     approved: frozenset[int | str] = frozenset()  # client ids or company ids let through their limits
     written_lines: tuple[WrittenLine, ...] = ()
     live: tuple[LivePosting, ...] = ()  # of this period; only where charges of an invoice that is gone are posted

@@ -211,7 +211,11 @@ def exclusion(charge: Charge, customer: Customer | None, rules: Rules) -> Fate |
         return excluded("charge_type")
     if lists.billed_by_pax8 and charge.billed_by_pax8:
         return excluded("billed_by_pax8")
-    return excluded("no_company") if customer is None else None
+    if customer is not None:
+        return None
+    credit = charge.type in ("rebate", "payment-credit", "service-charge", "service-credit", "invoice-credit")
+    worth = charge.price != 0 or charge.cost != 0 or charge.problem is not None
+    return held("no_company") if worth and not credit else excluded("no_company")
 
 
 def is_azure(charge: Charge, rules: Rules) -> bool:

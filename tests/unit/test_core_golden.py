@@ -107,6 +107,8 @@ def shown(plan: Plan) -> str:
     said = [line for client in plan.clients for line in client_shown(client, plan)]
     for out in plan.unassigned_excluded:
         said.append(row("", "nobody's: " + out.product, "", out.amount, out.cost, out.rule))
+    for hold in plan.unassigned_holds:
+        said.append(row("!", "nobody's, held: " + hold.product, "", hold.amount, hold.cost, hold.reason))
     for account in plan.accounts:
         for name, of in (("price", account.price), ("cost", account.cost)):
             posted = f"{of.posted} posted" + (f" ({of.already_posted} before)" if of.already_posted else "")

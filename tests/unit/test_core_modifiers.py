@@ -49,7 +49,14 @@ from billingsync.core.rules import ClientFile
         ({"type": "one-time"}, {"types": ["one-time"]}, "excluded charge_type"),
         ({"billed_by_pax8": True}, {}, "excluded billed_by_pax8"),
         ({"billed_by_pax8": True}, {"billed_by_pax8": False}, "posted"),
-        ({"company": None}, {}, "excluded no_company"),
+        ({"company": None}, {}, "held no_company"),  # usage that nobody assigned in Pax8
+        ({"company": None, "price": "0.00", "cost": "0.00"}, {}, "excluded no_company"),
+        ({"company": None, "price": "0.00", "cost": "5.00"}, {}, "held no_company"),
+        ({"company": None, "type": "usage"}, {}, "held no_company"),
+        ({"company": None, "type": "prorate", "price": "-4.00"}, {}, "held no_company"),
+        ({"company": None, "type": "one-time"}, {"types": ["one-time"]}, "excluded charge_type"),
+        ({"company": None, "type": "rebate"}, {"types": []}, "excluded no_company"),
+        ({"company": None, "sku": "MST-AZR-1", "term": "Arrears"}, {}, "held no_company"),
     ],
 )
 def test_A3_excluded_by_rule(said: dict[str, Any], exclude: dict[str, Any], fate: str) -> None:
@@ -114,7 +121,7 @@ def test_A3_a_clients_file_may_exclude_the_client(said: dict[str, Any]) -> None:
 
 
 def test_A3_a_charge_without_company_stands_apart_and_is_counted() -> None:
-    plan = plan_run(month(charge("1", "7.00", company=None)))
+    plan = plan_run(month(charge("1", "7.00", company=None, type="rebate"), base=rules(exclude={"types": []})))
     assert [out.rule for out in plan.unassigned_excluded] == ["no_company"]
     assert plan.clients == ()
     assert plan.accounts[0].price.excluded == Decimal("7.00")

@@ -48,7 +48,8 @@ def test_A1_what_is_dropped_excluded_or_held_is_shown_with_its_amounts() -> None
     assert client_of(plan_run(month(one, base=base))).dropped == (Dropped(charge="inv:1", modifier="azure", **facts),)
     out = client_of(plan_run(month(one._replace(type="rebate")))).excluded
     assert out == (Excluded(charge="inv:1", rule="charge_type", **facts),)
-    nobodys = plan_run(month(charge("1", "3.00", "2.00", company=None))).unassigned_excluded
+    fee = charge("1", "3.00", "2.00", company=None, type="service-charge")
+    nobodys = plan_run(month(fee, base=rules(exclude={"types": []}))).unassigned_excluded
     assert nobodys == (Excluded(charge="inv:1", rule="no_company", **facts),)
     step = "correct the charge in Pax8, or exclude its product"
     hold = Hold(charge="inv:1", reason="bad_amount", detail="total: NaN", next_step=step, **facts)
@@ -488,9 +489,9 @@ def test_a_plan_says_whose_it_is_and_of_when() -> None:
         ({"sku": "S", "product": ""}, {"products": [""]}, "posted"),
         ({"company": None, "sku": "S"}, {"products": ["S"]}, "excluded product"),
         ({"company": None, "type": "rebate"}, {}, "excluded charge_type"),
-        ({"company": None, "company_name": "X"}, {"companies": ["X"]}, "excluded no_company"),
+        ({"company": None, "company_name": "X"}, {"companies": ["X"]}, "held no_company"),
         ({"billed_by_pax8": True, "company": None}, {}, "excluded billed_by_pax8"),
-        ({"billed_by_pax8": True, "company": None}, {"billed_by_pax8": False}, "excluded no_company"),
+        ({"billed_by_pax8": True, "company": None}, {"billed_by_pax8": False}, "held no_company"),
     ],
 )
 def test_A3_a_charge_of_nobody_is_excluded_by_the_first_rule_too(

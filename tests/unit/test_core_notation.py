@@ -166,6 +166,7 @@ def month(*charges: Charge, base: Rules | None = None, files: tuple[ClientFile, 
 def fates(plan: Plan) -> dict[str, str]:
     """{"1": "posted", "2": "dropped azure", "3": "held bad_amount"}: by the part of the id after the invoice."""
     found = {out.charge: f"excluded {out.rule}" for out in plan.unassigned_excluded}
+    found |= {hold.charge: f"held {hold.reason}" for hold in plan.unassigned_holds}
     for client in plan.clients:
         found |= {one: "posted" for line in client.lines for one in line.charges}
         found |= {gone.charge: f"dropped {gone.modifier}" for gone in client.dropped}

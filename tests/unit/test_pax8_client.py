@@ -223,6 +223,20 @@ def test_no_items_on_an_invoice_of_nothing_is_an_empty_source() -> None:
     assert source.charges == ()
 
 
+@pytest.mark.parametrize(
+    ("total", "carried", "taken"),
+    [(37.5, 37.5, True), (37.5, None, False), (37.5, 37.4, False), (-12, -12, True), (0, 5, False), (None, 5, False)],
+)
+def test_S2_an_invoice_that_only_carries_a_balance_has_no_items(total: object, carried: object, taken: bool) -> None:
+    upstream = Upstream(invoices=[invoice("a", total=total) | {"carriedBalance": carried, "status": "Carried"}], a=[])
+    if not taken:
+        with pytest.raises(NotReady, match="has no items yet"):
+            pax8(upstream).fetch(NOVEMBER)
+        return
+    (source,) = pax8(upstream).fetch(NOVEMBER).sources
+    assert source.charges == ()
+
+
 def test_a_404_on_items_is_not_ready() -> None:
     with pytest.raises(NotReady, match="404"):
         pax8(Upstream(invoices=[invoice("a")])).fetch(NOVEMBER)

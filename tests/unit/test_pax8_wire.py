@@ -98,7 +98,8 @@ def test_page_order_key_order_and_number_spelling_change_no_identity() -> None:
     expected = {charge.id for charge in read_source(INVOICE, [parsed(body) for body in bodies]).charges}
     assert len(expected) == len(bodies)
     assert "inv:real" in expected
-    assert sorted(name.rpartition(":")[2] for name in expected if "~" in name) == ["1"] * 5 + ["2"] * 2
+    # The two of SKU C differ in `id2` only, which says nothing of what is charged [S5].
+    assert sorted(name.rpartition(":")[2] for name in expected if "~" in name) == ["1"] * 4 + ["2"] * 3
     for seed in range(20):
         random.Random(seed).shuffle(bodies)
         assert {charge.id for charge in read_source(INVOICE, [parsed(body) for body in bodies]).charges} == expected
@@ -220,3 +221,39 @@ def test_companies() -> None:
 def test_item_ids() -> None:
     assert [item_id({"id": value}) for value in ("a", 5, None, True, {}, " b ")] == ["a", "5", "", "", "", "b"]
     assert item_id("text") == ""
+
+
+NO_ID = {"companyId": "c", "subscriptionId": "s", "sku": "A", "type": "subscription", "quantity": 2, "total": 20}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"aFieldOfTomorrow": 1}, True),
+        ({"companyName": "Renamed"}, True),
+        ({"vendorName": "Microsoft"}, True),
+        ({"amountDue": 3}, True),
+        ({"productName": "Suite"}, False),  # without a product id its name says what it is
+        ({"quantity": 3}, False),
+        ({"total": 21}, False),
+        ({"companyId": "d"}, False),
+        ({"startPeriod": "2026-11-01"}, False),
+        ({"purchaseOrderNumber": "7"}, False),
+    ],
+)
+def test_S5_the_fingerprint_is_over_what_says_what_is_charged(change: dict[str, Any], same: bool) -> None:
+    before, after = (read_source(INVOICE, [item]).charges[0] for item in (NO_ID, {**NO_ID, **change}))
+    assert (before.id == after.id) is same
+    assert (before.former_id == after.former_id) is (not change), "earlier versions took all that an item holds"
+
+
+def test_S5_a_renamed_product_with_an_id_is_the_same_charge() -> None:
+    rows = ({**NO_ID, "productId": "p", "productName": name} for name in ("Suite", "Suite 2"))
+    assert len({read_source(INVOICE, [row]).charges[0].id for row in rows}) == 1
+
+
+def test_S5_equal_items_have_ordinals_in_both_of_their_names() -> None:
+    charges = read_source(INVOICE, [NO_ID, {**NO_ID, "note": "x"}, NO_ID, {**NO_ID, "id": "7"}]).charges
+    assert [charge.id.rpartition(":")[2] for charge in charges] == ["1", "2", "3", "7"]
+    assert [charge.former_id.rpartition(":")[2] for charge in charges] == ["1", "1", "2", ""]

@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from billingsync.core.bill.company import Work
-from billingsync.core.bill.plan import Account, CurrencyAccount, Excluded
+from billingsync.core.bill.plan import Account, CurrencyAccount, Excluded, Hold
 from billingsync.core.charge import Charge
 from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, round_money
 
 
 def accounts_of(
-    charges: Sequence[Charge], works: Sequence[Work], unassigned: Sequence[Excluded], inputs: RunInputs
+    charges: Sequence[Charge],
+    works: Sequence[Work],
+    unassigned: Sequence[Excluded],
+    inputs: RunInputs,
+    unassigned_holds: Sequence[Hold] = (),
 ) -> tuple[CurrencyAccount, ...]:
     """The equation [A2], proved charge by charge: each in exactly one state, and lines that sum to their charges."""
     state: dict[str, str] = {}
@@ -25,6 +29,8 @@ def accounts_of(
 
     for excluded in unassigned:
         put(excluded.charge, "excluded")
+    for waiting in unassigned_holds:
+        put(waiting.charge, "held")
     for work in works:
         for item in work.excluded:
             put(item.charge, "excluded")

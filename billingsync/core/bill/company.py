@@ -44,18 +44,7 @@ class Work:
         return self.file.path if self.file else "a file in rules/clients/"
 
     def hold(self, charge: Charge, reason: str, detail: str, next_step: str) -> None:
-        self.holds.append(
-            Hold(
-                charge=charge.id,
-                reason=reason,
-                amount=charge.price,
-                cost=charge.cost,
-                product=charge.product,
-                currency=charge.currency,
-                detail=detail,
-                next_step=next_step,
-            )
-        )
+        self.holds.append(held_by(charge, reason, detail, next_step))
 
     def hold_all(self, reason: str, detail: str, next_step: str) -> None:
         """Every charge that would have been billed or dropped waits instead; what is excluded stays excluded."""
@@ -154,6 +143,19 @@ def _gone(inputs: RunInputs, names: Mapping[str, Company], here: Collection[str]
 def is_settled(charge: Charge, inputs: RunInputs) -> bool:
     settled = inputs.memory.settled.get(charge.id)
     return settled is not None and settled.state not in IN_DOUBT
+
+
+def held_by(charge: Charge, reason: str, detail: str, next_step: str) -> Hold:
+    return Hold(
+        charge=charge.id,
+        reason=reason,
+        amount=charge.price,
+        cost=charge.cost,
+        product=charge.product,
+        currency=charge.currency,
+        detail=detail,
+        next_step=next_step,
+    )
 
 
 def excluded_by(charge: Charge, rule: str) -> Excluded:

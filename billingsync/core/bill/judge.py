@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from billingsync.core.bill.company import IN_DOUBT, Work, excluded_by
+from billingsync.core.bill.company import IN_DOUBT, Work, excluded_by, held_by
 from billingsync.core.bill.lines import draft_lines, line_text, numbered
 from billingsync.core.bill.modifiers import Draft, apply_modifiers
-from billingsync.core.bill.plan import Dropped, PlanLine, TrueUp
+from billingsync.core.bill.parts import as_shares, full_prices, needs_full_price, sold
+from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine, TrueUp
 from billingsync.core.bill.products import Catalogue, resolve
 from billingsync.core.bill.targets import (
     find_target,
@@ -19,7 +20,7 @@ from billingsync.core.bill.targets import (
     recurring_key,
     waiting_keys,
 )
-from billingsync.core.charge import Charge
+from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.inputs import RunInputs
 from billingsync.core.rules import Rules
 
@@ -58,8 +59,12 @@ def judge(work: Work, inputs: RunInputs, catalogue: Catalogue, waits_for: TrueUp
         for charge in rest:
             work.hold(charge, "client_guessed", f"only similar to {client.name}, not confirmed", step)
         return
+    excluded = {gone.charge for gone in work.excluded}
     drafts, verdicts = apply_modifiers(
-        _usable(work, rest, waits_for), work.rules.modifiers, lambda charge: group_of(charge, work.rules.invoice)
+        _usable(work, rest, waits_for),
+        work.rules.modifiers,
+        lambda charge: group_of(charge, work.rules.invoice),
+        [charge for charge in work.all_charges if charge.type == "prorate" and charge.id not in excluded],
     )
     for verdict in verdicts:
         if verdict.modifier:
@@ -107,6 +112,30 @@ def exclusion(charge: Charge, rules: Rules) -> str:
     return "no_company" if charge.company_id is None else ""
 
 
+_USAGE = frozenset({"subscription", "prorate", "one-time"})
+
+
+def without_company(charges: Iterable[Charge], rules: Rules) -> tuple[list[Excluded], list[Hold]]:
+    """Charges that Pax8 assigns to nobody: credits and fees are the partner's own, usage is somebody's and waits until
+    a person has found out whose [A3]."""
+    excluded, holds = [], []
+    for charge in charges:
+        rule = exclusion(charge, rules)
+        is_usage = charge.type in _USAGE or charge.type not in KNOWN_TYPES
+        if rule == "no_company" and is_usage and (charge.price or charge.cost or charge.problem):
+            holds.append(
+                held_by(
+                    charge,
+                    "no_company",
+                    "Pax8 charges it without saying for which company",
+                    "find out in Pax8 whose it is and bill it by hand, then add its product to exclude.products",
+                )
+            )
+        else:
+            excluded.append(excluded_by(charge, rule))
+    return excluded, holds
+
+
 def _usable(work: Work, charges: Sequence[Charge], waits_for: TrueUp | None) -> list[Charge]:
     """The charges that modifiers may judge; the others wait: for a true-up, unreadable, of another currency."""
     readable = []
@@ -148,6 +177,7 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
     period, recurring = str(inputs.period), work.target.action == "update"
     lines: list[PlanLine] = []
     keys: list[str] = []
+    prices = full_prices(work.all_charges, inputs.memory.full_prices)
     for draft in drafts:
         resolved = resolve(draft, work.rules, catalogue, inputs.memory.items_by_sku)
         if resolved.reason:
@@ -157,6 +187,13 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
             for charge in draft.charges:
                 work.hold(charge, resolved.reason, resolved.detail, resolved.next_step)
             continue
+        items = resolved.items
+        if needs_full_price(draft, items):
+            full_price = prices.get(sold(draft.charges[0]))
+            if not full_price:
+                _hold_without_full_price(work, draft, resolved.by)
+                continue
+            items = as_shares(items, full_price)
         text = line_text(
             work.rules.lines.text,
             draft,
@@ -164,7 +201,7 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
             period=period,
             several=len(subscriptions[draft.product_name]) > 1,
         )
-        for part, line in enumerate(draft_lines(draft, resolved.items, text, work.company.id)):
+        for part, line in enumerate(draft_lines(draft, items, text, work.company.id)):
             lines.append(line)
             if recurring:
                 keys.append(recurring_key(draft) + (f"|part {part}" if part else ""))
@@ -179,6 +216,16 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
         _onto_recurring(work, numbered(lines, keys), inputs)
     else:
         work.lines.extend(lines)
+
+
+def _hold_without_full_price(work: Work, draft: Draft, by: str) -> None:
+    for charge in draft.charges:
+        work.hold(
+            charge,
+            "full_price_unknown",
+            f"{by}: a part has a fixed price for a full period, and what Pax8 charges for a full period is not known",
+            f"give the parts a share in percent in place of unit_price in {by.rpartition(' in ')[2]}",
+        )
 
 
 def _left_behind(work: Work, inputs: RunInputs) -> bool:

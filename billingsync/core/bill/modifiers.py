@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -47,18 +47,41 @@ class Verdict:
     next_step: str = ""
 
 
+_BUILT_IN = frozenset(pattern.casefold() for pattern in ModifierRules().azure_patterns)
+_SEATS = frozenset(("user", "users", "seat", "seats", "license", "licenses", "licence", "licences"))
+
+
 def is_azure(charge: Charge, rules: ModifierRules) -> bool:
-    """[M1]: by SKU, or by what its texts contain; arrears of other vendors are not Azure."""
+    """[M1]: by SKU, or by what its texts contain. What a partner wrote counts as written; our own patterns only for
+    what Microsoft sells, or nobody is named to sell, and not for seats: backup "for Microsoft Azure" is no Azure."""
     if charge.sku.startswith(rules.azure_sku_prefixes):
         return True
     texts = f"{charge.description}\n{charge.product_name}\n{charge.details}".casefold()
-    return any(pattern.casefold() in texts for pattern in rules.azure_patterns)
+    found = {pattern.casefold() for pattern in rules.azure_patterns if pattern.casefold() in texts}
+    return bool(found - _BUILT_IN) or (bool(found) and _may_be_microsofts(charge))
+
+
+def _may_be_microsofts(charge: Charge) -> bool:
+    return not (charge.vendor and "microsoft" not in charge.vendor.casefold()) and not _are_seats(charge)
+
+
+def _are_seats(charge: Charge) -> bool:
+    whole = charge.quantity is not None and charge.quantity == charge.quantity.to_integral_value()
+    counted = charge.unit.casefold() in _SEATS
+    return charge.type == "subscription" and counted and whole and charge.term.casefold() != "arrears"
 
 
 def apply_modifiers(
-    charges: Iterable[Charge], rules: ModifierRules, group_of: Callable[[Charge], str]
+    charges: Sequence[Charge],
+    rules: ModifierRules,
+    group_of: Callable[[Charge], str],
+    all_prorates: Iterable[Charge] = (),
 ) -> tuple[list[Draft], list[Verdict]]:
-    """The charges of one client -> what is to become lines, and what is dropped or held, in the charges' order."""
+    """The charges of one client -> what is to become lines, and what is dropped or held, in the charges' order.
+
+    `all_prorates` are those of the client's prorates that wait or were decided before, too: a change of seats is judged
+    as a whole [M2]."""
+    changes = _changes([*charges, *all_prorates]) if rules.favorable_prorata == "drop" else {}
     drafts: list[Draft] = []
     verdicts: list[Verdict] = []
     azure: dict[tuple[str, str], list[Charge]] = defaultdict(list)
@@ -70,7 +93,7 @@ def apply_modifiers(
                 azure[charge.currency, group_of(charge)].append(charge)
         elif charge.type not in KNOWN_TYPES:
             verdicts.append(_unknown_type(charge))
-        elif verdict := _prorata(charge, rules) or _zero(charge, charge.price, charge.cost, rules):
+        elif verdict := _prorata(charge, changes) or _zero(charge, charge.price, charge.cost, rules):
             verdicts.append(verdict)
         else:
             drafts.append(draft_of(charge, group_of(charge)))
@@ -101,18 +124,46 @@ def _unknown_type(charge: Charge) -> Verdict:
     )
 
 
-def _prorata(charge: Charge, rules: ModifierRules) -> Verdict | None:
-    """[M2]: the sign of the amount decides, never that of quantity or unit price."""
-    if rules.favorable_prorata != "drop" or charge.type != "prorate":
+Change = tuple[str, ...]
+
+
+def _change_of(charge: Charge) -> Change:
+    """What tells one change of seats from another: a subscription on one invoice. Without one, a prorate is alone."""
+    return (charge.invoice_id, charge.currency, charge.subscription_id, "" if charge.subscription_id else charge.id)
+
+
+def _changes(charges: Iterable[Charge]) -> dict[Change, tuple[Charge, ...]]:
+    """The prorates of each change of seats, each once: what takes seats back and what bills more of them."""
+    found: dict[Change, dict[str, Charge]] = defaultdict(dict)
+    for charge in charges:
+        if charge.type == "prorate":
+            found[_change_of(charge)][charge.id] = charge
+    return {change: tuple(members.values()) for change, members in found.items()}
+
+
+def _prorata(charge: Charge, changes: Mapping[Change, Sequence[Charge]]) -> Verdict | None:
+    """[M2]: the sign of the amount decides, never that of quantity or unit price; of a change of seats that of the sum,
+    for all of it."""
+    change = changes.get(_change_of(charge), ()) if charge.type == "prorate" else ()
+    if not change:
         return None
-    if charge.price * charge.cost < 0:
+    if unreadable := next((each for each in change if each.problem), None):
+        return Verdict(
+            charge=charge,
+            reason="bad_amount",
+            detail=f"another prorate of the same subscription cannot be read: {unreadable.problem}",
+            next_step="correct the charge in Pax8, or exclude its product",
+        )
+    price, cost = sum((each.price for each in change), ZERO), sum((each.cost for each in change), ZERO)
+    signs = [(each.price, each.cost) for each in change] + [(price, cost)]
+    if opposite := next(((one, other) for one, other in signs if one * other < 0), None):
         return Verdict(
             charge=charge,
             reason="price_cost_sign",
-            detail=f"a prorate whose price ({charge.price}) and cost ({charge.cost}) point in opposite directions",
+            detail=f"a prorate whose price ({opposite[0]}) and cost ({opposite[1]}) point in opposite directions",
             next_step='set favorable_prorata = "keep" for this client to bill it, or exclude its product',
         )
-    return Verdict(charge=charge, modifier="favorable_prorata") if charge.price < 0 else None
+    return Verdict(charge=charge, modifier="favorable_prorata") if price < 0 else None
 
 
 def _zero(charge: Charge, price: Decimal, cost: Decimal, rules: ModifierRules) -> Verdict | None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from billingsync.core.bill.account import accounts_of
-from billingsync.core.bill.company import Work, excluded_by, is_settled, works_of
-from billingsync.core.bill.judge import exclusion, judge
+from billingsync.core.bill.company import Work, is_settled, works_of
+from billingsync.core.bill.judge import judge, without_company
 from billingsync.core.bill.limits import apply_limits, missing_companies
 from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine, TrueUp
 from billingsync.core.bill.postings import postings_of
@@ -24,19 +24,16 @@ from billingsync.core.money import ZERO, plain
 def plan_run(inputs: RunInputs) -> Plan:
     """Decide everything about one period [A1]: every charge posted, dropped, excluded or held, to the cent."""
     charges = sorted((charge for source in inputs.sources for charge in source.charges), key=lambda charge: charge.id)
-    unassigned = [
-        excluded_by(charge, exclusion(charge, inputs.rulebook.base))
-        for charge in charges
-        if charge.company_id is None and charge.id not in inputs.memory.settled
-    ]
+    nobodys = [c for c in charges if c.company_id is None and c.id not in inputs.memory.settled]
+    unassigned, unassigned_holds = without_company(nobodys, inputs.rulebook.base)
     works = works_of(inputs, charges)
     asked = set(inputs.clients_asked)
     if asked:
         works = [work for work in works if work.company.id in asked]
-        unassigned = []
+        unassigned, unassigned_holds = [], []
         charges = [charge for charge in charges if charge.company_id in asked]
 
-    catalogue = Catalogue.of(inputs.items)
+    catalogue = Catalogue.of(inputs.items, (charge for source in inputs.sources for charge in source.charges))
     missing = missing_companies(
         inputs.memory.last_companies,
         (charge.company_id for source in inputs.sources for charge in source.charges if charge.company_id),
@@ -53,7 +50,7 @@ def plan_run(inputs: RunInputs) -> Plan:
     apply_limits(works, again, missing)
     works.sort(key=lambda work: (work.company.name.casefold(), work.company.id))
     postings = postings_of(works, inputs)
-    accounts = accounts_of(charges, works, unassigned, inputs)
+    accounts = accounts_of(charges, works, unassigned, inputs, unassigned_holds)
     clients = tuple(
         _client_plan(work, inputs) for work in works if work.lines or work.dropped or work.excluded or work.holds
     )
@@ -67,7 +64,7 @@ def plan_run(inputs: RunInputs) -> Plan:
         accounts=accounts,
         clients=clients,
         unassigned_excluded=tuple(unassigned),
-        unassigned_holds=(),
+        unassigned_holds=tuple(unassigned_holds),
         postings=postings,
         kept=kept_from_clients(works),
         warnings=warnings_of(inputs, sources, works, missing),
@@ -180,6 +177,7 @@ def _digest(plan: Plan) -> str:
             for client in plan.clients
         ],
         [entry.charge for entry in plan.unassigned_excluded],
+        [[hold.charge, hold.reason] for hold in plan.unassigned_holds],
     ]
     return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
 

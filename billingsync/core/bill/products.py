@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from billingsync.core.bill.modifiers import Draft
 from billingsync.core.bill.plan import ItemRef
+from billingsync.core.charge import Charge
 from billingsync.core.inputs import Item
 from billingsync.core.rules import Part, ProductBlock, Rules
+
+NAME_LENGTH = 240  # characters of an item's name, so that HaloPSA does not cut the end that tells two items apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +23,11 @@ class Catalogue:
     by_id: Mapping[int, Item] = field(default_factory=dict)
     by_code: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
     by_name: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+    first_skus: Mapping[str, str] = field(default_factory=dict)  # of several SKUs of one name, who may be called so
 
     @classmethod
-    def of(cls, items: Iterable[Item]) -> Catalogue:
+    def of(cls, items: Iterable[Item], charges: Iterable[Charge] = ()) -> Catalogue:
+        """`charges` are those of the month: two SKUs of one name must not become two items of one name [P3a]."""
         by_id: dict[int, Item] = {}
         by_code: dict[str, dict[int, Item]] = defaultdict(dict)
         by_name: dict[str, dict[int, Item]] = defaultdict(dict)
@@ -39,6 +44,7 @@ class Catalogue:
             by_id=by_id,
             by_code={code: tuple(found.values()) for code, found in by_code.items()},
             by_name={name: tuple(found.values()) for name, found in by_name.items()},
+            first_skus=_first_skus(charges, by_code.keys()),
         )
 
 
@@ -51,6 +57,16 @@ class Resolved:
     reason: str = ""
     detail: str = ""
     next_step: str = ""
+
+
+def _first_skus(charges: Iterable[Charge], known: Collection[str]) -> dict[str, str]:
+    """By product name, the first SKU of the month that has no item yet."""
+    first: dict[str, str] = {}
+    for name, sku in {((charge.product_name or charge.description), charge.sku.strip()) for charge in charges}:
+        if name and sku not in known:
+            folded = _name(name)
+            first[folded] = min(first.get(folded, sku), sku)
+    return first
 
 
 def _map_step(sku: str) -> str:
@@ -76,7 +92,7 @@ def resolve(draft: Draft, rules: Rules, catalogue: Catalogue, by_person: Mapping
     found = catalogue.by_code.get(sku, ()) if sku else ()
     by = "SKU"
     if not found:
-        found, by = catalogue.by_name.get(_name(draft.product_name), ()), "name"
+        found, by = _of_this_name(draft.product_name, sku, catalogue), "name"
     if len(found) == 1:
         return _item(found[0].id, found[0].name, by)
     step = _map_step(sku) if sku else "add a [[product]] block to the rules"
@@ -93,7 +109,23 @@ def resolve(draft: Draft, rules: Rules, catalogue: Catalogue, by_person: Mapping
         return Resolved(
             reason="product_unmatched", detail="it has neither a name nor a SKU to make an item of", next_step=step
         )
-    return _created(draft.product_name or sku, sku)
+    return _created(_new_name(draft.product_name or sku, sku, catalogue), sku)
+
+
+def _of_this_name(name: str, sku: str, catalogue: Catalogue) -> tuple[Item, ...]:
+    """The items of a product's name. Where there are several, those that are another SKU's are no item of this one:
+    else the items that we made ourselves would be in each other's way [P3a]."""
+    found = catalogue.by_name.get(_name(f"{name} ({sku})"), ()) if sku else ()
+    found = found or catalogue.by_name.get(_name(name), ())
+    return found if len(found) == 1 else tuple(item for item in found if item.external_reference.strip() in ("", sku))
+
+
+def _new_name(name: str, sku: str, catalogue: Catalogue) -> str:
+    """What an item is called that is created for a SKU: the product's name, if no other item has it or will have it."""
+    folded = _name(name)
+    if not sku or (folded not in catalogue.by_name and catalogue.first_skus.get(folded, sku) == sku):
+        return name
+    return f"{name[: NAME_LENGTH - len(sku) - 3]} ({sku})"
 
 
 def _item(item_id: int, name: str, by: str) -> Resolved:

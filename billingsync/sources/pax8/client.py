@@ -202,7 +202,7 @@ class Pax8:
     ) -> tuple[Source, list[_Read]]:
         pages = pages if not _incomplete(pages) else self._list(one, _READINGS - 1)
         charges = [charge for page in pages for charge in page.rows]
-        if not charges and _total(invoice) != ZERO:
+        if not charges and not _only_carried(invoice):
             raise NotReady(f"Pax8's invoice {header.id} comes to {text(invoice.get('total'))} but has no items yet.")
         return source_of(invoice, charges, [name for page in pages for name in page.ids]), pages
 
@@ -311,6 +311,15 @@ def _total(invoice: Mapping[str, Any]) -> Decimal | None:
         return read_number(invoice.get("total"))
     except ValueError:
         return None
+
+
+def _only_carried(invoice: Mapping[str, Any]) -> bool:
+    """Whether all that an invoice asks for is what was owed before it: such a one has no items of its own [S2]."""
+    try:
+        total, carried = read_number(invoice.get("total")), read_number(invoice.get("carriedBalance"))
+    except ValueError:
+        return False
+    return total is not None and total == (carried or ZERO)
 
 
 def _skipped(header: InvoiceHeader, invoice: Mapping[str, Any]) -> Skipped:

@@ -153,9 +153,9 @@ def read_charges(invoice_id: str, currency: str, items: Sequence[object]) -> tup
         if not isinstance(item, dict):
             raise NotReady(f"Pax8's invoice {invoice_id} has an item that is no object: {item!r:.60}.")
         name = item_id(item)
-        identity = f"{invoice_id}:{name or f'~{fingerprint(item)}'}"
-        charges.append(_read_charge(item, identity, invoice_id, currency))
-        ids.append(identity if name else "")
+        charge = _read_charge(item, f"{invoice_id}:{name or f'~{fingerprint(_said(item))}'}", invoice_id, currency)
+        charges.append(charge if name else charge._replace(former_id=f"{invoice_id}:~{fingerprint(item)}"))
+        ids.append(charge.id if name else "")
     return charges, ids
 
 
@@ -167,9 +167,11 @@ def source_of(invoice: Mapping[str, object], charges: Sequence[Charge], ids: Seq
     named = list(charges)
     for place, name in enumerate(ids):
         if not name:
-            content = named[place].id
-            seen[content] += 1
-            named[place] = named[place]._replace(id=f"{content}:{seen[content]}")
+            content, former = named[place].id, named[place].former_id
+            seen.update((content, f"former {former}"))
+            named[place] = named[place]._replace(
+                id=f"{content}:{seen[content]}", former_id=f"{former}:{seen[f'former {former}']}"
+            )
     return Source(
         invoice_id=header.id,
         invoice_date=header.invoiceDate,
@@ -186,6 +188,19 @@ def item_id(item: object) -> str:
     """Pax8's id of an item, "" where it gives none: documented, but missing in Pax8's own examples."""
     value = item.get("id") if isinstance(item, dict) else None
     return _name(value) if isinstance(value, (str, int, Decimal)) and not isinstance(value, bool) else ""
+
+
+# What says *what* is charged [S5]. Whatever else an item holds, or will hold one day, is no part of its identity.
+_SAYS_WHAT = (
+    "companyId subscriptionId productId sku type term startPeriod endPeriod "
+    "quantity price subTotal total cost costTotal purchaseOrderNumber"
+).split()
+
+
+def _said(item: Mapping[str, object]) -> dict[str, object]:
+    """What the identity of an item without an id is made of; its product's name only where it has no product id."""
+    names = [*_SAYS_WHAT, *(() if item.get("productId") else ("productName",))]
+    return {name: item.get(name) for name in names}
 
 
 def fingerprint(value: object) -> str:
@@ -236,6 +251,8 @@ def _read_charge(item: Mapping[str, object], identity: str, invoice_id: str, cur
         currency=currency,
         billed_by_pax8=item.get("billedByPax8") is True,  # "true" in quotes is not what Pax8 documents: billed
         problem=amounts.problem,
+        vendor=_common(item.get("vendorName")),
+        unit=_common(item.get("unitOfMeasure")),
     )
 
 
