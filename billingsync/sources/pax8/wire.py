@@ -251,8 +251,8 @@ def _read_charge(item: Mapping[str, object], identity: str, invoice_id: str, cur
         currency=currency,
         billed_by_pax8=item.get("billedByPax8") is True,  # "true" in quotes is not what Pax8 documents: billed
         problem=amounts.problem,
-        vendor=_common(item.get("vendorName")),
-        unit=_common(item.get("unitOfMeasure")),
+        vendor=_name(item.get("vendorName")),
+        unit=_name(item.get("unitOfMeasure")),
     )
 
 
