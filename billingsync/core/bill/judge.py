@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from billingsync.core.bill.company import IN_DOUBT, Work, excluded_by, held_by
 from billingsync.core.bill.lines import draft_lines, line_text, numbered
 from billingsync.core.bill.modifiers import Draft, apply_modifiers
-from billingsync.core.bill.parts import as_shares, full_prices, needs_full_price, sold
+from billingsync.core.bill.parts import Items, as_shares, full_prices, needs_full_price, sold
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine, TrueUp
 from billingsync.core.bill.products import Catalogue, resolve
 from billingsync.core.bill.targets import (
@@ -187,7 +187,7 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
             for charge in draft.charges:
                 work.hold(charge, resolved.reason, resolved.detail, resolved.next_step)
             continue
-        items = resolved.items
+        items: Items = resolved.items
         if needs_full_price(draft, items):
             full_price = prices.get(sold(draft.charges[0]))
             if not full_price:

@@ -40,7 +40,7 @@ def needs_full_price(draft: Draft, items: Items) -> bool:
     return fixed and (draft.kind == "prorate" or draft.price < 0)
 
 
-def as_shares(items: Items, full_price: Decimal) -> list[tuple[Part | None, ItemRef | None]]:
+def as_shares(items: Items, full_price: Decimal) -> Items:
     """The same parts with the share in place of each fixed price that this price is of the full period's."""
     return [
         (_share(part, full_price) if part is not None and part.unit_price is not None else part, item)
