@@ -47,7 +47,7 @@ class Port:
     settings which name host and port, e.g. "HEALTH": a port that is taken is a mistake in them."""
 
     def __init__(self, host: str, port: int, routes: Sequence[BaseRoute], *, group: str) -> None:
-        self._listening = _listen(host, port, group)
+        self._listening = listen(host, port, group)
         protocol = type("Protocol", (_Protocol,), {"open": []})
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -88,7 +88,8 @@ async def _broken(request: Request, failed: Exception) -> Response:
     return PlainTextResponse("failed\n", status_code=500)
 
 
-def _listen(host: str, port: int, group: str) -> socket.socket:
+def listen(host: str, port: int, group: str) -> socket.socket:
+    """A listening socket. SettingsError, naming the settings of `group`, where the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,12 +16,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from billingsync.core.desk import Role
 from billingsync.errors import SettingsError
 from billingsync.settings import values
 
 PREFIX = "BILLINGSYNC_"
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
+_LOGINS = ("password", "sso", "both")
 _WRITE_LINES = ("header", "updatelines", "add_lines")
 
 Trimmed = Annotated[str, AfterValidator(str.strip)]
@@ -147,6 +150,64 @@ class Ping(_Group):
     )
 
 
+class Oidc(_Group):
+    issuer: Annotated[str, AfterValidator(values.issuer)] = Field(
+        default="", description="who signs people in, exactly as it names itself"
+    )
+    client_id: Trimmed = Field(default="", description="client id of the desk at the issuer")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="client secret of the desk at the issuer")
+    domain: Trimmed = Field(default="", description="the one domain whose people may sign in (Google's hd)")
+    roles: Annotated[dict[str, Role], BeforeValidator(values.roles)] = Field(
+        default_factory=dict, description="JSON object: a value of the claim roles or groups to user, financial, admin"
+    )
+
+
+class Desk(_Group):
+    port: int = Field(default=0, ge=0, le=65_535, description="port on which the worker serves the desk; 0: not at all")
+    host: Annotated[str, AfterValidator(str.strip), Field(min_length=1)] = Field(
+        default="127.0.0.1", description="address of the desk"
+    )
+    public_url: Annotated[str, AfterValidator(values.public_url)] = Field(
+        default="", validate_default=True, description="the desk's address as people type it, https"
+    )
+    proxies: Annotated[tuple[str, ...], BeforeValidator(values.addresses)] = Field(
+        default=(), description="addresses whose X-Forwarded-For is believed, for the log and the limit of sign-ins"
+    )
+    session_hours: int = Field(default=12, ge=1, le=168, description="hours until a person must sign in again")
+    idle_minutes: int = Field(default=60, ge=5, le=1440, description="minutes without a click until a session ends")
+    two_people_above: Decimal | None = Field(
+        default=None, ge=0, description="amount from which a second person must confirm a posting"
+    )
+    oidc: Oidc = Oidc()
+    login: Annotated[
+        Literal["password", "sso", "both"], BeforeValidator(lambda value: values.choice(value, _LOGINS))
+    ] = Field(default="password", description="how people sign in: password, sso or both")
+
+    @field_validator("public_url")
+    @classmethod
+    def _reachable(cls, value: str, info: ValidationInfo) -> str:
+        """Whoever serves other machines says under which address, and with TLS."""
+        host = info.data.get("host", "127.0.0.1")
+        if not values.is_loopback(host) and not value.startswith("https://"):
+            raise ValueError(f"must be set, and https, where {PREFIX}DESK__HOST is not this machine ({host})")
+        return value
+
+    @field_validator("login")
+    @classmethod
+    def _issuer_known(cls, value: str, info: ValidationInfo) -> str:
+        oidc = info.data.get("oidc")
+        if value != "password" and oidc is not None:
+            given = {
+                "ISSUER": oidc.issuer,
+                "CLIENT_ID": oidc.client_id,
+                "CLIENT_SECRET": oidc.client_secret.get_secret_value(),
+            }
+            missing = [f"{PREFIX}DESK__OIDC__{name}" for name, text in given.items() if not text]
+            if missing:
+                raise ValueError(f"{value} needs {', '.join(missing)}")
+        return value
+
+
 class Log(_Group):
     format: Annotated[
         Literal["console", "json"] | None, BeforeValidator(lambda value: values.choice(value, ("console", "json")))
@@ -190,6 +251,7 @@ class Settings(BaseSettings):
     webhook: Webhook = Webhook()
     notify: Notify = Notify()
     ping: Ping = Ping()
+    desk: Desk = Desk()
     log: Log = Log()
     retry: Retry = Retry()
 
@@ -216,6 +278,7 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, for redaction."""
         found = [self.pax8.client_secret, self.halo.client_secret, self.webhook.authorization, self.ping.url]
+        found.append(self.desk.oidc.client_secret)
         found += self.notify.urls
         texts = [secret.get_secret_value() for secret in (*found, *self.halo.extra_headers.values())]
         if self.database_url.startswith("postgresql"):

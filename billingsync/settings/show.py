@@ -35,7 +35,7 @@ def _is_set(value: object) -> bool:
 
 
 def _shown(value: object) -> str:
-    if value is None or value == "":
+    if value is None or value in ("", (), {}):
         return "not set"
     if isinstance(value, Mapping):
         return json.dumps(value)

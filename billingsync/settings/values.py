@@ -279,3 +279,50 @@ def _list(value: str, separator: str) -> list[str]:
     if not isinstance(read, list) or not all(isinstance(part, str) for part in read):
         raise ValueError('must be a list of texts: ["one", "two"]')
     return [part.strip() for part in read if part.strip()]
+
+
+def public_url(value: str) -> str:
+    """The desk's address: scheme and host alone, without a slash at its end; "" for none."""
+    if not value.strip():
+        return ""
+    url = base_url(value)
+    if urlsplit(url).path not in ("", "/"):
+        raise ValueError("must be scheme and host alone, e.g. https://billing.acme.example")
+    return url
+
+
+def issuer(value: str) -> str:
+    """An OpenID issuer, exactly as it names itself in its tokens; "" for none."""
+    text = value.strip()
+    if not text:
+        return ""
+    service_url(text)
+    if urlsplit(text).path.strip("/").split("/")[0] in ("common", "organizations", "consumers"):
+        raise ValueError("must name one tenant by its id: with this address anybody at all could sign in")
+    return text
+
+
+def roles(value: object) -> object:
+    """A JSON object from a claim's value to a role of the desk."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value) if value.strip() else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(role in ("user", "financial", "admin") for role in found.values()):
+        raise ValueError('must be a JSON object such as {"Billing.Admin": "admin"}; roles are user, financial, admin')
+    return found
+
+
+def addresses(value: object) -> object:
+    """IP addresses, separated by commas."""
+    if not isinstance(value, str):
+        return value
+    found = [text.strip() for text in _list(value, ",") if text.strip()]
+    for text in found:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            raise ValueError(f'"{short(text)}" is no IP address') from None
+    return found

@@ -13,9 +13,11 @@ from billingsync.store.mappings import MappingBook
 from billingsync.store.memory import MemoryBook
 from billingsync.store.notices import NoticeBook
 from billingsync.store.partners import PartnerBook, add_partner, partner_exists
+from billingsync.store.people import PeopleBook
 from billingsync.store.plans import PlanBook
 from billingsync.store.receipts import ReceiptBook
 from billingsync.store.runs import RunBook
+from billingsync.store.sessions import SessionBook
 from billingsync.store.sources import SourceBook
 from billingsync.store.upgrade import bring_up
 
@@ -32,6 +34,8 @@ class Ledger(
     MemoryBook,
     CycleBook,
     NoticeBook,
+    PeopleBook,
+    SessionBook,
 ):
     """One partner's ledger. Each method is one transaction, so that no caller can hold one open over a network call.
     Use it in a `with` block, or `close()` it."""

@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeEngine
 from billingsync.store.columns import Json, Moment, Money, Packed, Words
 
 # Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 
 metadata = MetaData(
     naming_convention={
@@ -311,4 +311,55 @@ notice = _table(
     _required("attempts", Integer),
     _optional("told_at", Moment),
     _optional("closed_at", Moment),
+)
+
+# Who may use the desk. A person of an SSO issuer is known by (issuer, subject); the e-mail address is only shown then.
+desk_person = _table(
+    "desk_person",
+    ("id",),
+    _required("id", Text),
+    _required("email", Words),
+    _required("role", Text),
+    _optional("password", Text),  # an Argon2id hash, with its parameters
+    _optional("issuer", Words),
+    _optional("subject", Words),
+    _required("made_at", Moment),
+    _optional("seen_at", Moment),
+    _optional("disabled_at", Moment),
+    Index(None, "partner", "email"),
+)
+
+# A browser that is signed in. Of its secret only the SHA-256 is here.
+desk_session = _table(
+    "desk_session",
+    ("sha256",),
+    _required("sha256", Text),
+    _required("person", Text),
+    _required("how", Text),
+    _required("made_at", Moment),
+    _required("seen_at", Moment),
+    _required("address", Words),
+    _required("agent", Words),
+    Index(None, "partner", "person"),
+)
+
+# A link that is good once; of its secret only the SHA-256 is here.
+desk_link = _table(
+    "desk_link",
+    ("sha256",),
+    _required("sha256", Text),
+    _required("kind", Text),
+    _optional("person", Text),
+    _required("body", Json),
+    _required("ends_at", Moment),
+)
+
+# Failures to sign in, by account and by address, and until when either has to wait.
+desk_attempt = _table(
+    "desk_attempt",
+    ("subject",),
+    _required("subject", Words),
+    _required("failures", Integer),
+    _required("first_at", Moment),
+    _optional("wait_until", Moment),
 )

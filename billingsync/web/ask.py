@@ -1,0 +1,142 @@
+"""One request as the pages see it, what they answer, and how a route says who may use it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from billingsync.core.desk import Role
+from billingsync.errors import BillingSyncError
+from billingsync.report.numbers import Figures
+from billingsync.settings import Settings
+from billingsync.store.ledger import Ledger
+from billingsync.store.sessions import Session, SessionLimits
+from billingsync.web.passwords import Passwords
+from billingsync.web.site import Site
+
+
+class NotFound(BillingSyncError):
+    """There is no such page."""
+
+    code = "BS-NOT-FOUND"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What the pages work with. `wake` tells whoever carries out orders that one waits; `clock` is for tests."""
+
+    settings: Settings
+    ledger: Ledger
+    site: Site
+    limits: SessionLimits
+    figures: Figures
+    passwords: Passwords = field(default_factory=Passwords)
+    wake: Callable[[], None] = lambda: None
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """`now` is one moment for the whole request. `session` is None only where a route may be used by anybody."""
+
+    desk: Desk
+    request: Request
+    now: datetime
+    session: Session | None
+    form: FormData
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.desk.ledger
+
+    @property
+    def signed_in(self) -> Session:
+        assert self.session is not None, "a route without a role asked who is there"
+        return self.session
+
+    @property
+    def role(self) -> Role:
+        return self.signed_in.person.as_role
+
+    @property
+    def who(self) -> str:
+        """Who does it, for the journal and for every function that the commands call too [SE9]."""
+        session = self.signed_in
+        return f"{session.person.email} (desk, session {session.id}, {self.address})"
+
+    @property
+    def address(self) -> str:
+        return client_address(self.request, self.desk.settings.desk.proxies)
+
+    def text(self, name: str) -> str:
+        """A field of the form, "" where it was not sent."""
+        value = self.form.get(name, "")
+        return value.strip() if isinstance(value, str) else ""
+
+    def path(self, name: str) -> str:
+        """A part of the path."""
+        return str(self.request.path_params[name])
+
+    def query(self, name: str) -> str:
+        """A part of the query, "" where it was not given."""
+        return self.request.query_params.get(name, "").strip()
+
+    @property
+    def fragment(self) -> bool:
+        """Whether htmx asks for a part of the page."""
+        return self.request.headers.get("hx-request") == "true"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A page to render: `view` is all that its template gets. `part` is the block that is enough for a fragment;
+    `twin` is the same as JSON [DP2]."""
+
+    template: str
+    title: str
+    view: Mapping[str, Any] = field(default_factory=dict)
+    part: str = "main"
+    status: int = 200
+    twin: Callable[[], Mapping[str, Any]] | None = None
+
+
+Handler = Callable[[Ask], Shown | Response]
+AsyncHandler = Callable[[Ask], Awaitable[Shown | Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One route. `role` None means anybody, signed in or not: only for signing in."""
+
+    path: str
+    show: Handler | AsyncHandler
+    role: Role | None
+    post: bool = False
+    twin: bool = False  # whether PATH.json is served too
+
+
+def see(path: str) -> Response:
+    """After an act: the browser gets the page that shows what became of it."""
+    assert own_path(path) == path, path
+    return RedirectResponse(path, status_code=303)
+
+
+def own_path(text: str) -> str:
+    """A path of ours to go on to, "/" for anything else: never another site's address [SE8]."""
+    plain = text.isprintable() and text.isascii() and "\\" not in text and " " not in text
+    return text if text.startswith("/") and not text.startswith("//") and plain else "/"
+
+
+def client_address(request: Request, proxies: tuple[str, ...]) -> str:
+    """Who calls, for the log and the limit of sign-ins: what a proxy that we know says, else the connection's end."""
+    host = request.client.host if request.client else ""
+    if host not in proxies:
+        return host
+    hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
+    return next((hop[:64] for hop in reversed(hops) if hop and hop not in proxies), host)

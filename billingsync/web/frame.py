@@ -1,0 +1,41 @@
+"""What stands around every page: the side, who is signed in, when the session ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billingsync.core.desk import Role
+from billingsync.web.ask import Ask
+
+# Heading, then (words, path, role) of each page that the side leads to.
+_SIDE: tuple[tuple[str, tuple[tuple[str, str, Role], ...]], ...] = (
+    ("", (("Status", "/status", Role.USER),)),
+    ("Set up", (("People", "/people", Role.ADMIN),)),
+)
+
+
+def frame(ask: Ask) -> dict[str, Any]:
+    """The view of the side and the head; without a session only that nobody is signed in."""
+    if ask.session is None:
+        return {"person": None, "side": []}
+    path = ask.request.url.path
+    side = []
+    for heading, entries in _SIDE:
+        seen = [
+            {"words": words, "path": to, "here": path == to or path.startswith(f"{to.rstrip('/')}/"), "count": ""}
+            for words, to, role in entries
+            if ask.role.may(role)
+        ]
+        if seen:
+            side.append({"heading": heading, "entries": seen})
+    session, limits = ask.session, ask.desk.limits
+    return {
+        "person": {
+            "email": session.person.email,
+            "role": session.person.role,
+            "partner": ask.ledger.name if ask.ledger.name != "default" else "",
+            "idle_s": int(limits.idle.total_seconds()),
+            "left_s": max(0, int((session.made_at + limits.absolute - ask.now).total_seconds())),
+        },
+        "side": side,
+    }
