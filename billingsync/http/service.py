@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import httpx2
 
@@ -59,6 +61,8 @@ class Service:
         self._fresh = Transport(context, proxy, keep_alive=False, max_body=config.max_body)
         budget = budget or Budget(config.calls_per_minute, sleep=sleep)
         self._calls = Calls(config, self._verdict, budget, on_call, sleep)
+        self._sleep = sleep
+        self._share: Budget | None = None
         headers = self._headers(Asked("POST", ""))
         self._login = Login(config, self._calls, self._verdict, self._fresh, headers, self.redactor)
 
@@ -75,6 +79,12 @@ class Service:
     def clock_skew_s(self) -> float | None:
         """The server's clock less ours, as of the last answer with a Date; good to about a second."""
         return self._calls.clock_skew_s
+
+    def within(self, calls_per_minute: int) -> Service:
+        """The same upstream, login and connections, for reading that may take only so much of the budget."""
+        other = copy.copy(self)
+        other._share = Budget(max(calls_per_minute, 1), sleep=self._sleep)
+        return other
 
     def budget_left(self) -> int:
         """Calls that could start right now."""
@@ -104,7 +114,8 @@ class Service:
         asked = Asked("GET", path, params or {}, anonymous=anonymous)
 
         def once(attempt: int) -> Answer:
-            response = self._call(asked, attempt)
+            with self._share.slot() if self._share else nullcontext():
+                response = self._call(asked, attempt)
             value = self._verdict.json(response, asked, odd_numbers=odd_numbers)
             headers = dict(response.headers)
             return Answer(json=value, status=response.status_code, headers=headers, body=response.content)

@@ -18,6 +18,7 @@ from billingsync.store.plans import PlanBook
 from billingsync.store.receipts import ReceiptBook
 from billingsync.store.runs import RunBook
 from billingsync.store.sessions import SessionBook
+from billingsync.store.snapshots import SnapshotBook
 from billingsync.store.sources import SourceBook
 from billingsync.store.upgrade import bring_up
 
@@ -36,6 +37,7 @@ class Ledger(
     NoticeBook,
     PeopleBook,
     SessionBook,
+    SnapshotBook,
 ):
     """One partner's ledger. Each method is one transaction, so that no caller can hold one open over a network call.
     Use it in a `with` block, or `close()` it."""

@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeEngine
 from billingsync.store.columns import Json, Moment, Money, Packed, Words
 
 # Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 
 metadata = MetaData(
     naming_convention={
@@ -362,4 +362,36 @@ desk_attempt = _table(
     _required("failures", Integer),
     _required("first_at", Moment),
     _optional("wait_until", Moment),
+# Both sides read at one time [SN1]; `period` where it is the one that counts for that month, for ever.
+snapshot = _table(
+    "snapshot",
+    ("id",),
+    _required("id", BigInteger),
+    _required("as_at", Moment),
+    _required("ended_at", Moment),
+    _required("state", Text),
+    _required("why", Text),
+    _required("counts", Json),
+    _required("invoice_ids", Json),
+    _required("rules_digest", Text),
+    _required("missing", Json),
+    _required("suspect", Json),
+    _required("mapped", Json),
+    _required("seats", Json),
+    _required("prices", Json),
+    _required("period", Text),
+    _required("confirmed_by", Words),
+)
+
+# The raw JSON of every answer that a snapshot was made of, unaltered.
+snapshot_document = _table(
+    "snapshot_document",
+    ("snapshot", "kind", "of", "page"),
+    _required("snapshot", BigInteger),
+    _required("kind", Text),
+    _required("of", Words),
+    _required("page", Integer),
+    _required("sha256", Text),
+    _required("body", Packed),
+    ForeignKeyConstraint(["partner", "snapshot"], ["snapshot.partner", "snapshot.id"]),
 )

@@ -130,7 +130,7 @@ class Halo:
     def _currencies(self) -> dict[int, str]:
         """Id -> ISO code; empty where this build or our rights do not show them."""
         try:
-            rows, _ = _rows(self.service.get_json("/Currency").json, "currencies")
+            rows, _ = list_rows(self.service.get_json("/Currency").json, "currencies")
         except LoginFailed:
             raise
         except UpstreamError as failed:
@@ -164,7 +164,7 @@ class Halo:
 
     def item_groups(self) -> tuple[tuple[int, str], ...]:
         """(id, name) of each item group; a bare list without paging."""
-        rows, _ = _rows(self.service.get_json("/AssetGroup").json, "")
+        rows, _ = list_rows(self.service.get_json("/AssetGroup").json, "")
         return tuple((found, str(raw.get("name") or "")) for raw in rows if (found := id_of(raw)) is not None)
 
     def invoice(self, invoice_id: int, *, recurring: bool) -> Raw | None:
@@ -181,7 +181,7 @@ class Halo:
 
     def rows(self, path: str, key: str = "") -> tuple[Raw, ...]:
         """The rows of any list as they come, for showing; without a key it is a bare array without paging."""
-        return self._whole(path, key, {}) if key else tuple(_rows(self.service.get_json(path).json, "")[0])
+        return self._whole(path, key, {}) if key else tuple(list_rows(self.service.get_json(path).json, "")[0])
 
     def recurring_invoices(self, *, lines: bool = False) -> tuple[Raw, ...]:
         """All recurring invoices; with their `lines` where lists show them, which saves a call for each."""
@@ -214,7 +214,7 @@ class Halo:
         for invoice_id, client_id in known[:3]:
             if self.invoice(invoice_id, recurring=False) is not None:
                 return invoice_id, client_id
-        rows, _ = _rows(self.service.get_json("/Invoice", {"count": 1}).json, "invoices")
+        rows, _ = list_rows(self.service.get_json("/Invoice", {"count": 1}).json, "invoices")
         for raw in rows:
             owner = id_of({"id": raw.get("client_id")})
             found = id_of(raw)
@@ -226,7 +226,7 @@ class Halo:
         """The clients' invoices with lines, newest first, at least back to `day` by their dates. UpstreamError where it
         is not certain that these are all: what is not seen here would be billed again [N6]."""
         for chunk in _chunks(client_ids):
-            pages = _Pages(self, "/Invoice", "invoices", {**_of_clients(chunk), "order": "id", "orderdesc": "true"})
+            pages = Pages(self, "/Invoice", "invoices", {**_of_clients(chunk), "order": "id", "orderdesc": "true"})
             rows, far_enough = _back_to(day, pages)
             if pages.repeated or pages.why or (pages.total is None and not far_enough):
                 rows = self._whole("/Invoice", "invoices", _of_clients(chunk), counted=True)
@@ -281,10 +281,10 @@ class Halo:
     ) -> tuple[tuple[Raw, ...], str]:
         """All rows of a list, each id once, and what it lacks. Where paging is ignored it is read in one piece.
         `counted`: HaloPSA must say how many rows there are."""
-        pages = _Pages(self, path, key, {**params, "order": "id"})
+        pages = Pages(self, path, key, {**params, "order": "id"})
         rows = tuple(pages)
         if pages.repeated:
-            pages = _Pages(self, path, key, {**params, "order": "id"}, at_once=True)
+            pages = Pages(self, path, key, {**params, "order": "id"}, at_once=True)
             rows = tuple(pages)
         why = pages.why
         if counted and not why and pages.total is None:
@@ -292,7 +292,7 @@ class Halo:
         return rows, why
 
 
-class _Pages:
+class Pages:
     """The rows of a list, page after page, each id once. Afterwards `why` says what the list lacks, `total` how many
     rows HaloPSA counts and `repeated` whether an id came again."""
 
@@ -301,6 +301,7 @@ class _Pages:
         self.why = ""
         self.total: int | None = None
         self.repeated = False
+        self.bodies: list[bytes] = []  # the answers as they came
 
     def __iter__(self) -> Iterator[Raw]:
         seen: set[int] = set()
@@ -332,7 +333,9 @@ class _Pages:
     def _read(self, page: int) -> list[Raw]:
         paging: dict[str, str | int] = {"pageinate": "true", "page_size": PAGE, "page_no": page}
         params = {**self.params, **({"count": ALL} if self.at_once else paging)}
-        rows, total = _rows(self.halo.service.get_json(self.path, params).json, self.key)
+        answer = self.halo.service.get_json(self.path, params)
+        self.bodies.append(answer.body)
+        rows, total = list_rows(answer.json, self.key)
         if page > 1 and total != self.total:
             # A row that vanished from an earlier page has pulled another one across the edge, unseen.
             self.why = f"HaloPSA counted {self.total} rows and then {total}"
@@ -340,7 +343,7 @@ class _Pages:
         return rows
 
 
-def _rows(json: object, key: str) -> tuple[list[Raw], int | None]:
+def list_rows(json: object, key: str) -> tuple[list[Raw], int | None]:
     """Rows and `record_count` of a list answer: an object with an entity key, or a bare array (reference 2.4)."""
     if isinstance(json, dict):
         rows = json.get(key)

@@ -19,6 +19,7 @@ from billingsync.core.money import NO_CURRENCY, ZERO, read_number
 from billingsync.core.period import Period
 from billingsync.errors import LoginFailed, NotReachable, NotReady, NotReleased, Retryable, UpstreamError
 from billingsync.http import Answer, Params, Service, ServiceConfig, in_parallel
+from billingsync.sources.pax8.seats import CommitmentTerms, read_dependencies
 from billingsync.sources.pax8.wire import (
     InvoiceHeader,
     PageInfo,
@@ -81,6 +82,16 @@ class Released:
     skipped: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One list as it was read: its rows as JSON and the pages they came on, or in `why` what kept it from being read
+    whole [SN2]."""
+
+    rows: tuple[Any, ...]
+    documents: tuple[Document, ...]
+    why: str = ""
+
+
 Rows = tuple[Sequence[Any], Sequence[str]]  # what a page's rows are read as, and their ids, "" where one has none
 
 
@@ -110,6 +121,13 @@ class _Read:
     info: PageInfo
     packed: bytes
     sha256: str
+
+
+_SOLD = {  # in an order that does not move while it is read: new ones come at the end
+    "companies": _List(path="/companies", what="companies", params={"sort": "name,asc"}),
+    "subscriptions": _List(path="/subscriptions", what="subscriptions", params={"sort": "createdDate,asc"}),
+    "products": _List(path="/products", what="products", params={"sort": "name,asc"}),
+}
 
 
 def service_config(
@@ -178,6 +196,78 @@ class Pax8:
         pages = self._list(_List(path="/companies", what="companies", params={"sort": "name,asc"}))
         found = (read_company(row) for page in pages for row in page.rows)
         return tuple(company for company in found if company is not None)
+
+    def lists(self) -> dict[str, Listed]:
+        """Everything that is sold and to whom: `companies`, `subscriptions` and `products`, their pages side by side.
+
+        A list that does not fit together, also read again, or that we lack the right to read, says so in `why` and has
+        no rows. NotReachable and a failed login are raised."""
+        (pages, refused) = self._readable(_SOLD)
+        found = {}
+        for name, one in _SOLD.items():
+            why = refused.get(name, "")
+            if not why and _incomplete(pages[name]):
+                try:
+                    pages[name] = self._list(one, _READINGS - 1)
+                except NotReady as bad:
+                    why = bad.message
+            rows = () if why else tuple(row for page in pages[name] for row in page.rows)
+            if not why and (nameless := sum(not item_id(row) for row in rows)):
+                why, rows = f"The {one.what} cannot be read: {nameless} have no id.", ()
+            documents = tuple(_document(name, "", page) for page in pages.get(name, ()))
+            found[name] = Listed(rows=rows, documents=documents, why=why)
+        return found
+
+    def history(self, subscription_ids: Sequence[str]) -> list[Document]:
+        """What each of these subscriptions was before, in their order, as Pax8 sent it; one without an answer that
+        can be used is left out: it explains, and proves nothing."""
+
+        def read(subscription_id: str) -> Document | None:
+            path = f"/subscriptions/{quote(subscription_id, safe='')}/history"
+            try:
+                answer = self.service.get_json(path, odd_numbers=True)
+            except (NotReachable, LoginFailed):
+                raise
+            except UpstreamError:
+                return None
+            packed, digest = zlib.compress(answer.body, level=1), hashlib.sha256(answer.body).hexdigest()
+            return Document(kind="history", invoice_id=subscription_id, page=0, packed=packed, sha256=digest)
+
+        return [found for found in in_parallel(read, subscription_ids, self._threads) if found is not None]
+
+    def commitments(self, product_ids: Sequence[str]) -> dict[str, tuple[CommitmentTerms, ...]]:
+        """By product id what Pax8 documents of the commitments that it is sold under; read fresh, as Pax8 asks not to
+        store it. A product that it does not know is left out."""
+
+        def read(product_id: str) -> tuple[CommitmentTerms, ...]:
+            try:
+                return read_dependencies(
+                    self.service.get_json(f"/products/{quote(product_id, safe='')}/dependencies").json
+                )
+            except (NotReachable, LoginFailed):
+                raise
+            except UpstreamError:
+                return ()
+
+        return dict(zip(product_ids, in_parallel(read, product_ids, self._threads), strict=True))
+
+    def _readable(self, lists: Mapping[str, _List]) -> tuple[dict[str, list[_Read]], dict[str, str]]:
+        """The pages of each list, and why one may not be read: the right to one may be missing, to another not."""
+        pages: dict[str, list[_Read]] = {}
+        refused: dict[str, str] = {}
+        try:
+            return dict(zip(lists, self._side_by_side(list(lists.values())), strict=True)), refused
+        except (NotReachable, LoginFailed):
+            raise
+        except (NotReady, UpstreamError):  # which of them: one by one
+            for name, one in lists.items():
+                try:
+                    pages[name] = self._side_by_side([one])[0]
+                except (NotReachable, LoginFailed):
+                    raise
+                except (NotReady, UpstreamError) as bad:
+                    refused[name] = f"The {one.what} cannot be read: {bad.message}"
+        return pages, refused
 
     def fetch(self, period: Period) -> Fetched:
         """The whole period, or an error: NotReleased, NotReady, or what `billingsync.http` raises. Never half."""
