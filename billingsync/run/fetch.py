@@ -80,6 +80,13 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
             f"Pax8 has no invoice of {period} that counts: {skipped}. A new one has not been issued yet.{billed}",
             next_steps=[["billingsync", "periods"]],
         )
+    keep_sources(connected, period, fetched)
+    del read, fetched
+    return found
+
+
+def keep_sources(connected: Connections, period: Period, fetched: Fetched) -> None:
+    """Keeps the raw source of a period, and what became of its invoices [S3]."""
     seen = [
         SeenInvoice(
             invoice_id=source.invoice_id,
@@ -97,8 +104,6 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
         for skipped in fetched.skipped
     ]
     connected.ledger.save_sources(period, fetched.documents, seen, now())
-    del read, fetched
-    return found
 
 
 def _fetch_source(connected: Connections, period: Period) -> Fetched:

@@ -22,6 +22,7 @@ from billingsync.settings import values
 
 PREFIX = "BILLINGSYNC_"
 
+_ROLES = ("user", "financial", "admin")
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 _LOGINS = ("password", "sso", "both")
 _WRITE_LINES = ("header", "updatelines", "add_lines")
@@ -111,6 +112,16 @@ class Poll(_Group):
         if first is not None and value < first:
             raise ValueError(f"{value} comes before {PREFIX}POLL__FROM_DAY, which is {first}")
         return value
+
+
+class Snapshot(_Group):
+    # Before the working day, and on most days before anything is posted.
+    at: Annotated[str, AfterValidator(values.clock_time)] = Field(
+        default="05:00", description="time of day, in the partner's time zone, of the worker's daily snapshot"
+    )
+    keep_days: int = Field(
+        default=92, ge=1, le=36_500, description="days that daily snapshots are kept on which no period rests"
+    )
 
 
 class Health(_Group):
@@ -244,9 +255,14 @@ class Settings(BaseSettings):
     locale: Annotated[str, AfterValidator(values.locale)] = Field(
         default="en_US", description="how people see amounts and dates; data is never localised"
     )
+    # A guard rail, no security: who reads the database can do all.
+    role: Annotated[
+        Literal["user", "financial", "admin"] | None, BeforeValidator(lambda value: values.choice(value, _ROLES))
+    ] = Field(default=None, description="narrows what commands show and do: user, financial or admin; unset: admin")
     pax8: Pax8 = Pax8()
     halo: Halo = Halo()
     poll: Poll = Poll()
+    snapshot: Snapshot = Snapshot()
     health: Health = Health()
     webhook: Webhook = Webhook()
     notify: Notify = Notify()

@@ -10,7 +10,17 @@ from collections.abc import Iterable
 from datetime import date
 from urllib.parse import urlsplit
 
-EVENTS = ("released", "held", "posted", "failed", "overdue", "recovered")
+EVENTS = (
+    "released",
+    "held",
+    "posted",
+    "failed",
+    "overdue",
+    "recovered",
+    "differences",
+    "expiring",
+    "card_failed",
+)
 SHORTEST_AUTHORIZATION = 16  # characters of a value that cannot be guessed
 # Headers that the HTTP layer writes itself: another value would break the login or the request.
 _OWN_HEADERS = ("authorization", "host", "content-length", "content-type", "transfer-encoding")
@@ -242,6 +252,13 @@ def ticket(value: object) -> object:
         if isinstance(field, float):
             raise ValueError(f"has a fraction in {name}, which no such field of a ticket has")  # noqa: TRY004
     return fields
+
+
+def clock_time(value: str) -> str:
+    """A time of day as 05:00."""
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value.strip(), re.ASCII):
+        raise ValueError("is not a time of day such as 05:00")
+    return value.strip()
 
 
 def events(value: object) -> object:

@@ -33,6 +33,14 @@ class LockBook(Book):
         with held:
             yield self._take(holder)
 
+    def run_is_under_way(self) -> bool:
+        """Whether somebody holds the lock right now."""
+        try:
+            with self._file_lock(self.database.file) if self.database.file else self._session_lock():
+                return False
+        except Locked:
+            return True
+
     @contextmanager
     def _file_lock(self, database: Path) -> Iterator[None]:
         """SQLite: the kernel's lock on a file beside the database."""

@@ -33,10 +33,17 @@ class CompanyMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemMatch:
+    """`more`: further items that carry the same product in the reconciliation; bills use `item_id`."""
+
     sku: str
     item_id: int
     who: str
     at: datetime
+    more: tuple[int, ...] = ()
+
+    @property
+    def item_ids(self) -> tuple[int, ...]:
+        return (self.item_id, *self.more)
 
 
 class MappingBook(Book):
@@ -83,11 +90,12 @@ class MappingBook(Book):
         with self.writing() as connection:
             self._put_companies(connection, [row], now)
 
-    def set_item_match(self, sku: str, item_id: int, *, who: str, now: datetime) -> None:
-        """A person maps a product to an item."""
+    def set_item_match(self, sku: str, item_id: int, *, who: str, now: datetime, more: Sequence[int] = ()) -> None:
+        """A person maps a product to an item, or to several."""
+        told: dict[str, Any] = {"sku": sku, "item_id": item_id, "who": who} | ({"more": list(more)} if more else {})
         with self.writing() as connection:
-            put_item_match(connection, self.name, {"sku": sku, "item_id": item_id, "who": who, "at": now})
-            self.note(connection, "match.item", {"sku": sku, "item_id": item_id, "who": who}, now)
+            put_item_match(connection, self.name, told | {"more": list(more), "at": now})
+            self.note(connection, "match.item", told, now)
 
     def company_matches(self) -> dict[str, CompanyMatch]:
         """All matches, by company id."""
@@ -141,5 +149,7 @@ def find_company_matches(connection: Connection, name: str) -> dict[str, Company
 def find_item_matches(connection: Connection, name: str) -> dict[str, ItemMatch]:
     """All matches of products, by SKU."""
     rows = connection.execute(select(item_match).where(item_match.c.partner == name))
-    found = [read_as(ItemMatch, row) for row in rows]
+    found = [
+        ItemMatch(sku=row.sku, item_id=row.item_id, who=row.who, at=row.at, more=tuple(row.more or ())) for row in rows
+    ]
     return {match.sku: match for match in sorted(found, key=lambda match: match.sku)}

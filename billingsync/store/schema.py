@@ -240,6 +240,7 @@ item_match = _table(
     _required("item_id", BigInteger),
     _required("who", Words),
     _required("at", Moment),
+    _optional("more", Json),  # further items, for the reconciliation
 )
 
 company_seen = _table(
@@ -362,6 +363,8 @@ desk_attempt = _table(
     _required("failures", Integer),
     _required("first_at", Moment),
     _optional("wait_until", Moment),
+)
+
 # Both sides read at one time [SN1]; `period` where it is the one that counts for that month, for ever.
 snapshot = _table(
     "snapshot",

@@ -185,10 +185,9 @@ class SnapshotBook(Book):
             kept = {one.id for one in entries if one.period} | {one.id for one in chosen if one is not None}
             gone = [one.id for one in entries if one.as_at < before and one.id not in kept]
             if gone:
-                for table in (snapshot_document.c, snapshot.c):
-                    number = table.snapshot if "snapshot" in table else table.id
-                    mine = (table.partner == self.name, number.in_(gone))
-                    connection.execute(delete(number.table).where(*mine))
+                held, table = snapshot_document.c, snapshot.c
+                connection.execute(delete(snapshot_document).where(held.partner == self.name, held.snapshot.in_(gone)))
+                connection.execute(delete(snapshot).where(table.partner == self.name, table.id.in_(gone)))
                 self.note(connection, "snapshot.forgotten", {"ids": gone}, now)
             return len(gone)
 

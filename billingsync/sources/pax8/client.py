@@ -170,6 +170,10 @@ class Pax8:
         """The period's invoices as Pax8 gives them, void and credited ones included, newest first."""
         return [invoice for _, invoice, _ in self._invoices(period)]
 
+    def taken_invoices(self, period: Period) -> frozenset[str]:
+        """The ids of the period's invoices that count."""
+        return frozenset(header.id for header, _, _ in self._invoices(period) if header.taken)
+
     def released_periods(self) -> tuple[Released, ...]:
         """Every month that has an invoice, newest first."""
         taken: Counter[Period] = Counter()

@@ -47,3 +47,4 @@ def upgrade() -> None:
             name=op.f("fk_snapshot_document_snapshot"),
         ),
     )
+    op.add_column("item_match", sa.Column("more", sa.Text(), nullable=True))

@@ -1,0 +1,1 @@
+"""Carrying out a reconciliation: both sides read at one time, compared by `core.reconcile`."""
