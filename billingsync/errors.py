@@ -61,6 +61,13 @@ class NotReady(BillingSyncError):
     exit_code = 4
 
 
+class NoSnapshot(BillingSyncError):
+    """There is no snapshot to compare with."""
+
+    code = "BS-NO-SNAPSHOT"
+    exit_code = 4
+
+
 class Refused(BillingSyncError):
     """Refused, to protect the bill."""
 

@@ -90,7 +90,7 @@ def _random_key() -> Any:
 def _believed(self: Any, clients: Any, control: Any, since: Any = None) -> Any:
     """One page as it comes, whatever its count, and no control invoice."""
     query = {**halo_client._of_clients(clients), "order": "id"}
-    rows, _ = halo_client._rows(self.service.get_json("/Invoice", query).json, "invoices")
+    rows, _ = halo_client.list_rows(self.service.get_json("/Invoice", query).json, "invoices")
     return halo_client.Look(rows=tuple(raw for raw in rows if raw.get("client_id") in clients), complete=True)
 
 

@@ -1,0 +1,19 @@
+"""BILLINGSYNC_ROLE: a guard rail for who works at the command line, no security [RA1]."""
+
+from __future__ import annotations
+
+from billingsync.errors import Refused
+from billingsync.settings import Settings
+
+_ORDER = ("user", "financial", "admin")
+
+
+def may(settings: Settings, least: str) -> bool:
+    """Whether the role reaches that far; without one everybody is an admin."""
+    return _ORDER.index(settings.role or "admin") >= _ORDER.index(least)
+
+
+def require(settings: Settings, least: str, what: str) -> None:
+    """Refused where the role may not do that."""
+    if not may(settings, least):
+        raise Refused(f"The role {settings.role} may not {what}; {least} may (BILLINGSYNC_ROLE).")
