@@ -9,6 +9,7 @@ import typer
 
 from billingsync.cli.session import connected, ledger_only
 from billingsync.cli.terminal import FLAGS, ask, console, document, interactive, needs_yes, note, out, say, write_file
+from billingsync.core.reasons import ApproveAs
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
@@ -250,12 +251,15 @@ def approve(
     digest: Annotated[str, typer.Argument(help="The plan's digest, or its first 6 or more digits.")],
     client: Annotated[str, typer.Option("--client", help="The held client, by name or id.", metavar="NAME")],
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with your name.", metavar="TEXT")],
+    kind: Annotated[ApproveAs, typer.Option("--as", help="What is decided.")] = ApproveAs.LIMITS,
     json: JsonOption = False,
 ) -> int:
-    """Let one held client of that plan through its limits."""
+    """Let one held client of that plan through its limits, or its true-up happen."""
     from billingsync.run.plan import approve_client
     from billingsync.store.lock import who
 
+    if kind not in (ApproveAs.LIMITS, ApproveAs.TRUE_UP):
+        raise UsageError(f"That plan holds nothing that can be approved as {kind}.")
     if not reason.strip():
         raise UsageError("--reason must say why: it is what somebody will read in a year.")
     with ledger_only() as (_, ledger):

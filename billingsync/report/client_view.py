@@ -7,8 +7,9 @@ from typing import Any
 
 from billingsync.core.bill.plan import ClientPlan, Dropped, Excluded, Hold, PlanLine
 from billingsync.core.money import ZERO
+from billingsync.core.reasons import title_of
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import client_target, matched, reason_title, why_not_billed
+from billingsync.report.labels import client_target, matched
 from billingsync.report.numbers import Figures, code
 from billingsync.report.waiting import client_holds, display_name, money_of, together
 
@@ -28,7 +29,7 @@ def client_view(client: ClientPlan, counts: dict[tuple[int, str], int], figures:
         "name": shortened(one_line(client.client_name or display_name(client)), 160),
         "also": shortened(one_line(client.company_name), 160) if _differs(client) else "",
         "where": client_target(client, counts),
-        "held": reason_title(client.held) if client.held else "",
+        "held": title_of(client.held) if client.held else "",
         "waiting": [figures.money(price, other) for other, (price, _) in waits.items()],
         "amount": figures.amount(amount, currency),
         "cost": figures.amount(cost, currency),
@@ -43,7 +44,7 @@ def client_view(client: ClientPlan, counts: dict[tuple[int, str], int], figures:
         "lines": [_line(line, currency, figures) for line in client.lines],
         "stays": _stays(client, figures),
         "left_out": left_out_view(client.dropped, client.excluded, figures, currency),
-        "holds": [_left_out(hold, reason_title(hold.reason), "held", figures, currency) for hold in client.holds],
+        "holds": [_left_out(hold, title_of(hold.reason), "held", figures, currency) for hold in client.holds],
     }
 
 
@@ -51,8 +52,8 @@ def left_out_view(
     dropped: Sequence[Dropped], excluded: Sequence[Excluded], figures: Figures, currency: str = ""
 ) -> list[View]:
     """What is not billed, one row a charge, with the cause in words; a currency is named where it is another one."""
-    return [_left_out(entry, why_not_billed(entry.modifier), "dropped", figures, currency) for entry in dropped] + [
-        _left_out(entry, why_not_billed(entry.rule), "excluded", figures, currency) for entry in excluded
+    return [_left_out(entry, title_of(entry.modifier), "dropped", figures, currency) for entry in dropped] + [
+        _left_out(entry, title_of(entry.rule), "excluded", figures, currency) for entry in excluded
     ]
 
 

@@ -26,6 +26,7 @@ from billingsync.core.bill.plan import (
 )
 from billingsync.core.bill.plan import SourceSummary as Source
 from billingsync.core.money import plain
+from billingsync.core.steps import Step
 from billingsync.report.equation import header_difference
 from billingsync.report.escape import whole
 from billingsync.report.result import RunResult
@@ -191,6 +192,7 @@ def true_up_document(up: TrueUp) -> Document:
         "state": up.state,
         "detail": up.detail,
         "next_step": up.next_step or None,
+        "ways": _ways(up.steps),
     }
 
 
@@ -295,7 +297,13 @@ def _hold(hold: Hold) -> Document:
         **_money(hold),
         "detail": hold.detail,
         "next_step": hold.next_step,
+        "ways": _ways(hold.ways),
     }
+
+
+def _ways(steps: Iterable[Step]) -> list[Document]:
+    """Each way to end a hold: what it does with the money, and the command's words or what to do."""
+    return [{"offer": step.offer, "command": list(step.command), "text": step.text} for step in steps]
 
 
 def _money(entry: Dropped | Excluded | Hold) -> Document:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from billingsync import __version__
 from billingsync.core.bill.plan import ClientPlan, CurrencyAccount, Plan, SourceSummary
 from billingsync.core.money import ZERO
+from billingsync.core.reasons import title_of
 from billingsync.report.chart import picture
 from billingsync.report.client_view import client_view, left_out_view
 from billingsync.report.equation import both, header_difference, sentence
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import listed, new_invoice_counts, plural, reason_title, taken_back_from
+from billingsync.report.labels import listed, new_invoice_counts, plural, taken_back_from
 from billingsync.report.numbers import Figures, code
 from billingsync.report.waiting import NOBODY, ReasonGroup, Wait, by_reason, display_name, plan_holds
 
@@ -160,7 +161,7 @@ def _share(part: Decimal, whole: Decimal, figures: Figures) -> str:
 
 def _group(group: ReasonGroup, figures: Figures) -> View:
     return {
-        "title": reason_title(group.reason),
+        "title": title_of(group.reason),
         "reason": group.reason,
         "count": f"{figures.count(group.charges)} {plural(group.charges, 'charge')}",
         "money": [figures.money(price, currency) for currency, (price, _) in group.money.items()],

@@ -6,49 +6,6 @@ from collections.abc import Sequence
 
 from billingsync.core.bill.plan import ClientPlan, Plan, TakenBack, TrueUp
 
-# What each hold reason means, as a heading [A4]. New reasons may come: they read as their name does.
-_REASONS = {
-    "unknown_charge_type": "A kind of charge that billingsync does not know",
-    "bad_amount": "An amount that cannot be used",
-    "client_unmapped": "No HaloPSA client is known for the company",
-    "client_ambiguous": "More than one HaloPSA client could be meant",
-    "client_renamed": "The company's name changed since it was matched",
-    "client_inactive": "The HaloPSA client is not to be invoiced",
-    "client_pays_through_other": "Another HaloPSA client pays for this one",
-    "currency_mismatch": "Charged in another currency than the client is billed in",
-    "price_cost_sign": "Price and cost point in opposite directions",
-    "zero_price_with_cost": "Costs something, yet nothing is charged for it",
-    "product_unmatched": "No HaloPSA item is known for the product",
-    "product_ambiguous": "More than one HaloPSA item could be meant",
-    "latest_closed": "The client's latest invoice is closed",
-    "latest_missing": "The client has no invoice to add to",
-    "recurring_unmapped": "No recurring invoice is named for the client",
-    "recurring_missing": "The recurring invoice was not found",
-    "line_edited": "A person edited the line since it was written",
-    "line_automatic_quantity": "HaloPSA computes the line's quantity itself",
-    "limit_change": "The client's amount moved more than its limit allows",
-    "limit_margin": "The margin is below its limit",
-    "limit_amount": "More than the limit for one client",
-    "limit_negative": "The new invoice would be negative",
-    "limit_new_client": "A client that has not been billed before",
-    "limit_new_product": "A product that has not been billed before",
-    "limit_missing_companies": "Too many of last period's companies are absent",
-    "source_replaced": "Pax8 replaced an invoice that was already posted",
-    "write_unknown": "HaloPSA's answer to a write is not known yet",
-    "other_writer": "Somebody else wrote this to HaloPSA",
-}
-
-_WHY_NOT_BILLED = {
-    "azure": "Azure, left out by the rules",
-    "favorable_prorata": "Favorable prorata: a credit that is not passed on",
-    "zero_lines": "Nothing to charge for",
-    "company": "The company is excluded by the rules",
-    "product": "The product is excluded by the rules",
-    "charge_type": "A kind of charge that the rules exclude",
-    "billed_by_pax8": "Pax8 bills the customer itself",
-    "no_company": "Pax8 names no company for it",
-}
-
 _MATCHED = {
     "rules": "named in the client's rules file",
     "person": "matched by a person",
@@ -61,15 +18,6 @@ _MATCHED = {
 def spoken(name: str) -> str:
     """A stable name as words: `favorable_prorata` -> `favorable prorata`."""
     return name.replace("_", " ")
-
-
-def reason_title(reason: str) -> str:
-    return _REASONS.get(reason) or spoken(reason).capitalize()
-
-
-def why_not_billed(name: str) -> str:
-    """Why a modifier dropped, or a rule excluded, a charge."""
-    return _WHY_NOT_BILLED.get(name) or spoken(name).capitalize()
 
 
 def matched(how: str | None) -> str:

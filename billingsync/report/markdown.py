@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from billingsync.core.bill.plan import ClientPlan, CurrencyAccount, Dropped, Excluded, Plan, PlanLine
+from billingsync.core.reasons import title_of
 from billingsync.report.equation import both, sentence
 from billingsync.report.escape import one_line, shortened
 from billingsync.report.labels import (
@@ -15,9 +16,7 @@ from billingsync.report.labels import (
     matched,
     new_invoice_counts,
     plural,
-    reason_title,
     taken_back_from,
-    why_not_billed,
 )
 from billingsync.report.numbers import Figures, code
 from billingsync.report.text import closing
@@ -96,7 +95,7 @@ def _wait(wait: Wait, figures: Figures) -> tuple[str, ...]:
     detail = f": {escaped(wait.detail)}" if wait.detail else ""
     products = listed([shortened(one_line(product), 80) for product in wait.products], 5)
     return (
-        f"{reason_title(wait.reason)}{detail}",
+        f"{title_of(wait.reason)}{detail}",
         escaped(wait.who, 120),
         escaped(products),
         _money(figures, wait.amount, wait.currency),
@@ -176,7 +175,7 @@ def _not_billed(plan: Plan, figures: Figures) -> list[str]:
         (
             escaped(who, 80),
             escaped(entry.product, 160),
-            ("dropped" if isinstance(entry, Dropped) else "excluded") + f": {escaped(why_not_billed(cause))}",
+            ("dropped" if isinstance(entry, Dropped) else "excluded") + f": {escaped(title_of(cause))}",
             _money(figures, entry.amount, entry.currency),
         )
         for who, entry, cause in entries

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from billingsync.core.bill.plan import CurrencyAccount
 from billingsync.core.money import ZERO
+from billingsync.core.reasons import title_of
 from billingsync.report.block import why_and_what
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import plural, reason_title
+from billingsync.report.labels import plural
 from billingsync.report.layout import Page
 from billingsync.report.numbers import Figures
 from billingsync.report.result import PostingResult, RunResult, TakenBackResult
@@ -93,7 +94,7 @@ def print_holds(
     for group in groups:
         page.blank()
         count = group.charges
-        page.say(f"{reason_title(group.reason)} ({figures.count(count)} {plural(count, 'charge')})", "bold")
+        page.say(f"{title_of(group.reason)} ({figures.count(count)} {plural(count, 'charge')})", "bold")
         for wait in group.waits:
             _wait(wait, wait.who, page, figures)
     if groups:

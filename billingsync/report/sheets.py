@@ -8,8 +8,9 @@ from decimal import Decimal
 
 from billingsync.core.bill.plan import Plan
 from billingsync.core.money import ZERO, minor_unit
+from billingsync.core.reasons import title_of
 from billingsync.report.equation import both, header_difference
-from billingsync.report.labels import client_target, matched, new_invoice_counts, reason_title, why_not_billed
+from billingsync.report.labels import client_target, matched, new_invoice_counts
 from billingsync.report.numbers import code
 from billingsync.report.rows import Row, charge_list
 from billingsync.report.waiting import NOBODY, display_name
@@ -99,7 +100,7 @@ def clients_sheet(plan: Plan) -> Sheet:
     rows = []
     for client in plan.clients:
         held = sum((hold.amount for hold in client.holds if hold.currency == client.currency), ZERO)
-        reasons = dict.fromkeys(reason_title(hold.reason) for hold in client.holds)
+        reasons = dict.fromkeys(title_of(hold.reason) for hold in client.holds)
         guessed = f" ({client.guessed})" if client.guessed else ""
         amount, cost = (ZERO, ZERO) if client.held else (client.amount, client.cost)
         rows.append(
@@ -162,7 +163,7 @@ def held_sheet(rows: Sequence[Row]) -> Sheet:
             money(row.amount, row.currency),
             money(row.cost, row.currency),
             code(row.currency),
-            reason_title(row.cause) if row.cause else row.text,
+            title_of(row.cause) if row.cause else row.text,
             row.detail,
             row.next_step,
             charge_list(row.charges),
@@ -187,7 +188,7 @@ def not_billed_sheet(rows: Sequence[Row]) -> Sheet:
             money(row.amount, row.currency),
             money(row.cost, row.currency),
             code(row.currency),
-            why_not_billed(row.cause) if row.cause else row.text,
+            title_of(row.cause) if row.cause else row.text,
             row.cause,
             charge_list(row.charges),
         )

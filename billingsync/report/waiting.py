@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from billingsync.core.bill.plan import ClientPlan, Hold, Plan
+from billingsync.core.bill.plan import ClientPlan, Hold, Plan, first_text, steps_for
 from billingsync.core.money import ZERO
+from billingsync.core.steps import Step
 
 NOBODY = "No company named by Pax8"
 
@@ -33,7 +34,7 @@ class Wait:
     who: str
     reason: str
     detail: str
-    next_step: str
+    steps: tuple[Step, ...]  # each is one way to end it, for all these charges
     currency: str
     products: tuple[str, ...]  # each once, in order
     charges: tuple[str, ...]
@@ -41,6 +42,10 @@ class Wait:
     cost: Decimal
     period: str
     age_days: int | None  # of the oldest
+
+    @property
+    def next_step(self) -> str:
+        return first_text(self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +95,7 @@ def plan_holds(plan: Plan) -> list[OpenHold]:
 
 def together(entries: Iterable[OpenHold]) -> list[Wait]:
     """Holds that one action settles, as one entry each, in order of first appearance."""
-    groups: dict[tuple[str, ...], list[OpenHold]] = {}
+    groups: dict[tuple[object, ...], list[OpenHold]] = {}
     for entry in entries:
         hold = entry.hold
         same = (
@@ -98,7 +103,7 @@ def together(entries: Iterable[OpenHold]) -> list[Wait]:
             entry.company_name,
             hold.reason,
             hold.detail,
-            hold.next_step,
+            hold.steps,
             hold.currency,
             entry.period,
         )
@@ -108,15 +113,16 @@ def together(entries: Iterable[OpenHold]) -> list[Wait]:
 
 def _wait(members: list[OpenHold]) -> Wait:
     first = members[0]
+    charges = tuple(entry.hold.charge for entry in members)
     ages = [entry.age_days for entry in members if entry.age_days is not None]
     return Wait(
         who=first.company_name,
         reason=first.hold.reason,
         detail=first.hold.detail,
-        next_step=first.hold.next_step,
+        steps=steps_for(first.hold.steps, charges),
         currency=first.hold.currency,
         products=tuple(dict.fromkeys(entry.hold.product for entry in members)),
-        charges=tuple(entry.hold.charge for entry in members),
+        charges=charges,
         amount=sum((entry.hold.amount for entry in members), ZERO),
         cost=sum((entry.hold.cost for entry in members), ZERO),
         period=first.period,

@@ -18,6 +18,7 @@ from billingsync.core.charge import Charge
 from billingsync.core.inputs import Company, RunInputs, Settled
 from billingsync.core.money import plain
 from billingsync.core.period import Period
+from billingsync.core.reasons import DROPS, EXCLUSIONS, HOLDS, Exclusion, Hop, Reason, why
 from billingsync.core.rules import ClientFile, Rules
 from billingsync.errors import UsageError
 from billingsync.run.fetch import newest_released
@@ -27,54 +28,13 @@ from billingsync.store.postings import PostedLine, RecordedPosting
 HOPS = ("1 read", "2 client", "3 modifiers", "4 product", "5 target", "6 line")
 MOST_MONTHS = 6  # to look into where the text names no invoice
 
-Hop = tuple[str, str]
+Told = tuple[str, str]  # a hop, and what is said of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     charge: str
-    hops: tuple[Hop, ...]
-
-
-# Where on its way a held charge stopped, and the key that a person could change about it.
-_STOPPED: dict[str, tuple[int, str]] = {
-    "bad_amount": (1, "exclude.products"),
-    "source_replaced": (1, ""),
-    "client_guessed": (2, "clients.guessed"),
-    "client_unmapped": (2, "clients.match_percent"),
-    "client_ambiguous": (2, "clients.match_percent"),
-    "currency_mismatch": (2, ""),
-    "other_writer": (2, ""),
-    "unknown_charge_type": (3, "exclude.types"),
-    "price_cost_sign": (3, "modifiers.favorable_prorata"),
-    "zero_price_with_cost": (3, "modifiers.zero_price_with_cost"),
-    "product_unmatched": (4, "products.lifecycle"),
-    "product_ambiguous": (4, "products.lifecycle"),
-    "latest_closed": (5, "invoice.when_latest_closed"),
-    "latest_missing": (5, "invoice.when_latest_closed"),
-    "limit_change": (5, "limits.change_percent_max"),
-    "limit_margin": (5, "limits.margin_percent_min"),
-    "limit_amount": (5, "limits.client_amount_max"),
-    "limit_negative": (5, "limits.negative_invoice"),
-    "limit_new_client": (5, "limits.new_client"),
-    "limit_new_product": (5, "limits.new_product"),
-    "limit_missing_companies": (5, "limits.missing_company_percent_max"),
-    "line_edited": (5, "invoice.behavior"),
-    "line_automatic_quantity": (5, "invoice.behavior"),
-    "write_unknown": (6, ""),
-    "write_differs": (6, ""),
-}
-_EXCLUDED_BY = {
-    "company": "exclude.companies",
-    "product": "exclude.products",
-    "charge_type": "exclude.types",
-    "billed_by_pax8": "exclude.billed_by_pax8",
-}
-_DROPPED_BY = {
-    "azure": "modifiers.azure",
-    "favorable_prorata": "modifiers.favorable_prorata",
-    "zero_lines": "modifiers.zero_lines",
-}
+    hops: tuple[Told, ...]
 
 
 def explanation(connections: Connections, text: str, *, say: Callable[[str], None]) -> Explanation:
@@ -138,11 +98,9 @@ class _Way:
     def company_name(self) -> str:
         return self.match.company.name if self.match else self.charge.company_name
 
-    def hops(self) -> Iterator[Hop]:
-        stop, key = _STOPPED.get(self.held.reason, (0, "")) if self.held else (0, "")
-        if self.held and not stop:
-            stop = 2 if self.held.reason.startswith("client_") else 5
-            key = "invoice.recurring_invoice" if self.held.reason.startswith("recurring_") else ""
+    def hops(self) -> Iterator[Told]:
+        row = HOLDS[self.held.reason] if self.held else None
+        stop, key = (list(Hop).index(row.hop) + 1, row.key) if row else (0, "")
         gone = self._gone()
         if gone and not stop:
             stop = 3
@@ -153,14 +111,15 @@ class _Way:
             elif number != stop:
                 yield name, says()
             elif self.held:
-                before = f"{says()}; " if number in (1, 2, 5) and not self.held.reason.startswith("client_un") else ""
+                before = f"{says()}; " if number in (1, 2, 5) and self.held.reason is not Reason.CLIENT_UNMAPPED else ""
                 yield name, f"{before}held, {self.held.reason}: {self.held.detail}{self._said(key)}"
             else:
                 yield name, gone
         for posting, _ in self.posted:
             yield "posted", f"{posting.state} by run {posting.run}, invoice {posting.invoice_id}, key {posting.key}"
         if self.held:
-            yield "next", self.held.next_step
+            for step in self.held.ways:
+                yield "next", f"{step.offer}: {step.text}"
 
     # The six
 
@@ -216,22 +175,23 @@ class _Way:
     def _gone(self) -> str:
         """Why it is neither billed nor held: excluded or dropped, now or by an earlier run."""
         if self.settled and self.settled.state in ("dropped", "excluded"):
-            key = {**_EXCLUDED_BY, **_DROPPED_BY}.get(self.settled.by, "")
+            row = why(self.settled.by)
+            key = row.key if row else ""
             now = f"; today {key} is {self._value(key)}{self._from(key)}" if key else ""
             return f"{self.settled.state} by {self.settled.by} in an earlier run, which stays so [R3]{now}"
         plan = self.planned.plan
         for entry in [*plan.unassigned_excluded, *(self.client.excluded if self.client else ())]:
             if entry.charge == self.charge.id:
-                if entry.rule == "no_company":
+                if entry.rule is Exclusion.NO_COMPANY:
                     return "excluded by rule no_company: there is nobody to bill [A3]"
-                if entry.rule == "company" and self.match and self.match.excluded:
+                if entry.rule is Exclusion.COMPANY and self.match and self.match.excluded:
                     return f"excluded by rule company: a person said so{self._by_person()}"
-                if entry.rule == "company" and self.file and self.file.exclude:
+                if entry.rule is Exclusion.COMPANY and self.file and self.file.exclude:
                     return f"excluded by rule company (client.exclude = true in {self.file.path})"
-                return f"excluded by rule {entry.rule}{self._said(_EXCLUDED_BY[entry.rule])}"
+                return f"excluded by rule {entry.rule}{self._said(EXCLUSIONS[entry.rule].key)}"
         for gone in self.client.dropped if self.client else ():
             if gone.charge == self.charge.id:
-                return f"dropped by {gone.modifier}{self._said(_DROPPED_BY[gone.modifier])}"
+                return f"dropped by {gone.modifier}{self._said(DROPS[gone.modifier].key)}"
         return ""
 
     def _product(self) -> str:

@@ -19,6 +19,7 @@ from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.bill.trueup import invoice_of
 from billingsync.core.inputs import Client, Company, RememberedMatch, RunInputs
 from billingsync.core.period import Period
+from billingsync.core.reasons import Reason
 from billingsync.core.rules import Rulebook
 from billingsync.errors import UsageError
 from billingsync.report.document import kept_plan, plan_document, true_up_document
@@ -186,8 +187,8 @@ def _remember(connected: Connections, planned: Planned) -> None:
     )
 
 
-def _doubtful(held: str | None) -> bool:
-    return held is not None and held.startswith("client_")
+def _doubtful(held: Reason | None) -> bool:
+    return held is not None and held.is_client
 
 
 def _asked_for(inputs: RunInputs, companies: Sequence[Company], text: str) -> str:

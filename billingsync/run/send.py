@@ -106,7 +106,7 @@ def _still_writable(posting: Posting, raw: Raw | None, written: dict[int, Writte
         if line.line_id is not None and (before := written.get(line.line_id)):
             trouble = touched(before, present.get(line.line_id), line if line.action == "update" else None)
             if trouble:
-                raise CannotWrite(f"{trouble[1]} since the plan was made; plan again")
+                raise CannotWrite(f"{trouble.detail} since the plan was made; plan again")
 
 
 def _changed(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
@@ -11,10 +10,11 @@ from datetime import date
 from billingsync.core.bill.plan import CurrencyAccount, Plan, TrueUp
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
+from billingsync.core.reasons import title_of
 from billingsync.errors import BillingSyncError, LoginFailed, Refused, RulesError, UpstreamError
 from billingsync.report.equation import sentence
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import plural, reason_title
+from billingsync.report.labels import plural
 from billingsync.report.numbers import Figures
 from billingsync.report.result import RunResult
 from billingsync.report.waiting import Wait
@@ -77,16 +77,13 @@ def held(period: Period, wait: Wait, locale: str) -> Thing:
     number = len(wait.charges)
     money = Figures(locale).money(wait.amount, wait.currency)
     name = _short(wait.who)
-    typed = wait.next_step.startswith("billingsync ")
     detail = _short(wait.detail, 300)
-    try:
-        steps = (tuple(shlex.split(wait.next_step)),) if typed else ()
-    except ValueError:
-        steps = ()
+    first = wait.steps[0].command if wait.steps else ()
+    typed, steps = bool(first), (first,) if first else ()
     return Thing(
         key=f"held:{period}:{wait.reason}:{_id(wait.who, wait.currency)}",
         event="held",
-        title=f"{period} {name}: {reason_title(wait.reason)} ({number} {plural(number, 'charge')}, {money})",
+        title=f"{period} {name}: {title_of(wait.reason)} ({number} {plural(number, 'charge')}, {money})",
         body=detail if typed else f"{detail}. {_short(wait.next_step, 300)}",
         steps=(*steps, ("billingsync", "holds", str(period))),
         lasting=True,
@@ -95,10 +92,7 @@ def held(period: Period, wait: Wait, locale: str) -> Thing:
 
 def credited(period: Period, up: TrueUp) -> Thing:
     """A client that was billed from an invoice that Pax8 then credited, and of which nothing else waits [R2]."""
-    try:
-        steps = (tuple(shlex.split(up.next_step)),) if up.next_step else ()
-    except ValueError:
-        steps = ()
+    steps = tuple(step.command for step in up.steps[:1])
     return Thing(
         key=f"held:{period}:true_up:{_id(str(up.client_id), up.currency)}",
         event="held",

@@ -22,6 +22,7 @@ from billingsync.core.bill.plan import (
     Posting,
     SourceSummary,
 )
+from billingsync.core.steps import Offer, instruction
 
 FORMULA = "=cmd|' /C calc'!A0"
 SCRIPT = "<script>alert('x')</script>"
@@ -86,7 +87,7 @@ def hold(
         product=product,
         currency=currency,
         detail=detail,
-        next_step=step,
+        steps=(instruction(Offer.BILL, step),),
     )
 
 

@@ -382,7 +382,8 @@ def test_A1_no_charge_of_a_held_client_is_lost() -> None:
 
 # --- what a hold says [A4] ---------------------------------------------------------------------------------------
 
-SET = "billingsync map companies --set c-1="
+SET = 'billingsync map companies --set "Contoso Ltd={}"'
+SET_OPEN = 'billingsync map companies --set "Contoso Ltd"=HALO_CLIENT_ID'
 
 
 @pytest.mark.parametrize(
@@ -398,56 +399,56 @@ SET = "billingsync map companies --set c-1="
             {"memory": remembered(99, "person")},
             "client_unmapped",
             "it was mapped by hand to HaloPSA client 99, which HaloPSA no longer lists",
-            SET + "HALO_CLIENT_ID",
+            SET_OPEN,
         ),
         (
             {"memory": remembered(1, "name", "Adventure Works")},
             "client_renamed",
             "Pax8 called it 'Adventure Works' when it was matched by name; now it is 'Contoso Ltd'",
-            SET + "1",
+            SET.format(1),
         ),
-        ({"clients": ()}, "client_unmapped", "no HaloPSA client has this name or one like it", SET + "HALO_CLIENT_ID"),
+        ({"clients": ()}, "client_unmapped", "no HaloPSA client has this name or one like it", SET_OPEN),
         (
             {"clients": tuple(Client(id=n, name="Contoso") for n in range(1, 7))},
             "client_ambiguous",
             "several HaloPSA clients could be meant: Contoso (1), Contoso (2), Contoso (3), Contoso (4)",
-            SET + "HALO_CLIENT_ID",
+            SET_OPEN,
         ),
         (
             {"others": (Company(id="c-9", name="CONTOSO"),)},
             "client_ambiguous",
             "another company of this month could also be the HaloPSA client Contoso Ltd (1)",
-            SET + "1",
+            SET.format(1),
         ),
         (
             {"memory": remembered(3, "name")},
             "client_ambiguous",
             "it was matched to HaloPSA client 3 before, and now 1 has its name",
-            SET + "1",
+            SET.format(1),
         ),
         (
             {"clients": (Client(id=1, name="Contoso", inactive=True),)},
             "client_inactive",
             "the HaloPSA client Contoso (1) is inactive",
-            f"change the client in HaloPSA, or {SET}HALO_CLIENT_ID",
+            "allow invoices for the client in HaloPSA, then plan again",
         ),
         (
             {"clients": (Client(id=1, name="Contoso", dont_invoice=True),)},
             "client_inactive",
             "the HaloPSA client Contoso (1) is set not to be invoiced",
-            f"change the client in HaloPSA, or {SET}HALO_CLIENT_ID",
+            "allow invoices for the client in HaloPSA, then plan again",
         ),
         (
             {"clients": (Client(id=1, name="Contoso", merged_into=7),)},
             "client_inactive",
             "the HaloPSA client Contoso (1) was merged into client 7",
-            f"change the client in HaloPSA, or {SET}HALO_CLIENT_ID",
+            "allow invoices for the client in HaloPSA, then plan again",
         ),
         (
             {"clients": (Client(id=1, name="Contoso", pays_through=7),)},
             "client_pays_through_other",
             "HaloPSA invoices client 7 for Contoso (1)",
-            SET + "7",
+            SET.format(7),
         ),
     ],
     ids=[

@@ -23,10 +23,10 @@ from test_core_notation import (
     rules,
 )
 
-from billingsync.core.bill.company import typed
 from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.inputs import Client, Existing, Item, Memory
 from billingsync.core.rules import ClientFile
+from billingsync.core.steps import quoted
 
 OPEN = {"change_percent_max": 10**9, "negative_invoice": "post", "missing_company_percent_max": 100}
 
@@ -548,6 +548,6 @@ def test_limits_of_each_company_of_a_client_hold_them_all() -> None:
     "name", ['x"; touch /tmp/pwned; "', "$(id)", "`id`", 'it\'s "quoted"', "back\\slash", "Bang! Ltd"]
 )
 def test_fault_37_what_a_hold_says_to_type_is_one_command_whatever_the_client_is_called(name: str) -> None:
-    assert shlex.split(f"billingsync approve x --client {typed(name)} --reason TEXT")[4] == name
-    done = subprocess.run(["bash", "-c", f"printf %s {typed(name)}"], capture_output=True, text=True, check=True)
+    assert shlex.split(f"billingsync approve x --client {quoted(name)} --reason TEXT")[4] == name
+    done = subprocess.run(["bash", "-c", f"printf %s {quoted(name)}"], capture_output=True, text=True, check=True)
     assert done.stdout == name

@@ -37,7 +37,7 @@ def hold(charge_id: str) -> Hold:
         product="",
         currency="USD",
         detail="",
-        next_step="",
+        steps=(),
     )
 
 

@@ -26,7 +26,9 @@ from billingsync.core.bill.company import clients_billed
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, Plan
 from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.inputs import Client, Company, Existing, Item, Memory, RememberedMatch, RunInputs, Settled
+from billingsync.core.reasons import HOLDS, Reason
 from billingsync.core.rules import ClientFile
+from billingsync.core.steps import Slot
 
 INVOICE = {"behavior": "recurring", "recurring_invoice": -8841}
 BASE = rules(invoice=INVOICE)
@@ -51,8 +53,8 @@ def test_A1_what_is_dropped_excluded_or_held_is_shown_with_its_amounts() -> None
     fee = charge("1", "3.00", "2.00", company=None, type="service-charge")
     nobodys = plan_run(month(fee, base=rules(exclude={"types": []}))).unassigned_excluded
     assert nobodys == (Excluded(charge="inv:1", rule="no_company", **facts),)
-    step = "correct the charge in Pax8, or exclude its product"
-    hold = Hold(charge="inv:1", reason="bad_amount", detail="total: NaN", next_step=step, **facts)
+    steps = tuple(step.filled({Slot.FILE: "a file in rules/clients/"}) for step in HOLDS[Reason.BAD_AMOUNT].steps)
+    hold = Hold(charge="inv:1", reason=Reason.BAD_AMOUNT, detail="total: NaN", steps=steps, **facts)
     assert hold_of(plan_run(month(one._replace(problem="total: NaN")))) == hold
 
 
@@ -64,14 +66,14 @@ def test_A1_what_is_dropped_excluded_or_held_is_shown_with_its_amounts() -> None
             {"clients": (Client(id=1, name="Contoso", currency="USD", pax8_monthly_invoice=-5),)},
             "other_writer",
             "HaloPSA's own Pax8 sync bills Contoso already (invoice -5)",
-            "turn off HaloPSA's Pax8 sync for this client, or exclude it here",
+            "turn off HaloPSA's Pax8 sync for this client",
         ),
         (
             charge(),
             {"clients": (Client(id=1, name="Contoso", currency="USD", pax8_annual_invoice=-6),)},
             "other_writer",
             "HaloPSA's own Pax8 sync bills Contoso already (invoice -6)",
-            "turn off HaloPSA's Pax8 sync for this client, or exclude it here",
+            "turn off HaloPSA's Pax8 sync for this client",
         ),
         (
             charge(),
@@ -82,14 +84,14 @@ def test_A1_what_is_dropped_excluded_or_held_is_shown_with_its_amounts() -> None
             },
             "client_guessed",
             "only similar to Contosso, not confirmed",
-            "billingsync map companies --set c-1=1",
+            'billingsync map companies --set "Contoso Ltd=1"',
         ),
         (
             charge(currency="EUR"),
             {},
             "currency_mismatch",
             "charged in EUR, its HaloPSA client in USD",
-            "bill it by hand, or correct the currency in HaloPSA or Pax8",
+            "bill it by hand, and leave its product out with exclude.products in a file in rules/clients/",
         ),
         (
             charge(),
@@ -103,7 +105,7 @@ def test_A1_what_is_dropped_excluded_or_held_is_shown_with_its_amounts() -> None
             {"memory": Memory(settled={"inv:1": Settled(state="differs", by="k", price=Decimal(1), cost=Decimal(1), currency="USD", detail="11 instead of 10")})},
             "write_differs",
             "11 instead of 10",
-            "make it right in HaloPSA, then billingsync run 2026-11; or free its charges: billingsync undo RUN",
+            "make it right in HaloPSA, then billingsync run 2026-11",
         ),
     ],
     ids=["own sync", "own sync, annual", "guessed", "currency", "unknown", "differs"],
@@ -146,7 +148,7 @@ def test_B3_what_a_later_month_wrote_is_not_left_behind_by_an_earlier_one() -> N
         plan = plan_run(replace(november, rulebook=replace(november.rulebook, base=base)))
         assert fates(plan) == {"2": fate}
     assert hold_of(plan).detail == "its recurring invoice already carries 2026-12"
-    assert 'set behavior = "new"' in hold_of(plan).next_step
+    assert 'set invoice.behavior = "new"' in hold_of(plan).next_step
 
 
 def test_B3_a_part_of_a_month_is_no_later_period() -> None:

@@ -76,7 +76,7 @@ def test_R2_take_back_add_and_net_for_price_and_cost() -> None:
     )
     said = "Pax8 credited its invoice old, which is billed: take back 25.50, add 13.00, net -12.50 USD"
     assert (up.state, up.credited, up.detail) == ("held", ("old",), said)
-    step = f'billingsync approve {plan.digest[:12]} --client "Contoso Ltd" --reason TEXT'
+    step = f'billingsync approve {plan.digest[:12]} --client "Contoso Ltd" --as true-up --reason TEXT'
     assert up.next_step == step
     holds = [hold for client in plan.clients for hold in client.holds]
     assert {(hold.reason, hold.detail, hold.next_step) for hold in holds} == {("source_replaced", said, step)}
@@ -219,14 +219,14 @@ def test_R2_nobody_takes_back_what_may_not_be_there(state: str) -> None:
 def test_R2_an_invoice_that_pax8_lists_no_more_is_named() -> None:
     (up,) = ups(credited(live("k", "b:1", "a:1", "old:1")))
     assert up.detail == "Pax8 lists invoice a no more, which is billed, and does not say that it is credited"
-    assert up.next_step == ""
+    assert up.next_step == "billingsync run 2026-11"
 
 
 def test_R2_a_blocked_one_still_says_what_would_come() -> None:
     plan = plan_run(credited(gone=()))
     assert plan.true_ups[0].add == Decimal("12.00")
     (hold,) = plan.clients[0].holds
-    assert (hold.detail, hold.next_step) == (plan.true_ups[0].detail, "billingsync explain new:1")
+    assert (hold.detail, hold.next_step) == (plan.true_ups[0].detail, "billingsync run 2026-11")
 
 
 # --- --client ----------------------------------------------------------------------------------------------------
@@ -304,4 +304,4 @@ def test_R2_who_waits_for_two_true_ups_is_told_of_the_one_that_is_in_the_way() -
     assert [(up.currency, up.state) for up in plan.true_ups] == [("EUR", "blocked"), ("USD", "blocked")]
     (hold,) = [hold for client in plan.clients for hold in client.holds]
     assert (hold.reason, hold.detail) == ("source_replaced", plan.true_ups[1].detail)
-    assert hold.next_step == "billingsync explain new:1"
+    assert hold.next_step == "billingsync run 2026-11"

@@ -467,7 +467,7 @@ def test_P1_what_decided_is_named(
 ) -> None:
     base = rules(*blocks, products={"lifecycle": lifecycle, "default_item": 17})
     found = resolve(draft_of(one), base, Catalogue.of(ITEMS), memory.items_by_sku)
-    assert (found.by, found.reason) == (by, "")
+    assert (found.by, found.reason) == (by, None)
 
 
 def test_P1_an_item_is_the_one_of_its_id_with_its_name() -> None:

@@ -60,7 +60,7 @@ def test_the_keys_of_a_client() -> None:
     ]  # fmt: skip
     assert set(fabrikam["excluded"][0]) == {"charge", "rule", "amount", "cost", "currency", "product"}
     assert set(fabrikam["holds"][0]) == {
-        "charge", "reason", "amount", "cost", "next_step", "currency", "product", "detail",
+        "charge", "reason", "amount", "cost", "next_step", "ways", "currency", "product", "detail",
     }  # fmt: skip
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from billingsync.core.inputs import Client, Company, RememberedMatch
+from billingsync.core.reasons import BILL, Reason
 from billingsync.core.rules import Rulebook
+from billingsync.core.steps import Fill, Slot, Step, instruction
 
 _LEGAL_SUFFIXES = frozenset(
     (
@@ -48,9 +49,10 @@ class Match:
     how: str | None = None  # rules | person | external_id | name | similarity
     percent: Decimal | None = None
     excluded: bool = False
-    reason: str | None = None
+    reason: Reason | None = None
     detail: str = ""
-    next_step: str = ""
+    fill: Fill = field(default_factory=dict)  # what the reason's steps need to know
+    steps: tuple[Step, ...] = ()  # where this case ends otherwise than the reason's others
 
 
 def match_companies(
@@ -135,9 +137,9 @@ def _named_by_people(
             return Match(company=company, client=by_id[file.halo_client], how="rules")
         return Match(
             company=company,
-            reason="client_unmapped",
+            reason=Reason.CLIENT_UNMAPPED,
             detail=f"{file.path} names HaloPSA client {file.halo_client}, which HaloPSA does not list",
-            next_step=f"correct halo_client in {file.path}",
+            steps=(instruction(BILL, f"correct halo_client in {file.path}"),),
         )
     memory = remembered.get(company.id)
     if memory and memory.how == "person":
@@ -147,9 +149,8 @@ def _named_by_people(
             return Match(company=company, client=by_id[memory.client_id], how="person")
         return Match(
             company=company,
-            reason="client_unmapped",
+            reason=Reason.CLIENT_UNMAPPED,
             detail=f"it was mapped by hand to HaloPSA client {memory.client_id}, which HaloPSA no longer lists",
-            next_step=_map_step(company),
         )
     external = company.external_id.strip()
     if external.isascii() and external.isdigit() and len(external) < 12 and int(external) in by_id:
@@ -166,39 +167,37 @@ def _by_likeness(
     if memory and memory.how in ("name", "similarity") and normalise(memory.company_name) != normalise(company.name):
         return Match(
             company=company,
-            reason="client_renamed",
+            reason=Reason.CLIENT_RENAMED,
             detail=f"Pax8 called it {memory.company_name!r} when it was matched by name; now it is {company.name!r}",
-            next_step=_map_step(company, memory.client_id),
+            fill=_client(memory.client_id),
         )
     if not candidates:
         return Match(
             company=company,
-            reason="client_unmapped",
+            reason=Reason.CLIENT_UNMAPPED,
             detail="no HaloPSA client has this name or one like it",
-            next_step=_map_step(company),
         )
     if len(candidates) > 1:
         names = ", ".join(f"{client.name} ({client.id})" for client, _, _ in candidates[:4])
         return Match(
             company=company,
-            reason="client_ambiguous",
+            reason=Reason.CLIENT_AMBIGUOUS,
             detail=f"several HaloPSA clients could be meant: {names}",
-            next_step=_map_step(company),
         )
     client, how, percent = candidates[0]
     if claims.disputed(client, company, how):
         return Match(
             company=company,
-            reason="client_ambiguous",
+            reason=Reason.CLIENT_AMBIGUOUS,
             detail=f"another company of this month could also be the HaloPSA client {client.name} ({client.id})",
-            next_step=_map_step(company, client.id),
+            fill=_client(client.id),
         )
     if memory and memory.client_id not in (None, client.id):  # however it was matched: who pays changes
         return Match(
             company=company,
-            reason="client_ambiguous",
+            reason=Reason.CLIENT_AMBIGUOUS,
             detail=f"it was matched to HaloPSA client {memory.client_id} before, and now {client.id} has its name",
-            next_step=_map_step(company, client.id),
+            fill=_client(client.id),
         )
     return Match(company=company, client=client, how=how, percent=percent)
 
@@ -221,9 +220,8 @@ def _may_be_billed(match: Match) -> Match:
             client=client,
             how=match.how,
             percent=match.percent,
-            reason="client_inactive",
+            reason=Reason.CLIENT_INACTIVE,
             detail=f"the HaloPSA client {client.name} ({client.id}) {why}",
-            next_step=f"change the client in HaloPSA, or {_map_step(match.company)}",
         )
     return match
 
@@ -239,12 +237,11 @@ def pays_through_other(match: Match, *, recurring: bool) -> Match:
         client=client,
         how=match.how,
         percent=match.percent,
-        reason="client_pays_through_other",
+        reason=Reason.CLIENT_PAYS_THROUGH_OTHER,
         detail=f"HaloPSA invoices client {payer} for {client.name} ({client.id})",
-        next_step=_map_step(match.company, payer),
+        fill=_client(payer),
     )
 
 
-def _map_step(company: Company, client_id: int | None = None) -> str:
-    client = "HALO_CLIENT_ID" if client_id is None else client_id
-    return f"billingsync map companies --set {shlex.quote(company.id)}={client}"
+def _client(client_id: int | None) -> Fill:
+    return {} if client_id is None else {Slot.HALO_CLIENT: str(client_id)}

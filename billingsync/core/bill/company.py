@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +11,9 @@ from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine
 from billingsync.core.bill.targets import Target
 from billingsync.core.charge import Charge
 from billingsync.core.inputs import Company, RunInputs
+from billingsync.core.reasons import HOLDS, Exclusion, Reason
 from billingsync.core.rules import ClientFile, Rules
+from billingsync.core.steps import NOTHING, Fill, Slot, Step
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,6 +34,10 @@ class Work:
     target: Target = field(default_factory=Target)
     currency: str = ""  # the client's; where HaloPSA does not say it, that of the charges, which then all have the same
     left: tuple[str, ...] = ()
+    period: str = ""
+    called: str = ""  # how commands name the company, and the client: by name where only one has it, else by id
+    payer: str = ""
+    _made: dict[object, tuple[Step, ...]] = field(default_factory=dict)
 
     @property
     def client_id(self) -> int | None:
@@ -43,32 +47,42 @@ class Work:
     def where(self) -> str:
         return self.file.path if self.file else "a file in rules/clients/"
 
-    def hold(self, charge: Charge, reason: str, detail: str, next_step: str) -> None:
-        self.holds.append(held_by(charge, reason, detail, next_step))
+    def hold(
+        self, charge: Charge, reason: Reason, detail: str, fill: Fill = NOTHING, steps: tuple[Step, ...] = ()
+    ) -> None:
+        """One charge waits. `fill` is what the reason's steps need to know beside the company's own names; `steps`
+        are others, where this case ends otherwise."""
+        self.holds.append(held_by(charge, reason, detail, self._steps(reason, fill, steps)))
 
-    def hold_all(self, reason: str, detail: str, next_step: str) -> None:
+    def hold_all(self, reason: Reason, detail: str, fill: Fill = NOTHING, steps: tuple[Step, ...] = ()) -> None:
         """Every charge that would have been billed or dropped waits instead; what is excluded stays excluded."""
         decided = {held.charge for held in self.holds} | {gone.charge for gone in self.excluded}
         for charge in self.charges:
             if charge.id not in decided:
-                self.hold(charge, reason, detail, next_step)
+                self.hold(charge, reason, detail, fill, steps)
         self.lines.clear()
         self.dropped.clear()
 
-
-_HARMLESS = re.compile(r"[^\"$`\\!\x00-\x1f\x7f]*")
-
-
-def typed(name: str) -> str:
-    """A name as a shell takes it for one word and for nothing else: what a hold says to type is pasted."""
-    return f'"{name}"' if _HARMLESS.fullmatch(name) else shlex.quote(name)
+    def _steps(self, reason: Reason, fill: Fill, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """The steps with this company's names in them; made once for all charges that wait for the same thing."""
+        same = (reason, tuple(fill.items()), steps)
+        if (known := self._made.get(same)) is None:
+            names = {
+                Slot.COMPANY: self.called,
+                Slot.CLIENT: self.payer,
+                Slot.FILE: self.where,
+                Slot.PERIOD: self.period,
+            }
+            known = tuple(step.filled({**names, **fill}) for step in steps or HOLDS[reason].steps)
+            self._made[same] = known
+        return known
 
 
 # What was sent, yet is not safely there: (reason, detail) by the state that the ledger has for it [N2] [N5].
 IN_DOUBT = {
-    "unresolved": ("write_unknown", "it was sent to HaloPSA, and whether it arrived is not known yet"),
+    "unresolved": (Reason.WRITE_UNKNOWN, "it was sent to HaloPSA, and whether it arrived is not known yet"),
     "differs": (
-        "write_differs",
+        Reason.WRITE_DIFFERS,
         "HaloPSA has something else than was sent: see billingsync runs, and correct it there",
     ),
 }
@@ -105,6 +119,10 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
     # Matched apart: who has left claims no client's name from who is there.
     matches |= match_companies(gone, inputs.clients, inputs.rulebook, inputs.memory.matches, inputs.similar)
     works = []
+    named = Counter(
+        company.name.casefold() for company in {one.id: one for one in [*inputs.companies, *companies, *gone]}.values()
+    )
+    payers = Counter(client.name.casefold() for client in inputs.clients)
     for company in [*companies, *gone]:
         match = matches[company.id]
         file = inputs.rulebook.file_for(
@@ -123,9 +141,19 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
                 charges=open_charges,
                 all_charges=by_company[company.id],
                 currency=match.client.currency if match.client else "",
+                period=str(inputs.period),
+                called=_called(company.name, company.id, named),
+                payer=_called(match.client.name, str(match.client.id), payers)
+                if match.client
+                else _called(company.name, company.id, named),
             )
         )
     return works
+
+
+def _called(name: str, id_: str, all_names: Mapping[str, int]) -> str:
+    """How a command names it: by name where only one has it, else by id."""
+    return name if name.strip() and all_names[name.casefold()] == 1 else id_
 
 
 def _gone(inputs: RunInputs, names: Mapping[str, Company], here: Collection[str]) -> list[Company]:
@@ -145,7 +173,7 @@ def is_settled(charge: Charge, inputs: RunInputs) -> bool:
     return settled is not None and settled.state not in IN_DOUBT
 
 
-def held_by(charge: Charge, reason: str, detail: str, next_step: str) -> Hold:
+def held_by(charge: Charge, reason: Reason, detail: str, steps: tuple[Step, ...]) -> Hold:
     return Hold(
         charge=charge.id,
         reason=reason,
@@ -154,11 +182,11 @@ def held_by(charge: Charge, reason: str, detail: str, next_step: str) -> Hold:
         product=charge.product,
         currency=charge.currency,
         detail=detail,
-        next_step=next_step,
+        steps=steps,
     )
 
 
-def excluded_by(charge: Charge, rule: str) -> Excluded:
+def excluded_by(charge: Charge, rule: Exclusion) -> Excluded:
     return Excluded(
         charge=charge.id,
         rule=rule,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -22,7 +21,9 @@ from billingsync.core.bill.targets import (
 )
 from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.inputs import RunInputs
+from billingsync.core.reasons import HOLDS, Exclusion, Reason
 from billingsync.core.rules import Rules
+from billingsync.core.steps import Slot
 
 
 def judge(work: Work, inputs: RunInputs, catalogue: Catalogue, waits_for: TrueUp | None = None) -> None:
@@ -32,17 +33,14 @@ def judge(work: Work, inputs: RunInputs, catalogue: Catalogue, waits_for: TrueUp
     for charge in work.charges:
         if settled := inputs.memory.settled.get(charge.id):
             reason, detail = IN_DOUBT[settled.state]
-            step = f"billingsync run {inputs.period}"
-            if settled.state == "differs":
-                step = f"make it right in HaloPSA, then {step}; or free its charges: billingsync undo RUN"
-            work.hold(charge, reason, settled.detail or detail, step)
-        elif rule := "company" if _company_excluded(work) else exclusion(charge, work.rules):
+            work.hold(charge, reason, settled.detail or detail)
+        elif rule := Exclusion.COMPANY if _company_excluded(work) else exclusion(charge, work.rules):
             work.excluded.append(excluded_by(charge, rule))
         else:
             rest.append(charge)
     if work.match.reason:
         for charge in rest:
-            work.hold(charge, work.match.reason, work.match.detail, work.match.next_step)
+            work.hold(charge, work.match.reason, work.match.detail, work.match.fill, work.match.steps)
         return
     client = work.match.client
     if client is None:
@@ -50,14 +48,12 @@ def judge(work: Work, inputs: RunInputs, catalogue: Catalogue, waits_for: TrueUp
     if other := client.pax8_monthly_invoice or client.pax8_annual_invoice:
         detail = f"HaloPSA's own Pax8 sync bills {client.name} already (invoice {other})"
         for charge in rest:
-            work.hold(
-                charge, "other_writer", detail, "turn off HaloPSA's Pax8 sync for this client, or exclude it here"
-            )
+            work.hold(charge, Reason.OTHER_WRITER, detail)
         return
     if work.match.how == "similarity" and work.rules.clients.guessed == "hold":
-        step = f"billingsync map companies --set {shlex.quote(work.company.id)}={client.id}"
+        fill = {Slot.HALO_CLIENT: str(client.id)}
         for charge in rest:
-            work.hold(charge, "client_guessed", f"only similar to {client.name}, not confirmed", step)
+            work.hold(charge, Reason.CLIENT_GUESSED, f"only similar to {client.name}, not confirmed", fill)
         return
     excluded = {gone.charge for gone in work.excluded}
     drafts, verdicts = apply_modifiers(
@@ -79,8 +75,8 @@ def judge(work: Work, inputs: RunInputs, catalogue: Catalogue, waits_for: TrueUp
                     currency=charge.currency,
                 )
             )
-        else:
-            work.hold(verdict.charge, verdict.reason, verdict.detail, verdict.next_step)
+        elif verdict.reason:
+            work.hold(verdict.charge, verdict.reason, verdict.detail, verdict.fill)
     _draw(work, drafts, inputs, catalogue)
 
 
@@ -94,22 +90,22 @@ def _company_excluded(work: Work) -> bool:
     )
 
 
-def exclusion(charge: Charge, rules: Rules) -> str:
-    """The rule that leaves a charge out [A3], in the order of the rule; "" where none does."""
+def exclusion(charge: Charge, rules: Rules) -> Exclusion | None:
+    """The rule that leaves a charge out [A3], in the order of the rule."""
     exclude = rules.exclude
     if charge.company_id is not None and (
         charge.company_id in exclude.companies or charge.company_name in exclude.companies
     ):
-        return "company"
+        return Exclusion.COMPANY
     if (charge.sku and charge.sku in exclude.products) or (
         charge.product_name and charge.product_name in exclude.products
     ):
-        return "product"
+        return Exclusion.PRODUCT
     if charge.type in exclude.types:
-        return "charge_type"
+        return Exclusion.CHARGE_TYPE
     if charge.billed_by_pax8 and exclude.billed_by_pax8:
-        return "billed_by_pax8"
-    return "no_company" if charge.company_id is None else ""
+        return Exclusion.BILLED_BY_PAX8
+    return Exclusion.NO_COMPANY if charge.company_id is None else None
 
 
 _USAGE = frozenset({"subscription", "prorate", "one-time"})
@@ -122,17 +118,11 @@ def without_company(charges: Iterable[Charge], rules: Rules) -> tuple[list[Exclu
     for charge in charges:
         rule = exclusion(charge, rules)
         is_usage = charge.type in _USAGE or charge.type not in KNOWN_TYPES
-        if rule == "no_company" and is_usage and (charge.price or charge.cost or charge.problem):
-            holds.append(
-                held_by(
-                    charge,
-                    "no_company",
-                    "Pax8 charges it without saying for which company",
-                    "find out in Pax8 whose it is and bill it by hand, then add its product to exclude.products",
-                )
-            )
+        if rule is Exclusion.NO_COMPANY and is_usage and (charge.price or charge.cost or charge.problem):
+            detail = "Pax8 charges it without saying for which company"
+            holds.append(held_by(charge, Reason.NO_COMPANY, detail, HOLDS[Reason.NO_COMPANY].steps))
         else:
-            excluded.append(excluded_by(charge, rule))
+            excluded.append(excluded_by(charge, rule or Exclusion.NO_COMPANY))
     return excluded, holds
 
 
@@ -141,10 +131,9 @@ def _usable(work: Work, charges: Sequence[Charge], waits_for: TrueUp | None) -> 
     readable = []
     for charge in charges:
         if waits_for is not None:
-            step = waits_for.next_step or f"billingsync explain {charge.id}"
-            work.hold(charge, "source_replaced", waits_for.detail, step)
+            work.hold(charge, Reason.SOURCE_REPLACED, waits_for.detail, steps=waits_for.steps)
         elif charge.problem:
-            work.hold(charge, "bad_amount", charge.problem, "correct the charge in Pax8, or exclude its product")
+            work.hold(charge, Reason.BAD_AMOUNT, charge.problem)
         else:
             readable.append(charge)
     if not work.currency and len({charge.currency for charge in readable}) == 1:
@@ -156,19 +145,14 @@ def _usable(work: Work, charges: Sequence[Charge], waits_for: TrueUp | None) -> 
         else:
             said = f"its HaloPSA client in {work.currency}"
             theirs = said if work.currency else "HaloPSA does not say its client's currency"
-            work.hold(
-                charge,
-                "currency_mismatch",
-                f"charged in {charge.currency}, {theirs}",
-                "bill it by hand, or correct the currency in HaloPSA or Pax8",
-            )
+            work.hold(charge, Reason.CURRENCY_MISMATCH, f"charged in {charge.currency}, {theirs}")
     return usable
 
 
 def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalogue) -> None:
     """Drafts -> lines on a target, or holds."""
     assert work.client_id is not None
-    work.target = find_target(work.client_id, work.rules.invoice, inputs.existing, work.where)
+    work.target = find_target(work.client_id, work.rules.invoice, inputs.existing)
     # The order of lines on an invoice, and with it the ordinals of equal ones, must not hang on Pax8's page order.
     drafts.sort(key=lambda draft: (draft.label.casefold(), draft.start, draft.price, draft.charges[0].id))
     subscriptions: dict[str, set[str]] = defaultdict(set)
@@ -181,11 +165,11 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
     for draft in drafts:
         resolved = resolve(draft, work.rules, catalogue, inputs.memory.items_by_sku)
         if resolved.reason:
-            if resolved.reason == "product_unmatched" and work.rules.products.lifecycle == "manual":
-                work.hold_all(resolved.reason, resolved.detail, resolved.next_step)
+            if resolved.reason is Reason.PRODUCT_UNMATCHED and work.rules.products.lifecycle == "manual":
+                work.hold_all(resolved.reason, resolved.detail, resolved.fill, resolved.steps)
                 return
             for charge in draft.charges:
-                work.hold(charge, resolved.reason, resolved.detail, resolved.next_step)
+                work.hold(charge, resolved.reason, resolved.detail, resolved.fill, resolved.steps)
             continue
         items: Items = resolved.items
         if needs_full_price(draft, items):
@@ -208,7 +192,7 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
         work.products.update(charge.sku or charge.product_name for charge in draft.charges)
     if work.target.reason:
         if lines:  # a client with nothing to bill needs no invoice to bill it on
-            work.hold_all(work.target.reason, work.target.detail, work.target.next_step)
+            work.hold_all(work.target.reason, work.target.detail)
         return
     if _left_behind(work, inputs):
         return
@@ -222,9 +206,9 @@ def _hold_without_full_price(work: Work, draft: Draft, by: str) -> None:
     for charge in draft.charges:
         work.hold(
             charge,
-            "full_price_unknown",
+            Reason.FULL_PRICE_UNKNOWN,
             f"{by}: a part has a fixed price for a full period, and what Pax8 charges for a full period is not known",
-            f"give the parts a share in percent in place of unit_price in {by.rpartition(' in ')[2]}",
+            {Slot.FILE: by.rpartition(" in ")[2]},
         )
 
 
@@ -238,7 +222,7 @@ def _left_behind(work: Work, inputs: RunInputs) -> bool:
     where = abs(stay[0].invoice_id)
     detail = f"{lines} of {stay[0].period} still stand on recurring invoice {where}, which would bill them beside this"
     work.left = (detail,)
-    work.hold_all("recurring_left_behind", detail, f"remove our lines from recurring invoice {where} in HaloPSA")
+    work.hold_all(Reason.RECURRING_LEFT_BEHIND, detail, {Slot.INVOICE: str(where)})
     return True
 
 
@@ -249,8 +233,7 @@ def _onto_recurring(work: Work, lines: list[PlanLine], inputs: RunInputs) -> Non
     written = [line for line in inputs.memory.written_lines if line.invoice_id == invoice.id]
     later = max((line.period for line in written), default="")
     if later > str(inputs.period):
-        step = 'bill it by hand, or set behavior = "new" for this client and run the month again'
-        work.hold_all("recurring_later_period", f"its recurring invoice already carries {later}", step)
+        work.hold_all(Reason.RECURRING_LATER_PERIOD, f"its recurring invoice already carries {later}")
         return
     by_id = {charge.id: charge for charge in work.charges}
     changes = recurring_changes(
@@ -268,8 +251,8 @@ def _onto_recurring(work: Work, lines: list[PlanLine], inputs: RunInputs) -> Non
         if line.recurring_key in changes.held
         for charge in line.charges
     }
-    for charge_id, (reason, detail, step) in touched.items():
-        work.hold(by_id[charge_id], reason, detail, step)
+    for charge_id, trouble in touched.items():
+        work.hold(by_id[charge_id], trouble.reason, trouble.detail, steps=trouble.steps)
     # A charge is posted whole or not at all: where one part's line waits, the lines of its other parts wait too.
     work.lines.extend(line for line in changes.lines if not touched.keys() & set(line.charges))
     work.left = changes.left

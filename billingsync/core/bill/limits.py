@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from billingsync.core.bill.company import Work, typed
+from billingsync.core.bill.company import Work
 from billingsync.core.bill.plan import PlanLine
 from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
+from billingsync.core.reasons import Reason
 from billingsync.core.rules import LimitRules
 
 
@@ -31,7 +32,7 @@ class Bill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beyond:
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -47,12 +48,12 @@ def beyond(bill: Bill, rules: LimitRules, *, client_known: bool, known_products:
 
 def _first_time(bill: Bill, rules: LimitRules, client_known: bool, known_products: frozenset[str]) -> Beyond | None:
     if rules.new_client == "hold" and not client_known:
-        return Beyond(reason="limit_new_client", detail="this client has never been billed from here before")
+        return Beyond(reason=Reason.LIMIT_NEW_CLIENT, detail="this client has never been billed from here before")
     if rules.new_product == "hold":
         new = sorted(bill.products - known_products)
         if new:
             more = f" and {len(new) - 3} more" if len(new) > 3 else ""
-            return Beyond(reason="limit_new_product", detail=f"never billed before: {', '.join(new[:3])}{more}")
+            return Beyond(reason=Reason.LIMIT_NEW_PRODUCT, detail=f"never billed before: {', '.join(new[:3])}{more}")
     return None
 
 
@@ -66,7 +67,7 @@ def _change(bill: Bill, rules: LimitRules) -> Beyond | None:
         return None
     percent = f"{(now - before) * 100 / abs(before):+.1f} %" if before else "from nothing"
     return Beyond(
-        reason="limit_change",
+        reason=Reason.LIMIT_CHANGE,
         detail=f"{_money(now, bill)} after {_money(before, bill)} in {period} ({percent}): more than "
         f"{plain(rules.change_percent_max)} % and {plain(rules.change_amount_min)}",
     )
@@ -79,13 +80,13 @@ def _margin(bill: Bill, rules: LimitRules) -> Beyond | None:
     for line in bill.lines:
         if _margin_below(line.amount, line.cost, least):
             return Beyond(
-                reason="limit_margin",
+                reason=Reason.LIMIT_MARGIN,
                 detail=f"{line.title:.60}: price {_money(line.amount, bill)}, cost {_money(line.cost, bill)} "
                 f"is a margin below {plain(least)} %",
             )
     if _margin_below(bill.amount, bill.cost, least):
         return Beyond(
-            reason="limit_margin",
+            reason=Reason.LIMIT_MARGIN,
             detail=f"price {_money(bill.amount, bill)}, cost {_money(bill.cost, bill)} "
             f"is a margin below {plain(least)} %",
         )
@@ -103,12 +104,14 @@ def _size(bill: Bill, rules: LimitRules) -> Beyond | None:
     now = bill.amount + bill.amount_before
     if rules.client_amount_max is not None and now > rules.client_amount_max:
         return Beyond(
-            reason="limit_amount", detail=f"{_money(now, bill)} is more than {plain(rules.client_amount_max)}"
+            reason=Reason.LIMIT_AMOUNT, detail=f"{_money(now, bill)} is more than {plain(rules.client_amount_max)}"
         )
     if rules.negative_invoice == "hold":
         for amount in bill.new_invoices:
             if amount < 0:
-                return Beyond(reason="limit_negative", detail=f"the new invoice would come to {_money(amount, bill)}")
+                return Beyond(
+                    reason=Reason.LIMIT_NEGATIVE, detail=f"the new invoice would come to {_money(amount, bill)}"
+                )
     return None
 
 
@@ -140,7 +143,7 @@ def apply_limits(works: Sequence[Work], inputs: RunInputs, missing: str) -> None
     for (client_id, _), members in by_client.items():
         if client_id in inputs.memory.approved or any(work.company.id in inputs.memory.approved for work in members):
             continue
-        detail, reason = missing, "limit_missing_companies"
+        detail, reason = missing, Reason.LIMIT_MISSING_COMPANIES
         for work in members:
             # Who has no charge any more is not billed for less than before: missing_company_percent_max counts these.
             if not detail and any(line.charges for line in work.lines):
@@ -150,12 +153,10 @@ def apply_limits(works: Sequence[Work], inputs: RunInputs, missing: str) -> None
                     client_known=client_id in inputs.memory.known_clients,
                     known_products=inputs.memory.known_products,
                 )
-                detail, reason = (found.detail, found.reason) if found else ("", "")
+                detail, reason = (found.detail, found.reason) if found else ("", reason)
         if detail:
             for work in members:
-                work.hold_all(
-                    reason, detail, f"billingsync approve DIGEST --client {typed(work.company.name)} --reason TEXT"
-                )
+                work.hold_all(reason, detail)
 
 
 def _posted_before(inputs: RunInputs) -> dict[tuple[str, str], Decimal]:

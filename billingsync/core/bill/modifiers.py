@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
 from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.money import ZERO
+from billingsync.core.reasons import Modifier, Reason
 from billingsync.core.rules import ModifierRules
+from billingsync.core.steps import Fill, Slot
 
 
 class Draft(NamedTuple):  # and no dataclass: of all values of a plan these are made most often
@@ -41,10 +43,10 @@ class Verdict:
     """One charge that does not go on: `modifier` where it is dropped, `reason` where it is held."""
 
     charge: Charge
-    modifier: str = ""
-    reason: str = ""
+    modifier: Modifier | None = None
+    reason: Reason | None = None
     detail: str = ""
-    next_step: str = ""
+    fill: Fill = field(default_factory=dict)  # what the reason's steps need to know
 
 
 _BUILT_IN = frozenset(pattern.casefold() for pattern in ModifierRules().azure_patterns)
@@ -88,7 +90,7 @@ def apply_modifiers(
     for charge in charges:
         if rules.azure != "keep" and is_azure(charge, rules):
             if rules.azure == "drop":
-                verdicts.append(Verdict(charge=charge, modifier="azure"))
+                verdicts.append(Verdict(charge=charge, modifier=Modifier.AZURE))
             else:
                 azure[charge.currency, group_of(charge)].append(charge)
         elif charge.type not in KNOWN_TYPES:
@@ -112,15 +114,15 @@ def _unknown_type(charge: Charge) -> Verdict:
     if not charge.type:
         return Verdict(
             charge=charge,
-            reason="unknown_charge_type",
+            reason=Reason.UNKNOWN_CHARGE_TYPE,
             detail="Pax8 does not say what kind of charge this is",
-            next_step="look at the charge in Pax8; to leave it out, add its product to exclude.products",
+            fill={Slot.VALUE: "its product to exclude.products"},
         )
     return Verdict(
         charge=charge,
-        reason="unknown_charge_type",
+        reason=Reason.UNKNOWN_CHARGE_TYPE,
         detail=f"Pax8 calls this charge {charge.type!r:.60}, which billingsync does not know",
-        next_step=f'look at the charge in Pax8; to leave such charges out, add "{charge.type:.60}" to exclude.types',
+        fill={Slot.VALUE: f'"{charge.type:.60}" to exclude.types'},
     )
 
 
@@ -150,20 +152,18 @@ def _prorata(charge: Charge, changes: Mapping[Change, Sequence[Charge]]) -> Verd
     if unreadable := next((each for each in change if each.problem), None):
         return Verdict(
             charge=charge,
-            reason="bad_amount",
+            reason=Reason.BAD_AMOUNT,
             detail=f"another prorate of the same subscription cannot be read: {unreadable.problem}",
-            next_step="correct the charge in Pax8, or exclude its product",
         )
     price, cost = sum((each.price for each in change), ZERO), sum((each.cost for each in change), ZERO)
     signs = [(each.price, each.cost) for each in change] + [(price, cost)]
     if opposite := next(((one, other) for one, other in signs if one * other < 0), None):
         return Verdict(
             charge=charge,
-            reason="price_cost_sign",
+            reason=Reason.PRICE_COST_SIGN,
             detail=f"a prorate whose price ({opposite[0]}) and cost ({opposite[1]}) point in opposite directions",
-            next_step='set favorable_prorata = "keep" for this client to bill it, or exclude its product',
         )
-    return Verdict(charge=charge, modifier="favorable_prorata") if price < 0 else None
+    return Verdict(charge=charge, modifier=Modifier.FAVORABLE_PRORATA) if price < 0 else None
 
 
 def _zero(charge: Charge, price: Decimal, cost: Decimal, rules: ModifierRules) -> Verdict | None:
@@ -175,11 +175,10 @@ def _zero(charge: Charge, price: Decimal, cost: Decimal, rules: ModifierRules) -
     if cost != 0 and rules.zero_price_with_cost == "hold":
         return Verdict(
             charge=charge,
-            reason="zero_price_with_cost",
+            reason=Reason.ZERO_PRICE_WITH_COST,
             detail=f"nothing is charged for it, yet it costs {cost}",
-            next_step='set its price in Pax8, or set zero_price_with_cost = "drop" or "keep" for this client',
         )
-    return Verdict(charge=charge, modifier="zero_lines")
+    return Verdict(charge=charge, modifier=Modifier.ZERO_LINES)
 
 
 def _label(product_name: str, description: str) -> str:

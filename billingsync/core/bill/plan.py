@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
+from billingsync.core.reasons import Exclusion, Modifier, Reason
+from billingsync.core.steps import Slot, Step
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRef:
@@ -41,7 +44,7 @@ class PlanLine(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
     charge: str
-    modifier: str  # azure | favorable_prorata | zero_lines
+    modifier: Modifier
     amount: Decimal
     cost: Decimal
     product: str
@@ -51,7 +54,7 @@ class Dropped:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
     charge: str
-    rule: str  # company | product | charge_type | billed_by_pax8 | no_company
+    rule: Exclusion
     amount: Decimal
     cost: Decimal
     product: str
@@ -60,16 +63,36 @@ class Excluded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """What waits for a person [A4]: `detail` says why in words, `next_step` what to type or do."""
+    """What waits for a person [A4]: `detail` says why in words; each of `steps` is one way to end it."""
 
     charge: str
-    reason: str
+    reason: Reason
     amount: Decimal
     cost: Decimal
     product: str
     currency: str
     detail: str
-    next_step: str
+    steps: tuple[Step, ...]
+
+    @property
+    def ways(self) -> tuple[Step, ...]:
+        """The steps for this charge alone."""
+        return steps_for(self.steps, (self.charge,))
+
+    @property
+    def next_step(self) -> str:
+        """The first of them as text."""
+        return first_text(self.ways)
+
+
+def steps_for(steps: tuple[Step, ...], charges: tuple[str, ...]) -> tuple[Step, ...]:
+    """Steps with these charges in them."""
+    fill = {Slot.CHARGES: charges, Slot.CHARGE_OPTIONS: charges}
+    return tuple(step.filled(fill) for step in steps)
+
+
+def first_text(steps: tuple[Step, ...]) -> str:
+    return steps[0].text if steps else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +109,7 @@ class ClientPlan:
     amount: Decimal
     cost: Decimal
     currency: str
-    held: str | None
+    held: Reason | None
     lines: tuple[PlanLine, ...]
     dropped: tuple[Dropped, ...]
     excluded: tuple[Excluded, ...]
@@ -194,7 +217,11 @@ class TrueUp:
     add_cost: Decimal
     state: str
     detail: str = ""
-    next_step: str = ""
+    steps: tuple[Step, ...] = ()  # while it is held; `approve` settles it
+
+    @property
+    def next_step(self) -> str:
+        return first_text(self.steps)
 
     @property
     def net(self) -> Decimal:

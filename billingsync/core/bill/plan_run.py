@@ -19,6 +19,7 @@ from billingsync.core.bill.warnings import kept_from_clients, source_summary, wa
 from billingsync.core.charge import Charge
 from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
+from billingsync.core.steps import Slot, Step
 
 
 def plan_run(inputs: RunInputs) -> Plan:
@@ -72,11 +73,12 @@ def plan_run(inputs: RunInputs) -> Plan:
         true_ups=ups,
     )
     digest = _digest(plan)
+    with_digest = _Binder(digest)
     return replace(
         plan,
         digest=digest,
-        clients=tuple(_named(client, digest) for client in plan.clients),
-        true_ups=tuple(replace(up, next_step=up.next_step.replace("DIGEST", digest[:12])) for up in ups),
+        clients=tuple(_named(client, with_digest) for client in plan.clients),
+        true_ups=tuple(replace(up, steps=with_digest(up.steps)) for up in ups),
     )
 
 
@@ -119,12 +121,24 @@ def _is_of(up: TrueUp, trial: Work) -> bool:
     return concerns(up, trial) and trial.currency == up.currency
 
 
-def _named(client: ClientPlan, digest: str) -> ClientPlan:
+class _Binder:
+    """Puts a plan's digest into steps; those that many charges share are made once."""
+
+    def __init__(self, digest: str) -> None:
+        self._fill = {Slot.DIGEST: digest[:12]}
+        self._made: dict[tuple[Step, ...], tuple[Step, ...]] = {}
+
+    def __call__(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        if (known := self._made.get(steps)) is None:
+            known = self._made[steps] = tuple(step.filled(self._fill) for step in steps)
+        return known
+
+
+def _named(client: ClientPlan, with_digest: _Binder) -> ClientPlan:
     """The client with its plan's digest in the commands that its holds say to type."""
-    if not any("DIGEST" in hold.next_step for hold in client.holds):
+    if not client.holds:
         return client
-    holds = (replace(hold, next_step=hold.next_step.replace("DIGEST", digest[:12])) for hold in client.holds)
-    return replace(client, holds=tuple(holds))
+    return replace(client, holds=tuple(replace(hold, steps=with_digest(hold.steps)) for hold in client.holds))
 
 
 def _client_plan(work: Work, inputs: RunInputs) -> ClientPlan:

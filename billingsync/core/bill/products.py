@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,9 @@ from billingsync.core.bill.modifiers import Draft
 from billingsync.core.bill.plan import ItemRef
 from billingsync.core.charge import Charge
 from billingsync.core.inputs import Item
+from billingsync.core.reasons import BILL, EXCLUDE_PRODUCT, Reason
 from billingsync.core.rules import Part, ProductBlock, Rules
+from billingsync.core.steps import NOTHING, Fill, Slot, Step, instruction
 
 NAME_LENGTH = 240  # characters of an item's name, so that HaloPSA does not cut the end that tells two items apart
 
@@ -54,9 +55,10 @@ class Resolved:
 
     items: tuple[tuple[Part | None, ItemRef | None], ...] = ()
     by: str = ""
-    reason: str = ""
+    reason: Reason | None = None
     detail: str = ""
-    next_step: str = ""
+    fill: Fill = field(default_factory=dict)  # what the reason's steps need to know
+    steps: tuple[Step, ...] = ()  # where this case ends otherwise than the reason's others
 
 
 def _first_skus(charges: Iterable[Charge], known: Collection[str]) -> dict[str, str]:
@@ -69,8 +71,11 @@ def _first_skus(charges: Iterable[Charge], known: Collection[str]) -> dict[str, 
     return first
 
 
-def _map_step(sku: str) -> str:
-    return f"billingsync map products --set {shlex.quote(sku)}=ITEM_ID"
+def _correct(what: str) -> tuple[Step, ...]:
+    return (instruction(BILL, f"correct {what}"), EXCLUDE_PRODUCT)
+
+
+_NO_SKU = (instruction(BILL, "add a [[product]] block to the rules"), EXCLUDE_PRODUCT)
 
 
 def _name(name: str) -> str:
@@ -88,26 +93,35 @@ def resolve(draft: Draft, rules: Rules, catalogue: Catalogue, by_person: Mapping
         return _from_block(block, catalogue, rules)
     sku = draft.sku.strip()
     if sku and sku in by_person:
-        return _known(by_person[sku], catalogue, "mapped by hand", _map_step(sku))
+        return _known(by_person[sku], catalogue, "mapped by hand", fill={Slot.SKU: sku})
     found = catalogue.by_code.get(sku, ()) if sku else ()
     by = "SKU"
     if not found:
         found, by = _of_this_name(draft.product_name, sku, catalogue), "name"
     if len(found) == 1:
         return _item(found[0].id, found[0].name, by)
-    step = _map_step(sku) if sku else "add a [[product]] block to the rules"
+    fill, steps = {Slot.SKU: sku}, () if sku else _NO_SKU
     if found:
         names = ", ".join(f"{item.name} ({item.id})" for item in found[:4])
         return Resolved(
-            reason="product_ambiguous", detail=f"several HaloPSA items have this {by}: {names}", next_step=step
+            reason=Reason.PRODUCT_AMBIGUOUS,
+            detail=f"several HaloPSA items have this {by}: {names}",
+            fill=fill,
+            steps=steps,
         )
     if lifecycle == "manual":
         return Resolved(
-            reason="product_unmatched", detail=f"no HaloPSA item for {draft.product_name or sku!r:.80}", next_step=step
+            reason=Reason.PRODUCT_UNMATCHED,
+            detail=f"no HaloPSA item for {draft.product_name or sku!r:.80}",
+            fill=fill,
+            steps=steps,
         )
     if not (draft.product_name or sku):
         return Resolved(
-            reason="product_unmatched", detail="it has neither a name nor a SKU to make an item of", next_step=step
+            reason=Reason.PRODUCT_UNMATCHED,
+            detail="it has neither a name nor a SKU to make an item of",
+            fill=fill,
+            steps=steps,
         )
     return _created(_new_name(draft.product_name or sku, sku, catalogue), sku)
 
@@ -149,12 +163,12 @@ def _block(draft: Draft, blocks: Iterable[ProductBlock]) -> ProductBlock | None:
 def _from_block(block: ProductBlock, catalogue: Catalogue, rules: Rules) -> Resolved:
     name = block.pax8_sku or block.pax8_product or ""
     by = f"[[product]] {name} in {rules.origins.get(f'product.{name}', 'the rules')}"
-    step = f"correct the [[product]] block of {name}"
+    steps = _correct(f"the [[product]] block of {name}")
     if not block.parts:
-        return _known(block.halo_item, catalogue, by, step)
+        return _known(block.halo_item, catalogue, by, steps)
     items: list[tuple[Part | None, ItemRef | None]] = []
     for part in block.parts:
-        known = _known(part.halo_item, catalogue, by, step)
+        known = _known(part.halo_item, catalogue, by, steps)
         if known.reason:
             return known
         items.append((part, known.items[0][1]))
@@ -164,16 +178,19 @@ def _from_block(block: ProductBlock, catalogue: Catalogue, rules: Rules) -> Reso
 def _default_item(rules: Rules, catalogue: Catalogue) -> Resolved:
     where = rules.origins.get("products.default_item", "the rules")
     return _known(
-        rules.products.default_item, catalogue, f"default_item in {where}", f"correct default_item in {where}"
+        rules.products.default_item, catalogue, f"default_item in {where}", _correct(f"default_item in {where}")
     )
 
 
-def _known(item_id: int | None, catalogue: Catalogue, by: str, step: str) -> Resolved:
+def _known(
+    item_id: int | None, catalogue: Catalogue, by: str, steps: tuple[Step, ...] = (), fill: Fill = NOTHING
+) -> Resolved:
     item = catalogue.by_id.get(item_id) if item_id is not None else None
     if item is None:
         return Resolved(
-            reason="product_unmatched",
+            reason=Reason.PRODUCT_UNMATCHED,
             detail=f"{by}: HaloPSA has no active item {item_id}",
-            next_step=step,
+            fill=fill,
+            steps=steps,
         )
     return Resolved(items=((None, ItemRef(id=item.id, name=item.name)),), by=by)

@@ -12,7 +12,9 @@ from billingsync.core.bill.plan import PlanLine
 from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.inputs import Existing, WrittenLine
 from billingsync.core.money import ZERO, multiply, plain, round_money
+from billingsync.core.reasons import BILL, EXCLUDE_PRODUCT, Reason
 from billingsync.core.rules import InvoiceRules, ModifierRules
+from billingsync.core.steps import Step, instruction
 
 # HaloPSA writes "no date" as a date long ago (reference/halopsa 2.7).
 _NO_DATE = ("", "1899-12-30", "1900-01-01", "0001-01-01")
@@ -39,9 +41,17 @@ class Target:
 
     action: str = "create"  # create | append | update
     invoice: Existing | None = None
-    reason: str = ""
+    reason: Reason | None = None
     detail: str = ""
-    next_step: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """A line of ours that a person, or HaloPSA by itself, has changed since we wrote it."""
+
+    reason: Reason
+    detail: str
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +59,7 @@ class LineChanges:
     """What a recurring invoice's lines become: changes, and lines that a person must look at first."""
 
     lines: tuple[PlanLine, ...] = ()
-    held: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)  # recurring key -> reason, detail, step
+    held: Mapping[str, Touched] = field(default_factory=dict)  # by recurring key
     left: tuple[str, ...] = ()  # what stays although its charge is gone, in words
 
 
@@ -63,7 +73,7 @@ def group_of(charge: Charge, rules: InvoiceRules) -> str:
     return "" if order.casefold() in ("n/a", "na", "none", "-") else order
 
 
-def find_target(client_id: int, rules: InvoiceRules, existing: Iterable[Existing], rules_file: str) -> Target:
+def find_target(client_id: int, rules: InvoiceRules, existing: Iterable[Existing]) -> Target:
     """[B1]-[B3]: the invoice that this client's lines go to, or why they cannot go anywhere."""
     if rules.behavior == "new":
         return Target()
@@ -71,24 +81,21 @@ def find_target(client_id: int, rules: InvoiceRules, existing: Iterable[Existing
         return _latest(client_id, rules, existing)
     if rules.recurring_invoice is None:
         return Target(
-            reason="recurring_unmapped",
+            reason=Reason.RECURRING_UNMAPPED,
             detail="no recurring invoice is named for this client",
-            next_step=f"set invoice.recurring_invoice in {rules_file}",
         )
     for invoice in existing:
         if invoice.recurring and abs(invoice.id) == abs(rules.recurring_invoice):
             break
     else:
         return Target(
-            reason="recurring_missing",
+            reason=Reason.RECURRING_MISSING,
             detail=f"HaloPSA has no recurring invoice {abs(rules.recurring_invoice)}",
-            next_step=f"correct invoice.recurring_invoice in {rules_file}",
         )
     if why := unusable_because(invoice.raw, invoice.client_id, client_id):
         return Target(
-            reason="recurring_missing",
+            reason=Reason.RECURRING_MISSING,
             detail=f"recurring invoice {abs(invoice.id)} {why}",
-            next_step=f"correct invoice.recurring_invoice in {rules_file}",
         )
     return Target(action="update", invoice=invoice)
 
@@ -104,19 +111,18 @@ def _latest(client_id: int, rules: InvoiceRules, existing: Iterable[Existing]) -
     """[B2]: the most recent by invoice date, then id, closed ones included."""
     mine = [invoice for invoice in existing if invoice.client_id == client_id and not invoice.recurring]
     if not mine:
-        why, reason = "the client has no invoice yet", "latest_missing"
+        why, reason = "the client has no invoice yet", Reason.LATEST_MISSING
     else:
         newest = max(mine, key=lambda invoice: (str(invoice.raw.get("invoice_date") or "")[:10], invoice.id))
         closed = closed_because(newest.raw)
         if not closed:
             return Target(action="append", invoice=newest)
-        why, reason = f"the client's latest invoice {_number(newest)} {closed}", "latest_closed"
+        why, reason = f"the client's latest invoice {_number(newest)} {closed}", Reason.LATEST_CLOSED
     if rules.when_latest_closed == "new":
         return Target()
     return Target(
         reason=reason,
         detail=why,
-        next_step='open or create an invoice in HaloPSA, or set invoice.when_latest_closed = "new"',
     )
 
 
@@ -197,7 +203,7 @@ def recurring_changes(
     }
     present = _by_id(invoice.raw)
     changes: list[PlanLine] = []
-    held: dict[str, tuple[str, str, str]] = {}
+    held: dict[str, Touched] = {}
     left: list[str] = []
     taken = {*ours, *(line.recurring_key for line in lines)}
     for line in lines:
@@ -213,12 +219,10 @@ def recurring_changes(
             taken.add(key)
             changes.append(line._replace(recurring_key=key))
             continue
-        trouble = touched(before, present.get(before.line_id), line)
+        there = present.get(before.line_id)
+        trouble = touched(before, there, line)
         if trouble:
-            held[line.recurring_key] = (
-                *trouble,
-                _way_out(trouble[0], before, present.get(before.line_id), line, currency),
-            )
+            held[line.recurring_key] = replace(trouble, steps=_way_out(trouble.reason, before, there, line, currency))
             continue
         changes.append(
             line._replace(
@@ -235,7 +239,7 @@ def recurring_changes(
         trouble = touched(before, present.get(before.line_id))
         if trouble and present.get(before.line_id) is not None:
             left.append(
-                f"line {before.line_id} ({before.title}) has no charge any more but {trouble[1]}: left as it is"
+                f"line {before.line_id} ({before.title}) has no charge any more but {trouble.detail}: left as it is"
             )
         elif not trouble:
             changes.append(_removal(before, currency or _currency_of(before.recurring_key)))
@@ -266,17 +270,19 @@ def _waits(key: str, waiting: frozenset[str]) -> bool:
 
 
 def _way_out(
-    reason: str, before: WrittenLine, there: Mapping[str, object] | None, line: PlanLine, currency: str
-) -> str:
+    reason: Reason, before: WrittenLine, there: Mapping[str, object] | None, line: PlanLine, currency: str
+) -> tuple[Step, ...]:
+    """How such a line may be mended; empty for what the reason says anyway."""
+    if reason is not Reason.LINE_EDITED:
+        return ()
     if there is None:
-        return "leave its product out for this client with exclude.products, or bill this charge by hand"
-    if reason == "line_automatic_quantity":
-        return "leave its product out for this client with exclude.products, or give the line a fixed quantity"
+        return (EXCLUDE_PRODUCT,)
     now = f'{plain(line.quantity)} x {plain(line.unit_price, currency)} "{line.description:.80}"'
-    return (
+    mend = (
         f"change the line in HaloPSA to what this month says, {now}, "
         f"or back to {plain(before.quantity)} x {plain(before.unit_price, currency)}"
     )
+    return (instruction(BILL, mend), EXCLUDE_PRODUCT)
 
 
 def left_behind(
@@ -317,18 +323,18 @@ def _removal(before: WrittenLine, currency: str) -> PlanLine:
     )
 
 
-def touched(
-    before: WrittenLine, line: Mapping[str, object] | None, now: PlanLine | None = None
-) -> tuple[str, str] | None:
-    """Whether somebody or something else has had its hands on a line of ours since we wrote it [B3]: the hold's reason
-    and detail. A line that a person changed to just what this month says (`now`) has had what it needs."""
+def touched(before: WrittenLine, line: Mapping[str, object] | None, now: PlanLine | None = None) -> Touched | None:
+    """Whether somebody or something else has had its hands on a line of ours since we wrote it [B3]. A line that a
+    person changed to just what this month says (`now`) has had what it needs."""
     if line is None:
-        return "line_edited", f"line {before.line_id} was removed by hand"
+        return Touched(reason=Reason.LINE_EDITED, detail=f"line {before.line_id} was removed by hand")
     if any(line.get(name) for name in _AUTOMATIC) or _number_of(line.get("recurring_invoice_quantity_type")) > 0:
-        return "line_automatic_quantity", f"HaloPSA computes the quantity of line {before.line_id} itself"
+        detail = f"HaloPSA computes the quantity of line {before.line_id} itself"
+        return Touched(reason=Reason.LINE_AUTOMATIC_QUANTITY, detail=detail)
     changed = _edits(before, line)
     if changed and not (now and not _edits(_as_written(before, now), line)):
-        return "line_edited", f"line {before.line_id} was edited by hand: {', '.join(changed)}"
+        detail = f"line {before.line_id} was edited by hand: {', '.join(changed)}"
+        return Touched(reason=Reason.LINE_EDITED, detail=detail)
     return None
 
 

@@ -9,14 +9,17 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from billingsync.core.bill.company import Work, typed
+from billingsync.core.bill.company import Work
 from billingsync.core.bill.plan import PlanLine, TakenBack, TrueUp
 from billingsync.core.bill.targets import closed_because
 from billingsync.core.charge import Source
 from billingsync.core.inputs import LivePosting, RunInputs, Settled
 from billingsync.core.money import ZERO, plain
+from billingsync.core.reasons import HOLDS, RUN, WAIT, Reason
+from billingsync.core.steps import Slot, Step, command
 
 AFTER_ANOTHER = "another true-up of the same client must be settled first"
+WITHOUT_CLIENT = command(WAIT, "plan", Slot.PERIOD)  # of all clients
 
 
 def invoice_of(charge_id: str) -> str:
@@ -58,8 +61,9 @@ def true_ups(inputs: RunInputs, works: Sequence[Work]) -> tuple[TrueUp, ...]:
             add_cost=ZERO,
             state="held",
         )
-        if why := _blocked(up, postings, inputs, asked):
-            up = replace(up, state="blocked", detail=why)
+        if blocked := _blocked(up, postings, inputs, asked):
+            why, step = blocked
+            up = replace(up, state="blocked", detail=why, steps=(step.filled({Slot.PERIOD: str(inputs.period)}),))
         elif _allowed(up, works, inputs):
             up = replace(up, state="approved")
         found.append(up)
@@ -72,15 +76,17 @@ def _taken(posting: LivePosting, inputs: RunInputs) -> TakenBack:
     return TakenBack(key=posting.key, invoice_id=posting.invoice_id, closed=closed)
 
 
-def _blocked(up: TrueUp, postings: Sequence[LivePosting], inputs: RunInputs, asked: Collection[str]) -> str:
-    """Why nobody may take this back now; "" where a person may."""
+def _blocked(
+    up: TrueUp, postings: Sequence[LivePosting], inputs: RunInputs, asked: Collection[str]
+) -> tuple[str, Step] | None:
+    """Why nobody may take this back now, and what ends that; None where a person may."""
     if missing := sorted(set(up.credited) - inputs.credited):
-        return f"Pax8 lists invoice {missing[0]} no more, which is billed, and does not say that it is credited"
+        return f"Pax8 lists invoice {missing[0]} no more, which is billed, and does not say that it is credited", RUN
     if any(posting.state != "posted" for posting in postings):
-        return "whether HaloPSA has all that was sent for this client is not certain"
+        return "whether HaloPSA has all that was sent for this client is not certain", RUN
     if asked and not set(up.companies) <= set(asked):
-        return "its invoices bill another company too, which --client leaves out"
-    return ""
+        return "its invoices bill another company too, which --client leaves out", WITHOUT_CLIENT
+    return None
 
 
 def _allowed(up: TrueUp, works: Sequence[Work], inputs: RunInputs) -> bool:
@@ -111,7 +117,12 @@ def agreed(ups: Sequence[TrueUp], trials: Sequence[Work], inputs: RunInputs) -> 
         stuck = [up for up in found if up.state == "approved" and any(_shared(up, one, trials) for one in waiting)]
         if not stuck:
             break
-        found = [replace(up, state="blocked", detail=AFTER_ANOTHER) if up in stuck else up for up in found]
+        names = {Slot.CLIENT: waiting[0].client_name}
+        steps = tuple(step.filled(names) for step in HOLDS[Reason.SOURCE_REPLACED].steps)
+        found = [
+            replace(up, state="blocked", detail=AFTER_ANOTHER, steps=waiting[0].steps or steps) if up in stuck else up
+            for up in found
+        ]
     return tuple(found)
 
 
@@ -135,8 +146,9 @@ def with_what_comes(up: TrueUp, lines: Sequence[PlanLine]) -> TrueUp:
     """The true-up with what comes instead, and with what to type where a person may allow it."""
     up = replace(up, add=sum((line.amount for line in lines), ZERO), add_cost=sum((line.cost for line in lines), ZERO))
     if up.state == "held":
-        step = f"billingsync approve DIGEST --client {typed(up.client_name)} --reason TEXT"
-        return replace(up, detail=wording(up), next_step=step)
+        names = {Slot.CLIENT: up.client_name}
+        steps = tuple(step.filled(names) for step in HOLDS[Reason.SOURCE_REPLACED].steps)
+        return replace(up, detail=wording(up), steps=steps)
     return up
 
 
