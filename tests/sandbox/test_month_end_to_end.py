@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import io
 import json
+import shlex
 from decimal import Decimal
 
 import cli
@@ -310,7 +311,7 @@ def test_a_mapping_releases_a_hold_and_only_that_is_posted_next(office):
     fourth = next(hold for hold in first["holds"] if hold["company_name"] == "Fourth Coffee")
     assert fourth["reason"] == "client_unmapped"
     before = sandbox.state()
-    step = fourth["next_step"].replace("HALO_CLIENT_ID", "401").split()
+    step = shlex.split(fourth["next_step"].replace("HALO_CLIENT_ID", "401"))
     assert step[0] == "billingsync"
     office.run(*step[1:]).must(0)
     second = office.run("run", "--yes", "--json").must(3).json
