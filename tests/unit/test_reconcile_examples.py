@@ -14,7 +14,8 @@ from billingsync.core.reconcile.classify import Class
 from billingsync.core.reconcile.compare import Verdict
 from billingsync.core.reconcile.findings import Confidence, Kind, Side
 from billingsync.core.reconcile.lines import Keeper
-from billingsync.core.reconcile.snapshot import SeatChange
+from billingsync.core.reconcile.posted import compare_posted
+from billingsync.core.reconcile.snapshot import ItemTerms, SeatChange
 from billingsync.core.reconcile.terms import shares
 from billingsync.core.rules import BundleBlock, Covered, MatchBlock, Part, ProductBlock, Rules
 
@@ -269,8 +270,6 @@ def test_not_billed_takes_the_items_price_else_pax8s() -> None:
     book = three_ways(12, 12, 0)
     (finding,) = book.compare().findings
     assert (finding.kind, finding.month, finding.confidence) == (Kind.NOT_BILLED, D("264.00"), Confidence.LIKELY)
-    from billingsync.core.reconcile.snapshot import ItemTerms
-
     book.terms[1502] = ItemTerms(price=D("25.00"))
     (finding,) = book.compare().findings
     assert finding.month == D("300.00")
@@ -284,4 +283,18 @@ def test_items_of_one_name_are_ambiguous() -> None:
     book.sub("a", 3, "NEW")
     book.line(9001, 1)
     (found,) = [one for one in book.compare().findings if one.kind is Kind.UNMAPPED_PRODUCT]
-    assert found.note == "New product (1), New product (2)" and found.month == D("54.00") and NOVEMBER
+    assert found.note == "New product (1), New product (2)" and found.month == D("54.00")
+
+
+def test_a_period_without_a_snapshot_compares_only_what_was_posted() -> None:
+    book = Book()
+    posted = book.charge(10, sub="a")
+    book.charge(3, DEFENDER, sub="b")
+    book.post(posted, amount=D("219.99"))
+    result = compare_posted(replace(book.inputs(), period=NOVEMBER))
+    (billed,), (apart,) = result.billing, result.apart
+    assert billed.in_month.price_difference == D("0.01") and billed.skus == (BP,)
+    assert (apart.why, apart.charges, apart.price) == ("no_snapshot", 1, D("66.00"))
+    assert result.verdict is Verdict.INCOMPLETE and result.rows == () and result.classes == {}
+    book.posted.clear()
+    assert compare_posted(replace(book.inputs(), period=NOVEMBER)).verdict is Verdict.NOTHING_COMPARED

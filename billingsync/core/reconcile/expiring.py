@@ -1,4 +1,4 @@
-"""What ends within 15, 30 and 90 days [EX1]-[EX4]: terms of their own, and yearly commitments that are billed monthly."""
+"""What ends within 15, 30 and 90 days: terms of their own, and yearly commitments billed monthly [EX1]-[EX4]."""
 
 from __future__ import annotations
 
