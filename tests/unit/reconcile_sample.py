@@ -12,7 +12,9 @@ from billingsync.core.charge import Charge
 from billingsync.core.inputs import Client, Company, Item
 from billingsync.core.money import round_money
 from billingsync.core.period import Period
-from billingsync.core.reconcile.compare import Reconciliation, compare
+from billingsync.core.reconcile.card import Card, Choice
+from billingsync.core.reconcile.cards import cards_of
+from billingsync.core.reconcile.compare import Reconciliation, compare, compare_tenant
 from billingsync.core.reconcile.findings import Finding, Kind
 from billingsync.core.reconcile.licences import SeatRow
 from billingsync.core.reconcile.snapshot import (
@@ -29,6 +31,7 @@ from billingsync.core.reconcile.snapshot import (
     Subscription,
     Unposted,
 )
+from billingsync.core.reconcile.tenant import tenant_of
 from billingsync.core.rules import ClientFile, Rulebook, Rules
 
 D = Decimal
@@ -216,6 +219,17 @@ class Book:
 
     def compare(self) -> Reconciliation:
         return compare(self.inputs())
+
+    def cards(self, choices: Mapping[str, Choice] | None = None) -> tuple[Card, ...]:
+        tenant = tenant_of(self.inputs())
+        return cards_of(compare_tenant(tenant), tenant, choices)
+
+    def card(self, **choice: Any) -> Card:
+        """The only card; with a choice the one that was made for it."""
+        (card,) = self.cards()
+        if choice:
+            (card,) = self.cards({card.id: Choice(**choice)})
+        return card
 
     def row(self, key: str = BP) -> SeatRow:
         (row,) = [row for row in self.compare().rows if row.key == key]

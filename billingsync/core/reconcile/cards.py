@@ -1,0 +1,327 @@
+"""Which cards a comparison makes [CD3] [CD4] [CD6]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+
+from billingsync.core.money import ZERO, plain
+from billingsync.core.reconcile.billing import Prices, prices_of
+from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, CardKind, Choice, Lack, card_digest, card_id
+from billingsync.core.reconcile.card_change import (
+    Entry,
+    Terms,
+    Values,
+    change_of,
+    limits_of,
+    pro_rata,
+    running_period,
+)
+from billingsync.core.reconcile.compare import Reconciliation, Verdict
+from billingsync.core.reconcile.findings import SEATS, Confidence, Finding, seat_kind, surplus_lines
+from billingsync.core.reconcile.findings import Kind as FindingKind
+from billingsync.core.reconcile.licences import Mode, SeatRow
+from billingsync.core.reconcile.lines import Keeper, SeatLine, months_of_invoice
+from billingsync.core.reconcile.snapshot import RecurringInvoice
+from billingsync.core.reconcile.tenant import Tenant
+from billingsync.core.reconcile.terms import to_decimal, total
+
+
+def cards_of(result: Reconciliation, tenant: Tenant, choices: Mapping[str, Choice] | None = None) -> tuple[Card, ...]:
+    """All cards, by client and product. `choices` is by card id; a card with a choice may get another id, as the line
+    is part of it, and stands for the one that was chosen for. None where nothing was compared."""
+    if result.verdict is Verdict.NOTHING_COMPARED:
+        return ()
+    findings = {(one.client_id, one.group, one.key): one for one in result.findings if one.kind in SEATS}
+    groups: dict[tuple[int, str], list[SeatRow]] = {}
+    for row in result.rows:
+        groups.setdefault((row.client_id, row.group), []).append(row)
+    cards: list[Card] = []
+    for row in result.rows:
+        if row.mode is Mode.USAGE or not (row.members or row.counts or row.every_line):
+            continue
+        finding = findings.get((row.client_id, row.group, row.key))
+        maker = _Maker(
+            tenant=tenant,
+            row=row,
+            group=groups[row.client_id, row.group],
+            finding=finding,
+            prices=prices_of(row, tenant),
+            choices=choices or {},
+        )
+        cards.extend(maker.cards())
+    return tuple(cards)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Maker:
+    """The cards of one row."""
+
+    tenant: Tenant
+    row: SeatRow
+    group: Sequence[SeatRow]
+    finding: Finding | None
+    prices: Prices
+    choices: Mapping[str, Choice]
+
+    @property
+    def _group_lines(self) -> list[SeatLine]:
+        found = {(line.invoice_id, line.line_id): line for row in self.group for line in row.every_line}
+        return [found[key] for key in sorted(found, key=lambda key: (key[0] or 0, key[1] or 0))]
+
+    def cards(self) -> list[Card]:
+        row, kind = self.row, seat_kind(self.row)
+        lines = list(row.lines)
+        hand = [line for line in lines if line.keeper is Keeper.HAND]
+        if kind is FindingKind.DUPLICATE:
+            return self._duplicates(hand)
+        if not row.every_line:
+            return [self._new()] if row.count > 0 else []
+        alone = row.mode is Mode.EACH or (len(self._group_lines) == 1 and len(self.group) == 1)
+        if len(lines) == 1 and alone:
+            return [self._of_line(lines[0], self._target(lines[0]), [])]
+        if row.difference == 0:
+            return []
+        chosen = self.choices.get(card_id(row.client_id, row.key, None), NOTHING_CHOSEN)
+        line = next((one for one in lines if one.line_id == chosen.line_id and chosen.line_id is not None), None)
+        if line is not None:
+            return [self._of_line(line, self._target(line), [])]
+        keepers = {one.keeper for one in row.every_line}
+        if keepers == {Keeper.OURS}:
+            return [self._whole_row([Lack.OURS])]
+        return [self._whole_row([Lack.HALO] if keepers == {Keeper.HALO} else [Lack.NEEDS_LINE])]
+
+    def _target(self, line: SeatLine) -> Decimal:
+        """What the line alone must carry so that the row is right, less pro rata that still waits on it [CD4]."""
+        others = self.row.psa_quantity - line.quantity
+        return self.row.count - others - line.waiting
+
+    def _duplicates(self, hand: Sequence[SeatLine]) -> list[Card]:
+        """End the hand lines that should not be there: those beside ours, or beside one that carries all seats."""
+        surplus = surplus_lines(self.row)
+        beside_ours = any(line.keeper is Keeper.OURS for line in self.row.every_line)
+        ended = list(hand) if beside_ours else [line for line in surplus if line.keeper is Keeper.HAND]
+        left = self.row.psa_quantity - total(line.quantity for line in ended)
+        # Two lines by hand: which of them is right only a person knows.
+        unclear = not beside_ours or left != self.row.count or len(ended) != 1 or len(self.group) > 1
+        if not ended:
+            return [self._whole_row([Lack.HALO])]
+        return [self._of_line(line, ZERO, [Lack.NEEDS_LINE] if unclear else []) for line in ended]
+
+    def _choice(self, line_id: int | None) -> Choice:
+        ids = (card_id(self.row.client_id, self.row.key, line_id), card_id(self.row.client_id, self.row.key, None))
+        return next((self.choices[one] for one in ids if one in self.choices), NOTHING_CHOSEN)
+
+    def _of_line(self, line: SeatLine, target: Decimal, lacks: list[Lack]) -> Card:
+        chosen = self._choice(line.line_id)
+        invoice, raw = line.invoice, line.line
+        before = Values(
+            quantity=line.quantity - line.waiting,
+            unit_price=raw.unit_price if raw else line.posted.unit_price if line.posted else None,
+            unit_cost=raw.unit_cost if raw else line.posted.unit_cost if line.posted else None,
+        )
+        ends = self.row.count == 0 or target == 0
+        after = Values(
+            quantity=chosen.quantity if chosen.quantity is not None else ZERO if self.row.count == 0 else target,
+            unit_price=self._typed(chosen.price, chosen.with_price, self.prices.pax8, line.months, before.unit_price),
+            unit_cost=self._typed(chosen.cost, chosen.with_cost, self.prices.pax8_cost, line.months, before.unit_cost),
+        )
+        lacks = [*lacks, *self._line_lacks(line), *self._lacks(after)]
+        if line.waiting and (ends or after.quantity < 0):
+            lacks.append(Lack.WAITING)
+        kind = CardKind.GONE if after.quantity == 0 else CardKind.CHANGED
+        kind = CardKind.UNCHANGED if after == before else kind
+        if kind is CardKind.GONE and self._suspect:
+            lacks.append(Lack.SUSPECT)
+        terms = Terms(
+            months=line.months, discount_percent=raw.discount_percent if raw else ZERO, currency=line.currency
+        )
+        return self._card(kind, line, (invoice, terms), (before, after), (chosen, lacks))
+
+    def _line_lacks(self, line: SeatLine) -> list[Lack]:
+        lacks = []
+        if line.keeper is Keeper.OURS:
+            lacks.append(Lack.OURS)
+        if line.keeper is Keeper.HALO:
+            lacks.append(Lack.HALO)
+        invoice = line.invoice
+        if invoice is not None and invoice.client_id != self.row.client_id:
+            lacks.append(Lack.OTHER_CLIENT)
+        if invoice is not None and (invoice.disabled or invoice.in_approval):
+            lacks.append(Lack.INVOICE_CLOSED)
+        return lacks
+
+    def _lacks(self, after: Values) -> list[Lack]:
+        lacks = []
+        if self.row.moving:
+            lacks.append(Lack.MOVING)
+        if self.row.unsure:
+            lacks.append(Lack.UNSURE)
+        if after.quantity != after.quantity.to_integral_value():
+            lacks.append(Lack.PART_OF_A_UNIT)
+        return lacks
+
+    @property
+    def _suspect(self) -> bool:
+        snapshot = self.tenant.inputs.snapshot
+        return bool(snapshot.suspect) and not snapshot.confirmed
+
+    @staticmethod
+    def _typed(
+        typed: Decimal | None, take: bool, month: Fraction | None, months: int | None, now: Decimal | None
+    ) -> Decimal | None:
+        """A typed value, else Pax8's where it was asked for, else what stands there."""
+        if typed is not None:
+            return typed
+        return _decimal(month * months) if take and month is not None and months else now
+
+    def _whole_row(self, lacks: list[Lack]) -> Card:
+        """A card of all lines together, until one is chosen."""
+        row = self.row
+        before = Values(quantity=row.psa_quantity)
+        after = Values(quantity=row.count)
+        kind = CardKind.GONE if row.count == 0 else CardKind.CHANGED
+        terms = Terms(months=None, discount_percent=ZERO, currency=self.prices.currency)
+        return self._card(kind, None, (None, terms), (before, after), (NOTHING_CHOSEN, lacks))
+
+    def _new(self) -> Card:
+        row = self.row
+        chosen = self._choice(None)
+        invoices = [one for one in self.tenant.inputs.snapshot.recurring if self._may_take(one)]
+        invoice = next((one for one in invoices if one.id == chosen.invoice_id), None)
+        if invoice is None and chosen.invoice_id is None and len(invoices) == 1:
+            invoice = invoices[0]
+        items = (row.item_id,) if row.item_id is not None else row.items
+        months = months_of_invoice(invoice, self.tenant) if invoice is not None else 1
+        rules = self.tenant.rules_of.client(row.client_id).cards
+        terms_ = self.tenant.inputs.snapshot.item_terms.get(items[0]) if items else None
+        listed = terms_.price if terms_ else None
+        pax8 = None if self.prices.pax8 is None else _decimal(self.prices.pax8)
+        first, second = (listed, pax8) if rules.new_price == "item" else (pax8, listed)
+        price = first if first is not None else second
+        cost = None if self.prices.pax8_cost is None else _decimal(self.prices.pax8_cost)
+        after = Values(
+            quantity=chosen.quantity if chosen.quantity is not None else row.count,
+            unit_price=chosen.price if chosen.price is not None else _times(price, months),
+            unit_cost=chosen.cost if chosen.cost is not None else _times(cost, months),
+        )
+        lacks = self._lacks(after)
+        if row.billed_here:
+            lacks.append(Lack.OURS)
+        if invoice is None:
+            lacks.append(Lack.NEEDS_INVOICE)
+        if len(items) != 1:
+            lacks.append(Lack.NEEDS_ITEM)
+        if self._suspect:
+            lacks.append(Lack.SUSPECT)
+        currency = (invoice.currency if invoice else "") or self.prices.currency
+        terms = Terms(months=months, discount_percent=ZERO, currency=currency)
+        return self._card(CardKind.NEW, None, (invoice, terms), (Values(), after), (chosen, lacks))
+
+    def _may_take(self, invoice: RecurringInvoice) -> bool:
+        day = self.tenant.inputs.snapshot.day
+        runs = (invoice.start is None or invoice.start <= day) and (invoice.end is None or day <= invoice.end)
+        return invoice.client_id == self.row.client_id and runs and not (invoice.disabled or invoice.in_approval)
+
+    def _card(
+        self,
+        kind: CardKind,
+        line: SeatLine | None,
+        where: tuple[RecurringInvoice | None, Terms],
+        values: tuple[Values, Values],
+        chosen_: tuple[Choice, list[Lack]],
+    ) -> Card:
+        row, (invoice, terms), (before, after), (chosen, lacks) = self.row, where, values, chosen_
+        effective, entries, after, more = self._effective(chosen, invoice, (before, after), terms)
+        rules = self.tenant.rules_of.client(row.client_id).cards
+        real = None
+        if self.prices.pax8_cost is not None and terms.months:
+            real = to_decimal(self.prices.pax8_cost * terms.months, 6)
+        confidence = self.finding.confidence if self.finding else Confidence.CERTAIN
+        then = Values(
+            quantity=after.quantity + total(entry.quantity for entry in entries),
+            unit_price=after.unit_price,
+            unit_cost=after.unit_cost,
+        )
+        limits = limits_of(
+            before, then, is_new=kind is CardKind.NEW, real_cost=real, confidence=confidence, rules=rules
+        )
+        line_id = line.line_id if line else None
+        id_ = card_id(row.client_id, row.key, line_id)
+        lines = tuple((one.invoice_id, one.line_id, one.quantity) for one in self._group_lines)
+        item = line.item_id if line else row.item_id if row.item_id is not None else next(iter(row.items), None)
+        fields = [item, line.keeper if line else None, line.waiting if line else None, invoice and invoice.id, lines]
+        return Card(
+            id=id_,
+            digest=card_digest(id_, before, after, fields, effective, entries),
+            kind=kind,
+            client_id=row.client_id,
+            client_name=row.client_name,
+            group=row.group,
+            key=row.key,
+            product=row.product,
+            skus=row.skus,
+            vendor=row.vendor,
+            tags=row.tags,
+            invoice_id=invoice.id if invoice else line.invoice_id if line else None,
+            line_id=line_id,
+            contract_id=invoice.contract_id if invoice else None,
+            item_id=item,
+            text=line.line.text if line and line.line else "",
+            period_name=invoice.period_name if invoice else "",
+            count=row.count,
+            difference=row.difference,
+            waiting=line.waiting if line else ZERO,
+            before=before,
+            after=after,
+            effective=effective,
+            next_invoice=invoice.next_creation if invoice else None,
+            entries=entries,
+            change=change_of(before, after, terms, entries),
+            lacks=tuple(dict.fromkeys([*lacks, *more])),
+            limits=limits,
+            confidence=confidence,
+            finding=self.finding.id if self.finding else None,
+            guessed=row.guessed,
+            lines=lines,
+        )
+
+    def _effective(
+        self,
+        chosen: Choice,
+        invoice: RecurringInvoice | None,
+        values: tuple[Values, Values],
+        terms: Terms,
+    ) -> tuple[date | None, tuple[Entry, ...], Values, list[Lack]]:
+        """From when the change counts [CD6]: the next invoice, a later day, or pro rata for a day in the running
+        period. HaloPSA adds an entry's quantity by itself, so that the line's own then stays."""
+        before, after = values
+        today = self.tenant.inputs.snapshot.day
+        added = after.quantity - before.quantity
+        dated = chosen.entries
+        if not dated and chosen.day is not None:
+            if chosen.day > max(today, running_period(invoice, today)[1]):
+                return chosen.day, (), after, []
+            dated = ((chosen.day, added),)
+        if not dated:
+            return None, (), after, []
+        entries = pro_rata(dated, after, terms, invoice)
+        lacks = []
+        if self.tenant.rules_of.client(self.row.client_id).cards.prorata == "off":
+            lacks.append(Lack.PRORATA_OFF)
+        if total(entry.quantity for entry in entries) != added or any(entry.quantity <= 0 for entry in entries):
+            lacks.append(Lack.PRORATA_QUANTITY)
+        stays = Values(quantity=before.quantity, unit_price=after.unit_price, unit_cost=after.unit_cost)
+        return entries[0].day, entries, stays, lacks
+
+
+def _decimal(number: Fraction) -> Decimal:
+    """A unit's price with as many of six decimals as it needs."""
+    return Decimal(plain(to_decimal(number, 6)))
+
+
+def _times(amount: Decimal | None, months: int | None) -> Decimal | None:
+    return None if amount is None or months is None else amount * months
