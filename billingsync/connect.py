@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 import structlog
 
 from billingsync.http import CallRecord, Service, ServiceConfig
-from billingsync.psa.halo.client import Halo, Tenant, discover
+from billingsync.psa.halo.client import Tenant, discover
+from billingsync.psa.halo.psa import HaloPsa
+from billingsync.psa.psa import PSA
 from billingsync.redaction import Redactor
 from billingsync.settings import Settings
 from billingsync.sources.pax8.client import Pax8, service_config
@@ -31,7 +33,7 @@ class Connections:
     settings: Settings
     ledger: Ledger
     pax8: Pax8
-    halo: Halo
+    psa: PSA
     tenant: Tenant
     wait: Callable[[float], None] = time.sleep
 
@@ -58,7 +60,7 @@ def connections(
             settings=settings,
             ledger=ledger,
             pax8=Pax8(pax8, settings.pax8.parallel),
-            halo=Halo(halo),
+            psa=HaloPsa(halo, marker=settings.halo.marker, write_lines=settings.halo.write_lines),
             tenant=tenant,
             wait=wait,
         )

@@ -68,7 +68,7 @@ def periods(json: JsonOption = False) -> int:
     from billingsync.report.layout import table
 
     with connected() as connections:
-        released = connections.pax8.released_periods()
+        released = connections.pax8.released()
         runs = connections.ledger.runs()
         rows = []
         for month in released:

@@ -62,7 +62,7 @@ def _show(folder: Path, sandbox: Sandbox) -> int:
         code = main(words)
         if code not in expected:
             raise BillingSyncError(f"The demo stopped: `billingsync {shlex.join(words)}` ended with exit code {code}.")
-    written = sum("billingsync key=" in str(raw.get("internal_note")) for raw in sandbox.halo.invoices.values())
+    written = sandbox.notes_with("billingsync key=")
     out(f"\nDone. {written} invoices were written to the sandbox HaloPSA, each once.")
     out(f"The HTML report: {folder / 'plan.html'}")
     sys.stdout.flush()

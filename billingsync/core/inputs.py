@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from billingsync.core.charge import Source
+from billingsync.core.invoice import Invoice
 from billingsync.core.period import Period
 from billingsync.core.rules import Rulebook
 
@@ -49,17 +50,6 @@ class Item:
     supplier_part_codes: tuple[str, ...] = ()
     group_id: int | None = None
     inactive: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Existing:
-    """An invoice in HaloPSA that a plan may write to. `raw` is the JSON object exactly as HaloPSA gave it
-    (numbers as int and Decimal): everything in it must come back as it was [B4]."""
-
-    id: int
-    client_id: int
-    recurring: bool
-    raw: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +140,7 @@ class RunInputs:
     companies: tuple[Company, ...]
     clients: tuple[Client, ...]
     items: tuple[Item, ...] = ()
-    existing: tuple[Existing, ...] = ()
+    existing: tuple[Invoice, ...] = ()
     rulebook: Rulebook = field(default_factory=Rulebook)
     memory: Memory = field(default_factory=Memory)
     similar: Mapping[str, tuple[tuple[int, Decimal], ...]] = field(default_factory=dict)

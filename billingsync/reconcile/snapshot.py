@@ -24,7 +24,8 @@ from billingsync.rulebook import load_rulebook
 from billingsync.run.context import Say, now
 from billingsync.run.fetch import keep_sources, newest_released
 from billingsync.sources.pax8 import seats
-from billingsync.sources.pax8.client import Document, Listed
+from billingsync.sources.pax8.client import Listed
+from billingsync.sources.source import Document
 from billingsync.store.snapshots import NewSnapshot, SnapshotEntry
 
 MOST_HISTORIES = 400  # subscriptions whose past is asked for: it explains differences, and each is a call
@@ -131,7 +132,7 @@ def _newest_invoices(connected: Connections, say: Say) -> tuple[str, ...]:
 
 def _halo_lists(connected: Connections) -> dict[str, bulk.Listed]:
     half = connected.settings.halo.calls_per_minute // 2
-    return bulk.read_lists(Halo(connected.halo.service.within(half)))
+    return bulk.read_lists(Halo(connected.psa.service.within(half)))
 
 
 def _last_whole(connected: Connections, rulebook: Rulebook) -> Snapshot | None:

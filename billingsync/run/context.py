@@ -12,7 +12,7 @@ from billingsync.core.bill.plan import Posting
 from billingsync.core.inputs import Client
 from billingsync.core.period import Period
 from billingsync.core.rules import ProductRules
-from billingsync.psa.halo.client import Halo
+from billingsync.psa.psa import PSA
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
 
@@ -29,12 +29,11 @@ class RunContext:
     here so that a simulation can bring its own."""
 
     ledger: Ledger
-    halo: Halo
+    psa: PSA
     fence: Fence
     run: str
     period: Period
     marker: str  # HALO__MARKER
-    write_lines: str  # HALO__WRITE_LINES
     absence_s: float  # HALO__ABSENCE_S
     today: date
     clients: Mapping[int, Client]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +10,15 @@ from billingsync.connect import Connections
 from billingsync.core.bill.company import clients_billed
 from billingsync.core.bill.trueup import to_take_back
 from billingsync.core.charge import Source
-from billingsync.core.inputs import Client, Company, Existing, Item, RunInputs
+from billingsync.core.inputs import Client, Company, Item, RunInputs
+from billingsync.core.invoice import Invoice
 from billingsync.core.period import Period
 from billingsync.core.rules import Rulebook
 from billingsync.errors import NotReleased, Refused, UpstreamError
 from billingsync.http import in_parallel
-from billingsync.psa.halo.client import Clients
-from billingsync.psa.halo.invoice import id_of, number
+from billingsync.psa.psa import Clients
 from billingsync.run.context import Say, now
-from billingsync.sources.pax8.client import Fetched
+from billingsync.sources.source import Fetched
 from billingsync.store.sources import SeenInvoice
 
 CLIENTS_AT_ONCE = 50  # in one search: the address stays short
@@ -38,7 +38,7 @@ class Upstream:
 
 def newest_released(connected: Connections) -> Period:
     """The newest month that Pax8 has released."""
-    released = connected.pax8.released_periods()
+    released = connected.pax8.released()
     if not any(month.invoices for month in released):
         raise NotReleased("Pax8 lists no invoice at all yet.", next_steps=[["billingsync", "periods"]])
     return max((month for month in released if month.invoices), key=lambda month: month.period).period
@@ -55,8 +55,8 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
     calls: list[Callable[[], Any]] = [
         lambda: _fetch_source(connected, period),
         connected.pax8.companies,
-        connected.halo.clients,
-        lambda: connected.halo.items(group) if _needs_items(rulebook) else (),
+        connected.psa.clients,
+        lambda: connected.psa.items(group) if _needs_items(rulebook) else (),
     ]
     read: list[Any] = in_parallel(lambda call: call(), calls, len(calls))
     fetched: Fetched = read[0]
@@ -115,7 +115,7 @@ def _fetch_source(connected: Connections, period: Period) -> Fetched:
 
 def _with_released_months(connected: Connections, missing: NotReleased) -> NotReleased:
     """The same refusal, with the newest months that are there: the month may be a slip of the finger."""
-    months = [str(month.period) for month in connected.pax8.released_periods()[:3]]
+    months = [str(month.period) for month in connected.pax8.released()[:3]]
     there = f" Released: {', '.join(months)}." if months else ""
     steps = [["billingsync", "plan", months[0]]] if months else [["billingsync", "periods"]]
     return NotReleased(f"{missing.message}{there}", next_steps=steps)
@@ -129,56 +129,49 @@ def _needs_items(rulebook: Rulebook) -> bool:
 def detailed(connected: Connections, inputs: RunInputs) -> tuple[Client, ...]:
     """The clients, with the details of those that are billed this month: currency, payer, whether to invoice at all."""
     wanted = clients_billed(inputs)
-    details = {id_: connected.halo.client(id_) for id_ in sorted(wanted)}
+    details = {id_: connected.psa.client(id_) for id_ in sorted(wanted)}
     return tuple(details.get(client.id) or client for client in inputs.clients)
 
 
-def existing_invoices(connected: Connections, inputs: RunInputs) -> tuple[Existing, ...]:
+def existing_invoices(connected: Connections, inputs: RunInputs) -> tuple[Invoice, ...]:
     """The invoices that `latest` and `recurring` may write to, with their lines, as they are now."""
     rules = [inputs.rulebook.base, *(file.rules for file in inputs.rulebook.clients)]
     recurring = {
-        one.invoice.recurring_invoice
+        abs(one.invoice.recurring_invoice)
         for one in rules
         if one.invoice.behavior == "recurring" and one.invoice.recurring_invoice is not None
     }
-    recurring |= {line.invoice_id for line in inputs.memory.written_lines}  # those that still have lines of ours
-    # And those of billed clients on which HaloPSA counts by itself. They are only looked at, so the list will do.
-    counted = _counted(connected, clients_billed(inputs))
-    existing = []
+    recurring |= {abs(line.invoice_id) for line in inputs.memory.written_lines}  # those that still have lines of ours
+    billed = clients_billed(inputs)
+    listed = {abs(one.id): one for one in _templates(connected)}
+    # And those of billed clients on which HaloPSA counts by itself: its own Pax8 sync would bill there.
+    recurring |= {id_ for id_, one in listed.items() if one.counts_licences and one.client_id in billed}
     affected = {one.invoice_id for one in to_take_back(inputs.memory.live, inputs.sources) if one.action != "update"}
-    for invoice_id in sorted(one for one in affected if one is not None):
-        raw = connected.halo.invoice(invoice_id, recurring=False)
-        if raw is not None:
-            existing.append(_as_existing(raw, recurring=False))
-    for invoice_id in sorted(recurring | counted.keys()):
-        raw = counted.get(invoice_id)
-        if invoice_id in recurring or raw is None or not isinstance(raw.get("lines"), list):
-            raw = connected.halo.invoice(invoice_id, recurring=True)
-        if raw is not None:
-            existing.append(_as_existing(raw, recurring=True))
+    existing = [connected.psa.read(id_, template=False) for id_ in sorted(id_ for id_ in affected if id_ is not None)]
+    existing += [_template(connected, listed.get(id_), id_) for id_ in sorted(recurring)]
     latest = sorted(clients_billed(inputs, "latest"))
     for start in range(0, len(latest), CLIENTS_AT_ONCE):
-        looked = connected.halo.look(latest[start : start + CLIENTS_AT_ONCE], None)
-        if not looked.complete:
-            raise Refused(f"HaloPSA's invoices cannot be read whole, so the latest of each is not known: {looked.why}")
-        existing += [_as_existing(raw, recurring=False) for raw in looked.rows]
-    return tuple({one.id: one for one in existing if one is not None}.values())
+        found = connected.psa.search(latest[start : start + CLIENTS_AT_ONCE], None)
+        if not found.complete:
+            raise Refused(f"HaloPSA's invoices cannot be read whole, so the latest of each is not known: {found.why}")
+        existing += found.rows
+    # A row of another kind than was asked for, or that names no client, is not taken for what it should be.
+    usable = (one for one in existing if one is not None and one.client_id is not None)
+    return tuple({one.id: one for one in usable if (one.id < 0) is one.template}.values())
 
 
-def _counted(connected: Connections, clients: set[int]) -> dict[int, Mapping[str, object]]:
-    """These clients' recurring invoices with quantities that HaloPSA computes: where its own Pax8 sync would bill."""
+def _templates(connected: Connections) -> tuple[Invoice, ...]:
+    """All recurring invoices with their lines, in one list; none where we may not see them."""
     try:
-        rows = connected.halo.recurring_invoices(lines=True)
+        return connected.psa.templates()
     except UpstreamError as failed:
         if failed.status not in (401, 403, 404):
             raise
-        return {}
-    counted = (raw for raw in rows if raw.get("contains_calculated_quantity") and raw.get("client_id") in clients)
-    return {found: raw for raw in counted if (found := id_of(raw)) is not None}
+        return ()
 
 
-def _as_existing(raw: Mapping[str, object], *, recurring: bool) -> Existing | None:
-    owner, found = number(raw.get("client_id")), id_of(raw)
-    if owner is None or found is None or (found < 0) is not recurring:
-        return None
-    return Existing(id=found, client_id=int(owner), recurring=recurring, raw=raw)
+def _template(connected: Connections, listed: Invoice | None, invoice_id: int) -> Invoice | None:
+    """One recurring invoice: as the list has it, or by itself where that does not show its lines."""
+    if listed is not None and listed.lines_shown:
+        return listed
+    return connected.psa.read(-invoice_id, template=True)

@@ -10,9 +10,6 @@ from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
 from billingsync.core.inputs import Item
 from billingsync.errors import UpstreamError
 from billingsync.http import Answered, NotDone, Sent
-from billingsync.psa.halo.client import one_object
-from billingsync.psa.halo.invoice import Raw, id_of
-from billingsync.psa.halo.wire import item_body, item_group_body
 from billingsync.run.context import Outcome, RunContext, failed
 from billingsync.run.send import still_ours
 
@@ -43,7 +40,7 @@ def make_items(context: RunContext, postings: Sequence[Posting]) -> tuple[list[P
         try:
             if catalogue is None:
                 _let_land(context)
-                catalogue = context.halo.items(context.tax_and_accounts(client_id).item_group)
+                catalogue = context.psa.items(context.tax_and_accounts(client_id).item_group)
             there = _find(catalogue, sku, name)
             ids[sku, name] = (
                 there.id if there else _item(context, sku, name, _group(context, groups, client_id), client_id)
@@ -96,14 +93,14 @@ def _group(context: RunContext, groups: dict[str, int], client_id: int) -> int:
     name = context.tax_and_accounts(client_id).item_group
 
     def find() -> int | None:
-        return min((group_id for group_id, each in context.halo.item_groups() if each == name), default=None)
+        return min((group_id for group_id, each in context.psa.item_groups() if each == name), default=None)
 
     def create() -> Sent:
         context.say(f"creating the item group {name}")
-        return context.halo.create_item_group(item_group_body(name), before=still_ours(context))
+        return context.psa.new_item_group(name, still_ours(context))
 
-    def made(answer: Raw) -> int | None:
-        return id_of(answer) if answer.get("name") == name else None  # groups are only listed, and a list may be late
+    def made(item_id: int | None, called: str) -> int | None:
+        return item_id if called == name else None  # groups are only listed, and a list may be late
 
     if name not in groups:
         groups[name] = find() or _once(context, f"the item group {name!r}", find, create, made)
@@ -112,19 +109,16 @@ def _group(context: RunContext, groups: dict[str, int], client_id: int) -> int:
 
 def _item(context: RunContext, sku: str, name: str, group: int, client_id: int) -> int:
     def find() -> int | None:
-        found = _find(context.halo.items(context.tax_and_accounts(client_id).item_group), sku, name)
+        found = _find(context.psa.items(context.tax_and_accounts(client_id).item_group), sku, name)
         return found.id if found else None
 
     def create() -> Sent:
         context.say(f"creating the item {name}")
         codes = context.tax_and_accounts(client_id)
-        return context.halo.create_item(
-            item_body(name=name, sku=sku, group=group, codes=codes), before=still_ours(context)
-        )
+        return context.psa.new_item(name, sku, group, codes, still_ours(context))
 
-    def made(answer: Raw) -> int | None:
-        item_id = id_of(answer)
-        item = context.halo.item(item_id) if item_id else None
+    def made(item_id: int | None, called: str) -> int | None:
+        item = context.psa.item(item_id) if item_id else None
         if item is None or not (_is(item, sku, name) or (not item.external_reference and _is(item, "", name))):
             return None
         return item_id  # also where HaloPSA did not keep the SKU: a second one would not have it either
@@ -137,7 +131,7 @@ def _once(
     what: str,
     find: Callable[[], int | None],
     create: Callable[[], Sent],
-    made: Callable[[Raw], int | None],
+    made: Callable[[int | None, str], int | None],
 ) -> int:
     """Create something of which there must be one; it is known not to be there. Sent again only after a refusal, or
     once it is certainly absent: after the horizon, in two complete searches [N2]. NoItem where it cannot be had."""
@@ -150,8 +144,8 @@ def _once(
             context.wait(1.0)
             there = find()
         else:
-            answer = one_object(sent.json) if isinstance(sent, Answered) else None
-            there = made(answer) if answer is not None else None
+            answer = context.psa.made(sent.json) if isinstance(sent, Answered) else None
+            there = made(*answer) if answer is not None else None
             there = there or find() or _after_the_horizon(context, what, find)
             why = f"HaloPSA does not have {what} although it was sent: two complete searches found nothing"
         told = f"created, id {there}" if there is not None else why

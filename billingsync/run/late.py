@@ -10,17 +10,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from billingsync.core.bill.targets import closed_because
+from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
 from billingsync.errors import UpstreamError
-from billingsync.psa.halo.invoice import Raw, carries, compare, id_of, lines_of, nothing, number
-from billingsync.psa.halo.wire import markers
 from billingsync.run.context import RunContext
 from billingsync.run.recover import CLIENTS_A_LOOK, DAYS_BEFORE, settle
 from billingsync.store.claims import AlreadyClaimed
 from billingsync.store.postings import BILLED, FREE, PostingHead, Receipt, RecordedPosting
 
-Copies = list[tuple[Raw, int]]  # an invoice and how often it carries a posting
+Copies = list[tuple[Invoice, int]]  # an invoice and how often it carries a posting
 
 
 def look_for_late(
@@ -44,37 +42,37 @@ def _copies(context: RunContext, rows: Sequence[PostingHead]) -> Iterator[tuple[
         some = created[start : start + CLIENTS_A_LOOK]
         day = min(row.intended_at for row in some).date() - timedelta(days=DAYS_BEFORE)
         try:
-            seen = context.halo.look(sorted({row.client_id for row in some}), None, day).rows
+            seen = context.psa.search(sorted({row.client_id for row in some}), None, day).rows
         except UpstreamError as failed:
             context.say(f"late landings cannot be looked for now: {failed.message}")
             continue
         for row in some:
-            yield row, [(raw, times) for raw in seen if (times := _times(raw, row))]
+            yield row, [(there, times) for there in seen if (times := _times(there, row))]
     for row in rows:
         if row.action != "create" and row.target_invoice_id is not None:
             try:
-                raw = context.halo.invoice(row.target_invoice_id, recurring=row.action == "update")
+                there = context.psa.read(row.target_invoice_id, template=row.action == "update")
             except UpstreamError as failed:
                 context.say(f"late landings cannot be looked for now: {failed.message}")
                 continue
-            yield row, [(raw, times)] if raw is not None and (times := _times(raw, row)) else []
+            yield row, [(there, times)] if there is not None and (times := _times(there, row)) else []
 
 
-def _times(raw: Raw, row: PostingHead) -> int:
-    """How often an invoice carries a posting, on lines that bill somebody."""
-    credit = number(raw.get("invoicetype")) not in (None, 0)  # a person's credit note copies our lines, marks and all
-    if credit or closed_because(raw) == "is void" or not carries(raw, row.key):
+def _times(there: Invoice, row: PostingHead) -> int:
+    """How often an invoice carries a posting, on lines that bill somebody. A void invoice bills nobody, and a person's
+    credit note copies our lines, marks and all."""
+    if there.credit_note or there.void or not there.carries(row.key):
         return 0
-    marks = [mark for line in lines_of(raw) if (mark := markers(line)) and mark[0] == row.key and not nothing(line)]
-    return max(Counter(mark[2] for mark in marks).values(), default=0)
+    marks = [mark for mark in there.live_marks if mark.key == row.key]
+    return max(Counter(mark.ordinal for mark in marks).values(), default=0)
 
 
 def _judge(context: RunContext, head: PostingHead, copies: Copies) -> str:
     row = context.ledger.posting(head.key)
-    raw, _ = copies[0]
+    there, _ = copies[0]
     times = sum(each for _, each in copies)
     if row.state == "undone":
-        if id_of(raw) == row.invoice_id and closed_because(raw):
+        if there.id == row.invoice_id and there.closed:
             return ""  # credited: its lines stay on the closed invoice
         return _alarm(context, row, copies, "it was undone, and is there again: it landed late; undo its run once more")
     if times > 1:
@@ -82,22 +80,22 @@ def _judge(context: RunContext, head: PostingHead, copies: Copies) -> str:
             context, row, copies, f"it is there {times} times: one landed late; take out all but one in HaloPSA"
         )
     if row.state in FREE:
-        settled = settle(context, row, raw, adopted=True)
-        return f"{row.client_name}: HaloPSA invoice {id_of(raw)} landed late ({settled.state})"
-    if row.state == "differs" or id_of(raw) != row.invoice_id:
-        settle(context, row, raw, adopted=True, only_if_equal=True)  # made right by a person
+        settled = settle(context, row, there, adopted=True)
+        return f"{row.client_name}: HaloPSA invoice {there.id} landed late ({settled.state})"
+    if row.state == "differs" or there.id != row.invoice_id:
+        settle(context, row, there, adopted=True, only_if_equal=True)  # made right by a person
     return ""
 
 
 def _alarm(context: RunContext, row: RecordedPosting, copies: Copies, why: str) -> str:
-    ids = ", ".join(str(id_of(raw)) for raw, _ in copies)
+    ids = ", ".join(str(there.id) for there, _ in copies)
     message = f"{row.client_name}: posting {row.key} is on HaloPSA invoice {ids}: {why}"
     if row.state == "differs" and row.message == message:
         return message
-    first = next((raw for raw, _ in copies if id_of(raw) == row.invoice_id), copies[0][0])
-    comparison = compare(first, row.key, row.lines, row.currency)
+    first = next((there for there, _ in copies if there.id == row.invoice_id), copies[0][0])
+    comparison = context.psa.compare(first, row)
     receipt = Receipt(
-        invoice_id=id_of(first) or row.invoice_id or 0,
+        invoice_id=first.id,
         answer=row.answer or "",
         price=comparison.price if comparison else ZERO,
         cost=comparison.cost if comparison else ZERO,

@@ -85,7 +85,7 @@ def products(connections: Connections, *, say: Say) -> list[Row]:
     """The newest month's products by SKU, unmapped first."""
     rulebook = load_rulebook(connections.settings.rules_dir)
     upstream = fetch(connections, newest_released(connections), rulebook, say)
-    items = upstream.items or connections.halo.items()
+    items = upstream.items or connections.psa.items()
     catalogue = Catalogue.of(items)
     by_person = connections.ledger.item_matches()
     names = {item.id: item.name for item in items if not item.inactive}
@@ -130,7 +130,7 @@ def set_company(
     row = _row(company, rows)
     name = ""
     if client_id is not None:
-        client = next((one for one in connections.halo.clients().rows if one.id == client_id), None)
+        client = next((one for one in connections.psa.clients().rows if one.id == client_id), None)
         if client is None:
             raise UsageError(f"HaloPSA has no client {client_id}.", next_steps=[["billingsync", "map", "companies"]])
         name = client.name
@@ -143,7 +143,7 @@ def set_product(
 ) -> str:
     """Map a SKU to an item. Says what was done."""
     assert item_id is not None
-    item = connections.halo.item(item_id)
+    item = connections.psa.item(item_id)
     if item is None:
         raise UsageError(f"HaloPSA has no item {item_id}.", next_steps=[["billingsync", "map", "products"]])
     _row(sku, rows)

@@ -10,13 +10,10 @@ from itertools import chain
 
 from billingsync.core.bill.plan import Plan, Posting
 from billingsync.core.bill.postings import key_of
-from billingsync.core.bill.targets import closed_because
 from billingsync.core.charge import Charged
+from billingsync.core.invoice import Invoice
 from billingsync.errors import MarkerLost, OtherInstallation, UpstreamError
 from billingsync.http import Answered, NotDone, Sent
-from billingsync.psa.halo.client import one_object
-from billingsync.psa.halo.invoice import Raw, carries, id_of, lines_of, nothing, number
-from billingsync.psa.halo.wire import header_marker, markers
 from billingsync.run.context import Outcome, RunContext, failed
 from billingsync.run.items import make_items
 from billingsync.run.late import look_for_late
@@ -42,7 +39,9 @@ class Carried:
     unread: str = ""
 
 
-def carry_out(context: RunContext, plan: Plan, charges: Mapping[str, Charged], targets: Iterable[Raw] = ()) -> Carried:
+def carry_out(
+    context: RunContext, plan: Plan, charges: Mapping[str, Charged], targets: Iterable[Invoice] = ()
+) -> Carried:
     """Post a plan. `charges` are those of the month, by id; `targets` the existing invoices that it was made from.
 
     Raises OtherInstallation before anything is written, MarkerLost after the first posting, Locked when another
@@ -132,7 +131,7 @@ def _again(
 
 
 def write(
-    context: RunContext, posting: Posting, charges: Mapping[str, Charged], there: Raw | None
+    context: RunContext, posting: Posting, charges: Mapping[str, Charged], there: Invoice | None
 ) -> RecordedPosting | Outcome:
     """One posting: intent committed and read back, sent, receipt committed. `there`: HaloPSA has it already."""
     try:
@@ -167,22 +166,21 @@ def judge(context: RunContext, row: RecordedPosting, sent: Sent) -> RecordedPost
 
 
 def _answered(context: RunContext, row: RecordedPosting, sent: Answered) -> RecordedPosting:
-    answer = one_object(sent.json)
-    whole = row.action == "create" and answer is not None and carries(answer, row.key)
-    if whole and answer is not None:
+    answer = context.psa.answered(sent.json)
+    if row.action == "create" and answer is not None and answer.carries(row.key):
         settled = settle(context, row, answer, only_if_equal=True)
         if settled.state == "posted":
             return settled
     # Anything less than that is looked at again in HaloPSA itself: by the id that it answered, or the target's.
-    invoice_id = row.target_invoice_id if row.action != "create" else (id_of(answer) if answer is not None else None)
-    raw = None
+    invoice_id = row.target_invoice_id if row.action != "create" else (answer.id if answer is not None else None)
+    there = None
     why = "HaloPSA's answer does not carry our key"
     if invoice_id is not None:
         try:
-            raw = context.halo.invoice(invoice_id, recurring=row.action == "update")
+            there = context.psa.read(invoice_id, template=row.action == "update")
         except UpstreamError as trouble:
             why = f"{why}, and reading it back failed: {trouble.message}"
-    if raw is None or settle(context, row, raw).state in UNRESOLVED:
+    if there is None or settle(context, row, there).state in UNRESOLVED:
         context.ledger.record_unknown(context.fence, row.key, why, context.now(), answer=sent.text)
     return context.ledger.posting(row.key)
 
@@ -190,8 +188,9 @@ def _answered(context: RunContext, row: RecordedPosting, sent: Answered) -> Reco
 def read_first_back(context: RunContext, row: RecordedPosting) -> None:
     """The first posting of a run: does HaloPSA keep our marker? If not, nothing more is posted [N7]."""
     assert row.invoice_id is not None
-    raw = context.halo.invoice(row.invoice_id, recurring=row.action == "update")
-    marked = {marker[2] for marker in map(markers, lines_of(raw or {})) if marker and marker[0] == row.key}
+    there = context.psa.read(row.invoice_id, template=row.action == "update")
+    marks = [line.mark for line in there.lines if line.mark is not None] if there is not None else []
+    marked = {mark.ordinal for mark in marks if mark.key == row.key}
     wanted = {line.ordinal for line in row.lines if line.action != "remove"}
     if not wanted <= marked:
         raise MarkerLost(
@@ -202,8 +201,8 @@ def read_first_back(context: RunContext, row: RecordedPosting) -> None:
 
 
 def already_there(
-    context: RunContext, plan: Plan, targets: Iterable[Raw] = ()
-) -> tuple[dict[str, Raw], dict[int, str], dict[str, Posting]]:
+    context: RunContext, plan: Plan, targets: Iterable[Invoice] = ()
+) -> tuple[dict[str, Invoice], dict[int, str], dict[str, Posting]]:
     """Key -> invoice of everything of this plan that HaloPSA has although the ledger does not know it [N6]; client
     -> why nothing may be sent for it: HaloPSA has postings of ours that neither this plan nor the ledger knows; and
     key -> the same posting in a later generation, where a ledger forgot that it was undone and posted again.
@@ -222,39 +221,36 @@ def already_there(
         for generation in range(one.generation + 1, one.generation + 1 + MOST_GENERATIONS)
     }
     later: dict[str, Posting] = {}
-    found: dict[str, Raw] = {}
+    found: dict[str, Invoice] = {}
     strangers: dict[str, list[int]] = {}
     forgotten: dict[int, str] = {}
     since = context.period.first_day.isoformat()
-    raws: Iterable[Raw] = [
-        raw for raw in targets if id_of(raw) in written or str(raw.get("invoice_date"))[:10] >= since
-    ]
+    seen: Iterable[Invoice] = [one for one in targets if one.id in written or one.date >= since]
     if clients:
         context.say("looking for what HaloPSA has already")
-        raws = chain(raws, context.halo.since(clients, context.period.first_day))
-    for raw in raws:
-        client = number(raw.get("client_id"))
-        if client not in billed or closed_because(raw) == "is void":
+        seen = chain(seen, context.psa.invoices_since(clients, context.period.first_day))
+    for invoice in seen:
+        client = invoice.client_id
+        if client is None or client not in billed or invoice.void:
             continue
-        live = (line for line in lines_of(raw) if not nothing(line))
-        for mark in [marker for marker in (header_marker(raw), *map(markers, live)) if marker]:
-            if mark[1] not in ours:
-                strangers.setdefault(mark[1], []).append(id_of(raw) or 0)
-            elif mark[0] in keys:
+        for mark in [*([invoice.mark] if invoice.mark else []), *invoice.live_marks]:
+            if mark.installation not in ours:
+                strangers.setdefault(mark.installation, []).append(invoice.id)
+            elif mark.key in keys:
                 # Of an existing invoice a list does not show all: it is read by itself before it is compared.
-                found |= {mark[0]: raw} if id_of(raw) not in written else {}
-            elif mark[0] in again and context.ledger.find_posting(mark[0]) is None:
-                posting, generation = again[mark[0]]
-                later[posting.key] = replace(posting, key=mark[0], generation=generation)
-                found |= {mark[0]: raw} if id_of(raw) not in written else {}
-            elif mark[0] not in known and context.ledger.find_posting(mark[0]) is None:
-                forgotten[int(client)] = (
-                    f"HaloPSA invoice {id_of(raw)} carries posting {mark[0]}, which this ledger does not know: perhaps "
-                    "it was put back to an older state. Nothing was sent for this client, as it may be billed already. "
-                    "Put the newest backup in place, or take those lines out in HaloPSA, and run again"
+                found |= {mark.key: invoice} if invoice.id not in written else {}
+            elif mark.key in again and context.ledger.find_posting(mark.key) is None:
+                posting, generation = again[mark.key]
+                later[posting.key] = replace(posting, key=mark.key, generation=generation)
+                found |= {mark.key: invoice} if invoice.id not in written else {}
+            elif mark.key not in known and context.ledger.find_posting(mark.key) is None:
+                forgotten[client] = (
+                    f"HaloPSA invoice {invoice.id} carries posting {mark.key}, which this ledger does not know: "
+                    "perhaps it was put back to an older state. Nothing was sent for this client, as it may be billed "
+                    "already. Put the newest backup in place, or take those lines out in HaloPSA, and run again"
                 )
             else:
-                known.add(mark[0])
+                known.add(mark.key)
     if strangers:
         installation, invoices = next(iter(strangers.items()))
         raise OtherInstallation(
@@ -289,26 +285,29 @@ def verify(context: RunContext, heads: Sequence[PostingHead]) -> None:
     day = min(head.intended_at for head in heads).date() - timedelta(days=DAYS_BEFORE)
     created = sorted((head for head in heads if head.action == "create"), key=lambda head: head.client_id)
     alone = [head for head in heads if head.action != "create"]
-    copies: dict[str, set[int | None]] = defaultdict(set)  # by key, the invoices that carry it
+    copies: dict[str, set[int]] = defaultdict(set)  # by key, the invoices that carry it
     # A search answers with every line of its clients: so many of them at a time, yet not many more calls for it.
     size = max(SEARCHED_AT_ONCE, sum(head.size for head in created) // MOST_SEARCHES)
     for some in batches(created, size):
         missing = {
             row.invoice_id: row for row in context.ledger.postings(keys=[head.key for head in some], texts=False)
         }
-        for raw in context.halo.since(sorted({head.client_id for head in some}), day):
-            row = missing.pop(id_of(raw), None)
+        for invoice in context.psa.invoices_since(sorted({head.client_id for head in some}), day):
+            row = missing.pop(invoice.id, None)
             if row is not None:
-                settle(context, row, raw, again=True)
-            for mark in filter(None, map(markers, lines_of(raw))):
-                copies[mark[0]].add(id_of(raw))
+                settle(context, row, invoice, again=True)
+            for line in invoice.lines:
+                if line.mark is not None:
+                    copies[line.mark.key].add(invoice.id)
         alone += missing.values()
     # A key that is there twice: a refusal that was none, or a late landing, whatever the ledger counted.
     twice = frozenset(key for key, invoices in copies.items() if len(invoices) > 1)
     look_for_late(context, heads, also=twice)
     for head in alone:
         assert head.invoice_id is not None
-        there = context.halo.invoice(head.invoice_id, recurring=head.action == "update") or {}
+        template = head.action == "update"
+        there = context.psa.read(head.invoice_id, template=template)
+        there = there or Invoice(id=head.invoice_id, client_id=head.client_id, template=template)  # gone: of no line
         settle(context, context.ledger.posting(head.key), there, again=True)
 
 

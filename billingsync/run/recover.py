@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
 from billingsync.core.inputs import WrittenLine
+from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.errors import UpstreamError
-from billingsync.http import write_json
-from billingsync.psa.halo.invoice import Comparison, Raw, carries, compare, id_of, lines_of, number, twin
-from billingsync.psa.halo.takeback import Fate, Written, fates
-from billingsync.psa.halo.wire import markers
+from billingsync.psa.psa import Comparison, Fate
 from billingsync.run.context import RunContext
-from billingsync.run.send import beside_ours, finish_removals
+from billingsync.run.send import finish_removals
 from billingsync.store.claims import AlreadyClaimed
 from billingsync.store.postings import PostedLine, Receipt, RecordedPosting, ReturnedLine, received
 
@@ -28,7 +25,7 @@ LOOKS = 3  # tries at a look that is not complete, before a person must decide
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    raw: Raw
+    invoice: Invoice
     certain: bool = True  # False: its lines are ours but carry no marks
 
 
@@ -111,9 +108,9 @@ def _judge_ripe(context: RunContext, ripe: dict[str, RecordedPosting]) -> None:
 def settle_sight(context: RunContext, row: RecordedPosting, sight: Found) -> RecordedPosting:
     """Record what a look found."""
     if sight.certain:
-        return settle(context, row, sight.raw, adopted=True)
+        return settle(context, row, sight.invoice, adopted=True)
     what = "an invoice with just these lines is" if row.action == "create" else "lines like ours are"
-    return _differs(context, row, sight.raw, ZERO, ZERO, f"{what} there, without our marks")
+    return _differs(context, row, sight.invoice, ZERO, ZERO, f"{what} there, without our marks")
 
 
 def look(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, Sight]:
@@ -136,18 +133,16 @@ def _clients_at_once(rows: Sequence[RecordedPosting]) -> Iterator[list[RecordedP
 
 def _look_among(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, Sight]:
     try:
-        control = context.halo.control(_known_invoices(context))
+        control = context.psa.control(_known_invoices(context))
         day = min(row.intended_at for row in rows).date() - timedelta(days=DAYS_BEFORE)
-        seen = context.halo.look(sorted({row.client_id for row in rows}), control, day)
+        seen = context.psa.search(sorted({row.client_id for row in rows}), control, day)
     except UpstreamError as failed:
         return {row.key: CannotTell(failed.message) for row in rows}
     sights: dict[str, Sight] = {}
     for row in rows:
-        found = next((raw for raw in seen.rows if carries(raw, row.key)), None)
-        twins = [raw for raw in seen.rows if raw.get("client_id") == row.client_id and twin(raw, row.lines)]
-        same_day = [
-            raw for raw in twins if str(raw.get("invoice_date"))[:10] == str(_body(row).get("invoice_date"))[:10]
-        ]
+        found = next((one for one in seen.rows if one.carries(row.key)), None)
+        twins = [one for one in seen.rows if one.client_id == row.client_id and context.psa.is_twin(one, row)]
+        same_day = [one for one in twins if one.date == context.psa.intended_day(row)]
         if found is not None:
             sights[row.key] = Found(found)
         elif same_day:
@@ -155,11 +150,6 @@ def _look_among(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[st
         else:
             sights[row.key] = Absent() if seen.complete else CannotTell(seen.why)
     return sights
-
-
-def _body(row: RecordedPosting) -> dict[str, object]:
-    body = json.loads(row.content, parse_float=Decimal)
-    return body[0] if isinstance(body, list) and body and isinstance(body[0], dict) else {}
 
 
 def _known_invoices(context: RunContext) -> list[tuple[int, int]]:
@@ -174,34 +164,23 @@ def _known_invoices(context: RunContext) -> list[tuple[int, int]]:
 def _look_at_target(context: RunContext, row: RecordedPosting) -> Sight:
     assert row.target_invoice_id is not None
     try:
-        raw = context.halo.invoice(row.target_invoice_id, recurring=row.action == "update")
+        there = context.psa.read(row.target_invoice_id, template=row.action == "update")
     except UpstreamError as failed:
         return CannotTell(failed.message)
-    if raw is None:
+    if there is None:
         return CannotTell(f"invoice {row.target_invoice_id} is gone from HaloPSA")
-    if carries(raw, row.key):
-        return Found(raw)
+    if there.carries(row.key):
+        return Found(there)
     only_removals = all(line.action == "remove" for line in row.lines)
-    if only_removals and compare(raw, row.key, row.lines, row.currency, marked=False):
-        return Found(raw)
-    return Found(raw, certain=False) if _unmarked(row, raw) else Absent()
-
-
-def _unmarked(row: RecordedPosting, raw: Raw) -> bool:
-    """Whether a line like one that we add is there which was not there before and carries no mark: ours perhaps, with
-    its mark lost, and adding it again would bill it twice (fault 7)."""
-    before = {id_of(line) for line in lines_of(json.loads(row.before or "{}", parse_float=Decimal))}
-    ours = {(line.quantity, line.unit_price) for line in row.lines if line.action == "add"}
-    fresh = (line for line in lines_of(raw) if id_of(line) not in before and markers(line) is None)
-    return any(
-        (number(line.get("qty_order")), number(line.get("unit_price", line.get("baseprice")))) in ours for line in fresh
-    )
+    if only_removals and context.psa.compare(there, row):
+        return Found(there)
+    return Found(there, certain=False) if context.psa.unmarked(there, row) else Absent()
 
 
 def settle(
     context: RunContext,
     row: RecordedPosting,
-    raw: Raw,
+    there: Invoice,
     *,
     adopted: bool = False,
     only_if_equal: bool = False,
@@ -211,73 +190,72 @@ def settle(
 
     `only_if_equal` leaves anything else as it was; `again` is the reading back of what was recorded as done before.
     """
-    only_removals = all(line.action == "remove" for line in row.lines)
-    comparison = compare(raw, row.key, row.lines, row.currency, marked=not only_removals)
+    comparison = context.psa.compare(there, row)
     if comparison is None:
         if again:
-            return _differs(context, row, raw, ZERO, ZERO, "it was posted, and reading it back finds no trace of it")
-        if row.action == "create" and not only_if_equal and twin(raw, row.lines):
-            return settle_sight(context, row, Found(raw, certain=False))
+            return _differs(context, row, there, ZERO, ZERO, "it was posted, and reading it back finds no trace of it")
+        if row.action == "create" and not only_if_equal and context.psa.is_twin(there, row):
+            return settle_sight(context, row, Found(there, certain=False))
         return row
     if comparison.still_there and not again and not only_if_equal:
-        raw = finish_removals(context, row, raw, comparison.still_there) or raw
-        comparison = compare(raw, row.key, row.lines, row.currency, marked=not only_removals) or comparison
+        there = finish_removals(context, row, there, comparison.still_there) or there
+        comparison = context.psa.compare(there, row) or comparison
     differences = list(comparison.differences)
     if not again:
-        differences += beside_ours(context, row, raw, adopted=adopted)
+        differences += context.psa.beside_ours(there, row, adopted=adopted)
     if differences:
         if only_if_equal:
             return row
-        return _differs(context, row, raw, comparison.price, comparison.cost, "; ".join(differences[:8]), comparison)
+        return _differs(context, row, there, comparison.price, comparison.cost, "; ".join(differences[:8]), comparison)
     if again:
         return row  # as it was recorded
     # What HaloPSA made of our texts is what a person's edit shows against; long after the write it may be one.
-    texts = {} if adopted else {id_of(line): line.get("item_shortdescription") for line in lines_of(raw)}
-    receipt = _receipt(row, raw, comparison.price, comparison.cost, comparison, texts=texts)
+    texts = {} if adopted else {line.id: line.title for line in there.lines}
+    receipt = _receipt(context, row, there, comparison.price, comparison.cost, comparison, texts=texts)
     state, at = "adopted" if adopted else "posted", context.now()
     try:
         context.ledger.record_done(context.fence, row.key, receipt, at, state=state)
     except AlreadyClaimed as twice:
-        return _differs(context, row, raw, comparison.price, comparison.cost, twice.message, comparison)
+        return _differs(context, row, there, comparison.price, comparison.cost, twice.message, comparison)
     return received(row, receipt, state, at)
 
 
 def _differs(
     context: RunContext,
     row: RecordedPosting,
-    raw: Raw,
+    there: Invoice,
     price: Decimal,
     cost: Decimal,
     why: str,
     comparison: Comparison | None = None,
 ) -> RecordedPosting:
-    invoice_id = id_of(raw) or row.invoice_id or row.target_invoice_id or 0
+    invoice_id = there.id or row.invoice_id or row.target_invoice_id or 0
     message = f"HaloPSA invoice {invoice_id} is not what was sent: {why}"
-    receipt = _receipt(row, raw, price, cost, comparison, invoice_id=invoice_id)
+    receipt = _receipt(context, row, there, price, cost, comparison, invoice_id=invoice_id)
     context.ledger.record_differs(context.fence, row.key, receipt, message, context.now())
     return context.ledger.posting(row.key)
 
 
 def _receipt(
+    context: RunContext,
     row: RecordedPosting,
-    raw: Raw,
+    there: Invoice,
     price: Decimal,
     cost: Decimal,
     comparison: Comparison | None,
     *,
     invoice_id: int | None = None,
-    texts: Mapping[int | None, object] | None = None,
+    texts: Mapping[int | None, str] | None = None,
 ) -> Receipt:
     ids = comparison.line_ids if comparison else {}
-    found = invoice_id if invoice_id is not None else id_of(raw)
-    assert found is not None
+    found = invoice_id if invoice_id is not None else there.id
     kept = [line for line in row.lines if line.action != "remove"]
     update = row.action == "update"
     return Receipt(
         invoice_id=found,
         # An undo compares with it, so it is HaloPSA's own text: in what is shown of an answer secrets are masked, and a
         # password may be a word that a product's name has in it.
-        answer=write_json(raw).decode(),
+        answer=context.psa.kept(there),
         price=price,
         cost=cost,
         lines=tuple(
@@ -297,10 +275,9 @@ def _written(
     invoice_id: int,
     line: PostedLine,
     line_id: int,
-    texts: Mapping[int | None, object] | None = None,
+    texts: Mapping[int | None, str] | None = None,
 ) -> WrittenLine:
-    text = (texts or {}).get(line_id)
-    text = text if isinstance(text, str) else line.description
+    text = (texts or {}).get(line_id, line.description)
     return WrittenLine(
         invoice_id=invoice_id,
         client_id=row.client_id,
@@ -322,39 +299,13 @@ def _written(
 TAKEN = ("gone", "back")  # the fates of lines that bill nobody any more
 
 
-def as_written(row: RecordedPosting) -> Written:
-    """A recorded posting as what it wrote on HaloPSA's invoice."""
-    sent = [one for one in _json(row.content) if isinstance(one, dict)]
-    nested = [
-        line for header in sent for name in ("lines", "add_lines") for line in lines_of({"lines": header.get(name)})
-    ]
-    answers = _json(row.answer or "null")
-    return Written(
-        key=row.key,
-        lines=row.lines,
-        line_ids={line.ordinal: line.line_id for line in row.returned_lines if line.line_id is not None},
-        answer=answers[0] if len(answers) == 1 and isinstance(answers[0], dict) else {},
-        sent=nested or sent,
-        before=json.loads(row.before, parse_float=Decimal) if row.before is not None else None,
-    )
-
-
-def _json(text: str) -> list[object]:
-    """A JSON value as a list of one, or the list that it is; an answer need not be JSON."""
-    try:
-        value = json.loads(text, parse_float=Decimal)
-    except ValueError:
-        return []
-    return value if isinstance(value, list) else [value]
-
-
-def read_target(context: RunContext, invoice_id: int, *, recurring: bool) -> Raw | None:
+def read_target(context: RunContext, invoice_id: int, *, template: bool) -> Invoice | None:
     """The invoice; None only where HaloPSA says twice that there is none."""
-    raw = context.halo.invoice(invoice_id, recurring=recurring)
-    if raw is None:
+    there = context.psa.read(invoice_id, template=template)
+    if there is None:
         context.wait(1.0)
-        raw = context.halo.invoice(invoice_id, recurring=recurring)
-    return raw
+        there = context.psa.read(invoice_id, template=template)
+    return there
 
 
 def finish_undo(context: RunContext, row: RecordedPosting, *, certain: bool = False) -> tuple[Fate, ...]:
@@ -366,17 +317,16 @@ def finish_undo(context: RunContext, row: RecordedPosting, *, certain: bool = Fa
     """
     intent = context.ledger.undo_under_way(row.key)
     assert intent is not None, row.key
-    before = json.loads(intent.before, parse_float=Decimal)
-    invoice_id = id_of(before)
-    assert invoice_id is not None, row.key
-    written = as_written(row)
+    before = context.psa.from_kept(intent.before)
+    assert before is not None, row.key
+    invoice_id = before.id
     looks = 0
     while True:
-        raw = read_target(context, invoice_id, recurring=row.action == "update")
-        if raw is None:
+        there = read_target(context, invoice_id, template=row.action == "update")
+        if there is None:
             seen = tuple(Fate(ordinal=ordinal, kind="gone") for ordinal in intent.lines)
         else:
-            seen = fates(written, raw, frozenset(intent.lines))
+            seen = context.psa.fates(row, there, frozenset(intent.lines))
         taken = [fate for fate in seen if fate.kind in TAKEN]
         if taken:
             record_taken(context, row, invoice_id, taken, "undone")
@@ -423,25 +373,23 @@ def _earlier(
     """The line of an earlier month that is there again, as planning must know it to go on with it [B3]."""
     if row.action != "update" or line.action == "add" or fate.kind != "back" or fate.line_id is None:
         return None
-    before = json.loads(row.before or "{}", parse_float=Decimal)
-    was = next((each for each in lines_of(before) if id_of(each) == line.line_id), None)
-    mark = markers(was) if was is not None else None
-    posting = context.ledger.find_posting(mark[0]) if mark else None
-    if posting is not None and mark is not None and was is not None:
-        old = next((each for each in posting.lines if each.ordinal == mark[2]), None)
-        if old is not None:
-            texts: dict[int | None, object] = {fate.line_id: was.get("item_shortdescription")}
-            return _written(posting, invoice_id, old, fate.line_id, texts)
+    before = context.psa.from_kept(row.before)
+    was = before.line(line.line_id) if before is not None else None
     if was is None:
         return None
+    posting = context.ledger.find_posting(was.mark.key) if was.mark else None
+    if posting is not None and was.mark is not None:
+        old = next((each for each in posting.lines if each.ordinal == was.mark.ordinal), None)
+        if old is not None:
+            return _written(posting, invoice_id, old, fate.line_id, {fate.line_id: was.title})
     # A ledger that does not know who wrote it: it must not be forgotten, or next month would add it a second time.
     return replace(
         _written(row, invoice_id, line, fate.line_id),
         period=str(Period.parse(row.period).previous),
-        description=str(was.get("item_shortdescription") or ""),
-        quantity=number(was.get("qty_order")) or ZERO,
-        unit_price=number(was.get("unit_price")) or ZERO,
-        unit_cost=number(was.get("unit_cost")) or ZERO,
+        description=was.title,
+        quantity=was.quantity,
+        unit_price=was.unit_price,
+        unit_cost=was.unit_cost or ZERO,
     )
 
 

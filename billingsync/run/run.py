@@ -117,12 +117,11 @@ def _context(
     settings = connected.settings
     return RunContext(
         ledger=connected.ledger,
-        halo=connected.halo,
+        psa=connected.psa,
         fence=fence,
         run=run,
         period=period,
         marker=settings.halo.marker,
-        write_lines=settings.halo.write_lines,
         absence_s=settings.halo.absence_s,
         today=datetime.now(settings.zone).date(),
         clients={client.id: client for client in clients},
@@ -194,8 +193,7 @@ def _post(
         if ready.upstream is not None:
             taken, planned = _true_up(connected, fence, planned, ready.upstream, say)
             plan = planned.plan
-        targets = [existing.raw for existing in planned.inputs.existing]
-        carried = carry_out(context, plan, charges, targets) if plan.postings else Carried()
+        carried = carry_out(context, plan, charges, planned.inputs.existing) if plan.postings else Carried()
     except BaseException as stopped:
         state = "failed" if isinstance(stopped, BillingSyncError) else "interrupted"
         if ledger.fence_holds(fence):

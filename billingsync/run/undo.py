@@ -16,19 +16,17 @@ from typing import Any
 
 from billingsync.connect import Connections
 from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
-from billingsync.core.bill.targets import closed_because
+from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.rules import ProductRules
 from billingsync.errors import UpstreamError, UsageError
-from billingsync.http import NotDone, OutcomeUnknown, write_json
-from billingsync.psa.halo.invoice import Raw, id_of, lines_of, nothing
-from billingsync.psa.halo.takeback import Fate, disturbed, fates, request, zeroing
-from billingsync.psa.halo.wire import markers
+from billingsync.http import NotDone, OutcomeUnknown, Sent
+from billingsync.psa.psa import Body, Fate
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import RunContext, now
 from billingsync.run.post import outcome_of, write
-from billingsync.run.recover import TAKEN, as_written, finish_undo, read_target, record_taken, resolve
+from billingsync.run.recover import TAKEN, finish_undo, read_target, record_taken, resolve
 from billingsync.run.send import still_ours
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
@@ -44,7 +42,7 @@ STRAY = (*FREE, "undone")  # not in HaloPSA as far as we know; a late landing ma
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoneLine:
-    """One line of a posting. `fate`: what it is now (`halo.takeback.Fate`), or `taken` where this undo took it back
+    """One line of a posting. `fate`: what it is now (`psa.Fate`), or `taken` where this undo took it back
     (before the undo: would take it back), `still_there` where HaloPSA did not do it, `closed`, `credited`."""
 
     ordinal: int
@@ -177,7 +175,7 @@ def _each(
         result = _told(row, (), "nothing", "gone") if row.state in STRAY else work.carry_out()
         if credit and result.outcome == "closed":
             result = _credit(connected, context, row, result, who)
-        extra = [replace(work, row=context.ledger.posting(row.key), stray=raw) for raw in strays.get(row.key, ())]
+        extra = [replace(work, row=context.ledger.posting(row.key), stray=there) for there in strays.get(row.key, ())]
         found = [each.carry_out() for each in extra]
         done += found if found and result.outcome == "nothing" else [result, *found]
     return done
@@ -187,12 +185,11 @@ def _context(connected: Connections, fence: Fence, period: str, say: Say) -> Run
     settings = connected.settings
     return RunContext(
         ledger=connected.ledger,
-        halo=connected.halo,
+        psa=connected.psa,
         fence=fence,
         run="",
         period=Period.parse(period),
         marker=settings.halo.marker,
-        write_lines=settings.halo.write_lines,
         absence_s=settings.halo.absence_s,
         today=datetime.now(settings.zone).date(),
         clients={},
@@ -201,27 +198,28 @@ def _context(connected: Connections, fence: Fence, period: str, say: Say) -> Run
     )
 
 
-def _strays(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, list[Raw]]:
+def _strays(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, list[Invoice]]:
     """Key -> invoices that carry a posting although the ledger does not know it: landed late [N5] (fault 25)."""
     home = {
         row.key: row.invoice_id if row.state not in STRAY or row.message.startswith(CREDITED) else None for row in rows
     }
-    found: dict[str, list[Raw]] = {}
+    found: dict[str, list[Invoice]] = {}
 
-    def look(raw: Raw) -> None:
-        keys = {mark[0] for line in lines_of(raw) if (mark := markers(line)) and not nothing(line)}
+    def look(there: Invoice) -> None:
+        keys = {mark.key for mark in there.live_marks}
         for key in sorted(keys & home.keys()):
             # A void invoice bills nobody; a person's credit note copies our lines, marks and all.
-            if home[key] != id_of(raw) and closed_because(raw) not in ("is void", "is a credit note"):
-                found.setdefault(key, []).append(raw)
+            if home[key] != there.id and not there.void and not there.credit_note:
+                found.setdefault(key, []).append(there)
 
     created = sorted({row.client_id for row in rows if row.action == "create"})
     if created:
-        for raw in context.halo.since(created, context.period.first_day):
-            look(raw)
+        for invoice in context.psa.invoices_since(created, context.period.first_day):
+            look(invoice)
     targets = {(row.target_invoice_id, row.action) for row in rows if row.action != "create" and row.state in STRAY}
     for target, action in sorted((target, action) for target, action in targets if target is not None):
-        look(context.halo.invoice(target, recurring=action == "update") or {})
+        if (template := context.psa.read(target, template=action == "update")) is not None:
+            look(template)
     return found
 
 
@@ -234,13 +232,13 @@ class _Undo:
     row: RecordedPosting
     who: str
     dry_run: bool
-    stray: Raw | None = None  # another invoice than the ledger knows, that carries this posting too
+    stray: Invoice | None = None  # another invoice than the ledger knows, that carries this posting too
 
     def carry_out(self) -> UndonePosting:
         """What becomes of one posting; whatever goes wrong is that posting's."""
         if self.stray is not None and not self.dry_run and self.row.state not in STRAY:
             why = "it carries the same lines once more; undo what is left of the first invoice, then run undo again"
-            return _told(self.row, (), "kept", "untouched", why, id_of(self.stray))
+            return _told(self.row, (), "kept", "untouched", why, self.stray.id)
         if self.row.state in (*UNRESOLVED, "undoing"):
             why = self.row.message or "whether HaloPSA has it is not known yet"
             return _told(self.row, (), "unknown", "untouched", why)
@@ -266,22 +264,20 @@ class _Undo:
                 )
             if raw is None or not there:
                 return self._result(before, "gone" if raw is None else "untouched")
-            if self.row.action != "update" and (closed := closed_because(raw)):
-                why = f"the invoice {closed}"
+            if self.row.action != "update" and raw.closed:
+                why = f"the invoice {raw.closed}"
                 before = _refated(before, {"there": "closed"}, why)
                 return self._result(before, "untouched", problem=why)
-            body = request(
-                as_written(self.row), raw, there, ours=self.row.action == "create", way=self.context.write_lines
-            )
-            invoice = "deleted" if body.rows is None else "changed"
+            body = self.context.psa.take_back(self.row, raw, there)
+            invoice = "changed" if body.content else "deleted"
             if self.dry_run:
                 return self._result(_refated(before, {"there": "taken"}), invoice)
-            sent = self._send(raw, there, body.suffix, body.rows)
+            sent = self._send(raw, there, body)
             if isinstance(sent, NotDone):
                 problem = sent.message
                 self.context.ledger.record_kept(self.context.fence, self.row.key, problem, self.context.now())
                 continue
-            after = self._after(raw, there, body.rows is not None and not body.suffix, sent)
+            after = self._after(raw, there, body.whole, sent)
             if not any(fate.kind in TAKEN for fate in after):
                 problem = "HaloPSA did not do it"
                 continue
@@ -295,20 +291,18 @@ class _Undo:
             return self._result(lines, invoice, problem=self._disturbed(raw, there))
         return self._result(_refated(before, {"there": "still_there"}, problem), "untouched", problem=problem)
 
-    def _read(self) -> Raw | None:
-        if self.stray is not None:
-            invoice_id = id_of(self.stray)
-        else:
-            invoice_id = self.row.invoice_id if self.row.invoice_id is not None else self.row.target_invoice_id
+    def _read(self) -> Invoice | None:
+        found = self.row.invoice_id if self.row.invoice_id is not None else self.row.target_invoice_id
+        invoice_id = self.stray.id if self.stray is not None else found
         assert invoice_id is not None, self.row.key
-        return read_target(self.context, invoice_id, recurring=self.row.action == "update")
+        return read_target(self.context, invoice_id, template=self.row.action == "update")
 
-    def _invoice_id(self, raw: Raw | None) -> int:
-        found = id_of(raw) if raw is not None else self.row.invoice_id
+    def _invoice_id(self, raw: Invoice | None) -> int:
+        found = raw.id if raw is not None else self.row.invoice_id
         assert found is not None, self.row.key
         return found
 
-    def _seen(self, raw: Raw | None) -> tuple[Fate, ...]:
+    def _seen(self, raw: Invoice | None) -> tuple[Fate, ...]:
         """The fates of the lines that still bill somebody, as far as the ledger knows, and of those removed."""
         live = self.context.ledger.live_lines(self.row.key)
         if not live and self.row.state == "differs":  # undone once, and it landed late: none is claimed, all are there
@@ -318,37 +312,35 @@ class _Undo:
             for line in self.row.lines
             if self.stray is not None or line.ordinal in live or line.action == "remove"
         )
-        if raw is None or closed_because(raw) == "is void":
+        if raw is None or raw.void:
             return tuple(Fate(ordinal=ordinal, kind="gone") for ordinal in sorted(asked))
-        return fates(as_written(self.row), raw, asked)
+        return self.context.psa.fates(self.row, raw, asked)
 
-    def _send(self, raw: Raw, there: Sequence[Fate], suffix: str, rows: list[dict[str, object]] | None) -> object:
+    def _send(self, raw: Invoice, there: Sequence[Fate], body: Body) -> Sent:
         """The intent, committed and read back; then the request [N1]."""
         context, row = self.context, self.row
         intent = UndoIntent(
             key=row.key,
             was=row.state,
             lines=tuple(fate.ordinal for fate in there),
-            content="" if rows is None else write_json(rows).decode(),
-            before=write_json(raw).decode(),
+            content=body.content,
+            before=context.psa.kept(raw),
         )
         context.ledger.record_undoing(context.fence, intent, self.who, context.now())
         context.ledger.read_undo_back(intent)
-        if rows is None:
-            return context.halo.delete_invoice(self._invoice_id(raw), before=still_ours(context))
-        return context.halo.change_invoice(suffix, rows, recurring=row.action == "update", before=still_ours(context))
+        return body.send(still_ours(context))
 
-    def _after(self, raw: Raw, there: Sequence[Fate], whole_list: bool, sent: object) -> tuple[Fate, ...]:
+    def _after(self, raw: Invoice, there: Sequence[Fate], whole_list: bool, sent: Sent) -> tuple[Fate, ...]:
         """What came of it. Where HaloPSA answered yet keeps lines that its list left out, they are set to nothing."""
         row = self.context.ledger.posting(self.row.key)  # with the time at which it was sent
         if isinstance(sent, OutcomeUnknown):
             return finish_undo(self.context, row)
         if whole_list:
-            recurring = row.action == "update"
-            now = read_target(self.context, self._invoice_id(raw), recurring=recurring)
+            template = row.action == "update"
+            now = read_target(self.context, self._invoice_id(raw), template=template)
             added = {line.ordinal for line in row.lines if line.action == "add"}
             wanted = frozenset(fate.ordinal for fate in there)
-            kept = fates(as_written(row), now, wanted) if now is not None else ()
+            kept = self.context.psa.fates(row, now, wanted) if now is not None else ()
             left = frozenset(
                 fate.line_id
                 for fate in kept
@@ -357,15 +349,13 @@ class _Undo:
             if now is not None and left:
                 what = f"our lines {sorted(left)} on invoice {self._invoice_id(raw)} set to nothing"
                 self.context.ledger.record_zeroed(self.context.fence, what, self.context.now())
-                self.context.halo.change_invoice(
-                    "", zeroing(now, left), recurring=recurring, before=still_ours(self.context)
-                )
+                self.context.psa.zeroed(now, left, template=template).send(still_ours(self.context))
         return finish_undo(self.context, row, certain=True)
 
-    def _disturbed(self, raw: Raw, there: Sequence[Fate]) -> str:
+    def _disturbed(self, raw: Invoice, there: Sequence[Fate]) -> str:
         """An alarm in words, where other lines are not as they were; "" where all is well [B4]."""
-        after = self.context.halo.invoice(self._invoice_id(raw), recurring=self.row.action == "update")
-        told = disturbed(raw, after, as_written(self.row), there) if after is not None else []
+        after = self.context.psa.read(self._invoice_id(raw), template=self.row.action == "update")
+        told = self.context.psa.disturbed(raw, after, self.row, there) if after is not None else []
         return f"HaloPSA changed more than was sent: {'; '.join(told[:6])}" if told else ""
 
     def _result(self, lines: Sequence[UndoneLine], invoice: str, *, problem: str = "") -> UndonePosting:
@@ -380,7 +370,7 @@ class _Undo:
             outcome = "undone" if not problem else "failed"
         if self.stray is not None:
             problem = problem or "it landed late, beside or after what the ledger knows"
-        return _told(self.row, lines, outcome, invoice, problem, id_of(self.stray) if self.stray else None)
+        return _told(self.row, lines, outcome, invoice, problem, self.stray.id if self.stray else None)
 
 
 def _lines(row: RecordedPosting, seen: Iterable[Fate]) -> tuple[UndoneLine, ...]:
@@ -445,7 +435,7 @@ def _credit(
     posting = _credit_posting(row, lines)
     known = ledger.find_posting(posting.key)
     if known is None or known.state in FREE:
-        client = context.halo.client(row.client_id)
+        client = context.psa.client(row.client_id)
         run = ledger.start_run(context.fence, period=context.period, digest=None, who=who, now=now())
         codes = _codes(connected, context, row, closed)
         clients = {row.client_id: client} if client else {}
@@ -517,14 +507,10 @@ def _credit_posting(row: RecordedPosting, lines: Sequence[PostedLine]) -> Postin
 def _codes(connected: Connections, context: RunContext, row: RecordedPosting, closed: UndonePosting) -> ProductRules:
     """The tax code and the account of the lines that are credited; a credit must not be taxed otherwise."""
     base = load_rulebook(connected.settings.rules_dir).base.products
-    raw = context.halo.invoice(closed.invoice_id or 0, recurring=False) or {}
-    mine = next((line for line in lines_of(raw) if (mark := markers(line)) and mark[0] == row.key), {})
-    tax, account = mine.get("tax_code"), mine.get("nominal_code")
-    return replace(
-        base,
-        tax_code=str(tax) if tax not in (None, "") else None,
-        income_account=str(account) if account not in (None, "") else None,
-    )
+    there = context.psa.read(closed.invoice_id or 0, template=False)
+    lines = there.lines if there is not None else ()
+    mine = next((line for line in lines if line.mark is not None and line.mark.key == row.key), None)
+    return replace(base, tax_code=mine.tax_code if mine else None, income_account=mine.account if mine else None)
 
 
 # What else a run leaves -----------------------------------------------------------------------------------------------

@@ -146,6 +146,10 @@ class Sandbox:
         """The BILLINGSYNC_* variables that point at this sandbox."""
         return self._world.environment()
 
+    def notes_with(self, text: str) -> int:
+        """How many invoices carry this text in their internal note."""
+        return sum(text in str(row.get("internal_note")) for row in self.halo.invoices.values())
+
     def release(self) -> None:
         """The month's invoices appear (`released=False`)."""
         self._world.pax8.release()

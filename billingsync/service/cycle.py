@@ -79,8 +79,8 @@ class Look:
 
     def _months(self) -> None:
         self.say("asking Pax8 which months are released")
-        released = {one.period for one in self.connected.pax8.released_periods() if one.invoices}
-        self.connected.halo.service.login()  # while resting, too: a credential that expired is noticed before the day
+        released = {one.period for one in self.connected.pax8.released() if one.invoices}
+        self.connected.psa.service.login()  # while resting, too: a credential that expired is noticed before the day
         well = self._clock_is_right()
         if self.since is None:
             if not well:
@@ -221,7 +221,7 @@ class Look:
         """Whether our clock agrees with those of both services, as far as they have answered (fault 13)."""
         skews = {
             service.name: service.clock_skew_s
-            for service in (self.connected.pax8.service, self.connected.halo.service)
+            for service in (self.connected.pax8.service, self.connected.psa.service)
             if service.clock_skew_s is not None
         }
         wrong = {name: skew for name, skew in skews.items() if abs(skew) > MOST_SKEW_S}
@@ -253,7 +253,7 @@ class Look:
 
     def summary(self) -> dict[str, Any]:
         """What `status` and the metrics show of the cycle."""
-        services = (self.connected.pax8.service, self.connected.halo.service)
+        services = (self.connected.pax8.service, self.connected.psa.service)
         known = self.services
         first = self.problems[0] if self.problems else None
         return {

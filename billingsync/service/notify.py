@@ -21,9 +21,10 @@ from urllib.parse import urlsplit
 import structlog
 
 from billingsync.errors import LedgerError
+from billingsync.psa.halo.tickets import NotOpened, Opened, Unfindable
 from billingsync.redaction import Redactor
 from billingsync.service.tickets import EVENTS as TICKET_EVENTS
-from billingsync.service.tickets import NotOpened, Opened, Tickets, Unfindable, mark_of, open_tickets
+from billingsync.service.tickets import Tickets, mark_of, open_tickets
 from billingsync.settings import Settings
 from billingsync.store.ledger import Ledger
 from billingsync.store.notices import TICKET, TICKET_BEGUN, Notice, Thing

@@ -1,34 +1,19 @@
-"""What HaloPSA has that rules can name: tax codes, accounts in use, item groups, suppliers, recurring invoices.
-
-Account codes have no list of their own in HaloPSA (reference/halopsa 6), so those that items and item groups use are
-shown, the most used first.
-"""
+"""What HaloPSA has that rules can name, as lines for `rules/` to take over."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from billingsync.core.bill.clients import normalise
 from billingsync.core.bill.targets import licence_lines
 from billingsync.core.inputs import Client
-from billingsync.errors import LoginFailed, UpstreamError
-from billingsync.psa.halo.client import Halo
-from billingsync.psa.halo.invoice import Raw, id_of, number
+from billingsync.psa.halo.catalogue import Named, read_catalogue
+from billingsync.psa.halo.psa import HaloPsa
 from billingsync.redaction import Redactor
 from billingsync.settings import Settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
-    """Something with an id and a name; `detail` is a percentage, or how often an account is used."""
-
-    id: str
-    name: str
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,95 +106,32 @@ def look_around(settings: Settings, redactor: Redactor) -> Discovery:
 
     service, _ = halo_service(settings, redactor)
     with service:
-        halo = Halo(service)
+        halo = HaloPsa(service)
         return discover(halo, halo.clients().rows)
 
 
-def discover(halo: Halo, clients: Sequence[Client]) -> Discovery:
-    """Reads the lists one after the other; one that a role may not see does not keep the others back."""
-    problems: list[str] = []
-
-    def rows(path: str, key: str = "") -> tuple[Raw, ...]:
-        return _read(lambda: halo.rows(path, key), path, problems)
-
-    items, groups = rows("/Item", "items"), rows("/AssetGroup")
-    taxes, suppliers = rows("/Tax"), rows("/Supplier", "suppliers")
-    recurring = _read(halo.recurring_invoices, "/RecurringInvoice", problems)
-    return Discovery(
-        taxes=tuple(
-            Named(id=str(id_of(row)), name=_text(row, "name"), detail=_percent(row)) for row in taxes if id_of(row)
-        ),
-        income_accounts=_in_use([*items, *groups], "nominalcode"),
-        expense_accounts=_in_use(items, "purchasenominalcode", groups, "nominalcodepurchase"),
-        item_groups=_named(row for row in groups if row.get("showasitem") is not False),
-        suppliers=_named(row for row in suppliers if not row.get("inactive")),
-        recurring=tuple(_recurring(halo, recurring, clients, problems)),
-        problems=tuple(problems),
-    )
-
-
-def _read(read: Callable[[], tuple[Raw, ...]], path: str, problems: list[str]) -> tuple[Raw, ...]:
-    try:
-        return read()
-    except LoginFailed:
-        raise
-    except UpstreamError as failed:
-        problems.append(f"{path} cannot be listed: {failed.message}")
-        return ()
-
-
-def _text(row: Raw, name: str) -> str:
-    value = row.get(name)
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _percent(row: Raw) -> str:
-    value = number(row.get("value"))
-    return f"{value.normalize():f} %" if value is not None else ""
-
-
-def _named(rows: Iterable[Raw]) -> tuple[Named, ...]:
-    found = [Named(id=str(id_of(row)), name=_text(row, "name")) for row in rows if id_of(row)]
-    return tuple(sorted(found, key=lambda one: one.name.casefold()))
-
-
-def _in_use(rows: Iterable[Raw], name: str, more: Iterable[Raw] = (), other_name: str = "") -> tuple[Named, ...]:
-    """Distinct codes, the most used first, with the name that HaloPSA shows beside them."""
-    uses: Counter[str] = Counter()
-    names: dict[str, str] = {}
-    for row, key in [*((row, name) for row in rows), *((row, other_name) for row in more)]:
-        if code := _text(row, key):
-            uses[code] += 1
-            names.setdefault(code, _text(row, f"{key}_name"))
-    return tuple(
-        Named(id=code, name=names[code], detail=f"used {count} time{'s' if count > 1 else ''}")
-        for code, count in sorted(uses.items(), key=lambda pair: (-pair[1], pair[0]))
-    )
-
-
-def _recurring(halo: Halo, rows: Iterable[Raw], clients: Sequence[Client], problems: list[str]) -> Iterable[Recurring]:
+def discover(halo: HaloPsa, clients: Sequence[Client]) -> Discovery:
+    """What HaloPSA's lists show; a list that a role may not see does not keep the others back."""
+    found = read_catalogue(halo)
     names = {client.id: client.name for client in clients}
-    found = []
-    for row in rows:
-        invoice_id, owner = id_of(row), number(row.get("client_id"))
-        if invoice_id is None or owner is None:
-            continue
-        whole: tuple[Raw, ...] = ()
-        if row.get("contains_calculated_quantity"):
-            whole = _read(lambda: _one(halo, invoice_id), f"/RecurringInvoice/{invoice_id}", problems)  # noqa: B023
-        found.append(
-            Recurring(
-                id=abs(invoice_id),
-                client_id=int(owner),
-                client_name=names.get(int(owner)) or _text(row, "client_name"),
-                reference=_text(row, "reference"),
-                disabled=row.get("disabled") is True,
-                counted=tuple(text for one in whole for text in licence_lines(one)),
-            )
+    recurring = [
+        Recurring(
+            id=abs(one.id),
+            client_id=one.client_id,
+            client_name=names.get(one.client_id) or one.client_name.strip(),
+            reference=one.reference,
+            disabled=one.disabled,
+            counted=tuple(licence_lines(one)) if one.counts_licences else (),
         )
-    return sorted(found, key=lambda one: (one.client_name.casefold(), one.client_id, one.id))
-
-
-def _one(halo: Halo, invoice_id: int) -> tuple[Raw, ...]:
-    raw = halo.invoice(invoice_id, recurring=True)
-    return (raw,) if raw is not None else ()
+        for one in found.templates
+        if one.client_id is not None
+    ]
+    return Discovery(
+        taxes=found.taxes,
+        income_accounts=found.income_accounts,
+        expense_accounts=found.expense_accounts,
+        item_groups=found.item_groups,
+        suppliers=found.suppliers,
+        recurring=tuple(sorted(recurring, key=lambda one: (one.client_name.casefold(), one.client_id, one.id))),
+        problems=found.problems,
+    )

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from billingsync.core.bill.targets import licence_lines
 from billingsync.errors import BillingSyncError
-from billingsync.psa.halo.client import Halo
-from billingsync.psa.halo.invoice import id_of
+from billingsync.psa.halo.psa import HaloPsa
 from billingsync.redaction import Redactor
 from billingsync.settings import Settings, load_settings
 
@@ -97,7 +96,7 @@ def _pax8(settings: Settings, redactor: Redactor) -> Iterator[Check]:
     from billingsync.sources.pax8.client import Pax8
 
     with pax8_service(settings, redactor) as service:
-        months = Pax8(service).released_periods()
+        months = Pax8(service).released()
         newest = f"newest month {months[0].period}" if months else "no invoice yet"
         yield Check(name="Pax8", state="ok", says=f"login and invoices work; {newest}")
         yield from _clock("Pax8", service.clock_skew_s)
@@ -108,7 +107,7 @@ def _halo(settings: Settings, redactor: Redactor) -> Iterator[Check]:
 
     service, tenant = halo_service(settings, redactor)
     with service:
-        halo = Halo(service)
+        halo = HaloPsa(service)
         clients = halo.clients().rows
         yield Check(
             name="HaloPSA", state="ok", says=f"login works; tenant {tenant.id or '(not named)'}, {len(clients)} clients"
@@ -128,18 +127,18 @@ def _halo(settings: Settings, redactor: Redactor) -> Iterator[Check]:
             yield Check(name="HaloPSA", state="ok", says=f"may read {name}")
 
 
-def _counted(halo: Halo) -> Iterator[Check]:
+def _counted(halo: HaloPsa) -> Iterator[Check]:
     """Recurring invoices whose quantities HaloPSA takes from licences: its own Pax8 sync bills in this way."""
-    counted = [raw for raw in halo.recurring_invoices() if raw.get("contains_calculated_quantity")]
-    for raw in counted:
-        invoice_id = id_of(raw)
-        whole = halo.invoice(invoice_id, recurring=True) if invoice_id is not None else None
-        lines = licence_lines(whole or {})
-        if invoice_id is not None and lines:
+    for one in halo.templates():
+        if not one.counts_licences:
+            continue
+        whole = one if one.lines_shown else halo.read(one.id, template=True)
+        lines = licence_lines(whole) if whole is not None else []
+        if lines:
             yield Check(
                 name="HaloPSA",
                 state="warn",
-                says=f"recurring invoice {abs(invoice_id)} of {raw.get('client_name') or raw.get('client_id')}: "
+                says=f"recurring invoice {abs(one.id)} of {one.client_name or one.client_id}: "
                 f"HaloPSA counts the licences of {', '.join(line[:40] for line in lines[:3])} itself; "
                 "if that is its own Pax8 sync, the client is billed twice",
             )

@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeEngine
 from billingsync.store.columns import Json, Moment, Money, Packed, Words
 
 # Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 
 metadata = MetaData(
     naming_convention={
@@ -49,6 +49,11 @@ def _required(name: str, kind: type[TypeEngine[Any]]) -> Column[Any]:
 
 def _optional(name: str, kind: type[TypeEngine[Any]]) -> Column[Any]:
     return Column(name, kind, nullable=True)
+
+
+def _from_source() -> Column[Any]:
+    """Where a distributor invoice comes from: "pax8", or another source's name."""
+    return Column("source", Text, nullable=False, server_default="pax8")
 
 
 # One row a partner: who we are, whom we bill, and the fence (epoch and token) of the run that holds the lock.
@@ -77,6 +82,7 @@ installation = _table(
 source_document = _table(
     "source_document",
     ("kind", "invoice_id", "page", "sha256"),
+    _from_source(),
     _required("kind", Text),
     _required("invoice_id", Words),
     _required("page", Integer),
@@ -90,6 +96,7 @@ source_document = _table(
 source_invoice = _table(
     "source_invoice",
     ("invoice_id",),
+    _from_source(),
     _required("invoice_id", Words),
     _required("period", Text),
     _required("status", Words),

@@ -27,6 +27,7 @@ class Document:
     invoice_id: str
     page: int
     body: bytes
+    source: str = "pax8"
 
     @property
     def packed(self) -> bytes:
@@ -40,6 +41,8 @@ class Document:
 class Answer(Protocol):
     """What is to be kept: a `Document`, or whatever else has these."""
 
+    @property
+    def source(self) -> str: ...
     @property
     def kind(self) -> str: ...
     @property
@@ -61,6 +64,7 @@ class SeenInvoice:
     currency: str
     total: Decimal | None
     charges: int | None
+    source: str = "pax8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,7 @@ class SourceInvoice:
     charges: int | None
     first_seen: datetime
     last_seen: datetime
+    source: str = "pax8"
 
 
 class SourceBook(Book):
@@ -138,6 +143,7 @@ def add_document(connection: Connection, name: str, period: Period, document: An
     """Keeps one answer, compressed."""
     row = insert(connection, source_document).values(
         partner=name,
+        source=document.source,
         kind=document.kind,
         invoice_id=document.invoice_id,
         page=document.page,
@@ -170,6 +176,7 @@ def save_invoice(
 ) -> None:
     """Adds or brings up to date one distributor invoice; a changed status keeps what it was and when it changed."""
     seen: dict[str, Any] = {
+        "source": invoice.source,
         "period": str(period),
         "status": invoice.status,
         "currency": invoice.currency,

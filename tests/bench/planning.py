@@ -78,8 +78,8 @@ def planning() -> dict[str, Any]:
             period=Period.parse(MONTH),
             sources=fetched.sources,
             companies=connected.pax8.companies(),
-            clients=connected.halo.clients().rows,
-            items=connected.halo.items(),
+            clients=connected.psa.clients().rows,
+            items=connected.psa.items(),
             rulebook=Rulebook(),
         )
     pages = [page.body.decode() for page in fetched.documents if page.kind == "items"]

@@ -34,7 +34,7 @@ from vcr.serialize import serialize
 from billingsync.errors import BillingSyncError
 from billingsync.http import Budget
 from billingsync.psa.halo.client import Halo
-from billingsync.psa.halo.invoice import id_of, lines_of
+from billingsync.psa.halo.wire import id_of, lines_of
 from billingsync.settings import Settings
 from billingsync.sources.pax8.client import Pax8
 

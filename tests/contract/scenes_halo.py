@@ -17,17 +17,21 @@ from billingsync.core.rules import ProductRules
 from billingsync.errors import LoginFailed, UpstreamError
 from billingsync.http import Answered, NotDone, OutcomeUnknown, Sent, read_json
 from billingsync.psa.halo.client import Look, one_object
-from billingsync.psa.halo.invoice import Raw, compare, id_of, lines_of, number
+from billingsync.psa.halo.compare import compare
 from billingsync.psa.halo.wire import (
+    Raw,
     WireLine,
     as_line,
     create_body,
     header_marker,
     header_note,
+    id_of,
     item_body,
     item_group_body,
+    lines_of,
     mark_of,
     markers,
+    number,
 )
 
 from .stage import Scene, Stage

@@ -135,7 +135,7 @@ def credited(stage: Stage) -> None:
 @scene(reach="any")
 def months(stage: Stage) -> None:
     """The months that there are, newest first, whatever became of their invoices."""
-    released = stage.pax8.released_periods()
+    released = stage.pax8.released()
     assert period(stage) in [one.period for one in released]
     assert [one.period for one in released] == sorted({one.period for one in released}, reverse=True)
     assert all(one.invoices + one.skipped for one in released)

@@ -16,8 +16,8 @@ from billingsync.http import read_json
 from billingsync.http.values import Asked
 from billingsync.http.verdict import Verdict
 from billingsync.psa.halo.client import one_object
-from billingsync.psa.halo.invoice import carries, foreign_changes, id_of, lines_of
-from billingsync.psa.halo.wire import header_marker, markers, read_client, read_item
+from billingsync.psa.halo.compare import carries, foreign_changes
+from billingsync.psa.halo.wire import header_marker, id_of, lines_of, markers, read_client, read_item
 from billingsync.redaction import Redactor
 from billingsync.sources.pax8.wire import read_company, read_page, read_source
 

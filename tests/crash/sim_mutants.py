@@ -30,10 +30,12 @@ from sim_schedules import (
 )  # fmt: skip
 from sqlalchemy import select
 
+from billingsync.core.invoice import Invoice
 from billingsync.http import service
 from billingsync.http.values import NotDone, OutcomeUnknown
+from billingsync.psa.halo import body, compare
 from billingsync.psa.halo import client as halo_client
-from billingsync.psa.halo import invoice as compare
+from billingsync.psa.halo import psa as halo_psa
 from billingsync.run import items, late, post, recover, run, send
 from billingsync.sandbox.faults import Fault
 from billingsync.sources.pax8 import client as pax8_client
@@ -129,8 +131,8 @@ def _no_lock() -> Iterator[None]:
 
 def _accepts(context: Any, row: Any, sent: Any) -> None:
     """Whatever a 2xx says is done."""
-    raw = halo_client.one_object(sent.json) or {}
-    receipt = recover._receipt(row, raw, row.amount, row.cost, None, invoice_id=raw.get("id") or 1)
+    there = context.psa.answered(sent.json) or Invoice(id=1, client_id=None)
+    receipt = recover._receipt(context, row, there, row.amount, row.cost, None)
     context.ledger.record_done(context.fence, row.key, receipt, context.now())
 
 
@@ -139,7 +141,7 @@ def _refused_is_done() -> Any:
 
     def wrong(context: Any, row: Any, sent: Any) -> Any:
         if isinstance(sent, NotDone):
-            receipt = recover._receipt(row, {"id": 1}, row.amount, row.cost, None, invoice_id=1)
+            receipt = recover._receipt(context, row, Invoice(id=1, client_id=None), row.amount, row.cost, None)
             context.ledger.record_done(context.fence, row.key, receipt, context.now())
             return context.ledger.posting(row.key)
         return true(context, row, sent)
@@ -186,25 +188,25 @@ def _page_skipped() -> Iterator[None]:
 
 def _drops_others() -> Any:
     """Sends only its own lines where HaloPSA takes the list for the whole truth."""
-    true = send._changed
+    true = body.changed
 
     def wrong(*given: Any) -> Any:
         path, rows = true(*given)
         ours = [line for line in rows[0]["lines"] if "[bs:" in str(line.get("item_longdescription"))]
         return path, [{**rows[0], "lines": ours}]
 
-    return _patch(send, "_changed", wrong)
+    return _patch(body, "changed", wrong)
 
 
 def _no_sequence() -> Any:
     """Writes over whatever a person did since it read."""
-    true = send._changed
+    true = body.changed
 
     def wrong(*given: Any) -> Any:
         path, rows = true(*given)
         return path, [{name: value for name, value in row.items() if name != "last_change_seq"} for row in rows]
 
-    return _patch(send, "_changed", wrong)
+    return _patch(body, "changed", wrong)
 
 
 def _undone_key_again() -> Any:
@@ -265,7 +267,7 @@ MUTANTS = [
     Mutant("a person's edit overwritten", _no_sequence,
            lambda folder: person_edits(folder, "recurring update", RECURRING)),
     Mutant("late landings not looked for", lambda: _both_late(), _late("create", "next period", "true")),
-    Mutant("lines without their marks believed absent", lambda: _patch(recover, "_unmarked", lambda *_: False),
+    Mutant("lines without their marks believed absent", lambda: _patch(halo_psa.HaloPsa, "unmarked", lambda *_: False),
            _cell("marker dropped", "append")),
     Mutant("items created without a search", lambda: _patch(items, "_find", lambda *_: None),
            _cell("reset after commit", "item create")),
@@ -304,7 +306,7 @@ def _call_inside() -> Any:
         write_ = post.write
 
         def with_halo(context: Any, *given: Any) -> Any:
-            _HALO.append(context.halo)
+            _HALO.append(context.psa)
             return write_(context, *given)
 
         with _patch(IntentBook, "record_intent", wrong), _patch(post, "write", with_halo):

@@ -12,11 +12,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from halo_rows import invoice_of
 from hypothesis import strategies as st
 from oracle import to_minor_unit
 
 from billingsync.core.charge import Charge, Source
-from billingsync.core.inputs import Client, Company, Existing, Item, Memory, RememberedMatch, RunInputs
+from billingsync.core.inputs import Client, Company, Item, Memory, RememberedMatch, RunInputs
+from billingsync.core.invoice import Invoice
 from billingsync.core.period import Period
 from billingsync.core.rules import (
     ClientFile,
@@ -412,7 +414,7 @@ def memories(draw: st.DrawFn, companies: tuple[Company, ...], home: str, trouble
 
 
 @st.composite
-def invoices(draw: st.DrawFn) -> tuple[Existing, ...]:
+def invoices(draw: st.DrawFn) -> tuple[Invoice, ...]:
     found = []
     for client_id in CLIENT_IDS:
         for n in range(draw(st.sampled_from([0, 1, 1, 2]))):
@@ -426,9 +428,9 @@ def invoices(draw: st.DrawFn) -> tuple[Existing, ...]:
             if trouble:
                 shut = {"xeroid": "x-1", "datesent": "2026-11-03T00:00:00", "amountpaid": Decimal("1.5")}
                 raw[trouble] = shut.get(trouble, True)
-            found.append(Existing(id=client_id * 100 + n, client_id=client_id, recurring=False, raw=raw))
+            found.append(invoice_of(raw, id_=client_id * 100 + n, client_id=client_id, template=False))
     owner = draw(st.sampled_from(CLIENT_IDS))
-    found.append(Existing(id=RECURRING, client_id=owner, recurring=True, raw={"id": RECURRING, "lines": []}))
+    found.append(invoice_of({"id": RECURRING, "lines": []}, id_=RECURRING, client_id=owner, template=True))
     return tuple(found)
 
 

@@ -402,7 +402,7 @@ def target_trouble(customer: Customer, rules: Rules, inputs: RunInputs) -> set[s
         wanted = rules.invoice.recurring_invoice
         if wanted is None:
             return {"recurring_unmapped"}
-        mine = [e for e in inputs.existing if e.recurring and e.client_id == customer.client.id]
+        mine = [e for e in inputs.existing if e.template and e.client_id == customer.client.id]
         return set() if any(e.id == -abs(wanted) for e in mine) else {"recurring_missing"}
     if rules.invoice.behavior == "latest" and rules.invoice.when_latest_closed == "hold":
         trouble = latest_trouble(customer.client, inputs)
@@ -414,11 +414,11 @@ CLOSED_BY = ("voided", "posted", "xeroid", "datesent", "amountpaid", "paymentsta
 
 
 def latest_trouble(client: Client, inputs: RunInputs) -> str:
-    mine = [e for e in inputs.existing if not e.recurring and e.client_id == client.id]
+    mine = [e for e in inputs.existing if not e.template and e.client_id == client.id]
     if not mine:
         return "latest_missing"
-    newest = max(mine, key=lambda e: (str(e.raw["invoice_date"]), e.id))
-    return "latest_closed" if any(newest.raw.get(key) for key in CLOSED_BY) else ""
+    newest = max(mine, key=lambda e: (str(e.origin["invoice_date"]), e.id))
+    return "latest_closed" if any(newest.origin.get(key) for key in CLOSED_BY) else ""
 
 
 # --- limits -----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from test_plan_against_oracle import looks
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from halo_rows import again, rows_of
 from test_core_notation import (
     azure,
     carried_out,
@@ -104,7 +105,7 @@ def test_B3_each_month_the_recurring_invoice_comes_to_that_months_charges(
             inputs = carried_out(inputs, plan)
             assert plan_run(inputs).postings == ()
             (invoice,) = inputs.existing
-            assert invoice.raw["lines"][0] == FOREIGN  # type: ignore[index]
+            assert rows_of(invoice)[0] == FOREIGN
         assert invoice_total(inputs) - Decimal("500.00") == billed(inputs)
 
 
@@ -146,11 +147,11 @@ INVOICE = {"behavior": "recurring", "recurring_invoice": -8841}
 
 
 def raw_lines(inputs: RunInputs) -> list[dict[str, Any]]:
-    return list(inputs.existing[0].raw["lines"]) if inputs.existing else []  # type: ignore[call-overload]
+    return list(rows_of(inputs.existing[0])) if inputs.existing else []
 
 
 def with_raw(inputs: RunInputs, **raw: Any) -> RunInputs:
-    changed = tuple(replace(one, raw={**one.raw, **raw}) for one in inputs.existing[:1])
+    changed = tuple(again(one, **raw) for one in inputs.existing[:1])
     return replace(inputs, existing=changed + inputs.existing[1:])
 
 
@@ -187,7 +188,7 @@ def test_B3_no_line_of_ours_bills_on_in_silence(
     second = EVENTS[other](EVENTS[event](second))
     plan = plan_run(second)
     after = carried_out(second, plan)
-    standing = {row["id"] for invoice in after.existing for row in invoice.raw["lines"]}  # type: ignore[attr-defined]
+    standing = {row["id"] for invoice in after.existing for row in rows_of(invoice)}
     waits = {client.company_id for client in plan.clients if client.holds}
     for line in after.memory.written_lines:
         if line.line_id in standing and line.period != plan.period and line.company_id not in waits:

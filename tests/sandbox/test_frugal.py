@@ -85,8 +85,8 @@ def test_planning_takes_no_more_than_some_readings_of_the_json(month: Office) ->
             period=period,
             sources=fetched.sources,
             companies=connected.pax8.companies(),
-            clients=connected.halo.clients().rows,
-            items=connected.halo.items(),
+            clients=connected.psa.clients().rows,
+            items=connected.psa.items(),
         )
     pages = [page.body.decode() for page in fetched.documents if page.kind == "items"]
 

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from halo_rows import invoice_of
 from test_core_notation import (
     azure,
     carried_out,
@@ -23,7 +24,8 @@ from test_core_notation import (
 )
 
 from billingsync.core.bill.plan_run import plan_run
-from billingsync.core.inputs import Existing, Memory
+from billingsync.core.inputs import Memory
+from billingsync.core.invoice import Invoice
 
 # --- [B1] --------------------------------------------------------------------------------------------------------
 
@@ -71,7 +73,7 @@ def test_B1_a_collapsed_line_stands_on_one_invoice() -> None:
 @pytest.mark.parametrize("behavior", ["latest", "recurring"])
 def test_B1_group_by_is_for_new_invoices_only(behavior: str) -> None:
     said = {"behavior": behavior, "group_by": "distributor_invoice", "recurring_invoice": -8841}
-    there = (open_invoice(100), Existing(id=-8841, client_id=1, recurring=True, raw={"lines": []}))
+    there = (open_invoice(100), invoice_of({"lines": []}, id_=-8841, client_id=1, template=True))
     plan = plan_run(month(*MIXED[:5], base=rules(invoice=said), existing=there))
     assert [(posting.group, str(posting.amount)) for posting in plan.postings] == [("", "31.00")]
 
@@ -91,7 +93,7 @@ LATEST = rules(invoice={"behavior": "latest"})
 OR_NEW = rules(invoice={"behavior": "latest", "when_latest_closed": "new"})
 
 
-def open_invoice(id_: int, day: str | None = "2026-11-05T00:00:00", client_id: int = 1, **raw: Any) -> Existing:
+def open_invoice(id_: int, day: str | None = "2026-11-05T00:00:00", client_id: int = 1, **raw: Any) -> Invoice:
     usual = {
         "id": id_,
         "posted": False,
@@ -106,10 +108,10 @@ def open_invoice(id_: int, day: str | None = "2026-11-05T00:00:00", client_id: i
         "approval_status": 0,
         "lines": [],
     }
-    return Existing(id=id_, client_id=client_id, recurring=False, raw={**usual, "invoice_date": day, **raw})
+    return invoice_of({**usual, "invoice_date": day, **raw}, id_=id_, client_id=client_id, template=False)
 
 
-def target(*existing: Existing, base: Any = LATEST) -> int | str | None:
+def target(*existing: Invoice, base: Any = LATEST) -> int | str | None:
     """The id of the invoice appended to, "new", or the reason of the hold."""
     plan = plan_run(month(charge(), base=base, existing=existing))
     if not plan.postings:
@@ -138,7 +140,7 @@ def test_B2_the_most_recent_by_date_then_id(invoices: list[tuple[int, str | None
 
 
 def test_B2_only_the_clients_own_and_never_a_recurring_one() -> None:
-    recurring = Existing(id=-5, client_id=1, recurring=True, raw={"invoice_date": "2027-01-01", "lines": []})
+    recurring = invoice_of({"invoice_date": "2027-01-01", "lines": []}, id_=-5, client_id=1, template=True)
     assert target(open_invoice(7), open_invoice(9, "2026-12-01", client_id=2), recurring) == 7
     assert target(open_invoice(9, client_id=2), recurring) == "latest_missing"
 
@@ -266,7 +268,7 @@ def test_N1_the_key_names_the_invoice_and_what_is_removed_from_it() -> None:
     (posting,) = plan_run(month(charge(), base=LATEST, existing=(open_invoice(7),))).postings
     assert posting.key == key_of("northwind", 1, "append:7:2026-11", ["inv:1"], [])
     base = rules(invoice={"behavior": "recurring", "recurring_invoice": -8841})
-    there = Existing(id=-8841, client_id=1, recurring=True, raw={"lines": []})
+    there = invoice_of({"lines": []}, id_=-8841, client_id=1, template=True)
     november = month(charge("1", sku="A"), charge("2", sku="B"), base=base, existing=(there,))
     (posting,) = plan_run(next_month(carried_out(november), charge("3", sku="B"))).postings
     assert sorted(line.action for line in posting.lines) == ["remove", "update"]

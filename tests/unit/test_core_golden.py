@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from halo_rows import again, invoice_of, rows_of
 from test_core_notation import (
     CLIENTS,
     COMPANIES,
@@ -29,7 +30,7 @@ from test_core_notation import (
 
 from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine
 from billingsync.core.bill.plan_run import plan_run
-from billingsync.core.inputs import Client, Company, Existing, Item, RunInputs
+from billingsync.core.inputs import Client, Company, Item, RunInputs
 from billingsync.core.money import plain
 from billingsync.core.period import Period
 from billingsync.core.rules import ClientFile, LimitRules, ProductBlock, Rules
@@ -68,7 +69,7 @@ def begin(case: dict[str, Any]) -> RunInputs:
         clients=tuple(clients),
         items=ITEMS,
         existing=tuple(
-            Existing(id=raw["id"], client_id=raw["client_id"], recurring=raw["id"] < 0, raw={"lines": [], **raw})
+            invoice_of({"lines": [], **raw}, id_=raw["id"], client_id=raw["client_id"], template=raw["id"] < 0)
             for raw in case.get("invoice", [])
         ),
     )
@@ -95,8 +96,8 @@ def edited(inputs: RunInputs, line: int, **values: Any) -> RunInputs:
     """What a person did to a line of a recurring invoice between two months."""
     existing = []
     for invoice in inputs.existing:
-        rows = [{**row, **values} if row["id"] == line else row for row in invoice.raw["lines"]]  # type: ignore[attr-defined]
-        existing.append(replace(invoice, raw={**invoice.raw, "lines": rows}))
+        rows = [{**row, **values} if row["id"] == line else row for row in rows_of(invoice)]
+        existing.append(again(invoice, lines=rows))
     return replace(inputs, existing=tuple(existing))
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from halo_rows import invoice_of
 from test_core_notation import (
     CLIENTS,
     azure,
@@ -24,7 +25,7 @@ from test_core_notation import (
 )
 
 from billingsync.core.bill.plan_run import plan_run
-from billingsync.core.inputs import Client, Existing, Item, Memory
+from billingsync.core.inputs import Client, Item, Memory
 from billingsync.core.rules import ClientFile
 from billingsync.core.steps import quoted
 
@@ -234,8 +235,8 @@ def test_limit_negative_is_of_each_invoice() -> None:
 )
 def test_limit_negative_is_about_new_invoices(invoice: dict[str, Any], fate: str) -> None:
     existing = (
-        Existing(id=7, client_id=1, recurring=False, raw={"invoice_date": "2026-11-01", "lines": []}),
-        Existing(id=-8841, client_id=1, recurring=True, raw={"lines": []}),
+        invoice_of({"invoice_date": "2026-11-01", "lines": []}, id_=7, client_id=1, template=False),
+        invoice_of({"lines": []}, id_=-8841, client_id=1, template=True),
     )
     base = rules(limits=OPEN | {"negative_invoice": "hold"}, invoice=invoice)
     assert fate_of(charge(price="-5.00"), base=base, existing=existing) == fate

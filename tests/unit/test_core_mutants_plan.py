@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from halo_rows import invoice_of
 from test_core_notation import (
     CLIENTS,
     azure,
@@ -25,7 +26,7 @@ from test_core_notation import (
 from billingsync.core.bill.company import clients_billed
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, Plan
 from billingsync.core.bill.plan_run import plan_run
-from billingsync.core.inputs import Client, Company, Existing, Item, Memory, RememberedMatch, RunInputs, Settled
+from billingsync.core.inputs import Client, Company, Item, Memory, RememberedMatch, RunInputs, Settled
 from billingsync.core.reasons import HOLDS, Reason
 from billingsync.core.rules import ClientFile
 from billingsync.core.steps import Slot
@@ -218,7 +219,7 @@ def test_B3_a_company_that_pax8_lists_no_more_is_known_by_what_we_remember(
 
 
 def test_a_client_of_the_plan_says_where_its_lines_go_and_what_they_come_to() -> None:
-    there = Existing(id=7, client_id=1, recurring=False, raw={"invoice_date": "2026-11-01", "lines": []})
+    there = invoice_of({"invoice_date": "2026-11-01", "lines": []}, id_=7, client_id=1, template=False)
     base = rules(invoice={"behavior": "latest"})
     memory = Memory(last_amounts={(1, "USD"): ("2026-10", Decimal("30.00")), (2, "USD"): ("2026-09", Decimal(1))})
     charges = (charge("1", "10.00", "8.00"), charge("2", "5.00", "1.00"))
@@ -327,7 +328,7 @@ def test_fault_03_licences_that_halopsa_counts_itself_are_named(rows: list[dict[
 def test_fault_03_only_recurring_invoices_of_clients_that_are_billed_now() -> None:
     others = (
         recurring(2, -99, COUNTED),
-        Existing(id=98, client_id=1, recurring=False, raw={"lines": [COUNTED]}),
+        invoice_of({"lines": [COUNTED]}, id_=98, client_id=1, template=False),
     )
     assert plan_run(month(charge(), existing=others)).warnings == ()
     gone = next_month(carried_out(month(charge(), base=BASE, existing=(recurring(1, -8841, COUNTED),))))

@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from halo_rows import invoice_of
 from test_core_notation import CLIENTS, charge, fates, lines, month, rules
 
 from billingsync.core.bill.plan import Plan, TakenBack, TrueUp
 from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.bill.trueup import to_take_back, wording
-from billingsync.core.inputs import Client, Existing, LivePosting, Memory, RunInputs, Settled
+from billingsync.core.inputs import Client, LivePosting, Memory, RunInputs, Settled
 from billingsync.core.rules import ClientFile
 
 NEW = charge("1", "12.00", "9.00", invoice="new")
@@ -103,15 +104,15 @@ def test_R2_what_still_counts_is_not_taken_back() -> None:
 )
 def test_R2_an_invoice_that_is_closed_by_now_is_named(raw: dict[str, Any], closed: str) -> None:
     there = (
-        Existing(id=901, client_id=1, recurring=False, raw={"lines": [], "posted": True}),
-        Existing(id=900, client_id=1, recurring=False, raw={"lines": [], **raw}),
+        invoice_of({"lines": [], "posted": True}, id_=901, client_id=1, template=False),
+        invoice_of({"lines": [], **raw}, id_=900, client_id=1, template=False),
     )
     (up,) = ups(credited(existing=there))
     assert up.postings == (TakenBack(key="k-old", invoice_id=900, closed=closed),)
 
 
 def test_R2_a_recurring_invoice_is_never_closed() -> None:
-    there = (Existing(id=900, client_id=1, recurring=True, raw={"lines": [], "voided": True}),)
+    there = (invoice_of({"lines": [], "voided": True}, id_=900, client_id=1, template=True),)
     (up,) = ups(credited(existing=there))
     assert up.postings[0].closed == ""
 

@@ -10,10 +10,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from halo_rows import again, invoice_of, rows_of
+
 from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine
 from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.charge import Charge, Source
-from billingsync.core.inputs import Client, Company, Existing, Item, RunInputs, Settled, WrittenLine
+from billingsync.core.inputs import Client, Company, Item, RunInputs, Settled, WrittenLine
+from billingsync.core.invoice import Invoice
 from billingsync.core.money import minor_unit
 from billingsync.core.period import Period
 from billingsync.core.rules import (
@@ -199,9 +202,9 @@ def client_of(plan: Plan, name: str = "Contoso Ltd") -> ClientPlan:
 # --- a month after a month ---------------------------------------------------------------------------------------
 
 
-def recurring(client_id: int = 1, invoice_id: int = -8841, *raw_lines: dict[str, Any]) -> Existing:
+def recurring(client_id: int = 1, invoice_id: int = -8841, *raw_lines: dict[str, Any]) -> Invoice:
     raw = {"id": invoice_id, "client_id": client_id, "disabled": False, "lines": list(raw_lines)}
-    return Existing(id=invoice_id, client_id=client_id, recurring=True, raw=raw)
+    return invoice_of(raw, id_=invoice_id, client_id=client_id, template=True)
 
 
 def raw_line(line_id: int, line: PlanLine, before: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -235,7 +238,7 @@ def carried_out(inputs: RunInputs, plan: Plan | None = None) -> RunInputs:
         if posting.action != "update":
             continue
         invoice = existing[posting.invoice_id or 0]
-        rows = {row["id"]: row for row in invoice.raw["lines"]}  # type: ignore[attr-defined, index]
+        rows = {row["id"]: row for row in rows_of(invoice)}
         for line in posting.lines:
             line_id = line.line_id or 1 + max([9000, *rows, *(one.line_id for one in memory.written_lines)])
             written = [one for one in written if (one.invoice_id, one.line_id) != (invoice.id, line_id)]
@@ -259,7 +262,7 @@ def carried_out(inputs: RunInputs, plan: Plan | None = None) -> RunInputs:
                     item_id=line.item.id if line.item else None,
                 )
             )
-        existing[invoice.id] = replace(invoice, raw={**invoice.raw, "lines": list(rows.values())})
+        existing[invoice.id] = again(invoice, lines=list(rows.values()))
     return replace(
         inputs,
         existing=tuple(existing.values()),
@@ -300,7 +303,7 @@ def on_invoice(inputs: RunInputs, invoice_id: int = -8841) -> dict[str, str]:
     """What a recurring invoice carries: {text: "10 x 22.00"} in the order of its lines, twins with a prime."""
     (invoice,) = (one for one in inputs.existing if one.id == invoice_id)
     found: dict[str, str] = {}
-    for row in invoice.raw["lines"]:  # type: ignore[attr-defined]
+    for row in rows_of(invoice):
         title = str(row["item_shortdescription"])
         while title in found:
             title += "'"
@@ -311,7 +314,7 @@ def on_invoice(inputs: RunInputs, invoice_id: int = -8841) -> dict[str, str]:
 def invoice_total(inputs: RunInputs, invoice_id: int = -8841, currency: str = "USD") -> Decimal:
     (invoice,) = (one for one in inputs.existing if one.id == invoice_id)
     digits = minor_unit(currency) or 0
-    return sum((round(row["qty_order"] * row["unit_price"], digits) for row in invoice.raw["lines"]), ZERO)  # type: ignore[attr-defined]
+    return sum((round(row["qty_order"] * row["unit_price"], digits) for row in rows_of(invoice)), ZERO)
 
 
 # --- charges as a table ------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from halo_rows import again, invoice_of, rows_of
 from test_core_notation import (
     azure,
     carried_out,
@@ -26,7 +27,7 @@ from test_core_notation import (
 
 from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.bill.targets import LineChanges, recurring_changes
-from billingsync.core.inputs import Client, Company, Existing, Item, Memory, RememberedMatch, RunInputs
+from billingsync.core.inputs import Client, Company, Item, Memory, RememberedMatch, RunInputs
 from billingsync.core.rules import ClientFile, Rules
 
 INVOICE = {"behavior": "recurring", "recurring_invoice": -8841}
@@ -65,12 +66,12 @@ def ours(inputs: RunInputs) -> Decimal:
         ({"recurring_invoice": -8841}, (recurring(client_id=2),), "recurring_missing"),
         (
             {"recurring_invoice": -8841},
-            (Existing(id=8841, client_id=1, recurring=False, raw={"lines": []}),),
+            (invoice_of({"lines": []}, id_=8841, client_id=1, template=False),),
             "recurring_missing",
         ),
         (
             {"recurring_invoice": -8841},
-            (Existing(id=-8841, client_id=1, recurring=True, raw={"lines": [], "disabled": True}),),
+            (invoice_of({"lines": [], "disabled": True}, id_=-8841, client_id=1, template=True),),
             "recurring_missing",
         ),
     ],
@@ -256,9 +257,9 @@ def test_B3_a_period_before_what_the_invoice_carries_is_held() -> None:
 def edited(inputs: RunInputs, line_id: int, **raw: Any) -> RunInputs:
     """The same with a line that a person changed (`gone=True`: deleted)."""
     (invoice,) = inputs.existing
-    rows = [{**row, **raw} if row["id"] == line_id else row for row in invoice.raw["lines"]]  # type: ignore[attr-defined]
+    rows = [{**row, **raw} if row["id"] == line_id else row for row in rows_of(invoice)]
     rows = [row for row in rows if not row.get("gone")]
-    return replace(inputs, existing=(replace(invoice, raw={**invoice.raw, "lines": rows}),))
+    return replace(inputs, existing=(again(invoice, lines=rows),))
 
 
 EDITS: list[tuple[dict[str, Any], str]] = [
@@ -330,9 +331,9 @@ def test_B3_the_price_is_read_where_halopsa_has_it() -> None:
     december = next_month(carried_out(first(charge("1", sku="A"))), charge("3", "12.00", sku="A"))
     (invoice,) = december.existing
     for baseprice, fate in ((Decimal("10.00"), "posted"), (Decimal("9.00"), "held line_edited")):
-        rows = [{**row, "baseprice": baseprice} for row in invoice.raw["lines"]]  # type: ignore[attr-defined]
+        rows = [{**row, "baseprice": baseprice} for row in rows_of(invoice)]
         rows[1].pop("unit_price")
-        inputs = replace(december, existing=(replace(invoice, raw={**invoice.raw, "lines": rows}),))
+        inputs = replace(december, existing=(again(invoice, lines=rows),))
         assert fates(plan_run(inputs)) == {"3": fate}
 
 
@@ -704,5 +705,5 @@ def test_B3_what_an_edited_line_without_a_charge_says_is_told() -> None:
 
 @pytest.mark.parametrize("raw", [{}, {"lines": None}, {"lines": "?"}], ids=str)
 def test_B3_a_recurring_invoice_without_lines_takes_the_first(raw: dict[str, Any]) -> None:
-    there = Existing(id=-8841, client_id=1, recurring=True, raw=raw)
+    there = invoice_of(raw, id_=-8841, client_id=1, template=True)
     assert [line.action for line in lines(plan_run(month(charge(), base=BASE, existing=(there,))))] == ["add"]

@@ -122,7 +122,7 @@ def test_released_periods() -> None:
             invoice("old", "0001-01-01"),
         ]
     )
-    assert pax8(upstream).released_periods() == (
+    assert pax8(upstream).released() == (
         Released(period=Period(2026, 12), invoices=0, skipped=1),
         Released(period=Period(2026, 11), invoices=2, skipped=0),
         Released(period=Period(2026, 10), invoices=1, skipped=1),

@@ -89,7 +89,7 @@ def test_migrations_and_schema_say_the_same(database_url: str) -> None:
 def indexes(connection: Connection) -> set[str]:
     """Indexes as the database itself writes them: Alembic does not compare the WHERE of a partial one."""
     if connection.dialect.name == "sqlite":
-        query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'alembic_version'"
+        query = "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
     else:
         query = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename != 'alembic_version'"
     return {"".join(str(sql).split()) for sql in connection.execute(text(query)).scalars()}

@@ -10,28 +10,15 @@ from decimal import Decimal
 from billingsync.core.bill.modifiers import Draft, draft_of, is_azure
 from billingsync.core.bill.plan import PlanLine
 from billingsync.core.charge import KNOWN_TYPES, Charge
-from billingsync.core.inputs import Existing, WrittenLine
+from billingsync.core.inputs import WrittenLine
+from billingsync.core.invoice import Invoice, InvoiceLine
 from billingsync.core.money import ZERO, multiply, plain, round_money
 from billingsync.core.reasons import BILL, EXCLUDE_PRODUCT, Reason
 from billingsync.core.rules import InvoiceRules, ModifierRules
 from billingsync.core.steps import Step, instruction
 
-# HaloPSA writes "no date" as a date long ago (reference/halopsa 2.7).
-_NO_DATE = ("", "1899-12-30", "1900-01-01", "0001-01-01")
-_ACCOUNTING_IDS = (
-    "xeroid",
-    "qboid",
-    "intacct_recordno",
-    "sage_business_cloud_id",
-    "exact_id",
-    "dbc_id",
-    "kashflowid",
-    "snelstart_id",
-)
-_AUTOMATIC = ("quantity_licences", "quantity_subscriptions", "quantity_users", "quantity_assets")
 # HaloPSA keeps quantities and prices as floats (reference/halopsa 2.7); ours have far fewer decimals than this.
 _FLOAT_DUST = Decimal("0.000001")
-_MARK = re.compile(r"\s*\[bs:[0-9a-f]{20}:[0-9a-f]{8}:\d{1,6}\]\s*$")
 _CUT_FROM = 200  # characters: a text that HaloPSA cut is still at least this long
 
 
@@ -40,7 +27,7 @@ class Target:
     """Where lines go. `invoice` is None for a new one; with a `reason` nothing goes anywhere."""
 
     action: str = "create"  # create | append | update
-    invoice: Existing | None = None
+    invoice: Invoice | None = None
     reason: Reason | None = None
     detail: str = ""
 
@@ -73,7 +60,7 @@ def group_of(charge: Charge, rules: InvoiceRules) -> str:
     return "" if order.casefold() in ("n/a", "na", "none", "-") else order
 
 
-def find_target(client_id: int, rules: InvoiceRules, existing: Iterable[Existing]) -> Target:
+def find_target(client_id: int, rules: InvoiceRules, existing: Iterable[Invoice]) -> Target:
     """[B1]-[B3]: the invoice that this client's lines go to, or why they cannot go anywhere."""
     if rules.behavior == "new":
         return Target()
@@ -85,14 +72,14 @@ def find_target(client_id: int, rules: InvoiceRules, existing: Iterable[Existing
             detail="no recurring invoice is named for this client",
         )
     for invoice in existing:
-        if invoice.recurring and abs(invoice.id) == abs(rules.recurring_invoice):
+        if invoice.template and abs(invoice.id) == abs(rules.recurring_invoice):
             break
     else:
         return Target(
             reason=Reason.RECURRING_MISSING,
             detail=f"HaloPSA has no recurring invoice {abs(rules.recurring_invoice)}",
         )
-    if why := unusable_because(invoice.raw, invoice.client_id, client_id):
+    if why := unusable_because(invoice, client_id):
         return Target(
             reason=Reason.RECURRING_MISSING,
             detail=f"recurring invoice {abs(invoice.id)} {why}",
@@ -100,70 +87,29 @@ def find_target(client_id: int, rules: InvoiceRules, existing: Iterable[Existing
     return Target(action="update", invoice=invoice)
 
 
-def unusable_because(raw: Mapping[str, object], owner: object, client_id: int) -> str:
+def unusable_because(invoice: Invoice, client_id: int) -> str:
     """Why a recurring invoice must not get a client's lines; "" where it may."""
-    if owner != client_id:
-        return f"belongs to HaloPSA client {owner}, not {client_id}"
-    return "is disabled in HaloPSA" if _flag(raw.get("disabled")) else ""
+    if invoice.client_id != client_id:
+        return f"belongs to HaloPSA client {invoice.client_id}, not {client_id}"
+    return "is disabled in HaloPSA" if invoice.disabled else ""
 
 
-def _latest(client_id: int, rules: InvoiceRules, existing: Iterable[Existing]) -> Target:
+def _latest(client_id: int, rules: InvoiceRules, existing: Iterable[Invoice]) -> Target:
     """[B2]: the most recent by invoice date, then id, closed ones included."""
-    mine = [invoice for invoice in existing if invoice.client_id == client_id and not invoice.recurring]
+    mine = [invoice for invoice in existing if invoice.client_id == client_id and not invoice.template]
     if not mine:
         why, reason = "the client has no invoice yet", Reason.LATEST_MISSING
     else:
-        newest = max(mine, key=lambda invoice: (str(invoice.raw.get("invoice_date") or "")[:10], invoice.id))
-        closed = closed_because(newest.raw)
-        if not closed:
+        newest = max(mine, key=lambda invoice: (invoice.date, invoice.id))
+        if not newest.closed:
             return Target(action="append", invoice=newest)
-        why, reason = f"the client's latest invoice {_number(newest)} {closed}", Reason.LATEST_CLOSED
+        why, reason = f"the client's latest invoice {newest.number or newest.id} {newest.closed}", Reason.LATEST_CLOSED
     if rules.when_latest_closed == "new":
         return Target()
     return Target(
         reason=reason,
         detail=why,
     )
-
-
-def _number(invoice: Existing) -> str:
-    return str(invoice.raw.get("invoicenumber") or invoice.id)
-
-
-def closed_because(raw: Mapping[str, object]) -> str:
-    """Why an invoice must not be written to any more; "" while it is open (reference/halopsa 3.3)."""
-    if _flag(raw.get("voided")):
-        return "is void"
-    if _flag(raw.get("posted")) or _date(raw.get("dateposted")) or _date(raw.get("last_synced")):
-        return "is posted to accounting"
-    for name in _ACCOUNTING_IDS:
-        if raw.get(name) not in (None, "", 0, "0", False):
-            return f"is in accounting ({name} is set)"
-    if _flag(raw.get("quickbooks_period_closed")):
-        return "lies in a closed accounting period"
-    if _number_of(raw.get("amountpaid")) != 0 or _number_of(raw.get("paymentstatus")) > 0 or _date(raw.get("datepaid")):
-        return "is paid, wholly or in part"
-    if _date(raw.get("datesent")):
-        return "was sent to the customer"
-    if _flag(raw.get("requires_approval")) or _number_of(raw.get("approval_status")) > 0:
-        return "is being approved"
-    if _number_of(raw.get("invoicetype")) > 0 or _number_of(raw.get("creditlinkedtoinvoiceid")) > 0:
-        return "is a credit note"
-    return ""
-
-
-def _flag(value: object) -> bool:
-    return value not in (None, False, 0, "", "0", "false", "False")
-
-
-def _date(value: object) -> bool:
-    return isinstance(value, str) and value[:10] not in _NO_DATE
-
-
-def _number_of(value: object) -> Decimal:
-    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
-        return Decimal(value)
-    return ZERO
 
 
 def recurring_key(draft: Draft) -> str:
@@ -185,7 +131,7 @@ def waiting_keys(charge: Charge, rules: ModifierRules) -> frozenset[str]:
 
 
 def recurring_changes(
-    invoice: Existing,
+    invoice: Invoice,
     lines: Sequence[PlanLine],
     written: Iterable[WrittenLine],
     *,
@@ -201,7 +147,7 @@ def recurring_changes(
         for line in written
         if line.invoice_id == invoice.id and (company_id is None or line.company_id == company_id)
     }
-    present = _by_id(invoice.raw)
+    present = invoice.by_id
     changes: list[PlanLine] = []
     held: dict[str, Touched] = {}
     left: list[str] = []
@@ -251,18 +197,9 @@ def _currency_of(key: str) -> str:
     return re.sub(r"\|part \d+(?=\|)", "", key).split("|")[-2]
 
 
-def licence_lines(raw: Mapping[str, object]) -> list[str]:
+def licence_lines(invoice: Invoice) -> list[str]:
     """The texts of the lines whose quantity HaloPSA takes from licences or subscriptions (reference/halopsa 4.2)."""
-    return [
-        str(line.get("item_shortdescription") or "(no text)")
-        for line in _by_id(raw).values()
-        if line.get("quantity_licences") or line.get("quantity_subscriptions")
-    ]
-
-
-def _by_id(raw: Mapping[str, object]) -> dict[object, Mapping[str, object]]:
-    lines = raw.get("lines")
-    return {line.get("id"): line for line in (lines if isinstance(lines, list) else []) if isinstance(line, dict)}
+    return [line.title or "(no text)" for line in invoice.lines if line.counts_licences]
 
 
 def _waits(key: str, waiting: frozenset[str]) -> bool:
@@ -270,7 +207,7 @@ def _waits(key: str, waiting: frozenset[str]) -> bool:
 
 
 def _way_out(
-    reason: Reason, before: WrittenLine, there: Mapping[str, object] | None, line: PlanLine, currency: str
+    reason: Reason, before: WrittenLine, there: InvoiceLine | None, line: PlanLine, currency: str
 ) -> tuple[Step, ...]:
     """How such a line may be mended; empty for what the reason says anyway."""
     if reason is not Reason.LINE_EDITED:
@@ -286,7 +223,7 @@ def _way_out(
 
 
 def left_behind(
-    company_id: str, target: Existing | None, written: Iterable[WrittenLine], existing: Iterable[Existing]
+    company_id: str, target: Invoice | None, written: Iterable[WrittenLine], existing: Iterable[Invoice]
 ) -> list[WrittenLine]:
     """A company's lines that still stand on a recurring invoice which is not its target any more: HaloPSA would bill
     them beside whatever the target gets [B3]."""
@@ -295,12 +232,12 @@ def left_behind(
     ]
     if not elsewhere:
         return []  # asked for every company, and true for almost all
-    live = {invoice.id: _by_id(invoice.raw) for invoice in existing if invoice.recurring}
+    live = {invoice.id: invoice.by_id for invoice in existing if invoice.template}
     return [
         line
         for line in elsewhere
         if (there := live.get(line.invoice_id, {}).get(line.line_id)) is not None
-        and not (_flag(there.get("isinactive")) or there.get("qty_order") == 0)
+        and not (there.inactive or there.quantity == 0)
     ]
 
 
@@ -323,12 +260,12 @@ def _removal(before: WrittenLine, currency: str) -> PlanLine:
     )
 
 
-def touched(before: WrittenLine, line: Mapping[str, object] | None, now: PlanLine | None = None) -> Touched | None:
+def touched(before: WrittenLine, line: InvoiceLine | None, now: PlanLine | None = None) -> Touched | None:
     """Whether somebody or something else has had its hands on a line of ours since we wrote it [B3]. A line that a
     person changed to just what this month says (`now`) has had what it needs."""
     if line is None:
         return Touched(reason=Reason.LINE_EDITED, detail=f"line {before.line_id} was removed by hand")
-    if any(line.get(name) for name in _AUTOMATIC) or _number_of(line.get("recurring_invoice_quantity_type")) > 0:
+    if line.automatic:
         detail = f"HaloPSA computes the quantity of line {before.line_id} itself"
         return Touched(reason=Reason.LINE_AUTOMATIC_QUANTITY, detail=detail)
     changed = _edits(before, line)
@@ -342,36 +279,31 @@ def _as_written(before: WrittenLine, now: PlanLine) -> WrittenLine:
     return replace(before, description=now.description, quantity=now.quantity, unit_price=now.unit_price)
 
 
-def _edits(before: WrittenLine, line: Mapping[str, object]) -> list[str]:
+def _edits(before: WrittenLine, line: InvoiceLine) -> list[str]:
     """What a line says other than what we wrote, in words."""
     changed = []
-    if _apart(line.get("qty_order"), before.quantity):
-        changed.append(f"quantity {line.get('qty_order')} instead of {before.quantity}")
-    price = line.get("unit_price", line.get("baseprice"))
-    if _apart(price, before.unit_price):
-        changed.append(f"price {price} instead of {before.unit_price}")
-    cost = line.get("unit_cost")  # a role that may not see costs gets none back
-    if cost is not None and _apart(cost, before.unit_cost):
-        changed.append(f"cost {cost} instead of {before.unit_cost}")
-    if _number_of(line.get("discount_perc")) != 0:
-        changed.append(f"a discount of {line.get('discount_perc')} %")
-    if _flag(line.get("isinactive")):
+    if _apart(line.quantity, before.quantity):
+        changed.append(f"quantity {line.quantity} instead of {before.quantity}")
+    if _apart(line.unit_price, before.unit_price):
+        changed.append(f"price {line.unit_price} instead of {before.unit_price}")
+    if line.unit_cost is not None and _apart(line.unit_cost, before.unit_cost):
+        changed.append(f"cost {line.unit_cost} instead of {before.unit_cost}")
+    if line.discount_percent != 0:
+        changed.append(f"a discount of {line.discount_percent} %")
+    if line.inactive:
         changed.append("set inactive")
-    item = _number_of(line.get("_itemid"))
-    if before.item_id is not None and item > 0 and item != before.item_id:
-        changed.append(f"item {item} instead of {before.item_id}")
-    ours = before.description.strip()
-    text = str(line.get("item_shortdescription") or "").strip()
-    long, marked = _MARK.subn("", str(line.get("item_longdescription") or ""))
+    if before.item_id is not None and line.item_id is not None and line.item_id != before.item_id:
+        changed.append(f"item {line.item_id} instead of {before.item_id}")
+    ours, text, long = before.description.strip(), line.title.strip(), line.text.strip()
     if text != ours and not _cut_of(ours, text):
         changed.append("another text")
-    elif marked and not any(long.strip() == one or _cut_of(one, long) for one in (ours, before.title)):
+    elif line.marked_text and not any(long == one or _cut_of(one, long) for one in (ours, before.title)):
         changed.append("another long text")
     return changed
 
 
-def _apart(value: object, wanted: Decimal) -> bool:
-    return abs(_number_of(value) - wanted) >= _FLOAT_DUST
+def _apart(value: Decimal, wanted: Decimal) -> bool:
+    return abs(value - wanted) >= _FLOAT_DUST
 
 
 def _cut_of(whole: str, part: str) -> bool:

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from billingsync.core.bill.company import Work
 from billingsync.core.bill.plan import PlanLine, TakenBack, TrueUp
-from billingsync.core.bill.targets import closed_because
 from billingsync.core.charge import Source
 from billingsync.core.inputs import LivePosting, RunInputs, Settled
 from billingsync.core.money import ZERO, plain
@@ -72,7 +71,7 @@ def true_ups(inputs: RunInputs, works: Sequence[Work]) -> tuple[TrueUp, ...]:
 
 def _taken(posting: LivePosting, inputs: RunInputs) -> TakenBack:
     known = next((one for one in inputs.existing if one.id == posting.invoice_id), None)
-    closed = "" if known is None or known.recurring else closed_because(known.raw)
+    closed = "" if known is None or known.template else known.closed
     return TakenBack(key=posting.key, invoice_id=posting.invoice_id, closed=closed)
 
 

@@ -83,7 +83,7 @@ def _computed(inputs: RunInputs, works: Sequence[Work]) -> Iterator[str]:
     """Recurring invoices of billed clients on which HaloPSA counts licences by itself: its own Pax8 sync bills so."""
     names = {work.client_id: work.company.name for work in works if work.charges}
     for invoice in inputs.existing:
-        counted = licence_lines(invoice.raw) if invoice.recurring and invoice.client_id in names else []
+        counted = licence_lines(invoice) if invoice.template and invoice.client_id in names else []
         if counted:
             lines = "1 line" if len(counted) == 1 else f"{len(counted)} lines"
             yield (

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from urllib.parse import quote, urlsplit
@@ -11,8 +11,8 @@ from urllib.parse import quote, urlsplit
 from billingsync.core.inputs import Client, Item
 from billingsync.errors import LoginFailed, UpstreamError
 from billingsync.http import Sent, Service
-from billingsync.psa.halo.invoice import id_of, number
-from billingsync.psa.halo.wire import Raw, read_client, read_item
+from billingsync.psa.halo.wire import Raw, id_of, number, read_client, read_item
+from billingsync.psa.psa import Check, Clients
 
 PAGE = 100  # rows asked for; HaloPSA's default is 50, its largest page is not documented
 MOST_PAGES = 10_000
@@ -25,16 +25,6 @@ READINGS = 3  # of a list that changed while it was read
 TELLING_OF_CLIENTS = ("client_to_invoice", "dontinvoice", "currencyisocode", "default_currency_code_name")
 TELLING_OF_ITEMS = ("externalreference",)
 MOST_ITEM_READS = 300  # six minutes of HaloPSA's budget
-
-Check = Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clients:
-    """All clients. `short`: the list's rows lack what must be known before one of them is billed."""
-
-    rows: tuple[Client, ...]
-    short: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,16 @@ that takes them out or puts back what was before them. Pure: reading and sending
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from billingsync.psa.halo.invoice import COMPUTED, Intended, Raw, id_of, lines_of, nothing, number
-from billingsync.psa.halo.wire import markers
+from billingsync.psa.halo.body import ZEROED
+from billingsync.psa.halo.compare import COMPUTED
+from billingsync.psa.halo.wire import Raw, id_of, lines_of, markers, nothing, number
+from billingsync.psa.psa import Fate, Intended
+from billingsync.store.postings import RecordedPosting
 
 # What a person may have changed of a line. All else HaloPSA computes, or moves on its own (its place, its sync ids).
 _EDITABLE = (
@@ -33,26 +37,6 @@ _EDITABLE = (
 )
 _SENT = ("qty_order", "unit_price", "unit_cost")  # where HaloPSA's answer is not known: the numbers, and the text
 
-ZEROED: dict[str, object] = {"qty_order": 0, "isinactive": True, "isActive": False}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
-    """What became of one line of a posting. `kind`:
-
-    there   as we wrote it: it can be taken back
-    gone    not there any more, by whatever hand
-    back    what was there before us is there again
-    edited  somebody changed it since: it is kept
-    later   a later posting wrote it anew: that one is to be undone first
-    unsure  it cannot be told which line is ours, or what was there before
-    """
-
-    ordinal: int
-    kind: str
-    line_id: int | None = None
-    why: str = ""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
@@ -65,6 +49,32 @@ class Written:
     answer: Raw
     sent: Sequence[Raw]
     before: Raw | None
+
+
+def as_written(row: RecordedPosting) -> Written:
+    """A recorded posting as what it wrote on HaloPSA's invoice."""
+    sent = [one for one in _json(row.content) if isinstance(one, dict)]
+    nested = [
+        line for header in sent for name in ("lines", "add_lines") for line in lines_of({"lines": header.get(name)})
+    ]
+    answers = _json(row.answer or "null")
+    return Written(
+        key=row.key,
+        lines=row.lines,
+        line_ids={line.ordinal: line.line_id for line in row.returned_lines if line.line_id is not None},
+        answer=answers[0] if len(answers) == 1 and isinstance(answers[0], dict) else {},
+        sent=nested or sent,
+        before=json.loads(row.before, parse_float=Decimal) if row.before is not None else None,
+    )
+
+
+def _json(text: str) -> list[object]:
+    """A JSON value as a list of one, or the list that it is; an answer need not be JSON."""
+    try:
+        value = json.loads(text, parse_float=Decimal)
+    except ValueError:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def fates(written: Written, raw: Raw, ordinals: frozenset[int] | None = None) -> tuple[Fate, ...]:
@@ -235,11 +245,6 @@ def request(written: Written, raw: Raw, taken: Sequence[Fate], *, ours: bool, wa
     # All other lines exactly as received: HaloPSA may take this list as the whole truth (reference/halopsa 0.2).
     kept = [put_back.get(id_of(line) or 0, line) for line in lines_of(raw) if id_of(line) not in out]
     return Request(rows=[_header(raw, [*kept, *add_again])])
-
-
-def zeroing(raw: Raw, out: frozenset[int]) -> list[dict[str, object]]:
-    """The body that sets lines to nothing, where HaloPSA keeps those that a list leaves out."""
-    return [_header(raw, [{**line, **ZEROED} if id_of(line) in out else line for line in lines_of(raw)])]
 
 
 def sorted_ids(ids: set[int | None]) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from billingsync.core.inputs import Client, Item
+from billingsync.core.invoice import Mark
 from billingsync.core.money import plain
 from billingsync.core.rules import ProductRules
 from billingsync.errors import UpstreamError
@@ -23,8 +24,43 @@ _MARK = re.compile(r"\[bs:([0-9a-f]{20}):([0-9a-f]{8}):(\d{1,6})\]")
 _NOTE = re.compile(r"billingsync key=([0-9a-f]{20}) installation=([0-9a-f]{8})")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
+_MARK_AT_END = re.compile(r"\s*\[bs:[0-9a-f]{20}:[0-9a-f]{8}:\d{1,6}\]\s*$")
+
 Raw = Mapping[str, object]
-Mark = tuple[str, str, int]  # key, installation, ordinal of the line (-1: the header's)
+
+
+def number(value: object) -> Decimal | None:
+    """A JSON number, read without float; anything else is no number."""
+    if isinstance(value, Decimal):
+        return value
+    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def id_of(raw: Raw) -> int | None:
+    """An id; HaloPSA writes some as 12.0 (reference/halopsa 7)."""
+    found = raw.get("id")
+    if type(found) is int:
+        return found
+    value = number(found)
+    return int(value) if value is not None and value == value.to_integral_value() else None
+
+
+def lines_of(raw: Raw) -> list[Raw]:
+    found = raw.get("lines")
+    return [line for line in found if isinstance(line, dict)] if isinstance(found, list) else []
+
+
+def nothing(line: Raw) -> bool:
+    """A line set to nothing is as good as removed: see `send.finish_removals`."""
+    return number(line.get("qty_order")) == 0 and line.get("isinactive") is True
+
+
+def same(left: object, right: object) -> bool:
+    """Equal JSON values; 18 and 18.0 are the same number."""
+    one, other = number(left), number(right)
+    if one is not None and other is not None:
+        return one == other
+    return left == right
 
 
 def _id(value: object) -> object:
@@ -43,7 +79,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _flag(value: object) -> bool:
+def flag(value: object) -> bool:
     """Absent, null, false, 0 and "" are no. Anything else is yes: a strange `inactive` is to hold a bill."""
     return value not in (None, False, 0, "", "false", "False", "0")
 
@@ -51,7 +87,7 @@ def _flag(value: object) -> bool:
 Id = Annotated[int, BeforeValidator(_id)]
 Reference = Annotated[int | None, BeforeValidator(_reference)]
 Text = Annotated[str, BeforeValidator(_text)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
+Flag = Annotated[bool, BeforeValidator(flag)]
 
 
 class _Row(BaseModel):
@@ -162,14 +198,20 @@ def markers(line: Raw) -> Mark | None:
     for place in places:
         if found := _MARK.findall(_text(place)):
             key, installation, ordinal = found[-1]  # ours is written last
-            return key, installation, int(ordinal)
+            return Mark(key, installation, int(ordinal))
     return None
+
+
+def without_mark(text: str) -> tuple[str, bool]:
+    """A text without our marker at its end, and whether one was there."""
+    cut, found = _MARK_AT_END.subn("", text)
+    return cut, found > 0
 
 
 def header_marker(invoice: Raw) -> Mark | None:
     """Our marker in an invoice's `internal_note`."""
     found = _NOTE.search(_text(invoice.get("internal_note")))
-    return (found[1], found[2], -1) if found else None
+    return Mark(found[1], found[2], -1) if found else None
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

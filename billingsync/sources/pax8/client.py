@@ -7,7 +7,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -33,53 +32,11 @@ from billingsync.sources.pax8.wire import (
     source_of,
     text,
 )
+from billingsync.sources.source import Document, Fetched, Released, Skipped
 
 _PAGE_SIZE = 200  # Pax8's largest (reference/pax8 2)
 _MOST_PAGES = 10_000  # two million rows: more is a mistake, and would be read for hours
 _READINGS = 3  # of a list whose pages do not fit together, before it counts as not ready
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """One page of JSON exactly as Pax8 sent it [S3]. `kind`: invoice (a list page with that invoice on it) | items."""
-
-    kind: str
-    invoice_id: str
-    page: int  # from 0
-    packed: bytes  # a month's pages are held together until all are there, and are much the same
-    sha256: str
-
-    @property
-    def body(self) -> bytes:
-        return zlib.decompress(self.packed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skipped:
-    """An invoice of the period that is not taken [S1]."""
-
-    invoice_id: str
-    status: str
-    total: Decimal | None
-    invoice_date: date
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
-    """Everything of one period. `sources` is empty where all its invoices are void or credited."""
-
-    sources: tuple[Source, ...]
-    skipped: tuple[Skipped, ...]
-    documents: tuple[Document, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Released:
-    """A month with at least one invoice; `invoices` counts those that are taken, `skipped` the others."""
-
-    period: Period
-    invoices: int
-    skipped: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +118,8 @@ def service_config(
 class Pax8:
     """Reads only: the credential could order, so nothing here sends anything but a GET."""
 
+    name = "pax8"
+
     def __init__(self, service: Service, parallel: int = 4) -> None:
         """`parallel`: pages asked for at a time, which the service sees to; half as many more are being read."""
         self.service = service
@@ -174,7 +133,7 @@ class Pax8:
         """The ids of the period's invoices that count."""
         return frozenset(header.id for header, _, _ in self._invoices(period) if header.taken)
 
-    def released_periods(self) -> tuple[Released, ...]:
+    def released(self) -> tuple[Released, ...]:
         """Every month that has an invoice, newest first."""
         taken: Counter[Period] = Counter()
         skipped: Counter[Period] = Counter()
@@ -188,7 +147,7 @@ class Pax8:
 
     def newest_invoice_month(self) -> Period | None:
         """The newest month with an invoice that is taken."""
-        return next((one.period for one in self.released_periods() if one.invoices), None)
+        return next((one.period for one in self.released() if one.invoices), None)
 
     def items(self, invoice_id: str) -> tuple[list[Charge], list[Document]]:
         """All items of an invoice, with the pages they came on. Raises NotReady unless they are complete [S2]."""

@@ -2,72 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Protocol
 
 from billingsync.core.money import ZERO, minor_unit, multiply, round_money
-from billingsync.psa.halo.wire import header_marker, markers
-
-Raw = Mapping[str, object]
+from billingsync.psa.halo.wire import Raw, header_marker, id_of, lines_of, markers, nothing, number, same
+from billingsync.psa.psa import Comparison, Intended
 
 # Properties that HaloPSA itself moves when anything on the invoice changes; all others of a foreign line must stay.
 COMPUTED = frozenset({"change_seq", "last_change_seq", "last_modified", "sequenceid", "line_totals"})
-
-
-class Intended(Protocol):
-    """One line as we meant it. `action`: add | update | remove; `line_id` is HaloPSA's for the latter two."""
-
-    @property
-    def ordinal(self) -> int: ...
-    @property
-    def action(self) -> str: ...
-    @property
-    def line_id(self) -> int | None: ...
-    @property
-    def quantity(self) -> Decimal: ...
-    @property
-    def unit_price(self) -> Decimal: ...
-    @property
-    def amount(self) -> Decimal: ...
-    @property
-    def cost(self) -> Decimal: ...
-    @property
-    def title(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """What of a posting an invoice carries: HaloPSA's line ids by ordinal, the returned sums, what differs in words."""
-
-    invoice_id: int
-    line_ids: Mapping[int, int]
-    price: Decimal
-    cost: Decimal
-    differences: tuple[str, ...]
-    still_there: tuple[int, ...]  # ids of lines that were to be removed
-
-
-def number(value: object) -> Decimal | None:
-    """A JSON number, read without float; anything else is no number."""
-    if isinstance(value, Decimal):
-        return value
-    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def id_of(raw: Raw) -> int | None:
-    """An id; HaloPSA writes some as 12.0 (reference/halopsa 7)."""
-    found = raw.get("id")
-    if type(found) is int:
-        return found
-    value = number(found)
-    return int(value) if value is not None and value == value.to_integral_value() else None
-
-
-def lines_of(raw: Raw) -> list[Raw]:
-    found = raw.get("lines")
-    return [line for line in found if isinstance(line, dict)] if isinstance(found, list) else []
 
 
 def carries(raw: Raw, key: str) -> bool:
@@ -141,11 +84,6 @@ def _amounts(there: Raw, line: Intended, currency: str) -> tuple[Decimal, Decima
     return round_money(multiply(quantity, unit), currency), cost
 
 
-def nothing(line: Raw) -> bool:
-    """A line set to nothing is as good as removed: see `write.finish_removals`."""
-    return number(line.get("qty_order")) == 0 and line.get("isinactive") is True
-
-
 def _half_unit(currency: str) -> Decimal:
     """Half a minor unit: HaloPSA computes in floats, so less than that is no difference (reference/halopsa 2.7)."""
     digits = minor_unit(currency)
@@ -180,16 +118,8 @@ def foreign_changes(before: Raw, after: Raw, ours: frozenset[int]) -> list[str]:
         moved = sorted(
             name
             for name in line.keys() | there.keys()
-            if name not in COMPUTED and not _same(line.get(name), there.get(name))
+            if name not in COMPUTED and not same(line.get(name), there.get(name))
         )
         if moved:
             changes.append(f"line {line_id}: {', '.join(moved[:6])} changed")
     return changes
-
-
-def _same(left: object, right: object) -> bool:
-    """Equal JSON values; 18 and 18.0 are the same number."""
-    one, other = number(left), number(right)
-    if one is not None and other is not None:
-        return one == other
-    return left == right

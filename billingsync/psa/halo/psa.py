@@ -1,0 +1,148 @@
+"""HaloPSA as a `PSA`: invoices as values, writes as bodies that are ready to be sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+
+from billingsync.core.inputs import WrittenLine
+from billingsync.core.invoice import Invoice
+from billingsync.core.rules import ProductRules
+from billingsync.http import Sent, Service, write_json
+from billingsync.psa.halo import body, compare, disturbed, takeback
+from billingsync.psa.halo.client import Halo, one_object
+from billingsync.psa.halo.read import read_invoice
+from billingsync.psa.halo.wire import Raw, id_of, item_body, item_group_body, lines_of, markers, number
+from billingsync.psa.psa import Body, Check, Comparison, Fate, NewInvoice, Search
+from billingsync.store.postings import RecordedPosting
+
+
+class HaloPsa(Halo):
+    """The client for HaloPSA's lists and objects, and on top of it what billing asks of any PSA."""
+
+    def __init__(self, service: Service, *, marker: str = "longdescription", write_lines: str = "lines") -> None:
+        """`marker` and `write_lines` are HALO__MARKER and HALO__WRITE_LINES."""
+        super().__init__(service)
+        self.marker, self.write_lines = marker, write_lines
+
+    # Reading
+
+    def read(self, invoice_id: int, *, template: bool) -> Invoice | None:
+        """One invoice, or recurring invoice, with its lines; None only where HaloPSA says that there is none."""
+        raw = self.invoice(invoice_id, recurring=template)
+        return None if raw is None else read_invoice(raw, template=template)
+
+    def templates(self) -> tuple[Invoice, ...]:
+        """All recurring invoices, with their lines where lists show them."""
+        return _read(self.recurring_invoices(lines=True))
+
+    def search(self, client_ids: Sequence[int], control: tuple[int, int] | None, since: date | None = None) -> Search:
+        """The clients' invoices with lines: `Halo.look` as values."""
+        seen = self.look(client_ids, control, since)
+        return Search(rows=_read(seen.rows), complete=seen.complete, why=seen.why)
+
+    def invoices_since(self, client_ids: Sequence[int], day: date) -> Iterator[Invoice]:
+        """The clients' invoices with lines, at least back to `day`: `Halo.since` as values."""
+        return (found for raw in self.since(client_ids, day) if (found := read_invoice(raw)) is not None)
+
+    def answered(self, json: object) -> Invoice | None:
+        """The invoice that a write answered."""
+        raw = one_object(json)
+        return None if raw is None else read_invoice(raw)
+
+    def kept(self, invoice: Invoice) -> str:
+        """The invoice as text, for the ledger: nothing of it is lost."""
+        return write_json(invoice.origin).decode()
+
+    def from_kept(self, text: str | None) -> Invoice | None:
+        """The invoice that `kept` made a text of."""
+        return None if text is None else read_invoice(json.loads(text, parse_float=Decimal))
+
+    # Writing
+
+    def new_invoice(self, new: NewInvoice) -> Body:
+        rows = body.new_invoice(new, self.marker)
+        return Body(content=write_json(rows).decode(), send=lambda check: self.create_invoice(rows, before=check))
+
+    def change(self, new: NewInvoice, there: Invoice, written: Mapping[int, WrittenLine]) -> Body:
+        """`written` are our lines on it, by id, as we wrote them before."""
+        suffix, rows = body.changed(new, there.origin, written, self.marker, self.write_lines)
+        return self._change(suffix, rows, template=new.posting.action == "update")
+
+    def zeroed(self, there: Invoice, line_ids: Collection[int], *, template: bool) -> Body:
+        return self._change("", body.zeroed(there.origin, line_ids), template=template)
+
+    def take_back(self, row: RecordedPosting, there: Invoice, taken: Sequence[Fate]) -> Body:
+        """What takes back the `taken` fates (all `there`) of a posting."""
+        ours = row.action == "create"
+        made = takeback.request(takeback.as_written(row), there.origin, taken, ours=ours, way=self.write_lines)
+        if made.rows is None:
+            return Body(content="", send=lambda check: self.delete_invoice(there.id, before=check))
+        return self._change(made.suffix, made.rows, template=row.action == "update")
+
+    def _change(self, suffix: str, rows: list[dict[str, object]], *, template: bool) -> Body:
+        return Body(
+            content=write_json(rows).decode(),
+            send=lambda check: self.change_invoice(suffix, rows, recurring=template, before=check),
+            whole=not suffix,
+        )
+
+    def new_item_group(self, name: str, before: Check) -> Sent:
+        return self.create_item_group(item_group_body(name), before=before)
+
+    def new_item(self, name: str, sku: str, group: int, codes: ProductRules, before: Check) -> Sent:
+        return self.create_item(item_body(name=name, sku=sku, group=group, codes=codes), before=before)
+
+    def made(self, json: object) -> tuple[int | None, str] | None:
+        """Id and name of what a creation answered; None where it answered nothing of the kind."""
+        raw = one_object(json)
+        return None if raw is None else (id_of(raw), str(raw.get("name") or ""))
+
+    # What an invoice shows of a posting
+
+    def compare(self, there: Invoice, row: RecordedPosting) -> Comparison | None:
+        """What the invoice carries of a posting; None where nothing. One that only removes lines leaves no marker."""
+        marked = not all(line.action == "remove" for line in row.lines)
+        return compare.compare(there.origin, row.key, row.lines, row.currency, marked=marked)
+
+    def is_twin(self, there: Invoice, row: RecordedPosting) -> bool:
+        """An invoice without any marker that has just our lines: ours perhaps, with its marks lost [fault 7]."""
+        return compare.twin(there.origin, row.lines)
+
+    def intended_day(self, row: RecordedPosting) -> str:
+        """The date of the invoice that was sent, as ISO date."""
+        sent = json.loads(row.content, parse_float=Decimal)
+        first = sent[0] if isinstance(sent, list) and sent and isinstance(sent[0], dict) else {}
+        return str(first.get("invoice_date"))[:10]
+
+    def unmarked(self, there: Invoice, row: RecordedPosting) -> bool:
+        """Whether a line like one that we add is there which was not there before and carries no mark: ours perhaps,
+        with its mark lost, and adding it again would bill it twice (fault 7)."""
+        before = {id_of(line) for line in lines_of(json.loads(row.before or "{}", parse_float=Decimal))}
+        ours = {(line.quantity, line.unit_price) for line in row.lines if line.action == "add"}
+        fresh = (line for line in lines_of(there.origin) if id_of(line) not in before and markers(line) is None)
+        return any(
+            (number(line.get("qty_order")), number(line.get("unit_price", line.get("baseprice")))) in ours
+            for line in fresh
+        )
+
+    def beside_ours(self, there: Invoice, row: RecordedPosting, *, adopted: bool) -> list[str]:
+        """What happened to the target besides our change, in words; empty is as it must be [B4] [N5]."""
+        if row.before is None:
+            return []
+        before = json.loads(row.before, parse_float=Decimal)
+        return disturbed.beside_ours(before, there.origin, row, self.changes, adopted=adopted)
+
+    def fates(self, row: RecordedPosting, there: Invoice, ordinals: frozenset[int]) -> tuple[Fate, ...]:
+        """What the invoice shows of these lines of a posting."""
+        return takeback.fates(takeback.as_written(row), there.origin, ordinals)
+
+    def disturbed(self, before: Invoice, after: Invoice, row: RecordedPosting, taken: Sequence[Fate]) -> list[str]:
+        """What an undo changed beyond its own lines, or did not put back as it was [B4]; empty is as it must be."""
+        return takeback.disturbed(before.origin, after.origin, takeback.as_written(row), taken)
+
+
+def _read(rows: Sequence[Raw]) -> tuple[Invoice, ...]:
+    return tuple(found for raw in rows if (found := read_invoice(raw)) is not None)
