@@ -69,11 +69,11 @@ def nearest_command(arguments: Sequence[str], message: str) -> str | None:
     unknown = re.search(r"No such command '(.+?)'", message)
     if not unknown:
         return None
-    from rapidfuzz import process
+    from rapidfuzz import fuzz, process
 
     words = list(arguments[: arguments.index(unknown[1])]) if unknown[1] in arguments else []
     words = [word for word in words if not word.startswith("-")]
-    candidates = [name for name in known_commands() if name.split()[:-1] == words]
+    candidates = sorted(name for name in known_commands() | {"help", "version"} if name.split()[:-1] == words)
     typed = " ".join([*words, unknown[1]])
-    near = process.extractOne(typed, candidates, score_cutoff=55)
+    near = process.extractOne(typed, candidates, scorer=fuzz.ratio, score_cutoff=55)
     return f"There is no command {typed!r:.80}." + (f" Did you mean {near[0]!r}?" if near else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from billingsync.run.plan import Planned
 
 FORMATS = ("text", "json", "csv", "html", "xlsx", "markdown")
+_ENDINGS = {
+    ".txt": "text",
+    ".json": "json",
+    ".csv": "csv",
+    ".html": "html",
+    ".htm": "html",
+    ".xlsx": "xlsx",
+    ".md": "markdown",
+}
 
 PeriodArgument = Annotated[
     str | None, typer.Argument(metavar="[PERIOD]", help="Month as 2026-11; by default the newest released.")
@@ -89,7 +99,9 @@ def periods(json: JsonOption = False) -> int:
 def plan(
     period: PeriodArgument = None,
     client: ClientOption = None,
-    format: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "text",
+    format: Annotated[
+        str | None, typer.Option("--format", help=f"One of {', '.join(FORMATS)}; else by the ending of --out.")
+    ] = None,
     out_file: Annotated[
         str | None, typer.Option("--out", help="Write to this file; - is stdout.", metavar="FILE")
     ] = None,
@@ -99,13 +111,14 @@ def plan(
     compare: Annotated[
         str | None, typer.Option("--compare", help="Show what changed since that plan.", metavar="DIGEST")
     ] = None,
+    lines: Annotated[bool, typer.Option("--lines", help="Show every line of every client.")] = False,
     json: JsonOption = False,
 ) -> int:
     """Show what would be billed. Writes nothing to HaloPSA."""
     from billingsync.run.changes import changes_since
     from billingsync.run.plan import make_plan
 
-    chosen = "json" if json else format
+    chosen = "json" if json else format or _by_ending(out_file)
     if chosen not in FORMATS:
         raise UsageError(f"--format is one of {', '.join(FORMATS)}, not {format!r:.40}.")
     if chosen == "xlsx" and out_file is None:
@@ -116,24 +129,31 @@ def plan(
     with connected() as connections:
         before = connections.ledger.find_plan(compare) if compare else None
         planned = make_plan(connections, _period(connections, period), asked=client or (), say=say, replan=replan)
-        _show(connections, planned, chosen, out_file)
+        _show(connections, planned, chosen, out_file, lines=lines)
         if before is not None:
             for change in changes_since(before.document, planned) or ["nothing changed"]:
                 note(change)
     return 3 if planned.plan.held else 0
 
 
-def _show(connections: Connections, planned: Planned, format: str, out_file: str | None) -> None:
+def _by_ending(out_file: str | None) -> str:
+    """The format that a file's name ends in; text where it says nothing."""
+    return _ENDINGS.get(PurePath(out_file or "").suffix.lower(), "text")
+
+
+def _show(connections: Connections, planned: Planned, format: str, out_file: str | None, *, lines: bool) -> None:
     """The plan in one of its formats, to stdout or to a file."""
     locale = connections.settings.locale
     created = planned.created_at.isoformat(timespec="seconds")
     plan = planned.plan
     if format == "text" and out_file is None:
+        from billingsync.report.summary import print_summary
         from billingsync.report.text import print_plan
         from billingsync.run.replan import replan_sentences
 
         last = () if planned.shifts is None else replan_sentences(planned.shifts)
-        print_plan(plan, console(), locale=locale, last=last)
+        show = print_plan if lines or planned.shifts is not None else print_summary
+        show(plan, console(), locale=locale, last=last)
         return
     for shift in planned.shifts or ():
         note(str(shift))
@@ -204,10 +224,13 @@ def run(
         def confirm(planned: Planned) -> bool:
             if yes or not planned.plan.writes:
                 return True
-            from billingsync.report.text import print_plan
+            from urllib.parse import urlsplit
 
-            print_plan(planned.plan, console(error=True), locale=connections.settings.locale)
-            return ask("Post this to HaloPSA?")
+            from billingsync.report.summary import print_summary, question
+
+            locale = connections.settings.locale
+            print_summary(planned.plan, console(error=True), locale=locale, next_command="")
+            return ask(question(planned.plan, urlsplit(connections.settings.halo.base_url).netloc, locale=locale))
 
         planned, result = run_period(
             connections, _period(connections, period), asked=client or (), say=say, confirm=confirm

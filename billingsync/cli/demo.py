@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
 import tempfile
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 from billingsync.cli import main
-from billingsync.cli.terminal import out
+from billingsync.cli.terminal import FLAGS, out
 from billingsync.errors import BillingSyncError
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
@@ -44,26 +47,54 @@ def run_demo(directory: Path | None) -> int:
             os.environ.update(before)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One command of the demo. `shown` are beginnings or parts of the lines of its output that the one screen shows."""
+
+    title: str
+    words: tuple[str, ...]
+    shown: tuple[str, ...] = ()
+    expected: tuple[int, ...] = (0, 3)
+
+
+_STEPS = (
+    _Step(title="A month has appeared at Pax8", words=("periods",), shown=("Period", "2026-11"), expected=(0,)),
+    _Step(
+        title="What would be billed? This writes nothing",
+        words=("plan",),
+        shown=("Needs your decision", " charged = "),
+    ),
+    _Step(title="The same plan as a page for finance", words=("plan", "--out", "plan.html")),
+    _Step(
+        title="Post what is not held, and read everything back",
+        words=("run", "--yes"),
+        shown=("HaloPSA returned", " charged = "),
+    ),
+    _Step(title="Plan again: nothing is posted twice", words=("plan",), shown=("Nothing written",)),
+    _Step(title="Who did what, and when?", words=("runs",), shown=("Run  ", "2026-11"), expected=(0,)),
+)
+
+
 def _show(folder: Path, sandbox: Sandbox) -> int:
-    out(f"A sandbox Pax8 and HaloPSA on {sandbox.url}, a new ledger and new rules in {folder}.")
+    verbose = FLAGS.verbose
+    out(f"An emulated Pax8 and HaloPSA on this machine, a new ledger and new rules in {folder}.")
     write_scaffold(folder, {})
     rules = folder / "rules" / "integrations" / "pax8.toml"
     rules.write_text(_RULES, encoding="utf-8")
-    steps = (
-        ("A month has appeared. What became of each?", ["periods"], (0,)),
-        ("What would be billed? This writes nothing.", ["plan"], (0, 3)),
-        ("The same plan as a page for finance.", ["plan", "--format", "html", "--out", "plan.html"], (0, 3)),
-        ("Post what is not held, and read everything back.", ["run", "--yes"], (0, 3)),
-        ("Plan again: nothing is posted twice.", ["plan"], (0, 3)),
-        ("Who did what, and when?", ["runs"], (0,)),
-    )
-    for title, words, expected in steps:
-        out(f"\n── {title}\n$ billingsync {shlex.join(words)}")
-        code = main(words)
-        if code not in expected:
-            raise BillingSyncError(f"The demo stopped: `billingsync {shlex.join(words)}` ended with exit code {code}.")
+    for step in _STEPS:
+        command = f"billingsync {shlex.join(step.words)}"
+        out(f"\n{step.title}:  {command}")
+        printed = io.StringIO()
+        with nullcontext() if verbose else redirect_stdout(printed):
+            code = main(step.words if verbose else [*step.words, "--quiet"])
+        if code not in step.expected:
+            raise BillingSyncError(f"The demo stopped: `{command}` ended with exit code {code}.")
+        for line in printed.getvalue().splitlines():
+            if any(part in line for part in step.shown):
+                out(f"  {line.strip()}")
     written = sandbox.notes_with("billingsync key=")
-    out(f"\nDone. {written} invoices were written to the sandbox HaloPSA, each once.")
-    out(f"The HTML report: {folder / 'plan.html'}")
+    out(f"\n{written} invoices were written to the emulated HaloPSA, each once. --verbose shows every line.")
+    out(f"The picture of the month: {folder / 'plan.html'}")
+    out("Next:  billingsync init    billingsync doctor    billingsync plan")
     sys.stdout.flush()
     return 0

@@ -152,6 +152,10 @@ def _dispatch(arguments: list[str]) -> int:
     from billingsync.cli.app import app, nearest_command
 
     command = typer.main.get_command(app)
+    if arguments[:1] in ([], ["help"]):
+        arguments = [*arguments[1:], "--help"]
+    elif arguments == ["version"]:
+        arguments = ["--version"]
     try:
         result = command.main(args=arguments, prog_name="billingsync", standalone_mode=False)
     except typer.Exit as done:
@@ -160,8 +164,6 @@ def _dispatch(arguments: list[str]) -> int:
         return _stopped(130, None)
     except typer.TyperException as wrong:
         message = wrong.format_message() if hasattr(wrong, "format_message") else str(wrong)
-        if not arguments or message == "":
-            return 2
         near = nearest_command(arguments, message)
         raise UsageError(near or message, next_steps=[["billingsync", *_words(arguments), "--help"]]) from wrong
     return int(result) if isinstance(result, int) else 0

@@ -41,12 +41,14 @@ def colored(stream: object) -> bool:
 
 
 def console(*, error: bool = False) -> Console:
-    """A rich console on stdout or stderr; as wide as the terminal, 100 columns where there is none."""
+    """A rich console on stdout or stderr; as wide as the terminal, and where there is none nothing is cut."""
     from rich.console import Console
+
+    from billingsync.report.layout import UNLIMITED
 
     stream = sys.stderr if error else sys.stdout
     color = colored(stream)
-    width = shutil.get_terminal_size((100, 24)).columns if stream.isatty() else 100
+    width = shutil.get_terminal_size((100, 24)).columns if stream.isatty() else UNLIMITED
     return Console(
         file=stream, width=max(width, 60), highlight=False, no_color=not color, force_terminal=color, soft_wrap=False
     )

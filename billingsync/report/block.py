@@ -79,7 +79,7 @@ def _client_row(client: ClientPlan, where: str, page: Page, figures: Figures) ->
 
 
 def _line(line: PlanLine, currency: str, page: Page, figures: Figures) -> None:
-    sign, style = _SIGNS.get(line.action, ("?", ""))
+    sign, style = ("=", "dim") if line.stays else _SIGNS.get(line.action, ("?", ""))
     amount = figures.amount(line.amount, currency)
     if line.action == "add":
         name, times = line.description or line.title, _times(line.quantity, line.unit_price, currency, figures)

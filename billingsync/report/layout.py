@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 
 _NARROWEST, _WIDEST = 60, 132  # beyond it the eye loses the line between a name and its amount
 _SHORTEST_NAME = 12
+UNLIMITED = 100_000  # columns of a page that is no terminal's: nothing on it is ever cut
 
 
 class Page:
     """Collects lines and prints them. Text is never read as markup."""
 
     def __init__(self, width: int) -> None:
-        self.width = min(max(width, _NARROWEST), _WIDEST)
+        self.cuts = width < UNLIMITED
+        self.width = min(max(width, _NARROWEST), _WIDEST) if self.cuts else 100
+        self.reach = self.width if self.cuts else UNLIMITED  # how wide a table may become
         # Room right of the amounts: a currency, and how a client changed or why a charge is left out. Narrow pages
         # say those elsewhere, so that names keep room.
         self.wide = self.width >= 100
@@ -57,7 +60,7 @@ class Page:
         middle = mid.rjust(8) + "  " if mid else ""
         number = amount.rjust(max(10, cell_len(amount)))
         room = self.edge - cell_len(head) - cell_len(after) - cell_len(middle) - len(number) - 2
-        name = fit(left, max(room, _SHORTEST_NAME))
+        name = fit(left, max(room, _SHORTEST_NAME)) if self.cuts else one_line(left)
         line = Text(head, style=style)
         line.append(name, style="" if head else style).append(after)
         gap = self.edge - line.cell_len - cell_len(middle) - len(number)

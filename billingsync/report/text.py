@@ -132,14 +132,14 @@ def true_up_rows(ups: Sequence[TrueUp], page: Page, figures: Figures) -> None:
         for up in ups
     ]
     headers = ("Client", "take back", "add", "net", "")
-    for number, line in enumerate(table_lines(headers, rows, page.width, numbers=(1, 2, 3), names=(0,))):
+    for number, line in enumerate(table_lines(headers, rows, page.reach, numbers=(1, 2, 3), names=(0,))):
         page.say(line, "bold" if number == 0 else "")
     for up in ups:
         where = f"take it back {taken_back_from(up)}"
         what = {"approved": f"approved: {where}", "held": f"waits: {where}"}.get(up.state, f"waits: {up.detail}")
         page.prose(shortened(one_line(f"{up.client_name}: {what}"), 600), indent="  ")
         if up.next_step:
-            page.prose(one_line(up.next_step), indent="    ", style="bold")
+            page.say(f"    {one_line(up.next_step)}", "bold")
 
 
 def _kept(plan: Plan, page: Page, figures: Figures) -> None:
@@ -158,7 +158,7 @@ def _kept(plan: Plan, page: Page, figures: Figures) -> None:
     ]
     headers = ("Kept from clients", "credits withheld", "net price dropped", "net cost absorbed", "")
     page.blank()
-    for number, line in enumerate(table_lines(headers, rows, page.width, numbers=(1, 2, 3), names=(0,))):
+    for number, line in enumerate(table_lines(headers, rows, page.reach, numbers=(1, 2, 3), names=(0,))):
         page.say(line, "bold" if number == 0 else "")
 
 

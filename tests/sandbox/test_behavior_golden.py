@@ -57,12 +57,12 @@ def play(made, folder):
                 assert found, f"{folder.name}: {line}"
                 words.append(found["words"])
         made.month(month, *charges)
-        told += [f"{'=' * 20} {month} {'=' * 20}", "", made.office.run("plan", month).must(0, 3).stdout]
+        told += [f"{'=' * 20} {month} {'=' * 20}", "", made.office.run("plan", month, "--lines").must(0, 3).stdout]
         for one in words:
             digest = made.office.plan(month)["digest"]
             parts = [part.strip('"') for part in re.findall(r'"[^"]+"|\S+', one.replace("DIGEST", digest))]
             made.office.run(*parts).must()
-            told += [f"$ billingsync {one}", "", made.office.run("plan", month).must(0, 3).stdout]
+            told += [f"$ billingsync {one}", "", made.office.run("plan", month, "--lines").must(0, 3).stdout]
         made.office.run("run", month, "--yes").must(0, 3)
         told += ["--- HaloPSA afterwards", "", *after(made), ""]
     return re.sub(r"\b[0-9a-f]{6,12}\b(?=$|\s+--client)", "DIGEST", "\n".join(told), flags=re.M)

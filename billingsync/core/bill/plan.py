@@ -40,6 +40,11 @@ class PlanLine(NamedTuple):
     before: str = ""  # for an update: what it was, e.g. "9 x 22.00"
     before_amount: Decimal | None = None
 
+    @property
+    def stays(self) -> bool:
+        """Whether only the text of the line moves on, to the next month, and its amount stays."""
+        return self.action == "update" and self.before_amount == self.amount
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:

@@ -1,0 +1,192 @@
+"""A plan on one screen: a row for each client, what waits by reason, equal warnings once, the equation, what next."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from billingsync.core.bill.plan import ClientPlan, Plan
+from billingsync.core.money import ZERO
+from billingsync.report.equation import pieces
+from billingsync.report.escape import one_line, shortened
+from billingsync.report.labels import client_target, new_invoice_counts, plural, reason_title
+from billingsync.report.layout import Page, table_lines
+from billingsync.report.numbers import Figures, code
+from billingsync.report.text import closing, true_up_rows
+from billingsync.report.waiting import by_reason, display_name, plan_holds
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MOST_CLIENTS = 30
+_WHO = re.compile(r"^[^:]{1,120}: ")
+_PARTICULAR = re.compile(r"\([^()]*\)|[0-9a-f]{8}-[0-9a-f-]{27}|\d[\d.,]*")
+
+
+def print_summary(
+    plan: Plan, console: Console, *, locale: str = "en_US", next_command: str | None = None, last: Sequence[str] = ()
+) -> None:
+    """The plan's summary on a console. `last` are sentences that take the place of the closing one."""
+    page, figures = Page(console.width), Figures(locale)
+    _heading(plan, page, figures)
+    _clients(plan, page, figures)
+    _waiting(plan, page, figures)
+    true_up_rows(plan.true_ups, page, figures)
+    _kept(plan, page, figures)
+    _warnings(plan.warnings, page)
+    page.blank()
+    for account in sorted(plan.accounts, key=lambda account: -abs(account.price.charges)):
+        page.paragraph(pieces(account.price, account.currency, figures, subject=" charged"), indent="    ")
+    if not plan.accounts:
+        page.say("0 charges: nothing to add up")
+    for sentence in last:
+        page.prose(one_line(sentence), indent="  ", style="bold")
+    if not last:
+        page.say(closing(plan, next_command), "bold")
+    page.show(console)
+
+
+def question(plan: Plan, host: str, *, locale: str = "en_US") -> str:
+    """What a person is asked before posting: how many invoices, how much money, to whom, what stays held."""
+    figures = Figures(locale)
+    money = _sums((posting.currency, posting.amount) for posting in plan.postings)
+    number = len(plan.postings)
+    held = sum(len(client.holds) for client in plan.clients) + len(plan.unassigned_holds)
+    stay = f" {figures.count(held)} {plural(held, 'charge')} {plural(held, 'stays', 'stay')} held" if held else ""
+    what = f"{figures.count(number)} {plural(number, 'invoice')}, {_spoken(money, figures)}"
+    return f"Post {what}, to {one_line(host)}?{stay}"
+
+
+def _heading(plan: Plan, page: Page, figures: Figures) -> None:
+    charges, invoices = sum(source.charges for source in plan.sources), len(plan.sources)
+    whose = "" if plan.partner == "default" else f" · {plan.partner}"  # a single installation has no name
+    page.prose(
+        f"{figures.month(plan.period)}{whose} · {figures.count(invoices)} Pax8 "
+        f"{plural(invoices, 'invoice')}, {figures.count(charges)} {plural(charges, 'charge')}",
+        style="bold",
+    )
+    if plan.clients_asked:
+        page.prose(f"Only {len(plan.clients_asked)} of the companies, as asked with --client.", indent="  ")
+
+
+def _clients(plan: Plan, page: Page, figures: Figures) -> None:
+    """One row a client that has something to post, the largest change first."""
+    billed = [client for client in plan.clients if client.lines]
+    if not billed:
+        return
+    billed.sort(key=lambda client: (-_moved(client), display_name(client).casefold()))
+    shown = billed if len(billed) <= MOST_CLIENTS + 1 else billed[:MOST_CLIENTS]
+    counts = new_invoice_counts(plan)
+    rows: list[tuple[str, ...]] = [
+        (
+            _name(client),
+            client_target(client, counts),
+            _counts(client),
+            f"{figures.amount(client.amount, client.currency)} {code(client.currency)}",
+            figures.change(client.amount, client.last_amount, client.currency),
+            figures.percent(client.amount - client.cost, client.amount) if client.amount > 0 else "",
+        )
+        for client in shown
+    ]
+    since = {client.last_period for client in shown if client.last_period}
+    change = f"since {min(since)}" if len(since) == 1 else "change"
+    headers: tuple[str, ...] = ("Client", "Goes to", "Lines", "Amount", change, "Margin")
+    if not page.wide:  # what is left over at 80 columns: the client, what moves, the money, the change
+        rows = [(row[0], row[2], row[3], row[4]) for row in rows]
+        headers = ("Client", "Lines", "Amount", change)
+    numbers = range(2, len(headers)) if not page.wide else range(3, len(headers))
+    page.blank()
+    for nth, line in enumerate(table_lines(headers, rows, page.reach, numbers=numbers, names=(0,))):
+        page.say(line, "bold" if nth == 0 else "")
+    if rest := billed[len(shown) :]:
+        money = _spoken(_sums((client.currency, client.amount) for client in rest), figures)
+        page.say(f"... {figures.count(len(rest))} more, {money} (--lines shows every line)")
+
+
+def _name(client: ClientPlan) -> str:
+    """HaloPSA's name; Pax8's beside it where the match is a guess."""
+    return display_name(client) if client.guessed or not client.client_name else client.client_name
+
+
+def _moved(client: ClientPlan) -> Decimal:
+    return abs(client.amount - (client.last_amount or ZERO)) if client.last_period else ZERO
+
+
+def _counts(client: ClientPlan) -> str:
+    """`~2 +1 -1 =8`: lines that change, come, go, and stay at their amount."""
+    found = Counter("=" if line.stays else {"add": "+", "update": "~"}.get(line.action, "-") for line in client.lines)
+    return " ".join(f"{sign}{found[sign]}" for sign in "~+-=" if found[sign])
+
+
+def _waiting(plan: Plan, page: Page, figures: Figures) -> None:
+    """What is held: one row a reason, with its money."""
+    entries = plan_holds(plan)
+    if not entries:
+        return
+    clients = len({entry.company_id or entry.company_name for entry in entries})
+    money = _spoken(_sums((entry.hold.currency, entry.hold.amount) for entry in entries), figures)
+    page.blank()
+    page.prose(
+        f"Needs your decision: {figures.count(clients)} {plural(clients, 'client')}, {money} (not billed yet)",
+        style="bold",
+    )
+    for group in by_reason(entries):
+        amounts = _spoken({currency: price for currency, (price, _) in group.money.items()}, figures)
+        times = f"{figures.count(group.charges)} {plural(group.charges, 'charge')}"
+        page.prose(f"{reason_title(group.reason)}: {times}, {amounts}", first="  ", indent="    ")
+    page.say(f"  See each and what to do:  billingsync holds {plan.period}")
+
+
+def _kept(plan: Plan, page: Page, figures: Figures) -> None:
+    """What modifiers kept from clients [M4], all clients together."""
+    if plan.kept:
+        withheld = _spoken(_sums((kept.currency, kept.credits_withheld) for kept in plan.kept), figures)
+        absorbed = _spoken(_sums((kept.currency, kept.cost_absorbed) for kept in plan.kept), figures)
+        page.blank()
+        page.prose(
+            f"Kept from clients by your rules: credits of {withheld}; cost that nobody is billed for: {absorbed}."
+        )
+
+
+@dataclass(slots=True)
+class _Alike:
+    """Warnings that say the same of different clients."""
+
+    first: str
+    count: int = 1
+
+
+def _warnings(warnings: Sequence[str], page: Page) -> None:
+    alike: dict[str, _Alike] = {}
+    for text in warnings:
+        shape = _PARTICULAR.sub("#", _WHO.sub("", text, count=1))
+        if found := alike.get(shape):
+            found.count += 1
+        else:
+            alike[shape] = _Alike(text)
+    if alike:
+        page.blank()
+    for one in alike.values():
+        more = f" (and {one.count - 1} more like this: --lines shows all)" if one.count > 1 else ""
+        page.prose(shortened(one_line(one.first), 400) + more, first="Warning: ", indent="  ", style="yellow")
+
+
+def _sums(amounts: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
+    found: dict[str, Decimal] = {}
+    for currency, amount in amounts:
+        found[currency] = found.get(currency, ZERO) + amount
+    return found
+
+
+def _spoken(money: dict[str, Decimal], figures: Figures) -> str:
+    """`853.30 USD and 42.00 EUR`: the currency with most first; no currency is ever left out."""
+    parts = [
+        figures.money(amount, currency) for currency, amount in sorted(money.items(), key=lambda one: -abs(one[1]))
+    ]
+    if len(parts) < 2:
+        return parts[0] if parts else "nothing"
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"

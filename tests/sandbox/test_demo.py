@@ -1,0 +1,44 @@
+"""The first minute: the demo is one screen that ends with the picture's path and what to type next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from billingsync.cli import main
+
+
+def test_the_demo_is_one_screen_that_ends_with_the_picture_and_the_next_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 40
+    assert lines[-2] == f"The picture of the month: {tmp_path / 'plan.html'}"
+    assert lines[-1].startswith("Next:  billingsync init")
+    assert (tmp_path / "plan.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_the_demo_shows_every_line_where_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--dir", str(tmp_path), "--verbose"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 80
+
+
+@pytest.mark.parametrize(("words", "said"), [([], "Usage: billingsync"), (["help", "plan"], "Usage: billingsync plan")])
+def test_help_needs_no_dashes(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    assert capsys.readouterr().out.startswith(said)
+
+
+def test_a_misspelt_command_gets_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pla"]) == 2
+    assert "Did you mean 'plan'?" in capsys.readouterr().err
+
+
+def test_the_ending_of_the_file_says_the_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from billingsync.cli.billing import _by_ending
+
+    assert [_by_ending(name) for name in ("a.xlsx", "b.HTML", "c.md", "-", None)] == [
+        "xlsx", "html", "markdown", "text", "text",
+    ]  # fmt: skip
