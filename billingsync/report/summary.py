@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from billingsync.core.bill.plan import ClientPlan, Plan
 from billingsync.core.money import ZERO
+from billingsync.core.reasons import title_of
 from billingsync.report.equation import pieces
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import client_target, new_invoice_counts, plural, reason_title
+from billingsync.report.labels import client_target, new_invoice_counts, plural
 from billingsync.report.layout import Page, table_lines
 from billingsync.report.numbers import Figures, code
 from billingsync.report.text import closing, true_up_rows
@@ -137,7 +138,7 @@ def _waiting(plan: Plan, page: Page, figures: Figures) -> None:
     for group in by_reason(entries):
         amounts = _spoken({currency: price for currency, (price, _) in group.money.items()}, figures)
         times = f"{figures.count(group.charges)} {plural(group.charges, 'charge')}"
-        page.prose(f"{reason_title(group.reason)}: {times}, {amounts}", first="  ", indent="    ")
+        page.prose(f"{title_of(group.reason)}: {times}, {amounts}", first="  ", indent="    ")
     page.say(f"  See each and what to do:  billingsync holds {plan.period}")
 
 
