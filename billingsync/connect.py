@@ -66,6 +66,27 @@ def connections(
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaloOnly:
+    """The ledger and HaloPSA: for what needs nothing of Pax8, not even its credentials."""
+
+    settings: Settings
+    ledger: Ledger
+    halo: Halo
+
+
+@contextmanager
+def halo_only(settings: Settings, redactor: Redactor) -> Iterator[HaloOnly]:
+    """As `connections`, without Pax8."""
+    settings.require_upstreams(("halo",))
+    with ExitStack() as stack:
+        ledger = stack.enter_context(open_ledger(settings.database_url))
+        halo, tenant = halo_service(settings, redactor)
+        stack.enter_context(halo)
+        ledger.bind_tenant(settings.halo.base_url, tenant.id, datetime.now(UTC))
+        yield HaloOnly(settings=settings, ledger=ledger, halo=Halo(halo))
+
+
 def pax8_service(settings: Settings, redactor: Redactor, *, on_call: OnCall | None = None) -> Service:
     pax8 = settings.pax8
     config = service_config(

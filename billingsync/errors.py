@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class BillingSyncError(Exception):
@@ -45,6 +45,32 @@ class RulesError(ConfigurationError):
     """The rules are wrong."""
 
     code = "BS-RULES"
+
+
+class ImportRefused(BillingSyncError):
+    """The file cannot be imported; nothing of it was taken.
+
+    `problems` are its mistakes, `{line, column, cell, message}` each; there may be more of them than `problems` lists.
+    """
+
+    code = "BS-IMPORT"
+    exit_code = 2
+
+    def __init__(
+        self,
+        message: str,
+        problems: Sequence[Mapping[str, object]] = (),
+        *,
+        next_steps: Sequence[Sequence[str]] = (),
+    ) -> None:
+        self.problems = tuple(problems)
+        super().__init__(message, next_steps=next_steps)
+
+
+class ImportAmbiguous(ImportRefused):
+    """The file can be read in more than one way; nothing of it was taken."""
+
+    code = "BS-IMPORT-AMBIGUOUS"
 
 
 class NotReleased(BillingSyncError):

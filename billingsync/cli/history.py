@@ -107,7 +107,7 @@ def show(
 
 
 def map_(
-    what: Annotated[str, typer.Argument(metavar="companies|products", help="What to map.")],
+    what: Annotated[str, typer.Argument(metavar="companies|products|accounts|services", help="What to map.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="PAX8=HALO", help="Company id = client id, or SKU = item id.")
     ] = None,
@@ -115,16 +115,26 @@ def map_(
         list[str] | None, typer.Option("--exclude", metavar="PAX8", help="Never bill this company; repeatable.")
     ] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Confirm every guessed match that is listed.")] = False,
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="NAME", help="Of accounts and services: whose files.")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
-    """What is mapped to what, unmapped first; map by hand."""
+    """What is mapped to what, unmapped first; map by hand.
+
+    Companies and products are Pax8's; accounts and services are those of imported files."""
+    if what in ("accounts", "services"):
+        from billingsync.cli.map_files import map_files
+
+        return map_files(what, profile, set_ or (), exclude or (), auto=auto, json=json)
     from billingsync.report.layout import table
     from billingsync.run.mapping import companies, confirm_guessed, products, set_company, set_product
     from billingsync.store.lock import who
 
     if what not in ("companies", "products"):
         raise UsageError(
-            f"map takes companies or products, not {what!r:.40}.", next_steps=[["billingsync", "map", "companies"]]
+            f"map takes companies, products, accounts or services, not {what!r:.40}.",
+            next_steps=[["billingsync", "map", "companies"]],
         )
     if what == "products" and (exclude or auto):
         raise UsageError(

@@ -197,12 +197,19 @@ def settings_show(json: JsonOption = False) -> int:
 def rules_check(json: JsonOption = False) -> int:
     """Validate every rules file; every mistake at once, with file, line and key."""
     from billingsync.rulebook import load_rulebook_with_warnings
+    from billingsync.sources.csvfile.profiles import load_profiles
 
     settings, _ = load()
     rulebook, warnings = load_rulebook_with_warnings(settings.rules_dir)
+    profiles = sorted(load_profiles(settings.rules_dir))
     if json:
         document(
-            {"digest": rulebook.digest, "clients": len(rulebook.clients), "warnings": list(warnings)},
+            {
+                "digest": rulebook.digest,
+                "clients": len(rulebook.clients),
+                "import_profiles": profiles,
+                "warnings": list(warnings),
+            },
             [["billingsync", "plan"]],
         )
         return 0

@@ -95,7 +95,7 @@ def _find_misplaced(directory: Path, problems: list[Problem]) -> None:
     by_stem = {Path(name).stem: name for name in _SHARED}
     folders = [path for path in _entries(directory, problems) if path.is_dir() and not _ignored(path.name)]
     for folder in (directory, *folders):
-        if folder == directory / "clients":
+        if folder in (directory / "clients", directory / "imports"):  # the latter are profiles of vendors' files
             continue
         for path in _entries(folder, problems):
             if path in read or _ignored(path.name) or path.suffix.lower() != ".toml":

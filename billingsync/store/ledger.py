@@ -7,6 +7,7 @@ from types import TracebackType
 from billingsync.store import files, journal
 from billingsync.store.cycles import CycleBook
 from billingsync.store.database import Database
+from billingsync.store.imports import ImportBook
 from billingsync.store.intents import IntentBook
 from billingsync.store.lock import LockBook
 from billingsync.store.mappings import MappingBook
@@ -38,6 +39,7 @@ class Ledger(
     PeopleBook,
     SessionBook,
     SnapshotBook,
+    ImportBook,
 ):
     """One partner's ledger. Each method is one transaction, so that no caller can hold one open over a network call.
     Use it in a `with` block, or `close()` it."""

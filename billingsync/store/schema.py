@@ -405,3 +405,58 @@ snapshot_document = _table(
     _required("body", Packed),
     ForeignKeyConstraint(["partner", "snapshot"], ["snapshot.partner", "snapshot.id"]),
 )
+
+# Vendors' files that were imported [IM10], as they came. Of a profile and period the `current` ones count.
+import_file = _table(
+    "import_file",
+    ("id",),
+    _required("id", BigInteger),
+    _required("profile", Words),
+    _required("profile_digest", Text),
+    _required("vendor", Words),
+    _required("period", Text),
+    _required("file_name", Words),
+    _required("sha256", Text),
+    _required("size", BigInteger),
+    _required("body", Packed),
+    _required("state", Text),
+    _required("rows", Json),  # how many are in which state
+    _required("same_service", Text),
+    _required("skip_bad", Boolean),
+    _required("who", Words),
+    _required("at", Moment),
+    _optional("ended_at", Moment),  # when another file replaced it, or a person removed it
+    _required("ended_by", Words),
+    Index(None, "partner", "profile", "period"),
+)
+
+import_row = _table(
+    "import_row",
+    ("import_id", "line"),
+    _required("import_id", BigInteger),
+    _required("line", Integer),
+    _required("state", Text),
+    _required("vendor", Words),
+    _required("account", Words),
+    _required("service", Words),
+    _required("sku", Words),
+    _optional("quantity", Money),
+    _optional("unit_price", Money),
+    _optional("unit_cost", Money),
+    _required("currency", Words),
+    _required("subscription", Words),
+    _required("problem", Words),
+    ForeignKeyConstraint(["partner", "import_id"], ["import_file.partner", "import_file.id"]),
+)
+
+# What a file's account or service is in HaloPSA, said by a person. No target: it is none of ours.
+import_match = _table(
+    "import_match",
+    ("profile", "kind", "name"),
+    _required("profile", Words),
+    _required("kind", Text),
+    _required("name", Words),
+    _required("targets", Json),  # an account's client id, a service's item ids
+    _required("who", Words),
+    _required("at", Moment),
+)

@@ -78,6 +78,8 @@ WORDS = {
     "explain": ["CHARGE"],
     "show": ["RUN"],
     "post": ["DIGEST"],
+    "imports": [],
+    "log": ["--last", "5"],
     "approve": ["DIGEST", "--client", "Southridge Video", "--reason", "agreed"],
 }
 

@@ -1,0 +1,142 @@
+"""The journal for people [RA2]: one sentence an entry, and the entries that a person asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from billingsync.report.escape import one_line, shortened
+
+_LONGEST = 160  # characters of one value in a sentence
+
+# What each kind of entry says; fields in braces come from its body. What is not here is shown field by field.
+_SENTENCES: Mapping[str, str] = {
+    "source": "Read the sources of {period}",
+    "source.forgotten": "Let go of the raw sources before {before}",
+    "plan": "Planned {period}: plan {digest}",
+    "rules": "Kept the rules of digest {digest}",
+    "approval": "Approved {client} in plan {digest}: {reason}",
+    "match.company": "Mapped {company_name} to client {client_id} ({how})",
+    "match.item": "Mapped SKU {sku} to item {item_id}",
+    "run.started": "Started run {run} of {period}",
+    "run.ended": "Run {run} ended: {state}",
+    "settled": "Run {run} dropped or excluded {charges} charges",
+    "unsettled": "Freed charges that run {run} had dropped or excluded",
+    "posting.intent": "About to {action} an invoice of client {client_id}: {amount} {currency} (posting {key})",
+    "posting.sending": "Sent posting {key}, attempt {attempt}",
+    "posting.posted": "HaloPSA confirmed posting {key} on invoice {invoice_id}",
+    "posting.adopted": "Found posting {key} on invoice {invoice_id}",
+    "import": "Imported {file_name} for {period} with profile {profile} (import {import})",
+    "import.removed": "Removed import {import}",
+    "import.match": "Mapped {kind} {name} of profile {profile} to {targets}",
+    "tenant": "Bound this database to {base_url}",
+    "installation.adopted": "Took over the lines of installation {installation}",
+}
+
+
+class JournalEntry(Protocol):
+    """An entry as the ledger keeps it; `body` is JSON."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def at(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def body(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a person asks for; "" and None ask for everything. `card` is the beginning of a digest or an id."""
+
+    card: str = ""
+    client: str = ""
+    who: str = ""
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One entry in words. `who` is "" where nobody is named."""
+
+    seq: int
+    at: str
+    kind: str
+    who: str
+    says: str
+    body: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "seq": self.seq,
+            "at": self.at,
+            "kind": self.kind,
+            "who": self.who,
+            "says": self.says,
+            "body": self.body,
+        }
+
+
+def told(entries: Iterable[JournalEntry], wanted: Wanted, names: Mapping[int, str]) -> Iterator[Told]:
+    """The wanted entries, oldest first. `names` are clients by id, so that a name finds what only has an id; what
+    later entries say of a posting belongs to the client that its intent named."""
+    whose: dict[str, str] = {}  # a posting's or a run's key -> what its first entry said of client and person
+    by: dict[str, str] = {}
+    since = wanted.since.isoformat() if wanted.since else ""
+    for entry in entries:
+        body = json.loads(entry.body)
+        key, run = str(body.get("key") or ""), str(body.get("run") or "")
+        if run and body.get("who"):
+            by[run] = str(body["who"])
+        if key and run:
+            by.setdefault(key, by.get(run, ""))
+        if key and body.get("client_id") is not None:
+            whose[key] = f"{body['client_id']}"
+        who = str(body.get("who") or by.get(key) or by.get(run) or "")
+        if since and entry.at < since:
+            continue
+        if wanted.who and wanted.who.casefold() not in who.casefold():
+            continue
+        if wanted.client and not _is_about(body, whose.get(key), wanted.client, names):
+            continue
+        if wanted.card and not _names_card(body, wanted.card):
+            continue
+        yield Told(seq=entry.seq, at=entry.at, kind=entry.kind, who=who, says=_sentence(entry.kind, body), body=body)
+
+
+def _is_about(body: Mapping[str, Any], client_id: str | None, asked: str, names: Mapping[int, str]) -> bool:
+    """Whether an entry is about that client, given by id or by whole name (case aside)."""
+    said = {str(body[name]) for name in ("client_id", "client_name", "company_name", "client") if body.get(name)}
+    said |= {client_id} if client_id else set()
+    said |= {name for id_, name in names.items() if str(id_) in said}
+    return asked.strip().casefold() in {one.casefold() for one in said}
+
+
+def _names_card(body: Mapping[str, Any], asked: str) -> bool:
+    return any(str(body.get(name) or "").startswith(asked.strip().lower()) for name in ("card", "digest", "id"))
+
+
+def _sentence(kind: str, body: Mapping[str, Any]) -> str:
+    pattern = _SENTENCES.get(kind)
+    if pattern is None:
+        said = ", ".join(f"{name} {_value(value)}" for name, value in body.items() if value not in (None, "", []))
+        return shortened(f"{kind}: {said}", 2 * _LONGEST)
+    text = pattern
+    for name, value in body.items():
+        text = text.replace(f"{{{name}}}", _value(value))
+    return text
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value[:5])) + (f" and {len(value) - 5} more" if len(value) > 5 else "")
+    if isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False)
+    text = str(value)
+    is_hash = len(text) == 64 and all(letter in "0123456789abcdef" for letter in text)
+    return text[:12] if is_hash else shortened(one_line(text), _LONGEST)
