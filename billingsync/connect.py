@@ -60,7 +60,7 @@ def connections(
             settings=settings,
             ledger=ledger,
             pax8=Pax8(pax8, settings.pax8.parallel),
-            psa=HaloPsa(halo, marker=settings.halo.marker, write_lines=settings.halo.write_lines),
+            psa=_psa(halo, settings),
             tenant=tenant,
             wait=wait,
         )
@@ -72,7 +72,7 @@ class HaloOnly:
 
     settings: Settings
     ledger: Ledger
-    halo: Halo
+    psa: PSA
 
 
 @contextmanager
@@ -84,7 +84,11 @@ def halo_only(settings: Settings, redactor: Redactor) -> Iterator[HaloOnly]:
         halo, tenant = halo_service(settings, redactor)
         stack.enter_context(halo)
         ledger.bind_tenant(settings.halo.base_url, tenant.id, datetime.now(UTC))
-        yield HaloOnly(settings=settings, ledger=ledger, halo=Halo(halo))
+        yield HaloOnly(settings=settings, ledger=ledger, psa=_psa(halo, settings))
+
+
+def _psa(halo: Service, settings: Settings) -> HaloPsa:
+    return HaloPsa(halo, marker=settings.halo.marker, write_lines=settings.halo.write_lines)
 
 
 def pax8_service(settings: Settings, redactor: Redactor, *, on_call: OnCall | None = None) -> Service:

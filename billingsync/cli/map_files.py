@@ -62,8 +62,8 @@ class _Mapper:
         self.ledger, self.profile, self.kind = connected.ledger, profile, kind
         self.is_account = kind is MatchKind.ACCOUNT
         self.rulebook = load_rulebook(connected.settings.rules_dir)
-        self.clients = connected.halo.clients().rows if self.is_account else ()
-        self.items = () if self.is_account else connected.halo.items()
+        self.clients = connected.psa.clients().rows if self.is_account else ()
+        self.items = () if self.is_account else connected.psa.items()
 
     def rows(self) -> list[Named]:
         from billingsync.reconcile.counts import listed

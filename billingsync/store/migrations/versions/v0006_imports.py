@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 
 
 def _required(*names: str) -> list[sa.Column[str]]:
@@ -18,7 +18,7 @@ def _optional(*names: str) -> list[sa.Column[str]]:
 
 
 def upgrade() -> None:
-    """Leads from 0004 to 0005."""
+    """Leads from 0005 to 0006."""
     op.create_table(
         "import_file",
         *_required("partner"),
