@@ -24,8 +24,9 @@ COMMON = frozenset(
     "margin name note number object period posted source status string summary tax_code total type unit_cost "
     "unit_price disabled".split()
 )
-# Documented values of settings (HALO__MARKER, HALO__WRITE_LINES, NOTIFY__HALO_TICKET).
+# Documented values of settings (HALO__MARKER, HALO__WRITE_LINES, NOTIFY__HALO_TICKET), and a column of Pax8's portal.
 SETTINGS = {
+    "sources/csvfile/profiles.py": frozenset({"invoice_date"}),
     "settings/model.py": frozenset({"add_lines"}),
     "settings/values.py": frozenset({"productnumber", "details_html"}),
 }
