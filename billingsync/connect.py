@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -45,11 +45,13 @@ def connections(
     *,
     on_call: OnCall | None = None,
     wait: Callable[[float], None] = time.sleep,
+    needs: Sequence[str] = ("pax8", "halo"),
 ) -> Iterator[Connections]:
     """Open everything a run needs; checks first that all credentials are set, then that this is the tenant that the
     ledger belongs to, before anything else is read from it [N6] (fault 14). `on_call` hears of every call that ends;
-    `wait` is how a run waits, so that a service can stop in the middle of it."""
-    settings.require_upstreams()
+    `wait` is how a run waits, so that a service can stop in the middle of it. What is not among `needs` is not asked
+    for anything, and its credentials may be missing."""
+    settings.require_upstreams(needs)
     with ExitStack() as stack:
         ledger = stack.enter_context(open_ledger(settings.database_url))
         pax8 = stack.enter_context(pax8_service(settings, redactor, on_call=on_call))
@@ -64,27 +66,6 @@ def connections(
             tenant=tenant,
             wait=wait,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HaloOnly:
-    """The ledger and HaloPSA: for what needs nothing of Pax8, not even its credentials."""
-
-    settings: Settings
-    ledger: Ledger
-    psa: PSA
-
-
-@contextmanager
-def halo_only(settings: Settings, redactor: Redactor) -> Iterator[HaloOnly]:
-    """As `connections`, without Pax8."""
-    settings.require_upstreams(("halo",))
-    with ExitStack() as stack:
-        ledger = stack.enter_context(open_ledger(settings.database_url))
-        halo, tenant = halo_service(settings, redactor)
-        stack.enter_context(halo)
-        ledger.bind_tenant(settings.halo.base_url, tenant.id, datetime.now(UTC))
-        yield HaloOnly(settings=settings, ledger=ledger, psa=_psa(halo, settings))
 
 
 def _psa(halo: Service, settings: Settings) -> HaloPsa:

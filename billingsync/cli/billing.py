@@ -112,6 +112,16 @@ def plan(
         str | None, typer.Option("--compare", help="Show what changed since that plan.", metavar="DIGEST")
     ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="Show every line of every client.")] = False,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", help="Plan from Pax8's invoice as a CSV file; never posted.", metavar="FILE"),
+    ] = None,
+    profile: Annotated[
+        str, typer.Option("--profile", help="With --source: how to read the file.", metavar="NAME")
+    ] = "pax8-portal",
+    currency: Annotated[
+        str | None, typer.Option("--currency", help="With --source: of its amounts, e.g. USD.", metavar="CODE")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Show what would be billed. Writes nothing to HaloPSA."""
@@ -126,6 +136,12 @@ def plan(
             "A spreadsheet does not fit on a terminal: name a file.",
             next_steps=[["billingsync", "plan", "--format", "xlsx", "--out", "plan.xlsx"]],
         )
+    if source is not None:
+        from billingsync.cli.source_file import planned_from_file
+
+        with planned_from_file(source, (profile, currency), period, client or ()) as (connections, planned):
+            _show(connections, planned, chosen, out_file, lines=lines)
+        return 3 if planned.plan.held else 0
     with connected() as connections:
         before = connections.ledger.find_plan(compare) if compare else None
         planned = make_plan(connections, _period(connections, period), asked=client or (), say=say, replan=replan)
@@ -152,6 +168,11 @@ def _show(connections: Connections, planned: Planned, format: str, out_file: str
         from billingsync.run.replan import replan_sentences
 
         last = () if planned.shifts is None else replan_sentences(planned.shifts)
+        last = (
+            ("This plan was made from a file. Nothing is written, and it is not posted.",)
+            if planned.from_file
+            else last
+        )
         show = print_plan if lines or planned.shifts is not None else print_summary
         show(plan, console(), locale=locale, last=last)
         return
@@ -198,8 +219,10 @@ def post(
     """Post exactly the plan that was shown, or refuse.
 
     The refusal says what changed since."""
+    from billingsync.cli.source_file import refuse_plan_from_file
     from billingsync.run.run import post_digest
 
+    refuse_plan_from_file(digest)
     with connected() as connections:
         _, result = post_digest(connections, digest, say=say)
         return _told(connections, result, json)

@@ -10,7 +10,7 @@ from billingsync.cli.terminal import console, document, note, out
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
-    from billingsync.connect import HaloOnly
+    from billingsync.connect import Connections
     from billingsync.reconcile.counts import Named
     from billingsync.store.imports import MatchKind
 
@@ -21,7 +21,7 @@ def map_files(
     """Lists the accounts or services of a profile's current imports, unmapped first, after mapping what was asked."""
     from billingsync.cli.roles import require
     from billingsync.cli.session import load
-    from billingsync.connect import halo_only
+    from billingsync.connect import connections
     from billingsync.sources.csvfile.profiles import find_profile, load_profiles
     from billingsync.store.imports import MatchKind
 
@@ -33,7 +33,7 @@ def map_files(
     name = find_profile(load_profiles(settings.rules_dir), profile).name
     if pairs or excluded or auto:
         require(settings, "financial", "map accounts and services")
-    with halo_only(settings, redactor) as connected:
+    with connections(settings, redactor, needs=("halo",)) as connected:
         mapper = _Mapper(connected, name, kind)
         rows = mapper.rows()
         for pair in pairs:
@@ -55,7 +55,7 @@ def map_files(
 class _Mapper:
     """One profile's accounts or services while they are mapped."""
 
-    def __init__(self, connected: HaloOnly, profile: str, kind: MatchKind) -> None:
+    def __init__(self, connected: Connections, profile: str, kind: MatchKind) -> None:
         from billingsync.rulebook import load_rulebook
         from billingsync.store.imports import MatchKind
 

@@ -39,10 +39,13 @@ class Planned:
     inputs: RunInputs
     created_at: datetime
     shifts: tuple[Shift, ...] | None = None  # where only asked what today's rules would make of the month [R3]
+    from_file: str = ""  # the source's name where the charges came from a file: then it is never posted [IM11]
 
     @property
     def document(self) -> dict[str, object]:
         created = self.created_at.isoformat(timespec="seconds")
+        if self.from_file:
+            return plan_document(self.plan, created, []) | {"from_file": self.from_file}
         if self.shifts is None:
             return plan_document(self.plan, created)
         return plan_document(self.plan, created, []) | {"replan": [shift.as_dict() for shift in self.shifts]}
@@ -90,6 +93,7 @@ def make_plan(
     upstream: Upstream | None = None,
     replan: bool = False,
     approved: Collection[int] = (),
+    from_file: str = "",
 ) -> Planned:
     """Fetch and plan one period, remember how companies were matched, and keep the plan under its digest.
 
@@ -133,7 +137,7 @@ def make_plan(
         inputs = replace(inputs, memory=replace(inputs.memory, approved=through))
         plan = plan_run(inputs)
     told = shifts(plan, inputs, decided) if replan else None
-    planned = Planned(plan=plan, inputs=inputs, created_at=now(), shifts=told)
+    planned = Planned(plan=plan, inputs=inputs, created_at=now(), shifts=told, from_file=from_file)
     if not replan:
         _remember(connected, planned)
     return planned
@@ -175,13 +179,14 @@ def _remember(connected: Connections, planned: Planned) -> None:
         for client in plan.clients
         if client.company_id and client.client_id is not None and client.matched_by and not _doubtful(client.held)
     }
-    connected.ledger.remember_matches(matches, planned.created_at)
+    if not planned.from_file:  # what a file calls its companies decides nothing about later months
+        connected.ledger.remember_matches(matches, planned.created_at)
     keep_rules(connected.ledger, connected.settings.rules_dir, plan.rules_digest, planned.created_at)
     connected.ledger.save_plan(
         digest=plan.digest,
         period=planned.inputs.period,
         rules_digest=plan.rules_digest,
-        asked=plan.clients_asked,
+        asked=(planned.from_file,) if planned.from_file else plan.clients_asked,  # so it is nobody's whole month
         document=kept_plan(plan, planned.created_at.isoformat(timespec="seconds")),
         now=planned.created_at,
     )

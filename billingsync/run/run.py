@@ -20,6 +20,7 @@ from billingsync.rulebook import load_rulebook
 from billingsync.run.changes import changes_since
 from billingsync.run.context import RunContext, Say, now
 from billingsync.run.fetch import Upstream, fetch
+from billingsync.run.from_file import refuse_from_file
 from billingsync.run.late import look_for_late
 from billingsync.run.plan import Planned, make_plan
 from billingsync.run.post import Carried, carry_out, read_back
@@ -57,6 +58,7 @@ def run_period(
 
 def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Planned, RunResult]:
     """Post exactly the plan that was shown, or refuse with StalePlan and what changed since."""
+    refuse_from_file(connected.ledger, prefix)
     shown = connected.ledger.find_plan(prefix)
     period = Period.parse(shown.period)
     rulebook = load_rulebook(connected.settings.rules_dir)

@@ -63,7 +63,8 @@ class ChargeTable:
         reader.check_width()
         reader.check_month(self.profile, self.period)
         texts = {name: reader.text(name, read=read_text) for name in _SAYS_WHAT}
-        company_id = reader.text("company_id")
+        # Where a file has no ids of companies, a company is known by its name, in a space of its own.
+        company_id = reader.text("company_id") or (texts["company"] and f"{self.profile.name}/{texts['company']}")
         numbers = {name: reader.number(name) for name in (*_AMOUNTS, "sales_tax")}
         currency = reader.currency(self.profile.currency)
         if not currency:
