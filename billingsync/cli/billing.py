@@ -114,7 +114,7 @@ def plan(
     lines: Annotated[bool, typer.Option("--lines", help="Show every line of every client.")] = False,
     source: Annotated[
         str | None,
-        typer.Option("--source", help="Plan from Pax8's invoice as a CSV file; never posted.", metavar="FILE"),
+        typer.Option("--source", help="Plan from Pax8's invoice as a CSV file.", metavar="FILE"),
     ] = None,
     profile: Annotated[
         str, typer.Option("--profile", help="With --source: how to read the file.", metavar="NAME")

@@ -51,8 +51,8 @@ def planned_from_file(
 def refuse_plan_from_file(digest: str) -> None:
     """Refused where the plan was made from a file, before any service must be reachable."""
     from billingsync.run.from_file import refuse_from_file
+    from billingsync.settings import load_settings
     from billingsync.store.ledger import open_ledger
 
-    settings, _ = load()
-    with open_ledger(settings.database_url) as ledger:
+    with open_ledger(load_settings().settings.database_url) as ledger:
         refuse_from_file(ledger, digest)

@@ -13,7 +13,7 @@ from billingsync.core.bill.clients import Match, match_companies
 from billingsync.core.bill.products import Catalogue
 from billingsync.core.inputs import Client, Company, Item, RememberedMatch
 from billingsync.core.period import Period
-from billingsync.core.reconcile.snapshot import VendorCount
+from billingsync.core.reconcile.snapshot import Snapshot, VendorCount
 from billingsync.core.rules import Rulebook
 from billingsync.core.tables.profile import SameService
 from billingsync.core.tables.rows import RowState, exact_sum
@@ -22,6 +22,7 @@ from billingsync.run.plan import similar
 from billingsync.store.imports import ImportedFile, ImportedRow, ImportMatch, MatchKind
 from billingsync.store.ledger import Ledger
 
+_NOT_OURS = "none of ours"
 SUGGEST_FROM = 60  # percent: below it two names have little in common
 
 
@@ -70,12 +71,29 @@ def has_skipped_rows(ledger: Ledger, period: Period) -> bool:
     return any(one.rows.get(RowState.BAD) for one in current_imports(ledger, period))
 
 
-def vendor_counts(
-    ledger: Ledger, period: Period, clients: Sequence[Client], items: Sequence[Item], rulebook: Rulebook
+def counts_beside(
+    ledger: Ledger, snapshot: Snapshot, rulebook: Rulebook, period: Period | None
 ) -> tuple[VendorCount, ...]:
-    """What the imported files of a period count, each with its client and items where those are known."""
+    """The counts that stand beside a snapshot: of the period that is compared; for "now" (None) of each profile the
+    newest files of this month or the last, as usage comes in arrears [IM2]."""
+    if period is not None:
+        return vendor_counts(ledger, current_imports(ledger, period), snapshot.clients, snapshot.items, rulebook)
+    month = Period.of(snapshot.day)
+    newest = current_imports(ledger, month)
+    there = {one.profile for one in newest}
+    before = [one for one in current_imports(ledger, month.previous) if one.profile not in there]
+    return vendor_counts(ledger, (*newest, *before), snapshot.clients, snapshot.items, rulebook)
+
+
+def vendor_counts(
+    ledger: Ledger,
+    files: Sequence[ImportedFile],
+    clients: Sequence[Client],
+    items: Sequence[Item],
+    rulebook: Rulebook,
+) -> tuple[VendorCount, ...]:
+    """What imported files count, each with its client and items where those are known."""
     found: list[VendorCount] = []
-    files = current_imports(ledger, period)
     for profile in sorted({one.profile for one in files}):
         mine = [one for one in files if one.profile == profile]
         counts = [count for one in mine for count in _summed(ledger, one)]
@@ -83,7 +101,7 @@ def vendor_counts(
         services = match_services(ledger, profile, {count.service for count in counts}, items)
         for count in counts:
             account, service = accounts[count.account], services[count.service]
-            if account.how == service.how == "none of ours" or "none of ours" in (account.how, service.how):
+            if _NOT_OURS in (account.how, service.how):
                 continue
             client_id = account.targets[0] if account.targets and not account.is_open else None
             item_ids = service.targets if not service.is_open else ()
@@ -153,7 +171,7 @@ def match_accounts(
 def _account(
     match: Match, said: ImportMatch | None, near: Sequence[tuple[int, Decimal]], names: Mapping[int, str]
 ) -> Named:
-    how = "none of ours" if match.excluded else match.reason or match.how or ""
+    how = _NOT_OURS if match.excluded else match.reason or match.how or ""
     how = "" if how == "client_unmapped" else how
     if match.how == "similarity" and not match.reason:
         how = f"guessed ({match.percent:.0f} % similar)"
@@ -187,7 +205,7 @@ def _service(
             rows=0,
             targets=said.targets,
             target_names=tuple(by_id.get(id_, "not in HaloPSA") for id_ in said.targets),
-            how="person" if said.targets else "none of ours",
+            how="person" if said.targets else _NOT_OURS,
             who=said.who,
             at=said.at.isoformat(timespec="seconds"),
         )

@@ -22,6 +22,7 @@ from billingsync.core.reconcile.snapshot import (
     Unposted,
 )
 from billingsync.core.rules import Rulebook
+from billingsync.reconcile.counts import counts_beside
 from billingsync.reconcile.kept import Opened, open_month, open_snapshot
 from billingsync.store.ledger import Ledger
 from billingsync.store.postings import RecordedPosting
@@ -56,6 +57,7 @@ def inputs_for(books: Books, entry: SnapshotEntry, period: Period | None) -> Rec
         unposted=_unposted(books.ledger, newest) if newest is not None else (),
         written_lines=frozenset((line.invoice_id, line.line_id) for line in books.ledger.written_lines()),
         prices_before=_prices_before(books, before, entry),
+        counts=counts_beside(books.ledger, opened.snapshot, books.rulebook, period),
         **_seats(books, opened, before),
     )
 
