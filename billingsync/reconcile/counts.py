@@ -66,23 +66,29 @@ def current_imports(ledger: Ledger, period: Period) -> tuple[ImportedFile, ...]:
     return tuple(one for one in ledger.imports(period=period) if one.is_current)
 
 
-def has_skipped_rows(ledger: Ledger, period: Period) -> bool:
-    """Whether rows of this period's files were left out as bad: then nothing about them is complete [IM6]."""
-    return any(one.rows.get(RowState.BAD) for one in current_imports(ledger, period))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What stands beside a snapshot: vendors' counts, and how many rows of their files were left out as bad."""
+
+    counts: tuple[VendorCount, ...]
+    rows_left_out: int
 
 
-def counts_beside(
-    ledger: Ledger, snapshot: Snapshot, rulebook: Rulebook, period: Period | None
-) -> tuple[VendorCount, ...]:
+def counts_beside(ledger: Ledger, snapshot: Snapshot, rulebook: Rulebook, period: Period | None) -> Beside:
     """The counts that stand beside a snapshot: of the period that is compared; for "now" (None) of each profile the
     newest files of this month or the last, as usage comes in arrears [IM2]."""
-    if period is not None:
-        return vendor_counts(ledger, current_imports(ledger, period), snapshot.clients, snapshot.items, rulebook)
-    month = Period.of(snapshot.day)
+    files = current_imports(ledger, period) if period is not None else _newest(ledger, Period.of(snapshot.day))
+    return Beside(
+        counts=vendor_counts(ledger, files, snapshot.clients, snapshot.items, rulebook),
+        rows_left_out=sum(one.rows.get(RowState.BAD, 0) for one in files),
+    )
+
+
+def _newest(ledger: Ledger, month: Period) -> tuple[ImportedFile, ...]:
+    """Each profile's files of this month, else those of the last."""
     newest = current_imports(ledger, month)
     there = {one.profile for one in newest}
-    before = [one for one in current_imports(ledger, month.previous) if one.profile not in there]
-    return vendor_counts(ledger, (*newest, *before), snapshot.clients, snapshot.items, rulebook)
+    return (*newest, *(one for one in current_imports(ledger, month.previous) if one.profile not in there))
 
 
 def vendor_counts(

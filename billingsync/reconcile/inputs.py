@@ -48,6 +48,7 @@ def inputs_for(books: Books, entry: SnapshotEntry, period: Period | None) -> Rec
     newest = max((month.period for month in months if month.released), default=None)
     charges = {charge.id: charge for month in months for charge in month.charges}
     before = [one for one in books.ledger.snapshots() if one.id < entry.id and one.state is SnapshotState.WHOLE]
+    beside = counts_beside(books.ledger, opened.snapshot, books.rulebook, period)
     return ReconcileInputs(
         snapshot=opened.snapshot,
         rulebook=books.rulebook,
@@ -57,7 +58,8 @@ def inputs_for(books: Books, entry: SnapshotEntry, period: Period | None) -> Rec
         unposted=_unposted(books.ledger, newest) if newest is not None else (),
         written_lines=frozenset((line.invoice_id, line.line_id) for line in books.ledger.written_lines()),
         prices_before=_prices_before(books, before, entry),
-        counts=counts_beside(books.ledger, opened.snapshot, books.rulebook, period),
+        counts=beside.counts,
+        rows_left_out=beside.rows_left_out,
         **_seats(books, opened, before),
     )
 

@@ -11,11 +11,18 @@ from files_sample import ACRONIS, NOVEMBER, WORKED_EXAMPLE, checked, file_of, pr
 
 from billingsync.core.inputs import Client, Item
 from billingsync.core.period import Period
-from billingsync.core.reconcile.snapshot import Snapshot, SnapshotState
+from billingsync.core.reconcile.compare import Verdict, compare
+from billingsync.core.reconcile.snapshot import (
+    ReconcileInputs,
+    RecurringInvoice,
+    RecurringLine,
+    Snapshot,
+    SnapshotState,
+)
 from billingsync.core.rules import Rulebook
 from billingsync.core.tables.profile import SameService, TableKind
 from billingsync.errors import ImportRefused, UsageError
-from billingsync.reconcile.counts import counts_beside, has_skipped_rows, listed, set_match
+from billingsync.reconcile.counts import counts_beside, listed, set_match
 from billingsync.reconcile.imports import ImportOptions, check_file, import_usage, remove_import
 from billingsync.sources.csvfile.profiles import digested
 from billingsync.store.imports import MatchKind
@@ -44,7 +51,7 @@ def take(ledger, text=WORKED_EXAMPLE, period=NOVEMBER, options=None, **more):
 
 
 def counts(ledger, period=None):
-    return counts_beside(ledger, SNAPSHOT, Rulebook(), period)
+    return counts_beside(ledger, SNAPSHOT, Rulebook(), period).counts
 
 
 def test_worked_example_12_as_counts(ledger):
@@ -112,7 +119,13 @@ def test_rows_that_were_left_out_are_remembered(ledger):
     with pytest.raises(ImportRefused):
         take(ledger, text)
     take(ledger, text, options=ImportOptions(skip_bad=True))
-    assert has_skipped_rows(ledger, NOVEMBER)
+    beside = counts_beside(ledger, SNAPSHOT, Rulebook(), None)
+    assert beside.rows_left_out == 1
+    line = RecurringLine(id=9001, item_id=17, text="Backup GB", quantity=Decimal(7), unit_price=Decimal(2))
+    invoice = RecurringInvoice(id=-237, client_id=214, currency="USD", period_name="Monthly", lines=(line,))
+    inputs = ReconcileInputs(snapshot=replace(SNAPSHOT, recurring=(invoice,)), counts=beside.counts)
+    assert compare(inputs).verdict is Verdict.CLEAN
+    assert compare(replace(inputs, rows_left_out=beside.rows_left_out)).verdict is Verdict.INCOMPLETE
     assert [(row.line, row.state, bool(row.problem)) for row in ledger.import_rows([1])] == [
         (2, "counted", False), (3, "bad", True),
     ]  # fmt: skip

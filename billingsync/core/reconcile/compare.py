@@ -190,6 +190,7 @@ def _is_incomplete(
         any(one.kind in _OPEN for one in classes)
         or any(line.scope is Scope.UNKNOWN for line in lines)
         or mapped_counts < len(tenant.inputs.counts)
+        or tenant.inputs.rows_left_out > 0
         or (bool(snapshot.suspect) and not snapshot.confirmed)
     )
 

@@ -275,6 +275,7 @@ class ReconcileInputs:
     last_active: Mapping[str, Decimal] = field(default_factory=dict)  # by subscription id: its last Active quantity
     prices_before: Mapping[int, Decimal] = field(default_factory=dict)  # by line id: unit price in the snapshot before
     counts: tuple[VendorCount, ...] = ()
+    rows_left_out: int = 0  # rows of imported files that were bad: then no comparison is complete [IM6]
 
     @property
     def compared_with(self) -> Period | None:
