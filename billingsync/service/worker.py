@@ -276,6 +276,8 @@ class Worker:
                 elif not hung:
                     hung = True
                     structlog.get_logger().error("the work hangs", doing=self.progress.doing)
+                    if not systemd.watchdog_s:  # nobody watches us: end, so that whoever started us starts us again
+                        exit_now(1)
                 systemd.status(self.progress.doing)
                 for number in wait(turn):
                     if number == getattr(signal, "SIGHUP", None):

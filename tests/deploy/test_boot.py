@@ -30,9 +30,13 @@ def _prepare(layer: Path) -> None:
     program.chmod(0o755)
     for name in ("opt/python", "opt/billingsync/site", "opt/billingsync/source", "opt/billingsync/tests"):
         (layer / name).mkdir(parents=True)
-    unit = layer / "etc/systemd/system/billingsync.service"
-    unit.parent.mkdir(parents=True)
-    shutil.copy(ROOT / "deploy/billingsync.service", unit)
+    units = layer / "etc/systemd/system"
+    units.mkdir(parents=True)
+    for name in ("billingsync.service", "billingsync-backup.service", "billingsync-backup.timer"):
+        shutil.copy(ROOT / "deploy" / name, units)
+    wrapper = layer / "usr/local/sbin/billingsync"
+    wrapper.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "deploy/billingsync", wrapper)
 
 
 def test_the_unit_under_a_real_systemd(tmp_path: Path, request: pytest.FixtureRequest) -> None:

@@ -152,27 +152,37 @@ def test_compose_accepts_the_file_and_would_not_accept_a_wrong_one(project: Path
     assert compose(project, "config", "-q").returncode != 0
 
 
-def test_compose_runs_the_worker_alone_by_default(project: Path) -> None:
-    services = model(project)["services"]
-    assert list(services) == ["worker"]
-    worker = services["worker"]
+def test_a_plain_up_starts_the_worker_that_was_chosen_and_no_second_one(project: Path) -> None:
+    assert "services" not in model(project) or model(project)["services"] == {}
+    for profile, started in (("sqlite", ["worker"]), ("postgres", ["postgres", "worker-postgres"])):
+        (project / ".env").write_text(f"COMPOSE_PROFILES={profile}\n")
+        assert sorted(model(project)["services"]) == started
+    (project / ".env").unlink()
+    worker = model(project, "sqlite")["services"]["worker"]
+    assert "build" not in worker  # the file is copied beside the settings, far from the checkout
     assert {volume["target"] for volume in worker["volumes"]} == {"/data", "/rules"}
     assert "ports" not in worker
 
 
 def test_compose_gives_every_worker_as_little_as_possible(project: Path) -> None:
-    services = model(project, "postgres")["services"]
+    services = model(project, "sqlite", "postgres")["services"]
     assert sorted(services) == ["postgres", "worker", "worker-postgres"]
     for name in ("worker", "worker-postgres"):
         worker = services[name]
         assert worker["read_only"] is True and worker["cap_drop"] == ["ALL"]
         assert worker["security_opt"] == ["no-new-privileges:true"]
-        assert worker["stop_grace_period"] == "2m0s" and worker["restart"] == "on-failure"
+        assert worker["stop_grace_period"] == "2m0s" and worker["restart"] == "unless-stopped"
         assert not [key for key in worker["environment"] if "SECRET" in key]
         rules = next(volume for volume in worker["volumes"] if volume["target"] == "/rules")
         assert rules["read_only"] is True
     waits = services["worker-postgres"]["depends_on"]["postgres"]
     assert waits["condition"] == "service_healthy"
+
+
+def test_a_dollar_in_a_setting_stays_one(project: Path) -> None:
+    (project / "settings.env").write_text("BILLINGSYNC_LOCALE=a$b$$c\n")
+    shown = model(project, "sqlite")["services"]["worker"]["environment"]["BILLINGSYNC_LOCALE"]
+    assert shown.replace("$$", "$") == "a$b$$c"  # `config` writes each $ twice, as a compose file would
 
 
 def test_secrets_of_compose_are_named_like_their_variables(project: Path) -> None:

@@ -249,6 +249,20 @@ def test_work_that_hangs_feeds_no_watchdog_and_fails_the_probe(tmp_path: Path, m
             assert process.wait(30) == 0
 
 
+def test_without_a_watchdog_a_hung_worker_ends_with_1_so_that_it_is_started_again(
+    tmp_path: Path, manager: Manager
+) -> None:
+    hangs_soon = "from billingsync.service import worker; worker.patience_s = lambda settings: 3.0"
+    with Sandbox(CALM) as sandbox:
+        sandbox.faults.add("pax8:GET:/invoices:*:black_hole")
+        with worker(tmp_path, sandbox, manager, first=hangs_soon, BILLINGSYNC_PAX8__TIMEOUT_S="600") as (
+            office,
+            process,
+        ):
+            assert process.wait(60) == 1
+            assert "the work hangs" in [line["event"] for line in said(office)]
+
+
 def test_pax8s_webhook_makes_it_look_and_nobody_elses_call_does(tmp_path: Path, manager: Manager) -> None:
     value, port = "a value that nobody guesses", free_port()
     options = SandboxOptions(trouble=False, clients=2, charges=10, history=0, month=MONTH, released=False)
