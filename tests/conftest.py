@@ -13,7 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# A slow machine is no fault of the code: how long an example takes is measured by tests/bench, not here.
+hypothesis.settings.register_profile("billingsync", deadline=None)
+hypothesis.settings.load_profile("billingsync")
 
 _databases = itertools.count(1)
 
