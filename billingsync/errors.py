@@ -107,6 +107,12 @@ class StalePlan(Refused):
     code = "BS-STALE-PLAN"
 
 
+class StaleCard(Refused):
+    """What the card showed is not so any more."""
+
+    code = "BS-STALE-CARD"
+
+
 class Locked(Refused):
     """Another run is under way."""
 

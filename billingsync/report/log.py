@@ -29,6 +29,7 @@ _SENTENCES: Mapping[str, str] = {
     "posting.sending": "Sent posting {key}, attempt {attempt}",
     "posting.posted": "HaloPSA confirmed posting {key} on invoice {invoice_id}",
     "posting.adopted": "Found posting {key} on invoice {invoice_id}",
+    "card": "Card {card}: {state} ({reason})",
     "import": "Imported {file_name} for {period} with profile {profile} (import {import})",
     "import.removed": "Removed import {import}",
     "import.match": "Mapped {kind} {name} of profile {profile} to {targets}",

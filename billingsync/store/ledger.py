@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from billingsync.store import files, journal
+from billingsync.store.cards import CardBook
 from billingsync.store.cycles import CycleBook
 from billingsync.store.database import Database
 from billingsync.store.imports import ImportBook
@@ -40,6 +41,7 @@ class Ledger(
     SessionBook,
     SnapshotBook,
     ImportBook,
+    CardBook,
 ):
     """One partner's ledger. Each method is one transaction, so that no caller can hold one open over a network call.
     Use it in a `with` block, or `close()` it."""

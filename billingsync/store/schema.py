@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeEngine
 from billingsync.store.columns import Json, Moment, Money, Packed, Words
 
 # Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
 metadata = MetaData(
     naming_convention={
@@ -458,5 +458,22 @@ import_match = _table(
     _required("name", Words),
     _required("targets", Json),  # an account's client id, a service's item ids
     _required("who", Words),
+    _required("at", Moment),
+)
+
+# Each transition of each card, in order [CD1]; `before` and `after` are the line's numbers that were decided on.
+card_decision = _table(
+    "card_decision",
+    ("seq",),
+    _required("seq", BigInteger),
+    _required("card", Text),
+    _required("digest", Text),
+    _required("cycle", Text),
+    _required("state", Text),
+    _required("before", Json),
+    _required("after", Json),
+    _required("who", Words),
+    _required("reason", Words),
+    _optional("until", Text),
     _required("at", Moment),
 )

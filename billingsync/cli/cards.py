@@ -1,0 +1,202 @@
+"""The commands about cards. They list, show and put aside; nothing here writes to HaloPSA."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from billingsync.cli.roles import may, require
+from billingsync.cli.session import connected
+from billingsync.cli.terminal import console, document, note, out, say
+from billingsync.errors import UsageError
+
+if TYPE_CHECKING:
+    from billingsync.core.reconcile.card_states import CardState, Filter
+    from billingsync.reconcile.cards import Deck
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
+Digests = Annotated[list[str], typer.Argument(metavar="DIGEST...", help="Cards by their digest, or its beginning.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with your name.")]
+_CODES = "Exit codes: 0, 3 a card lacks something, 4 no snapshot, 5 a card is stale, 1, 2."
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        help="Proposed changes of recurring lines, one card a line.",
+        invoke_without_command=True,
+        epilog=f"Example: billingsync cards --client 214. {_CODES}",
+    )
+    group.callback()(cards)
+    group.command("show", epilog=f"Example: billingsync cards show 7c1e9f. {_CODES}")(show)
+    group.command("dismiss", epilog=f'Example: billingsync cards dismiss 7c1e9f --reason "free until March". {_CODES}')(
+        dismiss
+    )
+    group.command(
+        "snooze", epilog=f'Example: billingsync cards snooze 7c1e9f --until 2026-12-20 --reason "asked". {_CODES}'
+    )(snooze)
+    app.add_typer(group, name="cards")
+
+
+def cards(
+    context: typer.Context,
+    vendor: Annotated[list[str] | None, typer.Option("--vendor", help="Only this vendor; repeatable.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="Only this tag; repeatable.")] = None,
+    client: Annotated[list[str] | None, typer.Option("--client", help="Only this client, by id or name.")] = None,
+    product: Annotated[list[str] | None, typer.Option("--product", help="Only this product or SKU.")] = None,
+    invoice: Annotated[list[int] | None, typer.Option("--invoice", help="Only this recurring invoice.")] = None,
+    kind: Annotated[list[str] | None, typer.Option("--kind", help="new, changed, gone or unchanged.")] = None,
+    state: Annotated[list[str] | None, typer.Option("--state", help="open, snoozed, dismissed, done, ...")] = None,
+    json: JsonOption = False,
+) -> int:
+    """List the cards of this month: what would change on which recurring line."""
+    if context.invoked_subcommand is not None:
+        return 0
+    from billingsync.core.reconcile.card import CardKind
+    from billingsync.reconcile.cards import deal
+    from billingsync.report.cards import card_document, set_document
+
+    with connected() as connections:
+        money = may(connections.settings, "financial")
+        deck = deal(connections, say=say)
+    wanted = _filter((vendor, tag, client, product, invoice), (kind, state), deck)
+    found = deck.chosen(wanted, unchanged=CardKind.UNCHANGED in wanted.kinds)
+    together = deck.together(wanted)
+    if json:
+        body = {
+            "snapshot": deck.snapshot,
+            "as_at": deck.as_at.isoformat(timespec="seconds"),
+            "cycle": str(deck.cycle),
+            "verdict": deck.verdict.value,
+            "cards": [card_document(one, money=money) for one in found],
+            **set_document(together, money=money),
+        }
+        document(body, [["billingsync", "cards", "show", one.card.digest[:12]] for one in found[:1]])
+    else:
+        _print(deck, wanted, money=money)
+    return 3 if any(one.card.lacks for one in found) else 0
+
+
+def _print(deck: Deck, wanted: Filter, *, money: bool) -> None:
+    from billingsync.core.money import ZERO, plain
+    from billingsync.core.reconcile.card import CardKind
+    from billingsync.report.cards import CARD_HEADERS, card_rows
+    from billingsync.report.layout import table
+
+    found = deck.chosen(wanted, unchanged=CardKind.UNCHANGED in wanted.kinds)
+    out(f"Cards of {deck.cycle}, snapshot {deck.snapshot} as at {deck.as_at.isoformat(timespec='minutes')}")
+    if not found:
+        out(f"No card. The comparison says: {deck.verdict.value.replace('_', ' ')}.")
+        return
+    table(console(), CARD_HEADERS, card_rows(found, money=money))
+    if money:
+        together = deck.together(wanted)
+        for currency in sorted({*together.more, *together.less}):
+            more, less = (plain(sums.get(currency, ZERO), currency) for sums in (together.more, together.less))
+            note(f"{len(together.cards)} could be approved: {more} {currency} a month more, {less} {currency} less.")
+    note(f"One card in full:  billingsync cards show {found[0].card.digest[:8]}")
+
+
+def _filter(
+    words: tuple[list[str] | None, list[str] | None, list[str] | None, list[str] | None, list[int] | None],
+    names: tuple[list[str] | None, list[str] | None],
+    deck: Deck,
+) -> Filter:
+    from billingsync.core.reconcile.card import CardKind
+    from billingsync.core.reconcile.card_states import CardState, Filter
+
+    vendor, tag, client, product, invoice = words
+    kinds, states = names
+    return Filter(
+        vendors=frozenset(vendor or ()),
+        tags=frozenset(tag or ()),
+        clients=frozenset(_client(text, deck) for text in client or ()),
+        products=frozenset(product or ()),
+        invoices=frozenset(-abs(one) for one in invoice or ()),
+        kinds=frozenset(CardKind(_one_of(text, [kind.value for kind in CardKind], "kind")) for text in kinds or ()),
+        states=frozenset(CardState(_one_of(text, [one.value for one in CardState], "state")) for text in states or ()),
+    )
+
+
+def _one_of(text: str, known: list[str], noun: str) -> str:
+    if text in known:
+        return text
+    from billingsync.rulebook.wording import nearest
+
+    near = nearest(text, known)
+    raise UsageError(f"There is no {noun} {text!r:.40}." + (f" Did you mean {near}?" if near else ""))
+
+
+def _client(text: str, deck: Deck) -> int:
+    """A client by id or by whole name, case aside [V2]."""
+    names = {one.card.client_id: one.card.client_name for one in deck.cards}
+    wanted = text.strip().casefold()
+    for id_, name in names.items():
+        if wanted in (str(id_), name.casefold()):
+            return id_
+    from billingsync.rulebook.wording import nearest
+
+    near = nearest(text, names.values())
+    raise UsageError(f"No client with a card is called {text!r:.60}." + (f" Did you mean {near}?" if near else ""))
+
+
+def show(digests: Digests, json: JsonOption = False) -> int:
+    """Show cards in full: from, to, what changes and what is missing."""
+    from billingsync.reconcile.cards import deal
+    from billingsync.report.cards import card_document, card_sentences
+
+    with connected() as connections:
+        money = may(connections.settings, "financial")
+        deck = deal(connections, say=say)
+    found = [deck.find(digest) for digest in digests]
+    if json:
+        document({"snapshot": deck.snapshot, "cards": [card_document(one, money=money) for one in found]})
+    else:
+        for one in found:
+            for sentence in card_sentences(one, money=money):
+                out(sentence)
+    return 3 if any(one.card.lacks for one in found) else 0
+
+
+def dismiss(digests: Digests, reason: ReasonOption, json: JsonOption = False) -> int:
+    """Put cards aside for this month; they return when their numbers change, and next month."""
+    from billingsync.core.reconcile.card_states import CardState
+
+    return _rest(digests, CardState.DISMISSED, reason, None, json)
+
+
+def snooze(
+    digests: Digests,
+    reason: ReasonOption,
+    until: Annotated[str, typer.Option("--until", metavar="DATE", help="A day within 92 days: 2026-12-20.")],
+    json: JsonOption = False,
+) -> int:
+    """Put cards aside until a day."""
+    from billingsync.core.reconcile.card_states import CardState
+
+    try:
+        day = datetime.date.fromisoformat(until)
+    except ValueError:
+        raise UsageError(f"--until takes a day such as 2026-12-20, not {until!r:.40}.") from None
+    return _rest(digests, CardState.SNOOZED, reason, day, json)
+
+
+def _rest(digests: list[str], state: CardState, reason: str, until: datetime.date | None, json: bool) -> int:
+    from billingsync.reconcile.cards import Rest, deal, put_aside
+    from billingsync.store.lock import who
+
+    with connected() as connections:
+        require(connections.settings, "financial", "decide about cards")
+        deck = deal(connections, say=say)
+        now = datetime.datetime.now(datetime.UTC)
+        rest = Rest(state=state, reason=reason, until=until)
+        done = put_aside(connections.ledger, deck, digests, rest, who=who(), now=now)
+    if json:
+        document(
+            {"results": [{"digest": card.digest, "state": state.value} for card in done]}, [["billingsync", "cards"]]
+        )
+    else:
+        for card in done:
+            out(f"{card.client_name}, {card.product}: {state.value}{f' until {until}' if until else ''}.")
+    return 0

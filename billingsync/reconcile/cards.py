@@ -1,0 +1,143 @@
+"""The cards of now with their states, and what a person decides about them; nothing here writes to HaloPSA [CD1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from billingsync.connect import Connections
+from billingsync.core.period import Period
+from billingsync.core.reconcile.card import Card, CardKind
+from billingsync.core.reconcile.card_states import (
+    NEXT,
+    SNOOZE_DAYS,
+    CardSet,
+    CardState,
+    Decision,
+    Filter,
+    Shown,
+    card_set,
+    may_snooze,
+    shown,
+)
+from billingsync.core.reconcile.cards import cards_of
+from billingsync.core.reconcile.compare import Verdict, compare_tenant
+from billingsync.core.reconcile.tenant import tenant_of
+from billingsync.errors import StaleCard, UsageError
+from billingsync.reconcile.choose import for_now
+from billingsync.reconcile.inputs import Books, inputs_for
+from billingsync.rulebook import load_rulebook
+from billingsync.run.context import Say
+from billingsync.store.ledger import Ledger
+
+SHORTEST = 4  # digits of a digest that will do where they are unique
+_STEP = ("billingsync", "cards")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deck:
+    """Today's cards, as of one snapshot. `unchanged` counts those that propose nothing."""
+
+    snapshot: int
+    as_at: datetime
+    verdict: Verdict
+    cycle: Period
+    cards: tuple[Shown, ...]
+
+    def chosen(self, wanted: Filter, *, unchanged: bool = False) -> tuple[Shown, ...]:
+        """The cards that a filter takes; those that change nothing only on request."""
+        return tuple(
+            one for one in self.cards if wanted.takes(one) and (unchanged or one.card.kind is not CardKind.UNCHANGED)
+        )
+
+    def together(self, wanted: Filter) -> CardSet:
+        """Those of them that one command could approve together."""
+        return card_set(self.chosen(wanted))
+
+    def find(self, digest: str) -> Shown:
+        """The card whose digest begins so. StaleCard where no card of now has it, UsageError where several do."""
+        wanted = digest.strip().lower()
+        found = [one for one in self.cards if one.card.digest.startswith(wanted)]
+        if len(wanted) < SHORTEST or len(found) > 1:
+            raise UsageError(
+                f"{digest!r:.40} names {len(found)} cards. Give at least {SHORTEST} digits of one digest.",
+                next_steps=[_STEP],
+            )
+        if not found:
+            raise StaleCard(
+                f"No card has the digest {wanted!r:.40} now: what it showed has changed, or it was never shown.",
+                next_steps=[_STEP],
+            )
+        return found[0]
+
+
+def deal(connected: Connections, *, say: Say) -> Deck:
+    """Both sides as they are now, and the card of each line. NoSnapshot where there is no whole snapshot."""
+    entry = for_now(connected, say)
+    zone = connected.settings.zone
+    books = Books(ledger=connected.ledger, rulebook=load_rulebook(connected.settings.rules_dir), zone=zone)
+    tenant = tenant_of(inputs_for(books, entry, None))
+    result = compare_tenant(tenant)
+    today = _today(zone)
+    cycle = Period.of(today)
+    decisions = connected.ledger.card_decisions()
+    return Deck(
+        snapshot=result.snapshot,
+        as_at=result.as_at,
+        verdict=result.verdict,
+        cycle=cycle,
+        cards=tuple(shown(card, decisions, cycle, today) for card in cards_of(result, tenant)),
+    )
+
+
+def _today(zone: ZoneInfo) -> date:
+    return datetime.now(zone).date()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """What a person says instead of approving: `state` dismissed, or snoozed `until` a day."""
+
+    state: CardState
+    reason: str
+    until: date | None = None
+
+
+def put_aside(
+    ledger: Ledger, deck: Deck, digests: Sequence[str], rest: Rest, *, who: str, now: datetime
+) -> tuple[Card, ...]:
+    """Dismisses or snoozes these cards, all or none. UsageError without a reason, for a day that is too far or for a
+    card that cannot rest any more; StaleCard for a digest that no card has now."""
+    if not rest.reason.strip():
+        raise UsageError("--reason must say why: it is what somebody will read next month.")
+    if rest.state is CardState.SNOOZED and (rest.until is None or not may_snooze(rest.until, _of(now, deck))):
+        raise UsageError(f"A card is snoozed until a day within the next {SNOOZE_DAYS} days.")
+    found = [deck.find(digest) for digest in dict.fromkeys(digests)]
+    for one in found:
+        if one.card.kind is CardKind.UNCHANGED:
+            raise UsageError(f"Card {one.card.digest[:8]} changes nothing.", next_steps=[_STEP])
+        if one.state is not rest.state and rest.state not in NEXT[one.state]:
+            raise UsageError(f"Card {one.card.digest[:8]} is {one.state}: it cannot be {rest.state} now.")
+    decisions = [
+        Decision(
+            card=one.card.id,
+            digest=one.card.digest,
+            cycle=deck.cycle,
+            state=rest.state,
+            before=one.card.before,
+            after=one.card.after,
+            who=who,
+            reason=rest.reason.strip(),
+            until=rest.until,
+        )
+        for one in found
+    ]
+    ledger.decide_cards(decisions, now)
+    return tuple(one.card for one in found)
+
+
+def _of(now: datetime, deck: Deck) -> date:
+    """The day that it is where the partner is."""
+    return now.astimezone(deck.as_at.tzinfo).date()

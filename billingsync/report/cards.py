@@ -1,0 +1,157 @@
+"""Cards as JSON and as text. `money` False leaves every price and amount out, for who may not see them [RA1]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from billingsync.core.money import plain
+from billingsync.core.reconcile.card import LACKS, Card, CardKind
+from billingsync.core.reconcile.card_change import Values
+from billingsync.core.reconcile.card_states import CardSet, Shown
+
+
+def card_document(one: Shown, *, money: bool) -> dict[str, object]:
+    """One card with its state."""
+    card = one.card
+    return {
+        "id": card.id,
+        "digest": card.digest,
+        "kind": card.kind.value,
+        "state": one.state.value,
+        "note": one.note,
+        "client_id": card.client_id,
+        "client_name": card.client_name,
+        "group": card.group,
+        "product": card.product,
+        "skus": list(card.skus),
+        "invoice_id": card.invoice_id,
+        "line_id": card.line_id,
+        "contract_id": card.contract_id,
+        "item": card.item_id,
+        "vendor": card.vendor,
+        "tags": list(card.tags),
+        "count": plain(card.count),
+        "difference": plain(card.difference),
+        "from": _values(card.before, money),
+        "to": _values(card.after, money),
+        "effective": card.effective.isoformat() if card.effective else None,
+        "next_invoice": card.next_invoice.isoformat() if card.next_invoice else None,
+        "change": _change(card) if money else None,
+        "lacks": [lack.value for lack in card.lacks],
+        "limits": [limit.value for limit in card.limits],
+        "confidence": card.confidence.value,
+        "finding": card.finding,
+    }
+
+
+def _values(values: Values, money: bool) -> dict[str, object]:
+    return {
+        "quantity": plain(values.quantity),
+        "unit_price": _number(values.unit_price) if money else None,
+        "unit_cost": _number(values.unit_cost) if money else None,
+    }
+
+
+def _change(card: Card) -> dict[str, object]:
+    change = card.change
+    amounts = {
+        "revenue_month": change.revenue_month,
+        "revenue_year": change.revenue_year,
+        "recorded_profit_month": change.recorded_profit_month,
+        "recorded_profit_year": change.recorded_profit_year,
+        "cash_month": change.cash_month,
+        "cash_year": change.cash_year,
+        "once": change.once,
+    }
+    said = {name: None if amount is None else plain(amount, change.currency) for name, amount in amounts.items()}
+    return {**said, "currency": change.currency}
+
+
+def _number(number: Decimal | None) -> str | None:
+    return None if number is None else plain(number)
+
+
+def set_document(together: CardSet, *, money: bool) -> dict[str, object]:
+    """The sums of those that could be approved together, never netted, and their digest."""
+    sums = {
+        currency: {
+            "more": plain(together.more.get(currency, Decimal(0)), currency),
+            "less": plain(together.less.get(currency, Decimal(0)), currency),
+        }
+        for currency in sorted({*together.more, *together.less})
+    }
+    return {
+        "sums": sums if money else {},
+        "approvable": len(together.cards),
+        "left": len(together.left),
+        "unknown_money": together.unknown,
+        "digest": together.digest,
+    }
+
+
+CARD_HEADERS = ("Card", "Client", "Product", "HaloPSA", "", "To", "A month", "State", "Lacks")
+
+
+def card_rows(cards: Iterable[Shown], *, money: bool) -> list[tuple[str, ...]]:
+    """One row a card for the terminal: from -> to, what clients will pay more a month, and what it lacks."""
+    return [
+        (
+            one.card.digest[:8],
+            one.card.client_name,
+            one.card.product,
+            plain(one.card.before.quantity),
+            "->",
+            "-" if one.card.kind is CardKind.GONE else plain(one.card.after.quantity),
+            _a_month(one.card) if money else "",
+            one.state.value,
+            ", ".join([*(lack.value for lack in one.card.lacks), *(f"over {limit}" for limit in one.card.limits)]),
+        )
+        for one in cards
+    ]
+
+
+def _a_month(card: Card) -> str:
+    amount = card.change.revenue_month
+    if amount is None:
+        return "not known"
+    return f"{'+' if amount > 0 else ''}{plain(amount, card.change.currency)} {card.change.currency}"
+
+
+def card_sentences(one: Shown, *, money: bool) -> Sequence[str]:
+    """One card in full, for the terminal."""
+    card = one.card
+    where = f"line {card.line_id} of recurring invoice {card.invoice_id}" if card.line_id else "no line yet"
+    lines = [
+        f"Card {card.digest}: {card.kind}, {one.state}. {card.client_name}, {card.product} ({where}).",
+        f"Quantity {plain(card.before.quantity)} -> {plain(card.after.quantity)}. Counted: {plain(card.count)}; "
+        f"difference {_signed(card.difference)}.",
+        "It counts from "
+        + (card.effective.isoformat() if card.effective else "the next invoice that HaloPSA makes")
+        + (f" (on {card.next_invoice.isoformat()})." if card.next_invoice and not card.effective else "."),
+    ]
+    if money:
+        lines += _money_sentences(card)
+    lines += [LACKS[lack] for lack in card.lacks]
+    lines += [f"Beyond the limit {limit}: it needs a reason of its own." for limit in card.limits]
+    if one.note:
+        lines.append(f"Earlier: {one.note}.")
+    return lines
+
+
+def _money_sentences(card: Card) -> list[str]:
+    change = card.change
+    named: Mapping[str, Decimal | None] = {
+        "clients pay": change.revenue_month,
+        "recorded profit": change.recorded_profit_month,
+        "cash": change.cash_month,
+    }
+    said = [
+        f"{name} {'not known' if amount is None else f'{_signed(amount, change.currency)} {change.currency}'}"
+        for name, amount in named.items()
+    ]
+    return [f"Change a month: {'; '.join(said)}. Pax8 bills these seats already."]
+
+
+def _signed(number: Decimal, currency: str | None = None) -> str:
+    return f"{'+' if number > 0 else ''}{plain(number, currency)}"

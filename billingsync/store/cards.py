@@ -1,0 +1,84 @@
+"""What people decided about cards, in order; also what the journal tells of each transition [CD1] [CD7]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import func, select
+
+from billingsync.core.period import Period
+from billingsync.core.reconcile.card_change import Values
+from billingsync.core.reconcile.card_states import CardState, Decision
+from billingsync.store import journal
+from billingsync.store.book import Book
+from billingsync.store.schema import card_decision
+
+
+class CardBook(Book):
+    def decide_cards(self, decisions: Sequence[Decision], now: datetime) -> None:
+        """Keeps these transitions and tells the journal, all or nothing."""
+        with self.writing() as connection:
+            mine = select(func.max(card_decision.c.seq)).where(card_decision.c.partner == self.name)
+            newest = connection.execute(mine).scalar() or 0
+            rows = [
+                {"partner": self.name, "seq": seq, "at": now, **_row(one)}
+                for seq, one in enumerate(decisions, start=newest + 1)
+            ]
+            if rows:
+                connection.execute(card_decision.insert(), rows)
+                journal.append(connection, self.name, "card", [_told(one) for one in decisions], now)
+
+    def card_decisions(self) -> tuple[Decision, ...]:
+        """Every transition of every card, oldest first."""
+        query = select(card_decision).where(card_decision.c.partner == self.name).order_by(card_decision.c.seq)
+        with self.reading() as connection:
+            return tuple(
+                Decision(
+                    card=row.card,
+                    digest=row.digest,
+                    cycle=Period.parse(row.cycle),
+                    state=CardState(row.state),
+                    before=_values(row.before),
+                    after=_values(row.after),
+                    who=row.who,
+                    reason=row.reason,
+                    until=date.fromisoformat(row.until) if row.until else None,
+                )
+                for row in connection.execute(query)
+            )
+
+
+def _row(one: Decision) -> dict[str, Any]:
+    return {
+        "card": one.card,
+        "digest": one.digest,
+        "cycle": str(one.cycle),
+        "state": one.state.value,
+        "before": _numbers(one.before),
+        "after": _numbers(one.after),
+        "who": one.who,
+        "reason": one.reason,
+        "until": one.until.isoformat() if one.until else None,
+    }
+
+
+def _told(one: Decision) -> dict[str, Any]:
+    return {name: value for name, value in _row(one).items() if value is not None}
+
+
+def _numbers(values: Values) -> dict[str, str | None]:
+    found = {"quantity": values.quantity, "unit_price": values.unit_price, "unit_cost": values.unit_cost}
+    return {name: None if number is None else format(number, "f") for name, number in found.items()}
+
+
+def _values(kept: dict[str, str | None]) -> Values:
+    def number(name: str) -> Decimal | None:
+        text = kept[name]
+        return None if text is None else Decimal(text)
+
+    return Values(
+        quantity=Decimal(kept["quantity"] or 0), unit_price=number("unit_price"), unit_cost=number("unit_cost")
+    )
