@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from billingsync.core.charge import Charge
 from billingsync.core.money import ZERO, divide, multiply
@@ -35,6 +36,16 @@ class Prices:
 
 
 def prices_of(row: SeatRow, tenant: Tenant) -> Prices:
+    """What a unit of this row costs and brings; worked out once for each row."""
+    key = (row.client_id, row.key)
+    if key not in tenant.prices:
+        tenant.prices[key] = _prices_of(row, tenant)
+    found = tenant.prices[key]
+    assert isinstance(found, Prices)
+    return found
+
+
+def _prices_of(row: SeatRow, tenant: Tenant) -> Prices:
     """[BC3] [FD1]: several lines' price is their mean by quantity; where there is no line, that of the item, else
     Pax8's."""
     charged = [charge for _, charge in row.charges]
@@ -77,8 +88,13 @@ def _mean_charged(charges: Sequence[Charge], name: str, row: SeatRow) -> Fractio
         value, months = getattr(charge, name), months_of(charge.term) or 1
         if value is None or charge.quantity is None:
             return None
-        weighted.append((charge.quantity, Fraction(value) * Fraction(row.per_unit) / months))
+        weighted.append((charge.quantity, _unit(value, row.per_unit, months)))
     return mean(weighted)
+
+
+@lru_cache(maxsize=16_384)  # few prices on very many charges
+def _unit(value: Decimal, per_unit: Decimal, months: int) -> Fraction:
+    return Fraction(value) * Fraction(per_unit) / months
 
 
 def _mean_members(row: SeatRow, name: str) -> Fraction | None:
@@ -88,7 +104,7 @@ def _mean_members(row: SeatRow, name: str) -> Fraction | None:
         value = getattr(one, name)
         if value is None:
             return None
-        weighted.append((one.seats, value * Fraction(row.per_unit)))
+        weighted.append((one.seats, value if row.per_unit == 1 else value * Fraction(row.per_unit)))
     for count in row.counts:
         value = getattr(count, name)
         if value is None:
@@ -196,9 +212,9 @@ def _posted_by_group(tenant: Tenant, rows: Sequence[SeatRow]) -> dict[tuple[int,
 
 
 def _of_group(tenant: Tenant, rows: Sequence[SeatRow], posted: Sequence[PostedLine]) -> Iterable[BillingRow]:
-    first = rows[0]
-    money = [charge for row in rows for charge in row.money]
-    standing = [one for row in rows for one in row.charges]
+    first, leading = rows[0], [row for row in rows if row.leads]
+    money = [charge for row in leading for charge in row.money]
+    standing = [one for row in leading for one in row.charges]
     kept = {(line.invoice_id, line.line_id): line for row in rows for line in row.every_line}
     hand = [line for line in kept.values() if line.keeper is not Keeper.OURS]
     now = tenant.period
@@ -299,13 +315,16 @@ class _Side:
         members = [
             one
             for row in self.rows
+            if row.leads
             for one in row.members
             if one.subscription.currency == self.currency and one.subscription.id not in charged
             if self.tenant.period is not None and billed_before_us(one, self.tenant)
         ]
+        if not members:
+            return ZERO, ZERO, False
         prices = sum((Fraction(one.seats) * (one.unit_price or 0) for one in members), Fraction(0))
         costs = sum((Fraction(one.seats) * (one.unit_cost or 0) for one in members), Fraction(0))
-        return rounded(prices, self.currency), rounded(costs, self.currency), bool(members)
+        return rounded(prices, self.currency), rounded(costs, self.currency), True
 
     @property
     def pax8_prorate(self) -> Decimal:
@@ -329,7 +348,7 @@ class _Side:
                 days = (now.last_day - now.first_day).days + 1
                 left = (now.last_day - entry.day).days + 1
                 amount += Fraction(entry.quantity) * Fraction(price) * left / days
-        return rounded(amount, self.currency)
+        return rounded(amount, self.currency) if amount else ZERO
 
     def parts(self, spread: Money) -> tuple[Parts | None, bool]:
         """Seats and rate where the group splits exactly [BC9]; else what is known of it, side by side."""
@@ -427,7 +446,7 @@ def ours_checks(tenant: Tenant, rows: Sequence[SeatRow], billing: Sequence[Billi
         if billed.client_id in ours and billed.in_month.price_difference is not None:
             sums[billed.client_id, billed.currency]["difference"] += billed.in_month.price_difference
     for row in rows:
-        for charge in row.money:
+        for charge in row.money if row.leads else ():
             if row.client_id in ours and (one := states.get(charge.id)):
                 sums[row.client_id, charge.currency][one.state] += charge.price
     return [

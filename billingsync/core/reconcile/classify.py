@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 
 from billingsync.core.bill.modifiers import is_azure
 from billingsync.core.charge import Charge
@@ -190,6 +191,7 @@ def bills_here(tenant: Tenant, client_id: int, company: Company, rules: Rules, r
     return client_id in tenant.billed_clients and not never and not not_this
 
 
+@lru_cache(maxsize=16_384)  # few prices for very many subscriptions
 def _per_month(amount: Decimal | None, term: str) -> Fraction | None:
     """A unit's amount for one month; 0 for terms that do not recur, None where amount or term is not known."""
     months = months_of(term)

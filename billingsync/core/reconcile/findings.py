@@ -272,7 +272,7 @@ class _Made:
     def document(self) -> Iterable[Finding]:
         """What is wrong with Pax8's own invoice [BC11]."""
         row, period = self.row, self.tenant.period
-        if row.invoiced is None or period is None:
+        if row.invoiced is None or period is None or row.unsure or not row.leads:
             return
         after_end = [charge for of, charge in row.charges if of == period and self._is_after_end(charge)]
         late = total(charge.quantity or ZERO for charge in after_end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -20,6 +20,7 @@ from billingsync.core.reconcile.matches import Family, Joined, Matcher
 from billingsync.core.reconcile.snapshot import SeatChange, VendorCount
 from billingsync.core.reconcile.tenant import Tenant, ref_of_count
 from billingsync.core.reconcile.terms import months_of, to_decimal, total
+from billingsync.core.rules import Rules
 
 
 class Mode(StrEnum):
@@ -78,7 +79,7 @@ class SeatRow:
     moving: bool
     unsure: bool  # a subscription of unknown status or quantity belongs here, and counts nothing
     per_unit: Decimal
-    group_size: int = 1
+    leads: bool = True  # items that each carry all seats have a row each: the first has the charges, once for all
 
     @property
     def difference(self) -> Decimal:
@@ -166,7 +167,7 @@ def _rows_of_piece(side: Side, keys: tuple[str, ...], group: tuple[str, ...]) ->
             of_item = [line for line in plain if line.item_id == item]
             yield _row(side, keys, group, (Mode.EACH, item, items), of_item, [])
         if rest := [line for line in plain if line.item_id not in items]:
-            yield _row(side, keys, group, (Mode.EACH, None, items), rest, [])
+            yield replace(_row(side, keys, group, (Mode.EACH, None, items), rest, []), leads=False)
     else:
         mode = Mode.BUNDLE if bundles or len(group) > 1 else Mode.PLAIN
         yield _row(side, keys, group, (mode, None, items), plain, bundles)
@@ -241,7 +242,7 @@ def _row(
         or any(line.moving for line in (*lines, *(line for line, _ in bundled))),
         unsure=any(one.kind is Class.UNKNOWN for one in others),
         per_unit=families[0].per_unit,
-        group_size=len(group),
+        leads=item is None or item == items[0],
     )
 
 
@@ -426,6 +427,9 @@ def _side(tenant: Tenant, client_id: int, ones: Sequence[Classified], lines: lis
     for line in lines:
         if line.posted is not None:
             here.update(line.families)
+    named = {family for line in lines for family in line.families} - members.keys()
+    usage = {one.family for one in ones if one.kind is Class.USAGE}
+    usage |= {key for key in named if _is_named_usage(matcher.families.get(key), tenant.rules_of.client(client_id))}
     return Side(
         tenant=tenant,
         client_id=client_id,
@@ -436,6 +440,14 @@ def _side(tenant: Tenant, client_id: int, ones: Sequence[Classified], lines: lis
         counts=defaultdict(list),
         charges=defaultdict(list),
         money=defaultdict(list),
-        usage={one.family for one in ones if one.kind is Class.USAGE},
+        usage=usage,
         here=frozenset(here),
+    )
+
+
+def _is_named_usage(family: Family | None, rules: Rules) -> bool:
+    """Whether a product's SKU alone says that it has no seats, where nothing at Pax8 tells more."""
+    skus = [ref.sku for ref in family.refs if ref.sku] if family else []
+    return bool(skus) and all(
+        sku in rules.reconcile.usage_skus or sku.startswith(rules.modifiers.azure_sku_prefixes) for sku in skus
     )

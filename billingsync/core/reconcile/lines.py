@@ -9,6 +9,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
@@ -132,10 +133,8 @@ def _seat_line(
     families, how, covers = _carried(tenant, matcher, line, posted if ours else None, paired)
     waiting = line.waits if keeper is Keeper.HAND else ZERO
     currency = invoice.currency or _currency_of(tenant, client_id)
-    discounted = (
-        None if line.unit_price is None else Fraction(line.unit_price) * (1 - Fraction(line.discount_percent) / 100)
-    )
-    unit_cost = None if line.unit_cost is None else Fraction(line.unit_cost)  # a discount takes nothing off the cost
+    discounted = _discounted(line.unit_price, line.discount_percent)
+    unit_cost = _discounted(line.unit_cost, ZERO)  # a discount takes nothing off the cost
     price, money = _money(tenant, both, months, discounted, currency)
     cost, cost_money = _money(tenant, both, months, unit_cost, currency)
     return SeatLine(
@@ -168,6 +167,11 @@ def _currency_of(tenant: Tenant, client_id: int) -> str:
     return client.currency if client else ""
 
 
+@lru_cache(maxsize=16_384)  # few prices on very many lines
+def _discounted(unit: Decimal | None, percent: Decimal) -> Fraction | None:
+    return None if unit is None else Fraction(unit) * (1 - Fraction(percent) / 100)
+
+
 def _money(
     tenant: Tenant,
     both: tuple[RecurringInvoice, RecurringLine],
@@ -183,7 +187,7 @@ def _money(
     month = 1
     if tenant.period is not None and invoice.last_created is not None and months > 1:
         month = distance(Period.of(invoice.last_created), tenant.period) % months
-    return unit / months, share_of(whole, months, month, currency)
+    return unit if months == 1 else unit / months, share_of(whole, months, month, currency)
 
 
 def _carried(

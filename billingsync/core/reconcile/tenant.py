@@ -30,7 +30,7 @@ from billingsync.core.rules import ClientFile, Rulebook, Rules
 
 @dataclass(slots=True)
 class Tenant:
-    """The indexes that the comparison needs. Nothing here changes once `tenant_of` has made it."""
+    """The indexes that the comparison needs. Nothing that it says changes once `tenant_of` has made it."""
 
     inputs: ReconcileInputs
     companies: dict[str, Company]
@@ -52,6 +52,7 @@ class Tenant:
     billed_clients: frozenset[int]  # the ledger posted for them in this or the last period
     refs: dict[str, Ref] = field(default_factory=dict)  # by subscription
     every_ref: frozenset[Ref] = frozenset()
+    prices: dict[tuple[int, str], object] = field(default_factory=dict)  # by client and row; `billing` fills it
     _matchers: dict[object, Matcher] = field(default_factory=dict)
 
     def client_of(self, company_id: str) -> Client | None:

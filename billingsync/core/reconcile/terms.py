@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from billingsync.core.charge import Charge
 from billingsync.core.money import ZERO, round_money
@@ -25,6 +26,7 @@ _MONTHS = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=1024)  # a few terms stand on very many things
 def months_of(term: str) -> int | None:
     """Months of a billing or commitment term; 0 for what does not recur, None for a term not known here."""
     return _MONTHS.get(re.sub(r"[\s_-]+", "", term.casefold()))
@@ -56,6 +58,8 @@ def shares(amount: Decimal, months: int, currency: str) -> tuple[Decimal, Decima
 
 def share_of(amount: Decimal, months: int, month: int, currency: str) -> Decimal:
     """What one month (from 0) of the term gets."""
+    if months == 1:
+        return amount
     first, each = shares(amount, months, currency)
     return each if month else first
 
@@ -67,8 +71,8 @@ def rounded(amount: Fraction, currency: str) -> Decimal:
 
 def to_decimal(number: Fraction, decimals: int = 12) -> Decimal:
     """An exact number as a decimal; what does not end is cut after `decimals` digits, halves away from zero."""
-    scaled = abs(number) * 10**decimals
-    whole = (2 * scaled.numerator + scaled.denominator) // (2 * scaled.denominator)
+    top, bottom = abs(number.numerator) * 10**decimals, number.denominator
+    whole = (2 * top + bottom) // (2 * bottom)
     plain = Decimal(whole).scaleb(-decimals)
     return -plain if number < 0 else plain
 
@@ -104,6 +108,8 @@ def total(numbers: Iterable[Decimal]) -> Decimal:
 
 def mean(weighted: Sequence[tuple[Decimal, Fraction]]) -> Fraction | None:
     """The mean of values by their weights; where those add up to nothing, the value that all share, else None."""
+    if len(weighted) == 1:
+        return weighted[0][1]
     weights = sum((Fraction(weight) for weight, _ in weighted), Fraction(0))
     if weights:
         return sum((Fraction(weight) * value for weight, value in weighted), Fraction(0)) / weights
