@@ -298,3 +298,12 @@ def test_a_period_without_a_snapshot_compares_only_what_was_posted() -> None:
     assert result.verdict is Verdict.INCOMPLETE and result.rows == () and result.classes == {}
     book.posted.clear()
     assert compare_posted(replace(book.inputs(), period=NOVEMBER)).verdict is Verdict.NOTHING_COMPARED
+
+
+def test_missing_and_owed_are_never_netted() -> None:
+    book = three_ways(12, 12, 10)
+    book.sub("d", 4, DEFENDER)
+    book.charge(4, DEFENDER, sub="d")
+    book.line(9002, 7, 1503)
+    totals = book.compare().totals["USD"]
+    assert (totals.missing, totals.owed, totals.pax8) == (D("44.00"), D("66.00"), 0)

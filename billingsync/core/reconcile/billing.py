@@ -186,7 +186,9 @@ class BillingRow:
 
 
 def billing_rows(tenant: Tenant, rows: Sequence[SeatRow]) -> list[BillingRow]:
-    """One row for each client, group and currency."""
+    """One row for each client, group and currency; none before the month's invoice is out."""
+    if tenant.period is None:
+        return []
     groups: dict[tuple[int, str], list[SeatRow]] = defaultdict(list)
     for row in rows:
         if not row.counts:  # what a vendor's file counts is on no Pax8 invoice
