@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from billingsync import __version__
+from billingsync.audit.imports import write_cards, write_imports
 from billingsync.audit.month import CHARGE_COLUMNS, Month, read_month
 from billingsync.audit.page import index_page
 from billingsync.core.money import plain
@@ -69,6 +70,8 @@ def export(ledger: Ledger, period: Period, folder: Path, *, secrets: Sequence[st
         out = _Folder(partial)
         month = read_month(ledger, period)
         _write(out, month, locale)
+        write_imports(out, ledger, period)
+        write_cards(out, ledger, period)
         _refuse_secrets(out, secrets)
         sums = [(hashlib.sha256(path.read_bytes()).hexdigest(), path.relative_to(partial)) for path in out.files()]
         out.text("SHA256SUMS", "".join(f"{digest}  {path.as_posix()}\n" for digest, path in sums))
@@ -223,7 +226,7 @@ billingsync {version}: what was billed for {period} (partner "{partner}"), and t
 
 index.html                 begin here; needs no network and no other program than a browser
 charges.csv                every charge with its one state: posted, dropped, excluded or held
-postings.csv, runs.csv, decisions.csv, sources.csv, distributor-invoices.csv
+postings.csv, runs.csv, decisions.csv, sources.csv, distributor-invoices.csv; where there are any: imports.csv, import-rows.csv, cards.csv
 sources/                   what Pax8 answered, byte for byte; its SHA-256 is in sources.csv and in the journal
 plans/                     every plan as it was shown (JSON), named by its digest
 postings/KEY/              request.json as sent to HaloPSA, answer.txt as it came, invoice-before.json, undo-N.json

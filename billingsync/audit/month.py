@@ -44,6 +44,10 @@ _DECISIONS = (
     "unsettled",
     "rules",
     "posting.undoing",
+    "import",
+    "import.removed",
+    "import.match",
+    "card",
 )
 
 

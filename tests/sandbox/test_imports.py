@@ -236,3 +236,20 @@ def test_a_missing_file_is_refused(office):
     ran = office.run("import", "none.csv", "--profile", "acronis", "--period", "2026-11", "--json")
     assert (ran.code, ran.json["error"]["code"]) == (2, "BS-IMPORT")
     assert not Path(office.folder / "none.csv").exists()
+
+
+def test_the_audit_export_has_every_file_and_each_row(office):
+    office.run("run", "2026-11", "--yes").must(0, 3)
+    take(office, "Customer;Product;Usage\n=1+1;Backup GB;x\nA;=cmd;2\n", "--skip-bad").must(3)
+    take(office, NOVEMBER).must()
+    office.run("audit", "export", "2026-11", "--out", "audit").must()
+    folder = office.folder / "audit"
+    assert (folder / "imports" / "2-usage.csv").read_text() == NOVEMBER
+    rows = (folder / "import-rows.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert len(rows) == 1 + 2 + 3
+    assert "'=cmd" in rows[2], "a cell that others wrote never becomes a formula"
+    assert [line.split(",")[3] for line in (folder / "imports.csv").read_text().splitlines()[1:]] == [
+        "replaced",
+        "current",
+    ]
+    assert "import" in (folder / "decisions.csv").read_text()
