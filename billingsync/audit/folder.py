@@ -226,7 +226,8 @@ billingsync {version}: what was billed for {period} (partner "{partner}"), and t
 
 index.html                 begin here; needs no network and no other program than a browser
 charges.csv                every charge with its one state: posted, dropped, excluded or held
-postings.csv, runs.csv, decisions.csv, sources.csv, distributor-invoices.csv; where there are any: imports.csv, import-rows.csv, cards.csv
+postings.csv, runs.csv, decisions.csv, sources.csv, distributor-invoices.csv
+imports.csv, import-rows.csv, cards.csv, imports/ where there are any: vendors' files as they came, and each row
 sources/                   what Pax8 answered, byte for byte; its SHA-256 is in sources.csv and in the journal
 plans/                     every plan as it was shown (JSON), named by its digest
 postings/KEY/              request.json as sent to HaloPSA, answer.txt as it came, invoice-before.json, undo-N.json
