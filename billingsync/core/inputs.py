@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 
 from billingsync.core.charge import Source
@@ -77,11 +78,42 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a Pax8 invoice said of one charge when something of it was first billed [S9]; `live` while the charge is on
+    a line of ours. `twin` and `reissue` are the keys of `core.bill.twins`, `sold` is subscription or else SKU."""
+
+    charge: str
+    invoice_id: str
+    invoice_date: date
+    period: str
+    company_id: str
+    type: str
+    sold: str
+    product: str
+    twin: str
+    reissue: str
+    price: Decimal
+    cost: Decimal
+    currency: str
+    live: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Billed:
+    """Whom a company was billed to last: a HaloPSA client, and in which period."""
+
+    client_id: int
+    client_name: str
+    period: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LivePosting:
-    """A posting of this period as far as its charges are still on its lines. `state` as in `Settled`; `price` and
-    `cost` are those of its charges, `invoice_id` is None where HaloPSA's is not known."""
+    """A posting as far as its charges are still on its lines. `state` as in `Settled`; `price` and `cost` are those of
+    its charges, `invoice_id` is None where HaloPSA's is not known."""
 
     key: str
+    period: str = ""
     client_id: int
     client_name: str
     invoice_id: int | None
@@ -129,7 +161,12 @@ class Memory:
     # (company id, subscription id or "sku SKU") -> what Pax8 charged last for a unit and a full period [P5]
     approved: frozenset[int | str] = frozenset()  # client ids or company ids let through their limits
     written_lines: tuple[WrittenLine, ...] = ()
-    live: tuple[LivePosting, ...] = ()  # of this period; only where charges of an invoice that is gone are posted
+    live: tuple[LivePosting, ...] = ()
+    # of this period where an invoice is gone or says something else now, and of any period that bill an invoice that
+    # is gone [R2]
+    said: tuple[Said, ...] = ()  # of this period's invoices, as they were when they were billed [S9]
+    twins: tuple[Said, ...] = ()  # charges on live lines that this month's charges may bill again, of any period [S10]
+    billed: Mapping[str, Billed] = field(default_factory=dict)  # by company id: of this month's companies [C1b]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,5 +183,7 @@ class RunInputs:
     similar: Mapping[str, tuple[tuple[int, Decimal], ...]] = field(default_factory=dict)
     # company id -> (client id, percent) of clients at least clients.match_percent similar [C1], computed by the
     # shell with rapidfuzz on `core.clients.normalise`d names
-    credited: frozenset[str] = frozenset()  # Pax8 invoices of this period that it lists as credited or void
+    credited: frozenset[str] = frozenset()
+    # Pax8 invoices that count no longer: credited, void or listed no more; of other periods only those that we billed
+    currency: str = ""  # of clients whose currency HaloPSA does not say (HALO__CURRENCY) [C3]
     clients_asked: tuple[str, ...] = ()  # --client: company ids; empty means all

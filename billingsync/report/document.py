@@ -178,6 +178,7 @@ def holds_document(period: str | None, holds: Iterable[OpenHold], next_steps: It
 def true_up_document(up: TrueUp) -> Document:
     currency = up.currency
     return {
+        "period": up.period,
         "client_id": up.client_id,
         "client_name": up.client_name,
         "company_ids": list(up.companies),

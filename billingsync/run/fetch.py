@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from billingsync.connect import Connections
+from billingsync.core.bill.changed import changes
 from billingsync.core.bill.company import clients_billed
 from billingsync.core.bill.trueup import to_take_back
 from billingsync.core.charge import Source
@@ -33,6 +34,7 @@ class Upstream:
     clients: tuple[Client, ...]
     items: tuple[Item, ...] = ()
     credited: frozenset[str] = frozenset()  # Pax8 invoices that count no longer
+    listed: Mapping[str, bool] = field(default_factory=dict)  # all of Pax8's invoices: whether each counts
     short: bool = False  # the clients lack what only their details show
 
 
@@ -57,6 +59,7 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
         connected.pax8.companies,
         connected.psa.clients,
         lambda: connected.psa.items(group) if _needs_items(rulebook) else (),
+        connected.pax8.listed,
     ]
     read: list[Any] = in_parallel(lambda call: call(), calls, len(calls))
     fetched: Fetched = read[0]
@@ -70,14 +73,13 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
         items=items,
         credited=frozenset(one.invoice_id for one in fetched.skipped),
         short=clients.short,
+        listed=read[4],
     )
-    if not fetched.sources:
+    if not fetched.sources and not connected.ledger.live_postings(period):
         # Every invoice of the month was voided or credited: what takes their place is not out yet [R2].
         skipped = ", ".join(f"{one.invoice_id} ({one.status})" for one in fetched.skipped[:3])
-        live = connected.ledger.live_postings(period)
-        billed = f" {len(live)} invoices in HaloPSA bill what it was; they stay until then." if live else ""
         raise NotReleased(
-            f"Pax8 has no invoice of {period} that counts: {skipped}. A new one has not been issued yet.{billed}",
+            f"Pax8 has no invoice of {period} that counts: {skipped}. A new one has not been issued yet.",
             next_steps=[["billingsync", "periods"]],
         )
     keep_sources(connected, period, fetched)
@@ -110,6 +112,8 @@ def _fetch_source(connected: Connections, period: Period) -> Fetched:
     try:
         return connected.pax8.fetch(period)
     except NotReleased as missing:
+        if connected.ledger.live_postings(period):  # it was there, and was billed: it is as good as credited [R2]
+            return Fetched(sources=(), skipped=(), documents=())
         raise _with_released_months(connected, missing) from missing
 
 
@@ -146,7 +150,7 @@ def existing_invoices(connected: Connections, inputs: RunInputs) -> tuple[Invoic
     listed = {abs(one.id): one for one in _templates(connected)}
     # And those of billed clients on which HaloPSA counts by itself: its own Pax8 sync would bill there.
     recurring |= {id_ for id_, one in listed.items() if one.counts_licences and one.client_id in billed}
-    affected = {one.invoice_id for one in to_take_back(inputs.memory.live, inputs.sources) if one.action != "update"}
+    affected = {one.invoice_id for one in to_take_back(inputs, changes(inputs)) if one.action != "update"}
     existing = [connected.psa.read(id_, template=False) for id_ in sorted(id_ for id_ in affected if id_ is not None)]
     existing += [_template(connected, listed.get(id_), id_) for id_ in sorted(recurring)]
     latest = sorted(clients_billed(inputs, "latest"))

@@ -10,7 +10,8 @@ from decimal import Decimal
 from rapidfuzz import fuzz, process
 
 from billingsync.connect import Connections
-from billingsync.core.bill.clients import match_companies, normalise
+from billingsync.core.bill.clients import match_companies
+from billingsync.core.bill.names import normalise
 from billingsync.core.bill.products import Catalogue
 from billingsync.errors import UsageError
 from billingsync.rulebook import load_rulebook

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,10 +14,10 @@ from rapidfuzz import fuzz, process
 
 from billingsync.audit import keep_rules
 from billingsync.connect import Connections
-from billingsync.core.bill.clients import match_companies, normalise
+from billingsync.core.bill.clients import match_companies
+from billingsync.core.bill.names import normalise, same_name
 from billingsync.core.bill.plan import Plan
 from billingsync.core.bill.plan_run import plan_run
-from billingsync.core.bill.trueup import invoice_of
 from billingsync.core.inputs import Client, Company, RememberedMatch, RunInputs
 from billingsync.core.period import Period
 from billingsync.core.reasons import Reason
@@ -27,6 +28,7 @@ from billingsync.report.waiting import OpenHold, plan_holds
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import Say, now
 from billingsync.run.fetch import Upstream, detailed, existing_invoices, fetch
+from billingsync.run.remember import with_memory
 from billingsync.run.replan import Shift, shifts
 from billingsync.store.ledger import Ledger
 
@@ -58,11 +60,13 @@ def similar(
     cutoff = float(at_least if at_least is not None else rulebook.base.clients.match_percent)
     names = {client.id: normalise(client.name) for client in clients}
     names = {id_: name for id_, name in names.items() if name}
-    equal = set(names.values())
+    equal: dict[str, list[str]] = defaultdict(list)
+    for client in clients:
+        equal[normalise(client.name)].append(client.name)
     found = {}
     for company in companies:
         name = normalise(company.name)
-        if not name or (at_least is None and name in equal):
+        if not name or (at_least is None and any(same_name(one, company.name) for one in equal.get(name, ()))):
             continue  # an equal name decides before likeness is asked
         best = process.extract(name, names, scorer=fuzz.ratio, score_cutoff=cutoff, limit=6)
         if best:
@@ -106,13 +110,6 @@ def make_plan(
     upstream = upstream or fetch(connected, period, rulebook, say)
     companies = charged_companies(upstream)
     memory = connected.ledger.memory(period)
-    decided = memory.settled
-    if replan:
-        memory = replace(memory, settled={})
-    counted = {source.invoice_id for source in upstream.sources}
-    billed = (charge for charge, each in memory.settled.items() if each.state not in ("dropped", "excluded"))
-    if any(invoice_of(charge) not in counted for charge in billed):
-        memory = replace(memory, live=connected.ledger.live_postings(period))
     inputs = RunInputs(
         partner=connected.ledger.name,
         period=period,
@@ -125,6 +122,10 @@ def make_plan(
         credited=upstream.credited,
         similar=similar(companies, upstream.clients, rulebook),
     )
+    inputs = with_memory(connected.ledger, inputs, upstream.listed)
+    decided = inputs.memory.settled
+    if replan:
+        inputs = replace(inputs, memory=replace(inputs.memory, settled={}, said=(), twins=(), live=()))
     inputs = replace(inputs, clients_asked=tuple(sorted({_asked_for(inputs, companies, text) for text in asked})))
     if upstream.short:
         inputs = replace(inputs, clients=detailed(connected, inputs))

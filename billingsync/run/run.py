@@ -25,10 +25,12 @@ from billingsync.run.late import look_for_late
 from billingsync.run.plan import Planned, make_plan
 from billingsync.run.post import Carried, carry_out, read_back
 from billingsync.run.recover import resolve
+from billingsync.run.remember import to_be_billed, to_be_said
 from billingsync.run.result import result_of, settle
 from billingsync.run.undo import UndonePosting, take_back
 from billingsync.store.book import Fence
 from billingsync.store.lock import who
+from billingsync.store.lookback import SaidCharge
 
 
 def run_period(
@@ -96,15 +98,17 @@ class _Ready:
 
     planned: Planned
     charges: Mapping[str, Charged]
+    said: Sequence[SaidCharge]
     upstream: Upstream | None
 
 
 def _ready(planned: Planned, upstream: Upstream) -> _Ready:
     again = any(up.state == "approved" for up in planned.plan.true_ups)
     charges = charged(planned.inputs.sources)
+    said = to_be_said(planned.inputs.sources, planned.inputs.period)
     if not again:
         planned = replace(planned, inputs=replace(planned.inputs, sources=()))
-    return _Ready(planned=planned, charges=charges, upstream=upstream if again else None)
+    return _Ready(planned=planned, charges=charges, said=said, upstream=upstream if again else None)
 
 
 def _context(
@@ -195,6 +199,8 @@ def _post(
         if ready.upstream is not None:
             taken, planned = _true_up(connected, fence, planned, ready.upstream, say)
             plan = planned.plan
+        if plan.postings:
+            ledger.note_said(fence, ready.said, to_be_billed(plan))
         carried = carry_out(context, plan, charges, planned.inputs.existing) if plan.postings else Carried()
     except BaseException as stopped:
         state = "failed" if isinstance(stopped, BillingSyncError) else "interrupted"
@@ -231,7 +237,9 @@ def _true_up(
     shown = planned.plan
     ups = [up for up in shown.true_ups if up.state == "approved"]
     keys = {posting.key for up in ups for posting in up.postings}
-    taken = take_back(connected, fence, shown.period, keys, who=who(), say=say)
+    taken: tuple[UndonePosting, ...] = ()
+    for period in sorted({up.period or shown.period for up in ups}):
+        taken += take_back(connected, fence, period, keys, who=who(), say=say)
     stuck = {each.client_id for each in taken if each.outcome not in ("undone", "nothing")}
     well = {up.client_id for up in ups} - stuck
     fresh = make_plan(

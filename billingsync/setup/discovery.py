@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 
-from billingsync.core.bill.clients import normalise
+from billingsync.core.bill.names import normalise
 from billingsync.core.bill.targets import licence_lines
 from billingsync.core.inputs import Client
 from billingsync.psa.halo.catalogue import Named, read_catalogue

@@ -11,6 +11,7 @@ from billingsync.store.database import Database
 from billingsync.store.imports import ImportBook
 from billingsync.store.intents import IntentBook
 from billingsync.store.lock import LockBook
+from billingsync.store.lookback import LookBackBook
 from billingsync.store.mappings import MappingBook
 from billingsync.store.memory import MemoryBook
 from billingsync.store.notices import NoticeBook
@@ -35,6 +36,7 @@ class Ledger(
     IntentBook,
     ReceiptBook,
     MemoryBook,
+    LookBackBook,
     CycleBook,
     NoticeBook,
     PeopleBook,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from decimal import Decimal
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from billingsync.core.inputs import LivePosting, Memory, RememberedMatch, Settled, WrittenLine
 from billingsync.core.money import ZERO
@@ -96,10 +97,23 @@ def decided_charges(connection: Connection, name: str, month: str) -> dict[str, 
 
 def claimed_charges(connection: Connection, name: str, month: str) -> dict[str, Settled]:
     """What is on a live line of a period's charges, or may be; the parts of a split charge added up again."""
+    return _claims(connection, name, posting.c.period == month)
+
+
+def settled_claims(connection: Connection, name: str, charges: Sequence[str]) -> dict[str, Settled]:
+    """The same of these charges, whatever period's posting bills them."""
+    found: dict[str, Settled] = {}
+    ordered = sorted(set(charges))
+    for start in range(0, len(ordered), 500):
+        found |= _claims(connection, name, claim.c.charge.in_(ordered[start : start + 500]))
+    return found
+
+
+def _claims(connection: Connection, name: str, which: ColumnElement[bool]) -> dict[str, Settled]:
     query = (
         select(claim, posting.c.state, posting.c.message)
         .join(posting, (posting.c.partner == claim.c.partner) & (posting.c.key == claim.c.key))
-        .where(claim.c.partner == name, claim.c.live, posting.c.period == month)
+        .where(claim.c.partner == name, claim.c.live, which)
         .order_by(claim.c.key, claim.c.line, claim.c.part)
     )
     found: dict[str, Settled] = {}
@@ -134,6 +148,7 @@ def live_postings(connection: Connection, name: str, month: str) -> tuple[LivePo
             found.append(
                 LivePosting(
                     key=one.key,
+                    period=month,
                     client_id=one.client_id,
                     client_name=one.client_name,
                     invoice_id=one.invoice_id,

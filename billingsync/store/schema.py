@@ -457,6 +457,52 @@ import_match = _table(
     _required("kind", Text),
     _required("name", Words),
     _required("targets", Json),  # an account's client id, a service's item ids
+
+# What a Pax8 invoice said of a charge when something of it was first billed: it stays said [S9]. `twin` and `reissue`
+# tell the same charge on another invoice [S10]; `name_now` is what it is called where `charge` is an older name [S5].
+said_charge = _table(
+    "said_charge",
+    ("charge",),
+    _required("charge", Words),
+    _required("invoice_id", Words),
+    _required("dated", Text),
+    _required("period", Text),
+    _required("company_id", Words),
+    _required("type", Words),
+    _required("sold", Words),
+    _required("product", Words),
+    _required("twin", Text),
+    _required("reissue", Text),
+    _required("price", Money),
+    _required("cost", Money),
+    _required("currency", Words),
+    _optional("unit_price", Money),
+    _required("name_now", Words),
+    Index(None, "partner", "invoice_id"),
+    Index(None, "partner", "twin"),
+    Index(None, "partner", "reissue"),
+    Index(None, "partner", "sold"),
+    Index(None, "partner", "period"),
+)
+
+# Whom a company was billed to last: who pays changes only by a person [C1b].
+company_billed = _table(
+    "company_billed",
+    ("company_id",),
+    _required("company_id", Words),
+    _required("client_id", BigInteger),
+    _required("client_name", Words),
+    _required("period", Text),
+)
+
+# What a name in the rules meant when it first fitted [C4]; `kind`: company | client | product.
+rule_name = _table(
+    "rule_name",
+    ("kind", "text"),
+    _required("kind", Text),
+    _required("text", Words),
+    _required("target", Words),
+    _required("target_name", Words),
     _required("who", Words),
     _required("at", Moment),
 )

@@ -69,6 +69,18 @@ def same_name(name: str) -> str:
     return " ".join(words)
 
 
+def form(name: str) -> list[str]:
+    """The legal form, in one spelling."""
+    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", name).casefold())
+    end = words[len(same_name(name).split()) :]
+    return ["ltd" if word == "limited" else word for word in end]
+
+
+def equal_names(one: str, other: str) -> bool:
+    """[C1a] a name without a legal form equals the same name with one; two legal forms are two customers."""
+    return same_name(one) == same_name(other) and (form(one) == form(other) or not form(one) or not form(other))
+
+
 # --- who is billed ----------------------------------------------------------------------------------------------
 
 
@@ -136,11 +148,31 @@ def file_of_client(inputs: RunInputs, client: Client) -> ClientFile | None:
 
 def candidates(company: Company, inputs: RunInputs) -> tuple[list[Client], str]:
     """The clients that a company's name leads to, and how."""
-    equal = [client for client in inputs.clients if same_name(client.name) == same_name(company.name)]
+    equal = active([client for client in inputs.clients if equal_names(client.name, company.name)])
+    letters = [client for client in equal if client.name.strip() == company.name.strip()]
     if equal:
-        return equal, "name"
+        return letters or equal, "name"
     likely = {client_id for client_id, _ in inputs.similar.get(company.id, ())}
-    return [client for client in inputs.clients if client.id in likely], "similarity"
+    return active([client for client in inputs.clients if client.id in likely]), "similarity"
+
+
+def shared(company: Company, inputs: RunInputs) -> bool:
+    """[C1b] whether a company of another name has the same externalId."""
+    said = {charge.company_id: charge for source in inputs.sources for charge in source.charges}
+    every = {one.id: one for one in inputs.companies if one.status == "Active"}
+    every |= {
+        id_: Company(id=id_, name=one.company_name, external_id=one.external_id)
+        for id_, one in said.items()
+        if id_ is not None and id_ not in every
+    }
+    mine = company.external_id.strip()
+    rivals = (one for one in every.values() if one.id != company.id and one.external_id.strip() == mine)
+    return any(not equal_names(one.name, company.name) for one in rivals)
+
+
+def active(clients: list[Client]) -> list[Client]:
+    """[C1a] an inactive client does not make an active one ambiguous."""
+    return [one for one in clients if not (one.inactive or one.merged_into is not None)] or clients
 
 
 def claimed_by(customer: Customer, inputs: RunInputs) -> list[Client]:
@@ -165,9 +197,14 @@ def match(customer: Customer, inputs: RunInputs) -> None:
         customer.client, customer.how = clients.get(before.client_id or 0), "person"
     elif company.external_id.strip().isdecimal() and int(company.external_id) in clients:
         customer.client, customer.how = clients[int(company.external_id)], "external_id"
+        named, how = candidates(company, inputs)
+        if how == "name" and customer.client not in named:  # [C1b]
+            customer.client, customer.trouble = None, frozenset({"client_ambiguous"})
+        elif not equal_names(company.name, customer.client.name) and shared(company, inputs):
+            customer.client, customer.trouble = None, frozenset({"client_ambiguous"})
     else:
         found, customer.how = candidates(company, inputs)
-        if before is not None and same_name(before.company_name) != same_name(company.name):
+        if before is not None and not equal_names(before.company_name, company.name):
             customer.trouble = frozenset({"client_renamed"})
         elif len(found) > 1:
             customer.trouble = frozenset({"client_ambiguous"})
@@ -339,6 +376,9 @@ def one_customer(customer: Customer, inputs: RunInputs) -> dict[str, Fate]:
             waiting.append(charge)
     if customer.trouble:
         return fates | {charge.id: held(*customer.trouble) for charge in waiting}
+    again = {charge.id for charge in waiting if billed_elsewhere(charge, customer, inputs)}
+    fates |= {id_: held("source_duplicate") for id_ in again}
+    waiting = [charge for charge in waiting if charge.id not in again]
     currency = currency_of(customer, waiting)
     fates |= {charge.id: judge(charge, currency, rules) for charge in waiting}
 
@@ -364,6 +404,27 @@ def one_customer(customer: Customer, inputs: RunInputs) -> dict[str, Fate]:
     if whole:
         hold_whole(waiting, fates, whole)
     return fates
+
+
+def billed_elsewhere(charge: Charge, customer: Customer, inputs: RunInputs) -> bool:
+    """[S10]. READING: where no dates of service are given, the month of both invoices is one and the same."""
+
+    def thing_of(one: Charge) -> list[object]:
+        what: list[object] = [one.subscription_id or (one.product_id or one.product, one.sku), one.type, one.currency]
+        what.append(one.billed_by_pax8)
+        once = one.type in ("prorate", "one-time")
+        same = [one.quantity, one.price] if once or not (one.subscription_id or one.start or one.end) else []
+        return [*what, one.start[:10], one.end[:10], *same]
+
+    for other in customer.charges:
+        before = inputs.memory.settled.get(other.id)
+        if other.invoice_id == charge.invoice_id or thing_of(other) != thing_of(charge):
+            continue
+        if before is None and other.invoice_id < charge.invoice_id:  # all are of one date
+            return True
+        if before is not None and before.state not in ("dropped", "excluded"):
+            return True
+    return False
 
 
 def lines_of(charges: list[Charge], fates: dict[str, Fate], inputs: RunInputs) -> list[list[Charge]]:

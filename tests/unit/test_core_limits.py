@@ -197,7 +197,7 @@ def test_limit_amount_counts_what_was_posted_of_the_period_before() -> None:
 
 def test_limit_amount_is_of_all_companies_of_a_client_and_all_its_invoices() -> None:
     base = rules(limits=OPEN | {"client_amount_max": 100}, invoice={"group_by": "distributor_invoice"})
-    split = fates_of(charge("1", "60.00", invoice="a"), charge("2", "60.00", invoice="b"), base=base)
+    split = fates_of(charge("1", "60.00", invoice="a"), charge("2", "61.00", invoice="b"), base=base)
     assert split == {"1": "held limit_amount", "2": "held limit_amount"}
 
 

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from billingsync.core.inputs import Client, Company, RememberedMatch
+from billingsync.core.bill.names import normalise, same_digits, same_name, scripts
+from billingsync.core.inputs import Billed, Client, Company, RememberedMatch
 from billingsync.core.reasons import BILL, Reason
 from billingsync.core.rules import Rulebook
 from billingsync.core.steps import Fill, Slot, Step, instruction
-
-_LEGAL_SUFFIXES = frozenset(
-    (
-        "ltd limited inc incorporated llc llp lp plc gmbh mbh ag kg kgaa ohg ug se ev eg co corp corporation bv nv "
-        "vof sa sas sarl srl spa snc sl slu ab as asa aps oy oyj kk pty pvt pte sro doo kft zrt eood ltda"
-    ).split()
-)
-_JOINED = str.maketrans("", "", ".'\u2019\u2018`\u00b4")  # O'Brien, S.A.: the parts belong together
-_BETWEEN = re.compile(r"[\W_]+")
-
-
-def normalise(name: str) -> str:
-    """A name for comparing: case, punctuation, spaces and legal suffixes do not count [C1]."""
-    # Before and after: NFKC takes an acute accent that stands for an apostrophe apart.
-    plain = unicodedata.normalize("NFKC", name.translate(_JOINED)).casefold().translate(_JOINED)
-    words = _BETWEEN.sub(" ", plain).split()
-    kept = list(words)
-    while len(kept) > 1 and kept[-1] in _LEGAL_SUFFIXES:
-        kept.pop()
-    return " ".join(kept)
-
-
-def scripts(name: str) -> frozenset[str]:
-    """The alphabets that a name is written in: a Cyrillic letter in a Latin name is a look-alike, not a likeness."""
-    return frozenset(unicodedata.name(letter, "?").split()[0] for letter in name if letter.isalpha())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +46,10 @@ def match_companies(
         if name := normalise(client.name):
             by_name[name].append(client)
 
+    equal = {company.id: _equal(company, by_name.get(normalise(company.name), ())) for company in companies}
+    by_external: dict[str, list[Company]] = defaultdict(list)
+    for company in companies:
+        by_external[company.external_id.strip()].append(company)
     found: dict[str, Match] = {}
     by_likeness: dict[str, list[tuple[Client, str, Decimal | None]]] = {}
     claims = _Claims(firm=defaultdict(set), any=defaultdict(set))
@@ -79,20 +57,22 @@ def match_companies(
         billed = not _never_billed(company, rulebook)
         match = _named_by_people(company, by_id, rulebook, remembered)
         if match:
+            if match.how == "external_id":
+                match = _undoubted(match, equal[company.id], by_external[company.external_id.strip()])
             found[company.id] = match
-            if match.client and billed:
+            if match.client and billed and not match.reason:
                 claims.add(match.client, company, firmly=True)
             continue
         named: list[tuple[Client, str, Decimal | None]]
-        named = [(client, "name", None) for client in by_name.get(normalise(company.name), ())]
+        named = [(client, "name", None) for client in equal.get(company.id, ())]
         if not named:
-            named = [
-                (by_id[id_], "similarity", percent)
+            likely = [
+                (by_id[id_], percent)
                 for id_, percent in similar.get(company.id, ())
-                if percent >= rulebook.base.clients.match_percent
-                and id_ in by_id
-                and scripts(by_id[id_].name) == scripts(company.name)
+                if percent >= rulebook.base.clients.match_percent and id_ in by_id and _may_be(by_id[id_], company)
             ]
+            active = _active([client for client, _ in likely])
+            named = [(client, "similarity", percent) for client, percent in likely if client in active]
         by_likeness[company.id] = named
         for client, how, _ in named if billed else ():
             claims.add(client, company, firmly=how == "name")
@@ -100,6 +80,73 @@ def match_companies(
         if company.id not in found:
             found[company.id] = _by_likeness(company, by_likeness[company.id], claims, remembered.get(company.id))
     return {id_: _may_be_billed(match) for id_, match in found.items()}
+
+
+def _equal(company: Company, clients: Sequence[Client]) -> list[Client]:
+    """The clients of a company's name; one of the very same letters wins over others, and an active one over those that
+    are not [C1a]."""
+    found = _active([client for client in clients if same_name(client.name, company.name)])
+    letters = [client for client in found if client.name.strip() == company.name.strip()]
+    return letters or found
+
+
+def _active(clients: Sequence[Client]) -> list[Client]:
+    active = [client for client in clients if not client.inactive and client.merged_into is None]
+    return active or list(clients)
+
+
+def _may_be(client: Client, company: Company) -> bool:
+    """Whether a likeness may be one at all: in one alphabet, and with the same digits."""
+    return scripts(client.name) == scripts(company.name) and same_digits(client.name, company.name)
+
+
+def _undoubted(match: Match, equal: Sequence[Client], sharing: Sequence[Company]) -> Match:
+    """An `externalId` may be left over from another PSA: it counts for nothing against a name that is equal, or where
+    companies of unlike names share it; two records of one customer may [C1b]."""
+    company, client = match.company, match.client
+    assert client is not None
+    other = next((each for each in equal if each.id != client.id), None)
+    if other is not None and client not in equal:
+        why = f"but its name is that of {other.name} ({other.id})"
+    elif same_name(company.name, client.name):
+        return match
+    elif unlike := next((each for each in sharing if _is_another(each, company)), None):
+        why = f"and so it is for {unlike.name} ({unlike.id})"
+    else:
+        return match
+    return Match(
+        company=company,
+        reason=Reason.CLIENT_AMBIGUOUS,
+        detail=f"Pax8's externalId says HaloPSA client {client.name} ({client.id}), {why}",
+    )
+
+
+def _is_another(one: Company, company: Company) -> bool:
+    return one.id != company.id and not same_name(one.name, company.name)
+
+
+def shared_external_id(match: Match, listed: Sequence[Company]) -> Match:
+    """The same match, held where another company that Pax8 lists has its `externalId` and another name [C1b]."""
+    return _undoubted(match, (), listed) if match.how == "external_id" and not match.reason else match
+
+
+def who_pays_stays(match: Match, billed: Billed | None) -> Match:
+    """Who pays changes only by a person: held where a company was billed to one client and would now be billed to
+    another, unless somebody mapped it so or the rules say so [C1b]."""
+    client = match.client
+    if client is None or billed is None or billed.client_id == client.id or match.how in ("person", "rules"):
+        return match
+    company = match.company
+    return Match(
+        company=company,
+        client=client,
+        how=match.how,
+        percent=match.percent,
+        reason=Reason.CLIENT_CHANGED,
+        detail=f"it was billed to {billed.client_name} ({billed.client_id}) in {billed.period}, "
+        f"and would now be billed to {client.name} ({client.id})",
+        fill=_client(client.id),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +211,7 @@ def _by_likeness(
     claims: _Claims,
     memory: RememberedMatch | None,
 ) -> Match:
-    if memory and memory.how in ("name", "similarity") and normalise(memory.company_name) != normalise(company.name):
+    if memory and memory.how in ("name", "similarity") and not same_name(memory.company_name, company.name):
         return Match(
             company=company,
             reason=Reason.CLIENT_RENAMED,

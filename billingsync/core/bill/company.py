@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from billingsync.core.bill.clients import Match, match_companies, pays_through_other
+from billingsync.core.bill.clients import Match, match_companies, pays_through_other, shared_external_id, who_pays_stays
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine
 from billingsync.core.bill.targets import Target
 from billingsync.core.charge import Charge
@@ -118,13 +118,18 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
     gone = _gone(inputs, names, by_company.keys())
     # Matched apart: who has left claims no client's name from who is there.
     matches |= match_companies(gone, inputs.clients, inputs.rulebook, inputs.memory.matches, inputs.similar)
+    sharing: dict[str, list[Company]] = defaultdict(list)
+    for company in inputs.companies:
+        if company.status == "Active" and company.external_id:
+            sharing[company.external_id.strip()].append(company)
     works = []
     named = Counter(
         company.name.casefold() for company in {one.id: one for one in [*inputs.companies, *companies, *gone]}.values()
     )
     payers = Counter(client.name.casefold() for client in inputs.clients)
     for company in [*companies, *gone]:
-        match = matches[company.id]
+        match = shared_external_id(matches[company.id], sharing.get(company.external_id.strip(), ()))
+        match = who_pays_stays(match, inputs.memory.billed.get(company.id))
         file = inputs.rulebook.file_for(
             company_id=company.id, company_name=company.name, client_id=match.client.id if match.client else None
         )

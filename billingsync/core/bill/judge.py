@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from billingsync.core.bill.company import IN_DOUBT, Work, excluded_by, held_by
 from billingsync.core.bill.lines import draft_lines, line_text, numbered
@@ -19,6 +20,7 @@ from billingsync.core.bill.targets import (
     recurring_key,
     waiting_keys,
 )
+from billingsync.core.bill.twins import Waiting
 from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.inputs import RunInputs
 from billingsync.core.reasons import HOLDS, Exclusion, Reason
@@ -26,9 +28,16 @@ from billingsync.core.rules import Rules
 from billingsync.core.steps import Slot
 
 
-def judge(work: Work, inputs: RunInputs, catalogue: Catalogue, waits_for: TrueUp | None = None) -> None:
-    """One company: exclude, match, modify, find items, find the target, in this order [A3] [C1] [M1] [P1] [B1]. All
-    that would be billed or dropped waits for a true-up that nobody has allowed yet [R2]."""
+def judge(
+    work: Work,
+    inputs: RunInputs,
+    catalogue: Catalogue,
+    waiting: Mapping[str, Waiting] = MappingProxyType({}),
+    waits_for: TrueUp | None = None,
+) -> None:
+    """One company: exclude, match, modify, find items, find the target, in this order [A3] [C1] [M1] [P1] [B1]. What
+    another invoice bills is `waiting` [S10]; all that would be billed or dropped waits for a true-up that nobody has
+    allowed yet [R2]."""
     rest: list[Charge] = []
     for charge in work.charges:
         if settled := inputs.memory.settled.get(charge.id):
@@ -57,7 +66,7 @@ def judge(work: Work, inputs: RunInputs, catalogue: Catalogue, waits_for: TrueUp
         return
     excluded = {gone.charge for gone in work.excluded}
     drafts, verdicts = apply_modifiers(
-        _usable(work, rest, waits_for),
+        _usable(work, rest, waiting, waits_for),
         work.rules.modifiers,
         lambda charge: group_of(charge, work.rules.invoice),
         [charge for charge in work.all_charges if charge.type == "prorate" and charge.id not in excluded],
@@ -126,12 +135,18 @@ def without_company(charges: Iterable[Charge], rules: Rules) -> tuple[list[Exclu
     return excluded, holds
 
 
-def _usable(work: Work, charges: Sequence[Charge], waits_for: TrueUp | None) -> list[Charge]:
-    """The charges that modifiers may judge; the others wait: for a true-up, unreadable, of another currency."""
+def _usable(
+    work: Work, charges: Sequence[Charge], waiting: Mapping[str, Waiting], waits_for: TrueUp | None
+) -> list[Charge]:
+    """The charges that modifiers may judge; the others wait: for a true-up, for a twin, unreadable, of another
+    currency."""
     readable = []
     for charge in charges:
         if waits_for is not None:
-            work.hold(charge, Reason.SOURCE_REPLACED, waits_for.detail, steps=waits_for.steps)
+            reason = Reason.SOURCE_CHANGED if waits_for.kind == "changed" else Reason.SOURCE_REPLACED
+            work.hold(charge, reason, waits_for.detail, steps=waits_for.steps)
+        elif twin := waiting.get(charge.id):
+            work.hold(charge, Reason.SOURCE_DUPLICATE, twin.detail, steps=twin.steps)
         elif charge.problem:
             work.hold(charge, Reason.BAD_AMOUNT, charge.problem)
         else:

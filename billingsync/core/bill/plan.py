@@ -223,6 +223,10 @@ class TrueUp:
     state: str
     detail: str = ""
     steps: tuple[Step, ...] = ()  # while it is held; `approve` settles it
+    period: str = ""  # of the postings
+    older: bool = False  # of another period than the plan's
+    kind: str = "credited"  # credited (also: void, or listed no more) | changed (it lists other items now) [S9]
+    waits: frozenset[str] = frozenset()  # of an older period: this period's charges that come in its place [S10]
 
     @property
     def next_step(self) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from billingsync.core.bill.account import accounts_of
+from billingsync.core.bill.changed import changes
 from billingsync.core.bill.company import Work, is_settled, works_of
 from billingsync.core.bill.judge import judge, without_company
 from billingsync.core.bill.limits import apply_limits, missing_companies
@@ -15,6 +16,7 @@ from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine, TrueUp
 from billingsync.core.bill.postings import postings_of
 from billingsync.core.bill.products import Catalogue
 from billingsync.core.bill.trueup import AFTER_ANOTHER, agreed, concerns, opened, true_ups, with_what_comes
+from billingsync.core.bill.twins import Twin, Waiting, by_itself, by_true_up, duplicates
 from billingsync.core.bill.warnings import kept_from_clients, source_summary, warnings_of
 from billingsync.core.charge import Charge
 from billingsync.core.inputs import RunInputs
@@ -40,14 +42,18 @@ def plan_run(inputs: RunInputs) -> Plan:
         (charge.company_id for source in inputs.sources for charge in source.charges if charge.company_id),
         inputs.rulebook.base.limits.missing_company_percent_max,
     )
-    ups = true_ups(inputs, works)
+    twins, altered = duplicates(inputs), changes(inputs)
+    ups = true_ups(inputs, works, altered, twins)
     settled = opened(inputs.memory.settled, ups, inputs.memory.live)
     again = replace(inputs, memory=replace(inputs.memory, settled=settled))  # once all was taken back
+    others = duplicates(inputs, as_if_taken_back=True) if twins else {}
+    month = _Month(inputs=inputs, again=again, catalogue=catalogue, twins=twins, others=others, missing=missing)
     if ups:
-        works, ups = _with_true_ups(works, ups, charges, inputs, again, catalogue, missing)
+        works, ups = _with_true_ups(works, ups, charges, month)
     else:
+        waiting = _waiting(month, ())
         for work in works:
-            judge(work, inputs, catalogue)
+            judge(work, inputs, catalogue, waiting)
     apply_limits(works, again, missing)
     works.sort(key=lambda work: (work.company.name.casefold(), work.company.id))
     postings = postings_of(works, inputs)
@@ -82,43 +88,66 @@ def plan_run(inputs: RunInputs) -> Plan:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Month:
+    """What judging needs: the inputs as they are, and as they are `again` once every true-up was made."""
+
+    inputs: RunInputs
+    again: RunInputs
+    catalogue: Catalogue
+    twins: Mapping[str, Twin]
+    others: Mapping[str, Twin]  # once every true-up was made
+    missing: str
+
+
 def _with_true_ups(
-    works: Sequence[Work],
-    ups: Sequence[TrueUp],
-    charges: Sequence[Charge],
-    inputs: RunInputs,
-    again: RunInputs,
-    catalogue: Catalogue,
-    missing: str,
+    works: Sequence[Work], ups: Sequence[TrueUp], charges: Sequence[Charge], month: _Month
 ) -> tuple[list[Work], tuple[TrueUp, ...]]:
     """Judges every company; those that a true-up concerns as they would be once it was taken back, and where nobody
-    has allowed that, all that is open of them waits [R2]."""
-    trials = {work.company.id: work for work in works_of(again, charges) if any(concerns(up, work) for up in ups)}
+    has allowed that, all that is open of them waits, or of an older period all that comes in its place [R2]."""
+    mine = [up for up in ups if not up.older]
+    late = {charge for up in ups for charge in up.waits}
+    trials = {
+        work.company.id: work
+        for work in works_of(month.again, charges)
+        if any(concerns(up, work) for up in mine) or any(charge.id in late for charge in work.charges)
+    }
+    everything = _waiting(month, [replace(up, state="approved") for up in ups])
     for trial in trials.values():
-        judge(trial, again, catalogue)
-    coming = {company: tuple(trial.lines) for company, trial in trials.items()}
-    apply_limits(tuple(trials.values()), again, missing)
-    ups = tuple(
-        with_what_comes(
-            up, [line for company, lines in coming.items() for line in lines if _is_of(up, trials[company])]
-        )
-        for up in agreed(ups, tuple(trials.values()), inputs)
-    )
+        judge(trial, month.again, month.catalogue, everything)
+    coming = {company: list(trial.lines) for company, trial in trials.items()}
+    apply_limits(tuple(trials.values()), month.again, month.missing)
+    seen = [replace(trial, lines=coming[company]) for company, trial in trials.items()]
+    ups = tuple(with_what_comes(up, seen) for up in agreed(ups, tuple(trials.values()), month.inputs))
+    waiting = _waiting(month, ups)
+    fresh: dict[str, Work] = {}  # of companies whose bill is taken back while something else of them waits
     judged = []
     for work in works:
-        waiting = [up for up in ups if up.state != "approved" and concerns(up, work)]
-        waits = min(waiting, key=lambda up: up.detail == AFTER_ANOTHER, default=None)
-        if work.company.id in trials and waits is None:
+        stops = [up for up in ups if up.state != "approved" and not up.older and concerns(up, work)]
+        waits = min(stops, key=lambda up: up.detail == AFTER_ANOTHER, default=None)
+        taken_back = any(not up.older and concerns(up, work) for up in ups)
+        if waits is not None or not taken_back:
+            judge(work, month.inputs, month.catalogue, waiting, waits)
+            judged.append(work)
+        elif all((charge.id in waiting) is (charge.id in everything) for charge in trials[work.company.id].charges):
             judged.append(trials[work.company.id])
         else:
-            judge(work, inputs, catalogue, waits)
-            judged.append(work)
+            fresh = fresh or {each.company.id: each for each in works_of(month.again, charges)}
+            judge(fresh[work.company.id], month.again, month.catalogue, waiting)
+            judged.append(fresh[work.company.id])
     return judged, ups
 
 
-def _is_of(up: TrueUp, trial: Work) -> bool:
-    """Whether what comes of a company comes in the place of what this true-up takes back."""
-    return concerns(up, trial) and trial.currency == up.currency
+def _waiting(month: _Month, ups: Sequence[TrueUp]) -> dict[str, Waiting]:
+    """The charges that another invoice bills already [S10], with what a person may do about each. Where that invoice
+    was credited, it is the true-up that decides."""
+    found = {charge: by_itself(twin) for charge, twin in month.others.items()}
+    for charge, twin in month.twins.items():
+        if twin.invoice_id not in month.inputs.credited:
+            found[charge] = by_itself(twin)
+        elif up := next((up for up in ups if charge in up.waits and up.state != "approved"), None):
+            found[charge] = by_true_up(twin, up)
+    return found
 
 
 class _Binder:
@@ -177,7 +206,7 @@ def _digest(plan: Plan) -> str:
         plan.period,
         plan.rules_digest,
         plan.clients_asked,
-        [[up.client_id, up.currency, up.state, [one.key for one in up.postings]] for up in plan.true_ups],
+        [[up.client_id, up.currency, up.period, up.state, [one.key for one in up.postings]] for up in plan.true_ups],
         sorted([s.invoice_id, s.charges, str(s.price), str(s.cost)] for s in plan.sources),
         [[p.key, p.action, p.client_id, p.invoice_id, [_line_facts(line) for line in p.lines]] for p in plan.postings],
         [

@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from billingsync.core.bill.changed import Changed
 from billingsync.core.bill.company import Work
-from billingsync.core.bill.plan import PlanLine, TakenBack, TrueUp
-from billingsync.core.charge import Source
+from billingsync.core.bill.plan import TakenBack, TrueUp
+from billingsync.core.bill.twins import Twin
 from billingsync.core.inputs import LivePosting, RunInputs, Settled
 from billingsync.core.money import ZERO, plain
 from billingsync.core.reasons import HOLDS, RUN, WAIT, Reason
@@ -26,43 +27,63 @@ def invoice_of(charge_id: str) -> str:
     return charge_id.partition(":")[0]
 
 
-def to_take_back(live: Sequence[LivePosting], sources: Sequence[Source]) -> tuple[LivePosting, ...]:
-    """The postings that bill a charge of an invoice that counts no longer."""
-    counted = {source.invoice_id for source in sources}
-    return tuple(one for one in live if any(invoice_of(charge) not in counted for charge in one.charges))
+def to_take_back(inputs: RunInputs, altered: Sequence[Changed] = ()) -> tuple[LivePosting, ...]:
+    """The postings that bill a charge of an invoice that counts no longer, or that says something else now."""
+    return tuple(one for one in inputs.memory.live if _gone(one, inputs) or _is_altered(one, altered))
 
 
-def true_ups(inputs: RunInputs, works: Sequence[Work]) -> tuple[TrueUp, ...]:
-    """One for each client and currency that was billed from a credited invoice; what to add is not in it yet."""
-    affected: dict[tuple[int, str], list[LivePosting]] = defaultdict(list)
-    for posting in to_take_back(inputs.memory.live, inputs.sources):
-        affected[posting.client_id, posting.currency].append(posting)
+def _gone(posting: LivePosting, inputs: RunInputs) -> frozenset[str]:
+    """The invoices that a posting bills and that count no longer."""
     counted = {source.invoice_id for source in inputs.sources}
+    mine = frozenset(invoice_of(charge) for charge in posting.charges)
+    return mine - counted if posting.period in ("", str(inputs.period)) else mine & inputs.credited
+
+
+def _is_altered(posting: LivePosting, altered: Sequence[Changed]) -> bool:
+    return any(one.charge in posting.charges for each in altered for one in each.billed)
+
+
+def true_ups(
+    inputs: RunInputs, works: Sequence[Work], altered: Sequence[Changed], twins: Mapping[str, Twin]
+) -> tuple[TrueUp, ...]:
+    """One for each client, currency and period that was billed from an invoice that is gone or says something else;
+    what to add is not in it yet."""
+    month = str(inputs.period)
+    affected: dict[tuple[int, str, str], list[LivePosting]] = defaultdict(list)
+    for posting in to_take_back(inputs, altered):
+        affected[posting.client_id, posting.currency, posting.period or month].append(posting)
     asked = set(inputs.clients_asked)
     found = []
-    for (client_id, currency), postings in sorted(affected.items()):
+    for (client_id, currency, period), postings in sorted(affected.items()):
         companies = frozenset().union(*(posting.companies for posting in postings))
         if asked and not (
             asked & companies or any(work.client_id == client_id and work.company.id in asked for work in works)
         ):
             continue
-        gone = {invoice_of(charge) for posting in postings for charge in posting.charges} - counted
+        gone = frozenset().union(*(_gone(posting, inputs) for posting in postings))
+        mine = [each for each in altered if any(_is_altered(posting, [each]) for posting in postings)]
+        billed = frozenset().union(*(posting.charges for posting in postings))
         up = TrueUp(
             client_id=client_id,
             client_name=postings[0].client_name,
             companies=tuple(sorted(companies)),
             currency=currency,
-            credited=tuple(sorted(gone)),
+            credited=tuple(sorted(gone or {each.invoice_id for each in mine})),
             postings=tuple(_taken(posting, inputs) for posting in postings),
             take_back=sum((posting.price for posting in postings), ZERO),
             take_back_cost=sum((posting.cost for posting in postings), ZERO),
             add=ZERO,
             add_cost=ZERO,
             state="held",
+            detail="; ".join(f"{each.invoice_id}: {each.detail}" for each in mine) if not gone else "",
+            period=period,
+            older=period != month,
+            kind="credited" if gone else "changed",
+            waits=frozenset(id_ for id_, twin in twins.items() if period != month and twin.charge in billed),
         )
         if blocked := _blocked(up, postings, inputs, asked):
             why, step = blocked
-            up = replace(up, state="blocked", detail=why, steps=(step.filled({Slot.PERIOD: str(inputs.period)}),))
+            up = replace(up, state="blocked", detail=why, steps=(step,))
         elif _allowed(up, works, inputs):
             up = replace(up, state="approved")
         found.append(up)
@@ -79,21 +100,34 @@ def _blocked(
     up: TrueUp, postings: Sequence[LivePosting], inputs: RunInputs, asked: Collection[str]
 ) -> tuple[str, Step] | None:
     """Why nobody may take this back now, and what ends that; None where a person may."""
-    if missing := sorted(set(up.credited) - inputs.credited):
-        return f"Pax8 lists invoice {missing[0]} no more, which is billed, and does not say that it is credited", RUN
+    month = {Slot.PERIOD: str(inputs.period)}
     if any(posting.state != "posted" for posting in postings):
-        return "whether HaloPSA has all that was sent for this client is not certain", RUN
+        return "whether HaloPSA has all that was sent for this client is not certain", RUN.filled(month)
     if asked and not set(up.companies) <= set(asked):
-        return "its invoices bill another company too, which --client leaves out", WITHOUT_CLIENT
+        return "its invoices bill another company too, which --client leaves out", WITHOUT_CLIENT.filled(month)
+    if up.older:
+        others = {invoice_of(charge) for posting in postings for charge in posting.charges} - set(up.credited)
+        if others:
+            why = (
+                f"what bills it in {up.period} bills Pax8's invoice {min(others)} too, which counts: settle it in the "
+                f"plan of {up.period}"
+            )
+            return why, WITHOUT_CLIENT.filled({Slot.PERIOD: up.period})
     return None
 
 
 def _allowed(up: TrueUp, works: Sequence[Work], inputs: RunInputs) -> bool:
-    """Whether a person has approved it, or the rules of all whom it concerns allow it and the new invoice is there."""
+    """Whether a person has approved it, or the rules of all whom it concerns allow it and the new invoice is there. An
+    invoice that says something else now always waits for a person [S9]."""
     if _by_person(up, inputs):
         return True
-    billed = {invoice_of(charge) for posting in inputs.memory.live for charge in posting.charges}
-    reissued = any(source.invoice_id not in billed for source in inputs.sources)
+    if up.kind == "changed":
+        return False
+    if up.older:
+        reissued = bool(up.waits)
+    else:
+        billed = {invoice_of(charge) for posting in inputs.memory.live for charge in posting.charges}
+        reissued = any(source.invoice_id not in billed for source in inputs.sources)
     rules = [work.rules for work in works if concerns(up, work)]
     return reissued and bool(rules) and all(each.approval.true_up == "post" for each in rules)
 
@@ -108,7 +142,7 @@ def agreed(ups: Sequence[TrueUp], trials: Sequence[Work], inputs: RunInputs) -> 
     waits, as their charges wait then, too."""
     found = [
         replace(up, state="held")
-        if up.state == "approved" and not _by_person(up, inputs) and any(t.holds for t in trials if concerns(up, t))
+        if up.state == "approved" and not _by_person(up, inputs) and any(_waits_there(up, t) for t in trials)
         else up
         for up in ups
     ]
@@ -117,12 +151,20 @@ def agreed(ups: Sequence[TrueUp], trials: Sequence[Work], inputs: RunInputs) -> 
         if not stuck:
             break
         names = {Slot.CLIENT: waiting[0].client_name}
-        steps = tuple(step.filled(names) for step in HOLDS[Reason.SOURCE_REPLACED].steps)
+        reason = Reason.SOURCE_CHANGED if waiting[0].kind == "changed" else Reason.SOURCE_REPLACED
+        steps = tuple(step.filled(names) for step in HOLDS[reason].steps)
         found = [
             replace(up, state="blocked", detail=AFTER_ANOTHER, steps=waiting[0].steps or steps) if up in stuck else up
             for up in found
         ]
     return tuple(found)
+
+
+def _waits_there(up: TrueUp, trial: Work) -> bool:
+    """Whether something that comes in the place of what is taken back would have to wait."""
+    if up.older:
+        return any(hold.charge in up.waits for hold in trial.holds)
+    return bool(trial.holds) and concerns(up, trial)
 
 
 def _shared(one: TrueUp, other: TrueUp, trials: Sequence[Work]) -> bool:
@@ -141,12 +183,24 @@ def opened(settled: Mapping[str, Settled], ups: Sequence[TrueUp], live: Sequence
     return {charge: each for charge, each in settled.items() if charge not in free}
 
 
-def with_what_comes(up: TrueUp, lines: Sequence[PlanLine]) -> TrueUp:
-    """The true-up with what comes instead, and with what to type where a person may allow it."""
-    up = replace(up, add=sum((line.amount for line in lines), ZERO), add_cost=sum((line.cost for line in lines), ZERO))
+def with_what_comes(up: TrueUp, trials: Sequence[Work]) -> TrueUp:
+    """The true-up with what comes instead, and with what to type where a person may allow it. `trials` are the
+    companies as they would be billed once it was taken back."""
+    if up.older and up.waits:
+        billed = {charge for trial in trials for line in trial.lines for charge in line.charges} & up.waits
+        coming = [charge for trial in trials for charge in trial.charges if charge.id in billed]
+        add = (sum((charge.price for charge in coming), ZERO), sum((charge.cost for charge in coming), ZERO))
+    elif up.older:
+        add = (ZERO, ZERO)  # nothing of this month comes in its place
+    else:
+        mine = [trial for trial in trials if concerns(up, trial) and trial.currency == up.currency]
+        lines = [line for trial in mine for line in trial.lines]
+        add = (sum((line.amount for line in lines), ZERO), sum((line.cost for line in lines), ZERO))
+    up = replace(up, add=add[0], add_cost=add[1])
     if up.state == "held":
         names = {Slot.CLIENT: up.client_name}
-        steps = tuple(step.filled(names) for step in HOLDS[Reason.SOURCE_REPLACED].steps)
+        reason = Reason.SOURCE_CHANGED if up.kind == "changed" else Reason.SOURCE_REPLACED
+        steps = tuple(step.filled(names) for step in HOLDS[reason].steps)
         return replace(up, detail=wording(up), steps=steps)
     return up
 
@@ -155,7 +209,12 @@ def wording(up: TrueUp) -> str:
     """The true-up as one sentence."""
     currency = up.currency
     which = ", ".join(up.credited[:3])
+    happened = f"Pax8 credited its invoice {which}, which is billed"
+    if up.kind == "changed":
+        happened = f"Pax8's invoice {up.detail}"
+    elif up.older:
+        happened = f"Pax8 credited its invoice {which}, which is billed in {up.period}"
     return (
-        f"Pax8 credited its invoice {which}, which is billed: take back {plain(up.take_back, currency)}, "
+        f"{happened}: take back {plain(up.take_back, currency)}, "
         f"add {plain(up.add, currency)}, net {plain(up.net, currency)} {currency}"
     )

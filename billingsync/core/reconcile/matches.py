@@ -14,7 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 
-from billingsync.core.bill.clients import normalise
+from billingsync.core.bill.names import normalise
 from billingsync.core.bill.products import Catalogue
 from billingsync.core.rules import MatchBlock, ProductBlock, Rules
 

@@ -145,6 +145,12 @@ class Pax8:
         periods = sorted({*taken, *skipped}, reverse=True)
         return tuple(Released(period=one, invoices=taken[one], skipped=skipped[one]) for one in periods)
 
+    def listed(self) -> dict[str, bool]:
+        """Every invoice that Pax8 lists, of all months, and whether it counts [S1]."""
+        pages = self._list(_List(path="/invoices", what="invoices", params={"sort": "invoiceDate,desc"}))
+        headers = [read_header(row) for page in pages for row in page.rows]
+        return {header.id: header.taken for header in headers}
+
     def newest_invoice_month(self) -> Period | None:
         """The newest month with an invoice that is taken."""
         return next((one.period for one in self.released() if one.invoices), None)

@@ -1,0 +1,254 @@
+"""What the ledger remembers of all periods, as far as one month can touch it: what its invoices said when they were
+billed [S9], what else bills the same [S10], and whom its companies were billed to [C1b].
+
+Each question names the month's own charges, invoices or companies, so the answer does not grow with the years."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
+
+from billingsync.core.inputs import Billed, LivePosting, Said, Settled
+from billingsync.core.period import Period
+from billingsync.store.book import Book, Fence
+from billingsync.store.database import insert, read_as
+from billingsync.store.memory import live_postings, settled_claims
+from billingsync.store.postings import BILLED
+from billingsync.store.schema import claim, company_billed, posting, said_charge, source_document, source_invoice
+from billingsync.store.sources import Document
+
+_AT_ONCE = 500  # values in one IN (...): far below SQLite's and PostgreSQL's limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidCharge:
+    """What one invoice said of one charge, to be remembered. `unit_price` is Pax8's of a full period, else None;
+    `name_now` is what the charge is called today, where the ledger calls it as an earlier version did [S5]."""
+
+    charge: str
+    invoice_id: str
+    dated: date  # the invoice
+    period: str
+    company_id: str
+    type: str
+    sold: str
+    product: str
+    twin: str
+    reissue: str
+    price: Decimal
+    cost: Decimal
+    currency: str
+    unit_price: Decimal | None
+    name_now: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a month asks: its charges by id, its invoices, its companies, the keys that twins would have, what it sells
+    in parts of a period, and the invoices of any period that count no longer."""
+
+    charges: Sequence[str] = ()
+    invoices: Sequence[str] = ()
+    companies: Sequence[str] = ()
+    twins: Sequence[str] = ()
+    reissues: Sequence[str] = ()
+    sold: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookBack:
+    """The answer. `settled` has charges of the month that a posting of another period bills."""
+
+    said: tuple[Said, ...] = ()
+    twins: tuple[Said, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    settled: Mapping[str, Settled] = field(default_factory=dict)
+    billed: Mapping[str, Billed] = field(default_factory=dict)
+    full_prices: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+
+
+class LookBackBook(Book):
+    def look_back(self, asked: Question) -> LookBack:
+        """What is remembered of what a month asks for, in one consistent view."""
+        name = self.name
+        with self.reading() as connection:
+            rows = list(_said_rows(connection, name, said_charge.c.invoice_id, asked.invoices))
+            twins = list(_said_rows(connection, name, said_charge.c.twin, asked.twins, live=True))
+            twins += _said_rows(connection, name, said_charge.c.reissue, asked.reissues, live=True)
+            return LookBack(
+                said=tuple(each for each, _ in rows),
+                twins=tuple({each.charge: each for each, _ in twins}.values()),
+                aliases={now: each.charge for each, now in rows if now != each.charge},
+                settled=settled_claims(connection, name, asked.charges),
+                billed=_billed(connection, name, asked.companies),
+                full_prices=_full_prices(connection, name, asked.sold),
+            )
+
+    def live_of_invoices(self, gone: Iterable[str]) -> tuple[LivePosting, ...]:
+        """The postings of any period that bill a charge of these Pax8 invoices and whose lines still do [R2]."""
+        found: list[LivePosting] = []
+        with self.reading() as connection:
+            for month in sorted(_periods_billing(connection, self.name, sorted(set(gone)))):
+                found += live_postings(connection, self.name, month)
+        return tuple(found)
+
+    def known_invoices(self) -> dict[str, str]:
+        """Every Pax8 invoice that a plan ever read, with its period: a handful a month."""
+        table = source_invoice.c
+        query = select(table.invoice_id, table.period).where(table.partner == self.name)
+        with self.reading() as connection:
+            return {row.invoice_id: row.period for row in connection.execute(query)}
+
+    def note_said(self, fence: Fence, charges: Sequence[SaidCharge], billed_to: Mapping[str, Billed]) -> None:
+        """Remembers what invoices say and whom companies (by id) are billed to, right before it is done. What a company
+        has on a line already stays as it was said then: an approved invoice never changes [S9]."""
+        invoices = sorted({one.invoice_id for one in charges})
+        with self.fenced(fence) as connection:
+            _put_billed(connection, self.name, billed_to)
+            rows = [each for each, _ in _said_rows(connection, self.name, said_charge.c.invoice_id, invoices)]
+            billed = {(one.invoice_id, one.company_id) for one in rows if one.live}
+            stale = [one.charge for one in rows if (one.invoice_id, one.company_id) not in billed]
+            kept = {one.charge for one in rows} - set(stale)
+            for some in _batches(stale):
+                mine = (said_charge.c.partner == self.name, said_charge.c.charge.in_(some))
+                connection.execute(delete(said_charge).where(*mine))
+            new = [
+                _row(self.name, one)
+                for one in charges
+                if one.charge not in kept and (one.invoice_id, one.company_id) not in billed
+            ]
+            if new:
+                connection.execute(insert(connection, said_charge).on_conflict_do_nothing(), new)
+
+    def unsaid_periods(self) -> dict[Period, datetime]:
+        """Periods of which nothing is remembered although they were billed, by an earlier version; and when that
+        began."""
+        said = select(said_charge.c.period).where(said_charge.c.partner == self.name).distinct()
+        mine = (posting.c.partner == self.name, posting.c.state.in_(BILLED), posting.c.period.not_in(said))
+        query = select(posting.c.period, func.min(posting.c.intended_at)).where(*mine).group_by(posting.c.period)
+        with self.reading() as connection:
+            return {Period.parse(period): began for period, began in connection.execute(query)}
+
+    def documents_before(self, period: Period, moment: datetime) -> tuple[Document, ...]:
+        """What was read of a period's invoices until then, oldest first."""
+        table = source_document.c
+        mine = (table.partner == self.name, table.period == str(period), table.fetched_at <= moment)
+        query = select(source_document).where(*mine).order_by(table.fetched_at, table.kind, table.page)
+        with self.reading() as connection:
+            return tuple(read_as(Document, row) for row in connection.execute(query))
+
+    def note_older(self, charges: Sequence[SaidCharge]) -> None:
+        """Remembers what invoices said that an earlier version billed, read again from what is kept of them [S3]."""
+        with self.writing() as connection:
+            rows = [_row(self.name, one) for one in charges]
+            connection.execute(insert(connection, said_charge).on_conflict_do_nothing(), rows)
+
+
+def _put_billed(connection: Connection, name: str, billed: Mapping[str, Billed]) -> None:
+    """Whom companies were billed to; the newest period counts."""
+    before = _billed(connection, name, list(billed))
+    rows = [
+        {
+            "partner": name,
+            "company_id": company,
+            "client_id": one.client_id,
+            "client_name": one.client_name,
+            "period": one.period,
+        }
+        for company, one in sorted(billed.items())
+        if company not in before or before[company].period <= one.period
+    ]
+    if rows:
+        added = insert(connection, company_billed)
+        replaced = {column: added.excluded[column] for column in ("client_id", "client_name", "period")}
+        put = added.on_conflict_do_update(index_elements=["partner", "company_id"], set_=replaced)
+        connection.execute(put, rows)
+
+
+def _row(name: str, one: SaidCharge) -> dict[str, object]:
+    row: dict[str, object] = {column: getattr(one, column) for column in SaidCharge.__slots__}
+    row["dated"] = one.dated.isoformat()
+    return row | {"partner": name}
+
+
+def _said_rows(
+    connection: Connection, name: str, column: ColumnElement[str], values: Sequence[str], *, live: bool = False
+) -> Iterator[tuple[Said, str]]:
+    """What was said where a column has one of these values, and what the charge is called today; with `live` only
+    what is on a line."""
+    on_a_line = (
+        exists()
+        .where(claim.c.partner == said_charge.c.partner, claim.c.charge == said_charge.c.charge, claim.c.live)
+        .label("live")
+    )
+    for some in _batches(values):
+        query = select(said_charge, on_a_line).where(said_charge.c.partner == name, column.in_(some))
+        for row in connection.execute(query.where(on_a_line) if live else query):
+            yield (
+                Said(
+                    charge=row.charge,
+                    invoice_id=row.invoice_id,
+                    invoice_date=date.fromisoformat(row.dated),
+                    period=row.period,
+                    company_id=row.company_id,
+                    type=row.type,
+                    sold=row.sold,
+                    product=row.product,
+                    twin=row.twin,
+                    reissue=row.reissue,
+                    price=row.price,
+                    cost=row.cost,
+                    currency=row.currency,
+                    live=bool(row.live),
+                ),
+                row.name_now,
+            )
+
+
+def _billed(connection: Connection, name: str, companies: Sequence[str]) -> dict[str, Billed]:
+    found = {}
+    for some in _batches(companies):
+        mine = (company_billed.c.partner == name, company_billed.c.company_id.in_(some))
+        for row in connection.execute(select(company_billed).where(*mine)):
+            found[row.company_id] = Billed(client_id=row.client_id, client_name=row.client_name, period=row.period)
+    return found
+
+
+def _full_prices(connection: Connection, name: str, sold: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Decimal]:
+    """The newest unit price of a full period of each."""
+    newest: dict[tuple[str, str], tuple[str, Decimal]] = {}
+    wanted = set(sold)
+    table = said_charge.c
+    for some in _batches([what for _, what in sold]):
+        columns = (table.company_id, table.sold, table.period, table.unit_price)
+        query = select(*columns).where(table.partner == name, table.sold.in_(some), table.unit_price.is_not(None))
+        for row in connection.execute(query):
+            key = (row.company_id, row.sold)
+            if key in wanted and row.period >= newest.get(key, ("",))[0]:
+                newest[key] = (row.period, row.unit_price)
+    return {key: price for key, (_, price) in newest.items()}
+
+
+def _periods_billing(connection: Connection, name: str, invoices: Sequence[str]) -> set[str]:
+    """The periods of live postings that bill a charge of these invoices; a charge's id begins with its invoice's."""
+    found: set[str] = set()
+    for invoice in invoices:
+        query = (
+            select(posting.c.period)
+            .join(claim, (claim.c.partner == posting.c.partner) & (claim.c.key == posting.c.key))
+            .where(posting.c.partner == name, claim.c.live)
+            .where(claim.c.charge.startswith(f"{invoice}:", autoescape=True))
+            .distinct()
+        )
+        found |= set(connection.execute(query).scalars())
+    return found
+
+
+def _batches(values: Iterable[str]) -> Iterator[Sequence[str]]:
+    ordered = sorted(set(values))
+    for start in range(0, len(ordered), _AT_ONCE):
+        yield ordered[start : start + _AT_ONCE]

@@ -1,0 +1,43 @@
+"""The stage of tests/sandbox for months as they really come: re-issues, renames, other currencies."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sandbox"))
+
+from cli import TEXT_ONLY
+from scene import STAGE, Scene, scene
+
+from billingsync.sandbox.server import Sandbox
+
+OPEN = (
+    TEXT_ONLY
+    + '[limits]\nchange_percent_max = 100000\nmissing_company_percent_max = 100\nnegative_invoice = "post"\n'
+    + '[clients]\nguessed = "post"\n'
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Sandbox]:
+    with Sandbox(STAGE) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def stage(server: Sandbox, tmp_path: Path, sqlite_template: Path) -> Callable[..., Scene]:
+    """A scene on an empty ledger; `rules` are the shared ones, settings are given in capitals."""
+
+    def make(rules: str = OPEN, **settings: str) -> Scene:
+        server.reset(STAGE)
+        shutil.copy(sqlite_template, tmp_path / "ledger.db")
+        made = scene(server, tmp_path, **settings)
+        made.office.rules(rules)
+        return made
+
+    return make
