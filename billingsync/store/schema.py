@@ -457,6 +457,9 @@ import_match = _table(
     _required("kind", Text),
     _required("name", Words),
     _required("targets", Json),  # an account's client id, a service's item ids
+    _required("who", Words),
+    _required("at", Moment),
+)
 
 # What a Pax8 invoice said of a charge when something of it was first billed: it stays said [S9]. `twin` and `reissue`
 # tell the same charge on another invoice [S10]; `name_now` is what it is called where `charge` is an older name [S5].
