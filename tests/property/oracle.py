@@ -159,12 +159,11 @@ def candidates(company: Company, inputs: RunInputs) -> tuple[list[Client], str]:
 def shared(company: Company, inputs: RunInputs) -> bool:
     """[C1b] whether a company of another name has the same externalId."""
     said = {charge.company_id: charge for source in inputs.sources for charge in source.charges}
+    listed = {one.id: one for one in inputs.companies}
     every = {one.id: one for one in inputs.companies if one.status == "Active"}
-    every |= {
-        id_: Company(id=id_, name=one.company_name, external_id=one.external_id)
-        for id_, one in said.items()
-        if id_ is not None and id_ not in every
-    }
+    for id_, one in said.items():
+        if id_ is not None and id_ not in every:
+            every[id_] = listed.get(id_) or Company(id=id_, name=one.company_name, external_id=one.external_id)
     mine = company.external_id.strip()
     rivals = (one for one in every.values() if one.id != company.id and one.external_id.strip() == mine)
     return any(not equal_names(one.name, company.name) for one in rivals)
@@ -198,9 +197,8 @@ def match(customer: Customer, inputs: RunInputs) -> None:
     elif company.external_id.strip().isdecimal() and int(company.external_id) in clients:
         customer.client, customer.how = clients[int(company.external_id)], "external_id"
         named, how = candidates(company, inputs)
-        if how == "name" and customer.client not in named:  # [C1b]
-            customer.client, customer.trouble = None, frozenset({"client_ambiguous"})
-        elif not equal_names(company.name, customer.client.name) and shared(company, inputs):
+        contradicts = how == "name" and customer.client not in named  # [C1b]
+        if contradicts or (not equal_names(company.name, customer.client.name) and shared(company, inputs)):
             customer.client, customer.trouble = None, frozenset({"client_ambiguous"})
     else:
         found, customer.how = candidates(company, inputs)
