@@ -33,7 +33,7 @@ SNAPSHOT = Snapshot(
     id=1,
     as_at=NOW,
     state=SnapshotState.WHOLE,
-    clients=(Client(id=214, name="Contoso"), Client(id=215, name="Fabrikam Inc"), Client(id=216, name="Fabrikam")),
+    clients=(Client(id=214, name="Contoso"), Client(id=215, name="Fabrikam Inc"), Client(id=216, name="FABRIKAM")),
     items=(Item(id=17, name="Backup GB"), Item(id=18, name="Backup GB extra")),
 )
 
