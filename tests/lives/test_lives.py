@@ -1,0 +1,114 @@
+"""Thirty-six months of a partner's life, many times over, against a model that knows the rules and not the product.
+
+Each call of pytest plays LIVES of them; BILLINGSYNC_LIVES=1000 plays so many, BILLINGSYNC_LIVES_MINUTES=30 with --long
+as many as fit. A failure prints its seed and the smallest life that still goes wrong.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import life_model
+import pytest
+from life_office import lifelong
+from life_play import DEEDS, Outcome, play
+from life_script import PHASES, Event, Script, live
+from life_shrink import shrink
+
+LIVES = int(os.environ.get("BILLINGSYNC_LIVES", "100"))
+BLOCKS = 10
+# What happens in the lives of each commit.
+KINDS = (
+    "seats", "price", "one_time", "prorate", "credit", "rename_company", "rename_client", "leave", "return",
+    "reissue_early", "reissue_late", "second", "undo", "undo_closed", "again", "edit_own", "edit_ours",
+    "close", "kill", "builds",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with lifelong() as found:
+        yield found
+
+
+_number = itertools.count()
+
+
+def lived(folder: Path, script: Script) -> Outcome:
+    room = folder / f"life-{next(_number)}"
+    try:
+        return play(room, script)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def must_be_well(folder: Path, seed: int) -> Outcome:
+    script = live(seed, KINDS)
+    outcome = lived(folder, script)
+    if outcome.wrong:
+        small = shrink(script, lambda smaller: bool(lived(folder, smaller).wrong))
+        pytest.fail(f"life {seed} goes wrong: {outcome.wrong[0][:600]}\nthe smallest that does: {lived(folder, small)}")
+    return outcome
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_every_client_was_invoiced_what_it_owes(folder: Path, block: int) -> None:
+    for seed in range(1 + block, LIVES + 1, BLOCKS):
+        must_be_well(folder, seed)
+
+
+@pytest.mark.long
+def test_lives_for_as_long_as_asked(folder: Path) -> None:
+    until = time.monotonic() + 60 * float(os.environ.get("BILLINGSYNC_LIVES_MINUTES", "5"))
+    first = int(os.environ.get("BILLINGSYNC_LIVES_FROM", "1001"))
+    seed = first
+    while time.monotonic() < until:
+        must_be_well(folder, seed)
+        seed += 1
+    print(f"{seed - first} lives with seeds {first} to {seed - 1}")
+
+
+def test_the_same_seed_is_the_same_life(folder: Path) -> None:
+    first, again = (lived(folder, live(5, KINDS, months=8)) for _ in range(2))
+    assert first.trace == again.trace
+    assert first.trace != lived(folder, live(6, KINDS, months=8)).trace
+
+
+def test_a_life_that_goes_wrong_becomes_small(folder: Path) -> None:
+    """Somebody else changes an invoice of ours behind everybody's back: only the event that does it is left."""
+    bad = Event(3, "billed", "edit_ours", 0, 1)
+    script = replace(live(7, ("seats", "price", "again"), months=9), behaviors=("new", "new", "new"))
+    script = replace(script, events=tuple(sorted([*script.events, bad], key=lambda event: event.month)))
+    assert not lived(folder, script).wrong  # the model counts it
+    small = shrink(script, lambda smaller: any(event.kind == "edit_ours" for event in smaller.events))
+    assert small.events == (bad,)
+    assert (small.months, len(small.behaviors)) == (4, 2)
+
+
+def test_the_model_knows_nothing_of_the_product() -> None:
+    tree = ast.parse(Path(life_model.__file__).read_text())
+    names = {
+        name
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert not any(name.startswith("billingsync") for name in names)
+
+
+def test_all_that_may_happen_is_known() -> None:
+    kinds = {kind for there in PHASES.values() for kind in there}
+    assert kinds == DEEDS.keys()
+    assert set(KINDS) - {"builds"} <= kinds
