@@ -15,16 +15,17 @@ import test_reconcile_expiring as expiring_tests
 import test_reconcile_rules as rules_tests
 
 from billingsync.core.reconcile import (
-    billing,
+    amounts,
     card_change,
     cards,
     classify,
     compare,
     expiring,
-    findings,
+    find,
     licences,
     lines,
     matches,
+    prices,
     snapshot,
     tenant,
     terms,
@@ -95,7 +96,7 @@ def money_is_a_float(patch: pytest.MonkeyPatch) -> None:
     def wrong(amount: Fraction, currency: str) -> Decimal:
         return Decimal(str(round(float(amount), 2)))
 
-    for module in (terms, billing, findings, lines):
+    for module in (terms, amounts, find, lines):
         patch.setattr(module, "rounded", wrong)
 
 
@@ -109,7 +110,7 @@ def the_sign_of_the_difference_flips(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_year_is_not_spread(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(billing, "_share", lambda amount, term, months, currency: amount)
+    patch.setattr(amounts, "_share", lambda amount, term, months, currency: amount)
 
 
 def an_empty_side_makes_findings(patch: pytest.MonkeyPatch) -> None:
@@ -193,7 +194,7 @@ PLANTED: tuple[tuple[Patch, Check], ...] = (
 def fresh_caches() -> Iterator[None]:
     """What a patched function once answered must not be remembered."""
     yield
-    for cached in (terms.months_of, classify._per_month, lines._discounted, billing._unit):
+    for cached in (terms.months_of, classify._per_month, lines._discounted, prices._unit):
         cached.cache_clear()
 
 

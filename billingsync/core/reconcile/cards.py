@@ -9,7 +9,6 @@ from decimal import Decimal
 from fractions import Fraction
 
 from billingsync.core.money import ZERO, plain
-from billingsync.core.reconcile.billing import Prices, prices_of
 from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, CardKind, Choice, Lack, card_digest, card_id
 from billingsync.core.reconcile.card_change import (
     Entry,
@@ -21,10 +20,12 @@ from billingsync.core.reconcile.card_change import (
     running_period,
 )
 from billingsync.core.reconcile.compare import Reconciliation, Verdict
-from billingsync.core.reconcile.findings import SEATS, Confidence, Finding, seat_kind, surplus_lines
+from billingsync.core.reconcile.find import seat_kind, surplus_lines
+from billingsync.core.reconcile.findings import SEATS, Confidence, Finding
 from billingsync.core.reconcile.findings import Kind as FindingKind
 from billingsync.core.reconcile.licences import Mode, SeatRow
 from billingsync.core.reconcile.lines import Keeper, SeatLine, months_of_invoice
+from billingsync.core.reconcile.prices import Prices, prices_of
 from billingsync.core.reconcile.snapshot import RecurringInvoice
 from billingsync.core.reconcile.tenant import Tenant
 from billingsync.core.reconcile.terms import to_decimal, total

@@ -14,20 +14,18 @@ from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.reconcile.billing import BillingRow, OursCheck, billing_rows, ours_checks
 from billingsync.core.reconcile.classify import Class, Classified, classified
+from billingsync.core.reconcile.find import Measured, billing_findings, mapping_findings, row_findings
 from billingsync.core.reconcile.findings import (
     KINDS,
     MAPPING,
     Finding,
     Kind,
-    Measured,
     Side,
-    billing_findings,
     in_order,
-    mapping_findings,
-    row_findings,
 )
-from billingsync.core.reconcile.licences import Apart, SeatRow, collect, is_mapped, rows_of_client
+from billingsync.core.reconcile.licences import SeatRow, rows_of_client
 from billingsync.core.reconcile.lines import Scope, SeatLine, posted_lines, recurring_lines
+from billingsync.core.reconcile.sides import Apart, collect, is_mapped
 from billingsync.core.reconcile.snapshot import ReconcileInputs, SnapshotState, VendorCount
 from billingsync.core.reconcile.tenant import Tenant, tenant_of
 from billingsync.core.reconcile.terms import rounded, total

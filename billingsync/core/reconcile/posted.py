@@ -6,7 +6,8 @@ from collections import defaultdict
 
 from billingsync.core.charge import Charge
 from billingsync.core.money import ZERO
-from billingsync.core.reconcile.billing import BillingRow, Money
+from billingsync.core.reconcile.amounts import Money
+from billingsync.core.reconcile.billing import BillingRow
 from billingsync.core.reconcile.compare import ApartSum, Reconciliation, Verdict
 from billingsync.core.reconcile.licences import group_id
 from billingsync.core.reconcile.snapshot import PostedLine, ReconcileInputs
