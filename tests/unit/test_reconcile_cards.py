@@ -72,6 +72,34 @@ def test_11_the_card_of_a_duplicate_ends_the_line_by_hand() -> None:
     assert card.change.revenue_month == D("-220.00") and card.limits == (Limit.QUANTITY,)
 
 
+def test_of_two_lines_by_hand_a_person_says_which_one_ends() -> None:
+    book = Book()
+    book.sub("a", 10)
+    book.line(9001, 10)
+    book.line(9002, 3)
+    card = book.card()
+    assert (card.kind, card.line_id, card.lacks) == (CardKind.GONE, 9002, (Lack.NEEDS_LINE,))
+    chosen = book.card(line_id=9002)
+    assert (chosen.kind, chosen.after.quantity, chosen.approvable) == (CardKind.GONE, 0, True)
+
+
+def test_a_line_by_hand_beside_too_few_of_ours_takes_what_is_missing_once_it_is_chosen() -> None:
+    book = Book()
+    book.sub("a", 10)
+    book.post(book.charge(8, sub="a"))
+    book.line(9001, 10)
+    assert book.card().lacks == (Lack.NEEDS_LINE,)
+    assert (book.card(line_id=9001).after.quantity, book.card(line_id=9001).approvable) == (2, True)
+
+
+def test_a_new_line_of_several_items_takes_the_first() -> None:
+    book = simple(10)
+    book.rules = Rules(matches=(MatchBlock(pax8_skus=(DEFENDER,), halo_items=(11, 12)),))
+    book.sub("d", 3, DEFENDER)
+    (card,) = [card for card in book.cards() if card.kind is CardKind.NEW]
+    assert card.approvable and card.item_id == 11
+
+
 def test_13_limits_of_a_large_move() -> None:
     assert simple(17).card().limits == (Limit.QUANTITY,)
     assert simple(15).card().limits == ()  # 50 % is not more than 50 %

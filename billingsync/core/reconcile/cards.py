@@ -110,7 +110,15 @@ class _Maker:
         unclear = not beside_ours or left != self.row.count or len(ended) != 1 or len(self.group) > 1
         if not ended:
             return [self._whole_row([Lack.HALO])]
-        return [self._of_line(line, ZERO, [Lack.NEEDS_LINE] if unclear else []) for line in ended]
+        return [self._ended(line, unclear) for line in ended]
+
+    def _ended(self, line: SeatLine, unclear: bool) -> Card:
+        """The end of one line; where a person has to say which, what it must carry once they chose it."""
+        target = self._target(line)
+        chosen = self._choice(line.line_id).line_id == line.line_id and target >= 0
+        if unclear and chosen:
+            return self._of_line(line, target, [])
+        return self._of_line(line, ZERO, [Lack.NEEDS_LINE] if unclear else [])
 
     def _choice(self, line_id: int | None) -> Choice:
         ids = (card_id(self.row.client_id, self.row.key, line_id), card_id(self.row.client_id, self.row.key, None))
@@ -214,7 +222,7 @@ class _Maker:
             lacks.append(Lack.OURS)
         if invoice is None:
             lacks.append(Lack.NEEDS_INVOICE)
-        if len(items) != 1:
+        if not items:  # of several that add up, the first takes the line
             lacks.append(Lack.NEEDS_ITEM)
         if self._suspect:
             lacks.append(Lack.SUSPECT)
