@@ -8,14 +8,14 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 _BILLED = ("posted", "adopted", "differs")
 
 
 def upgrade() -> None:
-    """Leads from 0006 to 0007. Who was billed is taken from the postings; what invoices said is read again from what is
+    """Leads from 0007 to 0008. Who was billed is taken from the postings; what invoices said is read again from what is
     kept of them, by the first plan."""
     op.create_table(
         "said_charge",
