@@ -36,7 +36,7 @@ def plan_xlsx(plan: Plan, created_at: str) -> bytes:
     options = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "in_memory": True}
     book = Workbook(file, options)
     properties: dict[str, Any] = {"title": f"Billing plan {plan.period}", "comments": f"plan {plan.digest}"}
-    properties["created"] = _moment(created_at)
+    properties["created"] = moment_of(created_at)
     book.set_properties(properties)
     rows = plan_rows(plan)
     formats: dict[str, Any] = {"bold": book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})}
@@ -49,12 +49,12 @@ def plan_xlsx(plan: Plan, created_at: str) -> bytes:
         not_billed_sheet(rows),
         sources_sheet(plan),
     ):
-        _write(book, sheet, formats)
+        write_sheet(book, sheet, formats)
     book.close()
     return file.getvalue()
 
 
-def _moment(created_at: str) -> datetime:
+def moment_of(created_at: str) -> datetime:
     """When the plan was made; a fixed day where that cannot be read, so that the file never carries a clock."""
     try:
         return datetime.fromisoformat(created_at).replace(tzinfo=None)
@@ -62,7 +62,7 @@ def _moment(created_at: str) -> datetime:
         return datetime(2000, 1, 1)  # noqa: DTZ001 Excel's moments have no zone
 
 
-def _write(book: Any, sheet: Sheet, formats: dict[str, Any]) -> None:
+def write_sheet(book: Any, sheet: Sheet, formats: dict[str, Any]) -> None:
     page = book.add_worksheet(sheet.name)
     page.freeze_panes(1, 1)
     page.set_landscape()

@@ -1,0 +1,241 @@
+"""The commands that compare what Pax8 sells with what HaloPSA bills. They write to neither."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from billingsync.cli.billing import FORMATS, JsonOption
+from billingsync.cli.roles import may, require
+from billingsync.cli.session import connected
+from billingsync.cli.terminal import console, note, out, say, write_file
+from billingsync.errors import NoSnapshot, UsageError
+
+if TYPE_CHECKING:
+    from billingsync.connect import Connections
+    from billingsync.core.period import Period
+    from billingsync.core.reconcile.compare import Reconciliation
+    from billingsync.report.comparison.view import Filters, View
+
+PeriodArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[PERIOD]", help="Month as 2026-11, or several as 2026-09..2026-11; by default now."),
+]
+ByOption = Annotated[str, typer.Option("--by", help="company or product.")]
+VariancesOption = Annotated[bool, typer.Option("--variances", help="Only what differs.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Also what agrees, and what is not compared.")]
+ClientOption = Annotated[list[str] | None, typer.Option("--client", help="Only this client; repeatable.")]
+ProductOption = Annotated[list[str] | None, typer.Option("--product", help="Only this product or SKU; repeatable.")]
+VendorOption = Annotated[list[str] | None, typer.Option("--vendor", help="Only this vendor; repeatable.")]
+TagOption = Annotated[list[str] | None, typer.Option("--tag", help="Only products with this tag; repeatable.")]
+InvoiceOption = Annotated[list[int] | None, typer.Option("--invoice", help="Only this recurring invoice; repeatable.")]
+KindOption = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind of finding; repeatable.")]
+FormatOption = Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")]
+OutOption = Annotated[str | None, typer.Option("--out", help="Write to this file; - is stdout.", metavar="FILE")]
+
+_CODES = {"clean": 0, "differences": 3, "incomplete": 3, "nothing_compared": 4}
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        help="Compare what Pax8 sells with what HaloPSA bills. Writes to neither.", no_args_is_help=True
+    )
+    codes = "Exit codes: 0 clean, 3 differences or incomplete, 4 no snapshot or nothing compared, 1, 2, 5."
+    group.command("licences", epilog=f"Example: billingsync reconcile licences --variances. {codes}")(licences)
+    group.command("licenses", hidden=True)(licences)
+    group.command("billing", epilog=f"Example: billingsync reconcile billing 2026-11. {codes}")(billing)
+    group.command("findings", epilog=f"Example: billingsync reconcile findings --kind under_billed. {codes}")(findings)
+    app.add_typer(group, name="reconcile")
+
+
+def licences(
+    period: PeriodArgument = None,
+    by: ByOption = "company",
+    variances: VariancesOption = False,
+    everything: AllOption = False,
+    client: ClientOption = None,
+    product: ProductOption = None,
+    vendor: VendorOption = None,
+    tag: TagOption = None,
+    invoice: InvoiceOption = None,
+    kind: KindOption = None,
+    format: FormatOption = "text",
+    out_file: OutOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Seats subscribed at Pax8 beside seats that HaloPSA bills, and what the difference costs."""
+    if by not in ("company", "product"):
+        raise UsageError(f"--by is company or product, not {by!r:.40}.")
+    options = {"by": by, "variances": variances, "everything": everything}
+    filters = _filters(client, product, vendor, tag, invoice, kind)
+    return _each("licences", period, filters, options, _format(format, out_file, json, "licences"), out_file)
+
+
+def billing(
+    period: PeriodArgument = None,
+    everything: AllOption = False,
+    client: ClientOption = None,
+    product: ProductOption = None,
+    vendor: VendorOption = None,
+    tag: TagOption = None,
+    invoice: InvoiceOption = None,
+    format: FormatOption = "text",
+    out_file: OutOption = None,
+    json: JsonOption = False,
+) -> int:
+    """The month's cost and price at Pax8 beside those in HaloPSA, with margins."""
+    filters = _filters(client, product, vendor, tag, invoice, None)
+    options = {"everything": everything}
+    return _each("billing", period, filters, options, _format(format, out_file, json, "billing"), out_file)
+
+
+def findings(
+    period: PeriodArgument = None,
+    everything: AllOption = False,
+    client: ClientOption = None,
+    product: ProductOption = None,
+    vendor: VendorOption = None,
+    tag: TagOption = None,
+    invoice: InvoiceOption = None,
+    kind: KindOption = None,
+    format: FormatOption = "text",
+    out_file: OutOption = None,
+    json: JsonOption = False,
+) -> int:
+    """What is wrong, with money, how sure it is, and what to do; mapping first."""
+    filters = _filters(client, product, vendor, tag, invoice, kind)
+    options = {"everything": everything}
+    return _each("findings", period, filters, options, _format(format, out_file, json, "findings"), out_file)
+
+
+def _format(format: str, out_file: str | None, json: bool, command: str) -> str:
+    """The format: --json, --format, else what the file's name ends in."""
+    endings = {"json": "json", "csv": "csv", "html": "html", "xlsx": "xlsx", "md": "markdown", "txt": "text"}
+    if format == "text" and out_file and "." in out_file:
+        format = endings.get(out_file.rpartition(".")[2].lower(), "text")
+    chosen = "json" if json else format
+    if chosen not in FORMATS:
+        raise UsageError(f"--format is one of {', '.join(FORMATS)}, not {format!r:.40}.")
+    if chosen == "xlsx" and out_file is None:
+        step = ["billingsync", "reconcile", command, "--out", f"{command}.xlsx"]
+        raise UsageError("A spreadsheet does not fit on a terminal: name a file.", next_steps=[step])
+    return chosen
+
+
+def _filters(
+    client: list[str] | None,
+    product: list[str] | None,
+    vendor: list[str] | None,
+    tag: list[str] | None,
+    invoice: list[int] | None,
+    kind: list[str] | None,
+) -> Filters:
+    from rapidfuzz import process
+
+    from billingsync.core.reconcile.findings import Kind
+    from billingsync.report.comparison.view import Filters
+
+    known = [one.value for one in Kind]
+    for text in kind or ():
+        if text not in known:
+            near = process.extractOne(text, known, score_cutoff=50)
+            raise UsageError(f"There is no kind {text!r:.40}." + (f" Did you mean {near[0]}?" if near else ""))
+    return Filters(
+        clients=tuple(client or ()),
+        products=tuple(product or ()),
+        vendors=tuple(vendor or ()),
+        tags=tuple(tag or ()),
+        invoices=tuple(invoice or ()),
+        kinds=tuple(map(Kind, kind or ())),
+    )
+
+
+def _each(
+    what: str, period: str | None, filters: Filters, options: dict[str, Any], format: str, out_file: str | None
+) -> int:
+    """One period, or each of several by its own snapshot; months without one are named, not filled [BC12]."""
+    from billingsync.reconcile.reconcile import posted_only, reconcile
+    from billingsync.report.comparison.view import view
+
+    with connected() as connections:
+        settings = connections.settings
+        if what != "licences":
+            require(settings, "financial", f"see {what}")
+        periods = _periods(period)
+        shown: list[View] = []
+        code = 0
+        for one in periods:
+            try:
+                found = reconcile(connections, one, say=say)
+            except NoSnapshot as refusal:
+                if what == "billing" and one is not None and len(periods) == 1:
+                    found = posted_only(connections, one, refusal)
+                    note(f"{refusal.message} Shown is what billingsync itself posted for {one}.")
+                    code = 3
+                elif len(periods) == 1:
+                    raise
+                else:
+                    note(f"{one}: {refusal.message}")
+                    code = max(code, 3)
+                    continue
+            shown.append(view(found, filters, money=may(settings, "financial"), **options))
+            code = max(code, _CODES[found.verdict.value])
+        if not shown:
+            raise NoSnapshot(f"None of these months has a whole snapshot: {period}.")
+        _nobody(shown, filters)
+        _show(what, shown, format, out_file, connections)
+    return code
+
+
+def _periods(text: str | None) -> list[Period | None]:
+    from billingsync.core.period import Period
+
+    if text is None:
+        return [None]
+    try:
+        first, dots, last = text.partition("..")
+        start = Period.parse(first)
+        end = Period.parse(last) if dots else start
+    except ValueError as wrong:
+        raise UsageError(f"{str(wrong).capitalize()}.", next_steps=[["billingsync", "snapshots"]]) from wrong
+    found: list[Period | None] = []
+    while start <= end and len(found) < 120:
+        found.append(start)
+        start = start.next
+    if not found:
+        raise UsageError(f"{text} ends before it begins.")
+    return found
+
+
+def _nobody(shown: list[View], filters: Filters) -> None:
+    """A name that fits nothing gets the nearest right one, rather than an empty page."""
+    if not (filters.clients or filters.products) or any(one.rows or one.findings for one in shown):
+        return
+    from rapidfuzz import process
+
+    whole: list[Reconciliation] = [one.whole for one in shown]
+    clients = {row.client_name for one in whole for row in one.rows} | {
+        finding.company_name for one in whole for finding in one.findings
+    }
+    products = {row.product for one in whole for row in one.rows}
+    for texts, known, noun in ((filters.clients, clients, "client"), (filters.products, products, "product")):
+        for text in texts:
+            near = process.extract(text, sorted(filter(None, known)), limit=3, score_cutoff=45)
+            hint = f" Nearest: {', '.join(name for name, _, _ in near)}." if near else ""
+            raise UsageError(f"No {noun} here is called {text!r:.80}, together with the other filters.{hint}")
+
+
+def _show(what: str, shown: list[View], format: str, out_file: str | None, connections: Connections) -> None:
+    from billingsync.report.comparison import output
+
+    locale = connections.settings.locale
+    if format == "text" and out_file is None:
+        for one in shown:
+            output.print_view(what, one, console(), locale)
+        return
+    content = output.rendered(what, shown, format, locale, connections.ledger.name)
+    if out_file is None:
+        out(content.decode())
+    else:
+        write_file(out_file, content)
