@@ -47,6 +47,10 @@ def register(app: typer.Typer) -> None:
     group.command("billing", epilog=f"Example: billingsync reconcile billing 2026-11. {codes}")(billing)
     group.command("findings", epilog=f"Example: billingsync reconcile findings --kind under_billed. {codes}")(findings)
     app.add_typer(group, name="reconcile")
+    app.command(
+        epilog="Example: billingsync renewals --within 30. Exit codes: 0, 3 something is past its end and still live, "
+        "4 no snapshot, 1, 2."
+    )(renewals)
 
 
 def licences(
@@ -118,7 +122,8 @@ def _format(format: str, out_file: str | None, json: bool, command: str) -> str:
     if chosen not in FORMATS:
         raise UsageError(f"--format is one of {', '.join(FORMATS)}, not {format!r:.40}.")
     if chosen == "xlsx" and out_file is None:
-        step = ["billingsync", "reconcile", command, "--out", f"{command}.xlsx"]
+        words = ["renewals"] if command == "renewals" else ["reconcile", command]
+        step = ["billingsync", *words, "--out", f"{command}.xlsx"]
         raise UsageError("A spreadsheet does not fit on a terminal: name a file.", next_steps=[step])
     return chosen
 
@@ -239,3 +244,27 @@ def _show(what: str, shown: list[View], format: str, out_file: str | None, conne
         out(content.decode())
     else:
         write_file(out_file, content)
+
+
+def renewals(
+    within: Annotated[int, typer.Option("--within", help="Days to look ahead.", min=1, max=3660)] = 90,
+    format: FormatOption = "text",
+    out_file: OutOption = None,
+    json: JsonOption = False,
+) -> int:
+    """What ends within 15, 30 and 90 days; yearly commitments that are billed monthly have a row of their own."""
+    from billingsync.reconcile.reconcile import renewals as find
+    from billingsync.report.comparison.output import render_renewals
+    from billingsync.report.comparison.renewals import Renewals, print_renewals
+
+    chosen = _format(format, out_file, json, "renewals")
+    with connected() as connections:
+        settings = connections.settings
+        whole, expiry = find(connections, within=within, say=say)
+        found = Renewals(whole=whole, expiry=expiry, within=within, money=may(settings, "financial"))
+        if chosen == "text" and out_file is None:
+            print_renewals(found, console(), settings.locale)
+        else:
+            content = render_renewals(found, chosen, settings.locale, connections.ledger.name)
+            out(content.decode()) if out_file is None else write_file(out_file, content)
+    return 3 if found.past else 0

@@ -59,6 +59,8 @@ def _once(service: Worker, json: bool) -> int:
     from billingsync.service.status import take
 
     state = service.cycle()
+    if service.snapshot_due():
+        service.take_snapshot()
     service.delivery.round()
     service.delivery.stop()
     found = take(service.ledger)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from billingsync.core.period import Period
 
@@ -107,3 +107,20 @@ def next_look(
     while month in closed or opening(month, zone, polling) <= now:
         month = month.next
     return max(now, min(rest, opening(month, zone, polling) + polling.delay))
+
+
+def snapshot_moment(now: datetime, at: time, zone: tzinfo) -> datetime:
+    """The newest instant (UTC), not after `now`, at which the daily snapshot was due.
+
+    A time that the clocks skip is read with the offset before the change, so that no day goes without one."""
+    day = local_day(now, zone)
+    today = datetime.combine(day, at, tzinfo=zone).astimezone(UTC)
+    if today <= now:
+        return today
+    return datetime.combine(day - timedelta(days=1), at, tzinfo=zone).astimezone(UTC)
+
+
+def is_snapshot_due(now: datetime, last: datetime | None, at: time, zone: tzinfo) -> bool:
+    """Whether none was taken since the last time that one was due; a worker that was off takes it late, once. `last`
+    after `now`, as after a clock that was set back, counts as none."""
+    return last is None or last > now or last < snapshot_moment(now, at, zone)

@@ -6,8 +6,11 @@ from datetime import datetime
 
 from billingsync.connect import Connections
 from billingsync.core.period import Period
-from billingsync.core.reconcile.compare import Reconciliation, compare
+from billingsync.core.reconcile.compare import Reconciliation, Verdict, compare
+from billingsync.core.reconcile.expiring import Expiry, expiring
+from billingsync.core.reconcile.posted import compare_posted
 from billingsync.core.reconcile.snapshot import Snapshot, SnapshotState
+from billingsync.core.schedule import local_day
 from billingsync.errors import NoSnapshot
 from billingsync.reconcile.choose import for_now, for_period
 from billingsync.reconcile.inputs import Books, billing_inputs, inputs_for
@@ -27,10 +30,24 @@ def posted_only(connected: Connections, period: Period, refusal: NoSnapshot) -> 
     it posted nothing."""
     moment: datetime = now().astimezone(connected.settings.zone)
     empty = Snapshot(id=0, as_at=moment, state=SnapshotState.WHOLE)
-    inputs = billing_inputs(_books(connected), period, empty)
-    if not inputs.posted:
+    found = compare_posted(billing_inputs(_books(connected), period, empty))
+    if found.verdict is Verdict.NOTHING_COMPARED:
         raise refusal
-    return compare(inputs)
+    return found
+
+
+def renewals(connected: Connections, *, within: int, say: Say) -> tuple[Reconciliation, Expiry]:
+    """What ends within so many days, by the snapshot that counts for now; what Pax8 documents of the commitments is
+    read fresh [EX4]."""
+    found = reconcile(connected, None, say=say)
+    today = local_day(now(), connected.settings.zone)
+    first = expiring(found.subscriptions, today, {}, within=within)
+    products = {
+        one.one.subscription.product_id for one in first.subscriptions if one.one.subscription.commitment is not None
+    }
+    say("reading what Pax8 documents of these commitments")
+    commitments = connected.pax8.commitments(sorted(filter(None, products)))
+    return found, expiring(found.subscriptions, today, commitments, within=within)
 
 
 def _books(connected: Connections) -> Books:

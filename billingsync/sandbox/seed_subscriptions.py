@@ -32,7 +32,7 @@ _CASES: tuple[tuple[int, Product, int, Mapping[str, Any]], ...] = (
     (5, products.COMMON[11], 6, {"status": "PendingAutomated"}),
     (6, products.COMMON[12], 8, {"status": "PendingManual"}),
     (8, products.COMMON[14], 2, {"status": "Cancelled", "endDate": "-3"}),
-    (7, products.COMMON[10], 0, {"status": "Active", "billingTerm": "Annual"}),  # no end at all
+    (7, products.COMMON[10], 0, {"billingTerm": "Annual", "price": Decimal("29.99")}),  # no end at all
 )
 _TROUBLE: tuple[tuple[int, Product, Any, Mapping[str, Any]], ...] = (
     (0, products.COMMON[13], 7, {"status": "Suspended"}),  # a status that nobody documented

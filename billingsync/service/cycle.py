@@ -22,7 +22,7 @@ from billingsync.report.waiting import together
 from billingsync.rulebook import load_rulebook
 from billingsync.run.plan import Planned, make_plan, open_holds
 from billingsync.run.run import run_period
-from billingsync.service import messages
+from billingsync.service import daily, messages
 from billingsync.service.month import CLOSED, Month, counted
 from billingsync.sources.pax8.wire import read_header
 from billingsync.store.notices import Thing
@@ -159,6 +159,7 @@ class Look:
     def _bill(self, period: Period, rulebook: Rulebook) -> None:
         """Plan; post what may be posted without a person; plan again, which shows what is left."""
         planned = make_plan(self.connected, period, say=self.say, rulebook=rulebook)
+        daily.snapshot_of_month(self.connected, period, self.now, self.say)
         result = self._post(period, planned) if allowed(planned) and self._clock_is_right() else None
         if result is not None:
             planned = make_plan(self.connected, period, say=self.say, rulebook=rulebook)

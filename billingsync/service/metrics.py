@@ -116,6 +116,7 @@ def _picture(found: Snapshot) -> Iterator[Metric]:
         budget.add_metric([name], int(service.get("budget_left", 0)))
     yield budget
     yield from _months(found)
+    yield from _reconciled(found)
 
 
 def _months(found: Snapshot) -> Iterator[Metric]:
@@ -143,3 +144,34 @@ def _months(found: Snapshot) -> Iterator[Metric]:
             held.add_metric([period, reason], group["charges"])
             age.add_metric([period, reason], group["days"])
     yield from (state, charges, money, held, age)
+
+
+def _reconciled(found: Snapshot) -> Iterator[Metric]:
+    """What the last daily comparison came to."""
+    age = GaugeMetricFamily("billingsync_snapshot_age_seconds", "Since the newest whole snapshot was taken.")
+    if found.snapshot_at is not None:
+        age.add_metric([], max(0.0, time.time() - found.snapshot_at.timestamp()))
+    classes = GaugeMetricFamily(
+        "billingsync_reconcile_subscriptions", "Subscriptions by what they count as.", labels=["class"]
+    )
+    money = GaugeMetricFamily(
+        "billingsync_reconcile_money",
+        "What the findings come to; to be shown, not to be counted with.",
+        labels=["side", "currency"],
+    )
+    findings = GaugeMetricFamily("billingsync_findings", "Findings.", labels=["kind", "confidence"])
+    ending = GaugeMetricFamily(
+        "billingsync_expiring_subscriptions", "What ends within so many days.", labels=["days", "row"]
+    )
+    body = found.reconciled
+    for name, number in body.get("classes", {}).items():
+        classes.add_metric([name], number)
+    for currency, sides in body.get("money", {}).items():
+        for side, amount in sides.items():
+            money.add_metric([side, currency[:12]], float(Decimal(amount)))
+    for kind, confidence, number in body.get("findings", ()):
+        findings.add_metric([kind, confidence], number)
+    for row, counts in body.get("expiring", {}).items():
+        for days, number in counts.items():
+            ending.add_metric([days, row], number)
+    yield from (age, classes, money, findings, ending)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from billingsync import __version__
+from billingsync.core.reconcile.snapshot import SnapshotState
 from billingsync.store.cycles import Cycle
 from billingsync.store.ledger import Ledger
 from billingsync.store.notices import Notice
@@ -28,6 +29,8 @@ class Snapshot:
     holder: str  # who last posted
     open: tuple[Notice, ...]
     untold: int
+    snapshot_at: datetime | None = None  # the newest whole snapshot of both sides
+    reconciled: Mapping[str, Any] = field(default_factory=dict)  # what the last daily comparison came to
 
     @property
     def next_at(self) -> datetime | None:
@@ -80,6 +83,8 @@ class Snapshot:
                 for one in self.open
             ],
             "notices_waiting": self.untold,
+            "last_snapshot": _iso(self.snapshot_at),
+            "verdict": self.reconciled.get("verdict"),
         }
 
 
@@ -100,6 +105,8 @@ def take(ledger: Ledger) -> Snapshot:
         holder=partner.holder,
         open=ledger.open_notices(),
         untold=len(ledger.untold()),
+        snapshot_at=max((one.as_at for one in ledger.snapshots() if one.state is SnapshotState.WHOLE), default=None),
+        reconciled=next(iter(ledger.reconciled()[-1:]), {}),
     )
 
 

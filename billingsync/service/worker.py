@@ -26,7 +26,7 @@ from billingsync.core.period import Period
 from billingsync.core.schedule import Polling, next_look
 from billingsync.errors import BillingSyncError, LedgerError, UpstreamError
 from billingsync.redaction import Redactor
-from billingsync.service import messages
+from billingsync.service import daily, messages
 from billingsync.service.cycle import Look
 from billingsync.service.month import CLOSED, Month, read_months, write_months
 from billingsync.service.notify import Delivery
@@ -88,6 +88,7 @@ class Worker:
         self._last: datetime | None = None  # when the last look began
         self._ended: datetime | None = None
         self._pinged: datetime | None = None
+        self._snapshot_tried: datetime | None = None
         share = random.random() if jitter is None else jitter  # noqa: S311  spreads load, guards nothing
         poll = settings.poll
         self.polling = Polling(
@@ -207,6 +208,33 @@ class Worker:
             lasting=thing.lasting,
         )
 
+    # The daily snapshot ------------------------------------------------------------------------------------------
+
+    def snapshot_due(self) -> bool:
+        """Whether the daily snapshot is still to be taken, and was not tried within the last interval."""
+        now, tried = self.clock(), self._snapshot_tried
+        if tried is not None and tried <= now < tried + self.polling.interval:
+            return False
+        return daily.is_due(self.ledger, self.settings.snapshot.at, self.settings.zone, now)
+
+    def take_snapshot(self) -> None:
+        """The daily snapshot and what people are told of it. Whatever goes wrong is logged and tried again later: no
+        bill waits for it. Raises Stop only."""
+        self._snapshot_tried = self.clock()
+        things: list[Thing] = []
+        log = structlog.get_logger()
+        try:
+            with self._connect(
+                self.settings, self.redactor, on_call=self.progress.note_call, wait=self.progress.wait
+            ) as connected:
+                daily.Daily(connected=connected, now=self.clock(), say=self.progress.say, things=things).take()
+            self.ledger.tell([self._clean(thing) for thing in things], (), self.clock())
+        except BillingSyncError as failed:
+            self._log_failure(failed)
+        except Exception as bug:
+            log.error("the snapshot failed", kind=type(bug).__name__, exc_info=True)
+        self.delivery.wake()
+
     def due(self, since: Period | None, months: dict[Period, Month], *, failed: bool, now: datetime) -> datetime:
         """When to look next."""
         zone = self.settings.zone
@@ -244,6 +272,10 @@ class Worker:
                     self._asked_at = None
                     self.progress.say("a cycle begins")
                     self.cycle()
+                    continue
+                if self.snapshot_due():
+                    self.progress.say("the daily snapshot begins")
+                    self.take_snapshot()
                     continue
                 self.progress.say(f"waiting for the next look at {due.isoformat(timespec='seconds')}")
                 self._still_alive(now)

@@ -5,6 +5,7 @@ A snapshot is one transaction, made when everything was read: a process that is 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -17,7 +18,7 @@ from billingsync.core.reconcile.snapshot import SnapshotState, Taken, snapshot_f
 from billingsync.store.book import Book
 from billingsync.store.columns import Zipped
 from billingsync.store.database import insert
-from billingsync.store.schema import snapshot, snapshot_document, source_invoice
+from billingsync.store.schema import journal, snapshot, snapshot_document, source_invoice
 
 
 class Page(Protocol):
@@ -149,6 +150,11 @@ class SnapshotBook(Book):
         with self.reading() as connection:
             return dict(connection.scalar(query) or {})
 
+    def first_read(self, period: Period) -> datetime | None:
+        """When one of the period's Pax8 invoices was first read whole."""
+        with self.reading() as connection:
+            return first_read(connection, self.name, period)
+
     def snapshot_for(self, period: Period, zone: tzinfo, now: datetime) -> SnapshotEntry | None:
         """The one that counts for a period, or None [SN5]. Once nothing can change the choice it is written down, and
         holds for ever."""
@@ -166,6 +172,18 @@ class SnapshotBook(Book):
                 connection.execute(update(snapshot).where(*where).values(period=str(period)))
                 self.note(connection, "snapshot.chosen", {"id": chosen.id, "period": str(period)}, now)
             return next(one for one in entries if one.id == chosen.id)
+
+    def note_reconciled(self, body: Mapping[str, Any], told: Collection[tuple[str, int]], now: datetime) -> None:
+        """What the daily comparison came to, and of which subscriptions and thresholds people were told [EX6]."""
+        with self.writing() as connection:
+            pairs = [list(pair) for pair in sorted(told)]
+            self.note(connection, "reconciled", {**body, "expiring_told": pairs}, now)
+
+    def reconciled(self) -> tuple[dict[str, Any], ...]:
+        """What the daily comparisons came to, oldest first."""
+        query = select(journal.c.body).where(journal.c.partner == self.name, journal.c.kind == "reconciled")
+        with self.reading() as connection:
+            return tuple(json.loads(body) for body in connection.execute(query.order_by(journal.c.seq)).scalars())
 
     def confirm_snapshot(self, number: int, who: str, now: datetime) -> None:
         """A person says that what is suspect about it is right [SN4]."""

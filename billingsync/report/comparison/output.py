@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from billingsync.core.reconcile.billing import BillingRow
-from billingsync.report.comparison import document, files, tables, text, words
+from billingsync.report.comparison import document, files, renewals, tables, text, words
+from billingsync.report.comparison.renewals import Renewals
 from billingsync.report.comparison.tables import Table
 from billingsync.report.comparison.view import View
 from billingsync.report.document import dump
@@ -103,3 +104,23 @@ def _markdown(what: str, view: View, figures: Figures) -> str:
         said.append(f"{', '.join(parts)}.")
     said += [f"Next: {' '.join(step)}" for step in view.whole.next_steps[:2]]
     return files.tables_markdown(words.heading(TITLES[what], view.whole), said, tables_of(what, view)[:2], figures)
+
+
+def render_renewals(found: Renewals, format: str, locale: str, partner: str) -> bytes:
+    """What ends soon as the content of a file."""
+    figures = Figures(locale)
+    title, table = words.heading("Renewals", found.whole), renewals.renewal_table(found)
+    if format == "json":
+        return dump(renewals.renewals_document(found)).encode()
+    if format == "csv":
+        return files.table_csv(table).encode()
+    if format == "xlsx":
+        return files.tables_xlsx([table], title, found.whole.as_at.isoformat(timespec="seconds"))
+    if format == "markdown":
+        said = [*renewals.summary(found, figures), *renewals.NOTES]
+        return files.tables_markdown(title, said, [table], figures).encode()
+    if format == "html":
+        return renewals.renewals_html(found, locale=locale, partner=partner).encode()
+    console, file = paper(100, False)
+    renewals.print_renewals(found, console, locale)
+    return file.getvalue().encode()

@@ -81,7 +81,8 @@ def seat_table(view: View) -> Table:
         Column("side", "Which is"), Column("currency", "Currency"), Column("confidence", "Confidence"),
     )  # fmt: skip
     findings = view.seat_findings
-    rows = [_seat_cells(row, findings.get((row.client_id, row.group, row.key))) for row in view.rows]
+    ordered = sorted(view.rows, key=lambda row: not row.difference)  # what differs comes first
+    rows = [_seat_cells(row, findings.get((row.client_id, row.group, row.key))) for row in ordered]
     return Table(name="Licences", columns=columns, rows=rows)
 
 
@@ -96,8 +97,8 @@ def _seat_cells(row: SeatRow, finding: Finding | None) -> Sequence[Cell]:
         row.invoiced,
         row.psa_quantity,
         row.difference,
-        row.pending,
-        row.trial,
+        row.pending or None,
+        row.trial or None,
         row.since,
         words.where_billed((row,)),
         words.title(finding) if finding else "",
@@ -125,8 +126,8 @@ def product_table(rows: Iterable[ProductRow]) -> Table:
             row.count,
             row.psa_quantity,
             row.difference,
-            row.pending,
-            row.trial,
+            row.pending or None,
+            row.trial or None,
         )
         for row in rows
     ]

@@ -117,8 +117,9 @@ def equation(whole: Reconciliation, figures: Figures, *, money: bool) -> str:
     parts = []
     for kind, found in shown:
         part = f"{figures.count(found.subscriptions)} {CLASSES[kind]}"
-        if money and kind in (Class.UNMAPPED_COMPANY, Class.UNMAPPED_PRODUCT) and found.cost_month:
-            costs = ", ".join(figures.money(cost, currency) for currency, cost in found.cost_month.items())
+        known = {currency: cost for currency, cost in found.cost_month.items() if cost}
+        if money and kind in (Class.UNMAPPED_COMPANY, Class.UNMAPPED_PRODUCT) and known:
+            costs = ", ".join(figures.money(cost, currency) for currency, cost in known.items())
             part += f" ({costs} cost a month)"
         parts.append(part)
     return f"{figures.count(total)} {plural(total, 'subscription')} = {' + '.join(parts) or '0'}"

@@ -16,9 +16,10 @@ from billingsync.core.charge import Charge, Source
 from billingsync.core.inputs import Company
 from billingsync.core.money import NO_CURRENCY, ZERO, read_number
 from billingsync.core.period import Period
+from billingsync.core.reconcile.expiring import CommitmentTerms
 from billingsync.errors import LoginFailed, NotReachable, NotReady, NotReleased, Retryable, UpstreamError
 from billingsync.http import Answer, Params, Service, ServiceConfig, in_parallel
-from billingsync.sources.pax8.seats import CommitmentTerms, read_dependencies
+from billingsync.sources.pax8.seats import read_dependencies
 from billingsync.sources.pax8.wire import (
     InvoiceHeader,
     PageInfo,
@@ -204,21 +205,23 @@ class Pax8:
 
         return [found for found in in_parallel(read, subscription_ids, self._threads) if found is not None]
 
-    def commitments(self, product_ids: Sequence[str]) -> dict[str, tuple[CommitmentTerms, ...]]:
-        """By product id what Pax8 documents of the commitments that it is sold under; read fresh, as Pax8 asks not to
-        store it. A product that it does not know is left out."""
+    def commitments(self, product_ids: Sequence[str]) -> dict[str, CommitmentTerms]:
+        """By commitment id what Pax8 documents of the commitments that these products are sold under; read fresh, as
+        Pax8 asks not to store it. A product that it does not know tells nothing."""
 
-        def read(product_id: str) -> tuple[CommitmentTerms, ...]:
+        def read(product_id: str) -> dict[str, CommitmentTerms]:
+            path = f"/products/{quote(product_id, safe='')}/dependencies"
             try:
-                return read_dependencies(
-                    self.service.get_json(f"/products/{quote(product_id, safe='')}/dependencies").json
-                )
+                return read_dependencies(self.service.get_json(path).json)
             except (NotReachable, LoginFailed):
                 raise
             except UpstreamError:
-                return ()
+                return {}
 
-        return dict(zip(product_ids, in_parallel(read, product_ids, self._threads), strict=True))
+        found: dict[str, CommitmentTerms] = {}
+        for terms in in_parallel(read, product_ids, self._threads):
+            found |= terms
+        return found
 
     def _readable(self, lists: Mapping[str, _List]) -> tuple[dict[str, list[_Read]], dict[str, str]]:
         """The pages of each list, and why one may not be read: the right to one may be missing, to another not."""

@@ -6,7 +6,7 @@ be told from others makes its list unreadable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from billingsync.core.money import read_number
+from billingsync.core.reconcile.expiring import CommitmentTerms
 from billingsync.core.reconcile.snapshot import Commitment, Product, SeatChange, Subscription
 from billingsync.errors import NotReady
 from billingsync.http.jsontext import read_json
@@ -36,19 +37,6 @@ class Span:
         if moment is None or moment.tzinfo is None:
             return False
         return self.began - _SLACK <= moment <= self.ended + _SLACK
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitmentTerms:
-    """What Pax8 documents of one commitment of a product; None where it does not say."""
-
-    id: str
-    term: str
-    auto_renew: bool | None = None
-    window_before_days: int | None = None
-    window_after_days: int | None = None
-    decrease_allowed: bool | None = None
-    early_cancellation_allowed: bool | None = None
 
 
 def rows_of(body: bytes) -> list[Raw]:
@@ -125,25 +113,20 @@ def read_history(rows: Sequence[Raw]) -> tuple[list[SeatChange], Decimal | None]
     return changes[::-1], next((quantity for quantity in active if quantity is not None), None)
 
 
-def read_dependencies(value: object) -> tuple[CommitmentTerms, ...]:
-    """The commitments of GET /products/{id}/dependencies; empty where the answer is something else."""
+def read_dependencies(value: object) -> dict[str, CommitmentTerms]:
+    """By commitment id what GET /products/{id}/dependencies says; empty where the answer is something else."""
     rows = value.get("commitmentDependencies") if isinstance(value, dict) else None
-    return tuple(_terms(rows)) if isinstance(rows, list) else ()
-
-
-def _terms(rows: Iterable[object]) -> Iterable[CommitmentTerms]:
-    for row in rows:
-        if not isinstance(row, dict):
-            continue
-        yield CommitmentTerms(
-            id=_name(row.get("id")),
-            term=_name(row.get("term")),
+    return {
+        _name(row.get("id")): CommitmentTerms(
             auto_renew=_flag(row.get("autoRenew")),
-            window_before_days=_days(row.get("renewalWindowDaysBeforeTermEnd")),
-            window_after_days=_days(row.get("renewalWindowDaysAfterTermEnd")),
-            decrease_allowed=_flag(row.get("allowForQuantityDecrease")),
-            early_cancellation_allowed=_flag(row.get("allowForEarlyCancellation")),
+            days_before_end=_days(row.get("renewalWindowDaysBeforeTermEnd")),
+            days_after_end=_days(row.get("renewalWindowDaysAfterTermEnd")),
+            may_decrease=_flag(row.get("allowForQuantityDecrease")),
+            may_cancel_early=_flag(row.get("allowForEarlyCancellation")),
         )
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, dict)
+    }
 
 
 def _commitment(value: object) -> Commitment | None:
