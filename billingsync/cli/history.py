@@ -109,7 +109,8 @@ def show(
 def map_(
     what: Annotated[str, typer.Argument(metavar="companies|products|accounts|services", help="What to map.")],
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PAX8=HALO", help="Company id = client id, or SKU = item id.")
+        list[str] | None,
+        typer.Option("--set", metavar="PAX8=HALO", help="Company id = client id; SKU = item id, or 1502,1602."),
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option("--exclude", metavar="PAX8", help="Never bill this company; repeatable.")
@@ -145,14 +146,16 @@ def map_(
         rows: list[Row] = (companies if what == "companies" else products)(connections, say=say)
         for pair in set_ or []:
             left, mark, right = pair.rpartition("=")
-            if not mark or not left or not right.strip().lstrip("-").isdigit():
+            numbers = right.split(",") if what == "products" else [right]
+            if not mark or not left or not all(one.strip().lstrip("-").isdigit() for one in numbers):
                 raise UsageError(
                     f"--set takes PAX8=HALO, e.g. {rows[0].pax8_id if rows else 'ID'}=214, not {pair!r:.80}."
                 )
-            done = (set_company if what == "companies" else set_product)(
-                connections, left.strip(), int(right), who=who(), now=now, rows=rows
-            )
-            note(done)
+            name, ids = left.strip(), [int(one) for one in numbers]
+            if what == "companies":
+                note(set_company(connections, name, ids[0], who=who(), now=now, rows=rows))
+            else:
+                note(set_product(connections, name, ids, who=who(), now=now, rows=rows))
         for company in exclude or []:
             note(set_company(connections, company.strip(), None, who=who(), now=now, rows=rows))
         if auto:

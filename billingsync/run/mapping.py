@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,8 +15,9 @@ from billingsync.core.bill.names import normalise
 from billingsync.core.bill.products import Catalogue
 from billingsync.errors import UsageError
 from billingsync.rulebook import load_rulebook
-from billingsync.run.fetch import fetch, newest_released
+from billingsync.run.fetch import Upstream, fetch, newest_released
 from billingsync.run.plan import charged_companies, similar
+from billingsync.run.sold import sold_now
 
 Say = Callable[[str], None]
 
@@ -41,10 +42,14 @@ class Row:
 
 
 def companies(connections: Connections, *, say: Say) -> list[Row]:
-    """The newest month's companies, unmapped first."""
+    """The newest month's companies and all others that have a subscription, unmapped first."""
     rulebook = load_rulebook(connections.settings.rules_dir)
     upstream = fetch(connections, newest_released(connections), rulebook, say)
-    month = charged_companies(upstream)
+    sold = sold_now(connections)
+    say(sold.why or "subscriptions read")
+    charged = charged_companies(upstream)
+    ids = {company.id for company in charged}
+    month = (*charged, *(one for one in upstream.companies if one.id in sold.companies and one.id not in ids))
     known = connections.ledger.company_matches()
     remembered = connections.ledger.memory(newest_released(connections)).matches
     matches = match_companies(month, upstream.clients, rulebook, remembered, similar(month, upstream.clients, rulebook))
@@ -83,7 +88,7 @@ def _urgency(row: Row) -> int:
 
 
 def products(connections: Connections, *, say: Say) -> list[Row]:
-    """The newest month's products by SKU, unmapped first."""
+    """The newest month's products and all others that are subscribed, by SKU, unmapped first."""
     rulebook = load_rulebook(connections.settings.rules_dir)
     upstream = fetch(connections, newest_released(connections), rulebook, say)
     items = upstream.items or connections.psa.items()
@@ -92,36 +97,40 @@ def products(connections: Connections, *, say: Say) -> list[Row]:
     names = {item.id: item.name for item in items if not item.inactive}
     folded = {id_: name.casefold() for id_, name in names.items()}
     rows: dict[str, Row] = {}
+    for code, name in _goods(connections, upstream):
+        sku = code or name
+        if sku in rows:
+            continue
+        found = catalogue.by_code.get(code, ()) if code else ()
+        how = "SKU" if found else ""
+        if not found:
+            found = catalogue.by_name.get(" ".join(name.casefold().split()), ())
+            how = "name" if found else ""
+        item_id = found[0].id if len(found) == 1 else None
+        person = by_person.get(code)
+        if person:
+            item_id, how = person.item_id, "person"
+        near = [] if item_id else process.extract(name.casefold(), folded, scorer=fuzz.ratio, limit=3, score_cutoff=60)
+        more = [names.get(one, str(one)) for one in person.more] if person else []
+        rows[sku] = Row(
+            pax8_id=sku,
+            pax8_name=name,
+            halo_id=item_id,
+            halo_name=", ".join([names.get(item_id, ""), *more]) if item_id else "",
+            how=how if item_id else ("product_ambiguous" if len(found) > 1 else ""),
+            suggestions=", ".join(f"{names[id_]} ({id_}) {score:.0f} %" for _, score, id_ in near),
+            who=person.who if person else "",
+            at=person.at.isoformat(timespec="seconds") if person else "",
+        )
+    return sorted(rows.values(), key=lambda row: (row.halo_id is not None, row.pax8_name.casefold()))
+
+
+def _goods(connections: Connections, upstream: Upstream) -> Iterator[tuple[str, str]]:
+    """SKU and name of every product of the newest month, then of every subscription."""
     for source in upstream.sources:
         for charge in source.charges:
-            sku = charge.sku.strip() or charge.product
-            if sku in rows:
-                continue
-            found = catalogue.by_code.get(charge.sku.strip(), ()) if charge.sku.strip() else ()
-            how = "SKU" if found else ""
-            if not found:
-                found = catalogue.by_name.get(" ".join(charge.product_name.casefold().split()), ())
-                how = "name" if found else ""
-            item_id = found[0].id if len(found) == 1 else None
-            person = by_person.get(charge.sku.strip())
-            if person:
-                item_id, how = person.item_id, "person"
-            near = (
-                []
-                if item_id
-                else process.extract(charge.product.casefold(), folded, scorer=fuzz.ratio, limit=3, score_cutoff=60)
-            )
-            rows[sku] = Row(
-                pax8_id=sku,
-                pax8_name=charge.product,
-                halo_id=item_id,
-                halo_name=names.get(item_id, "") if item_id else "",
-                how=how if item_id else ("product_ambiguous" if len(found) > 1 else ""),
-                suggestions=", ".join(f"{names[id_]} ({id_}) {score:.0f} %" for _, score, id_ in near),
-                who=person.who if person else "",
-                at=person.at.isoformat(timespec="seconds") if person else "",
-            )
-    return sorted(rows.values(), key=lambda row: (row.halo_id is not None, row.pax8_name.casefold()))
+            yield charge.sku.strip(), charge.product_name or charge.product
+    yield from sold_now(connections).products
 
 
 def set_company(
@@ -140,16 +149,18 @@ def set_company(
 
 
 def set_product(
-    connections: Connections, sku: str, item_id: int | None, *, who: str, now: datetime, rows: Sequence[Row]
+    connections: Connections, sku: str, item_ids: Sequence[int], *, who: str, now: datetime, rows: Sequence[Row]
 ) -> str:
-    """Map a SKU to an item. Says what was done."""
-    assert item_id is not None
-    item = connections.psa.item(item_id)
-    if item is None:
-        raise UsageError(f"HaloPSA has no item {item_id}.", next_steps=[["billingsync", "map", "products"]])
+    """Map a SKU to an item, or to several: bills use the first, the reconciliation all. Says what was done."""
+    named = []
+    for item_id in item_ids:
+        item = connections.psa.item(item_id)
+        if item is None:
+            raise UsageError(f"HaloPSA has no item {item_id}.", next_steps=[["billingsync", "map", "products"]])
+        named.append(f"{item.name} ({item_id})")
     _row(sku, rows)
-    connections.ledger.set_item_match(sku, item_id, who=who, now=now)
-    return f"{sku} -> {item.name} ({item_id})"
+    connections.ledger.set_item_match(sku, item_ids[0], who=who, now=now, more=item_ids[1:])
+    return f"{sku} -> {', '.join(named)}"
 
 
 def confirm_guessed(connections: Connections, rows: Sequence[Row], *, who: str, now: datetime) -> list[str]:
@@ -169,4 +180,4 @@ def _row(text: str, rows: Sequence[Row]) -> Row:
         return found[0]
     near = process.extract(text, {row.pax8_id: row.pax8_name for row in rows}, limit=3, score_cutoff=50)
     hint = f" Nearest: {', '.join(f'{name} ({id_})' for name, _, id_ in near)}." if near else ""
-    raise UsageError(f"{text!r:.80} is not in the newest month.{hint}")
+    raise UsageError(f"{text!r:.80} is neither in the newest month nor subscribed.{hint}")
