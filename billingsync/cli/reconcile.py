@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
     )
     codes = "Exit codes: 0 clean, 3 differences or incomplete, 4 no snapshot or nothing compared, 1, 2, 5."
     group.command("licences", epilog=f"Example: billingsync reconcile licences --variances. {codes}")(licences)
-    group.command("licenses", hidden=True)(licences)
+    group.command("licenses", hidden=True, epilog=f"Example: billingsync reconcile licenses. {codes}")(licences)
     group.command("billing", epilog=f"Example: billingsync reconcile billing 2026-11. {codes}")(billing)
     group.command("findings", epilog=f"Example: billingsync reconcile findings --kind under_billed. {codes}")(findings)
     app.add_typer(group, name="reconcile")

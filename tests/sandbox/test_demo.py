@@ -1,4 +1,4 @@
-"""The first minute: the demo is one screen that ends with the picture's path and what to type next."""
+"""The first minute: a screen of billing, one of reconciliation, the pictures' paths and what to type next."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import pytest
 from billingsync.cli import main
 
 
-def test_the_demo_is_one_screen_that_ends_with_the_picture_and_the_next_commands(
+def test_the_demo_is_two_screens_that_end_with_the_pictures_and_the_next_commands(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["demo", "--dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) <= 40
-    assert lines[-2] == f"The picture of the month: {tmp_path / 'plan.html'}"
+    assert len(lines) <= 60
+    assert lines[-3] == f"The picture of the month: {tmp_path / 'plan.html'}"
+    assert lines[-2] == f"The picture of both sides: {tmp_path / 'licences.html'}"
     assert lines[-1].startswith("Next:  billingsync init")
+    shown = "\n".join(lines)
+    assert "Proseware -> recurring invoice" in shown and "USD a month missing" in shown
+    assert "Differences: " in shown and "Yearly commitments that are billed monthly" in shown
+    assert "<svg" in (tmp_path / "licences.html").read_text(encoding="utf-8")
     assert (tmp_path / "plan.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 

@@ -225,7 +225,10 @@ def _lines(ones: Sequence[Expiring], sheet: Page, figures: Figures, found: Renew
             )
         )
     headers = ("Ends", "Days", "Company", "Product", "Seats", "Term", "A month" if found.money else "", "Renews")
-    for nth, line in enumerate(table_lines(headers, rows, sheet.width - 2, numbers=(1, 4, 6), names=(2, 3))):
+    kept = range(8) if sheet.width >= 96 else (0, 1, 2, 3, 4, 6)
+    chosen = [[row[place] for place in kept] for row in (headers, *rows)]
+    numbers = [nth for nth, place in enumerate(kept) if place in (1, 4, 6)]
+    for nth, line in enumerate(table_lines(chosen[0], chosen[1:], sheet.width - 2, numbers=numbers, names=(2, 3))):
         sheet.say(f"  {line}", "dim" if nth == 0 else "")
 
 

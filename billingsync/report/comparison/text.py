@@ -101,7 +101,11 @@ def print_billing(view: View, rows: Sequence[BillingRow], console: Console, loca
         page.blank()
         page.say(f"{code(currency)}, {figures.count(len(mine))} of "
                  f"{figures.count(sum(row.currency == currency for row in rows))} groups differ", "bold")  # fmt: skip
-        lines = table_lines(headers, cells, page.width - _GAP, numbers=range(2, 8), names=(0, 1))
+        # A narrow terminal has no room for the cost and the percentage: the CSV has them.
+        kept = range(8) if page.width >= 100 else (0, 1, 2, 3, 4, 6)
+        chosen = [[row[place] for place in kept] for row in (headers, *cells)]
+        numbers = range(2, len(kept))
+        lines = table_lines(chosen[0], chosen[1:], page.width - _GAP, numbers=numbers, names=(0, 1))
         for nth, line in enumerate(lines):
             page.say(f"  {line}", "bold" if nth in (0, len(lines) - 1) else "")
     for row in shown:
@@ -167,7 +171,7 @@ def _by_company(view: View, page: Page, figures: Figures) -> None:
 
 def _header(title: str, page: Page) -> int:
     """The heading with the columns over their numbers; gives the width that is left for names."""
-    name = page.width - 3 * _NUMBER - (30 if page.width >= 110 else 0)
+    name = page.width - 3 * _NUMBER - (32 if page.width >= 110 else 0)
     columns = "".join(text.rjust(_NUMBER) for text in ("Pax8", "HaloPSA", "Diff."))
     if len(title) + 2 > name:
         page.say(title, "bold")
