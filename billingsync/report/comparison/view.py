@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from billingsync.core.bill.clients import normalise
+from billingsync.core.bill.names import normalise
 from billingsync.core.money import ZERO
 from billingsync.core.reconcile.compare import Reconciliation
 from billingsync.core.reconcile.findings import SEATS, Finding, Kind, Side
