@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from billingsync.core.money import ZERO, plain
-from billingsync.core.reconcile.billing import BillingRow, Money, Parts
+from billingsync.core.reconcile.amounts import Money, Parts
+from billingsync.core.reconcile.billing import BillingRow
 from billingsync.core.reconcile.findings import Finding, Side
 from billingsync.core.reconcile.licences import SeatRow
 from billingsync.core.reconcile.lines import SeatLine
