@@ -385,6 +385,23 @@ def test_a_prorate_kept_on_purpose_is_named_and_one_that_the_plan_holds_is_not_t
     assert book.compare().findings == ()
 
 
+def test_a_prorate_that_the_billing_job_is_about_to_bill_is_no_alarm() -> None:
+    book = Book()
+    book.sub("a", 12)
+    book.post(book.charge(12, sub="a", month=NOVEMBER.previous), month=NOVEMBER.previous)
+    seats = book.charge(12, sub="a")
+    book.charge(2, sub="a", type="prorate", amount="24.13", cost_amount="19.74")
+    (finding,) = book.compare().findings
+    assert (finding.kind, finding.explained, finding.note) == (
+        Kind.PRORATE_NOT_BILLED,
+        True,
+        "the next plan bills it",
+    )
+    assert book.compare().verdict is Verdict.CLEAN and book.compare().totals == {}
+    book.post(seats)  # the run went by, and left the prorate out
+    assert book.compare().findings[0].side is Side.MISSING
+
+
 def test_currencies_are_never_added_and_two_in_one_group_are_told() -> None:
     book = Book()
     book.sub("a", 12)

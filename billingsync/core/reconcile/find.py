@@ -235,9 +235,10 @@ def billing_findings(billed: BillingRow, row: SeatRow, tenant: Tenant) -> Iterab
     )
     if rest := billed.pax8_prorate - billed.psa_prorate - settled:
         kept = rest < 0 and rules.modifiers.favorable_prorata == "drop"
-        side = Side.NONE if kept else Side.MISSING if rest > 0 else Side.OWED
-        note = 'kept on purpose: favorable_prorata = "drop"' if kept else ""
-        more = {"once": abs(rest), "currency": billed.currency, "explained": kept, "note": note}
+        comes = row.billed_here and billed.client_id not in tenant.posted_clients
+        side = Side.NONE if kept or comes else Side.MISSING if rest > 0 else Side.OWED
+        note = 'kept on purpose: favorable_prorata = "drop"' if kept else "the next plan bills it" if comes else ""
+        more = {"once": abs(rest), "currency": billed.currency, "explained": kept or comes, "note": note}
         yield made.finding(Kind.PRORATE_NOT_BILLED, side, None, **more), rest
     rate = billed.parts.rate if billed.parts is not None else ZERO
     if rules.reconcile.price_source == "pax8" and row.lines and rate:

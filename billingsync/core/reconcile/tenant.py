@@ -49,6 +49,7 @@ class Tenant:
     changes: dict[str, tuple[SeatChange, ...]]
     posted_recurring: dict[tuple[int, int], PostedLine]  # the newest of each template's line
     unposted: dict[str, Unposted]  # by charge
+    posted_clients: frozenset[int]  # the ledger posted for them in the compared period
     billed_clients: frozenset[int]  # the ledger posted for them in this or the last period
     refs: dict[str, Ref] = field(default_factory=dict)  # by subscription
     every_ref: frozenset[Ref] = frozenset()
@@ -152,6 +153,7 @@ def tenant_of(inputs: ReconcileInputs) -> Tenant:
         changes=_changes(inputs.changes),
         posted_recurring=_posted_recurring(inputs.posted),
         unposted={one.charge_id: one for one in inputs.unposted},
+        posted_clients=frozenset(line.client_id for line in inputs.posted if line.period == period),
         billed_clients=_billed(inputs, period),
     )
     for subscription in snapshot.subscriptions:
