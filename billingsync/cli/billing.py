@@ -221,10 +221,11 @@ def post(
     The refusal says what changed since."""
     from billingsync.cli.source_file import refuse_plan_from_file
     from billingsync.run.run import post_digest
+    from billingsync.store.lock import who
 
     refuse_plan_from_file(digest)
     with connected() as connections:
-        _, result = post_digest(connections, digest, say=say)
+        _, result = post_digest(connections, digest, who=who(), say=say)
         return _told(connections, result, json)
 
 
@@ -241,6 +242,7 @@ def run(
     if not yes and not interactive():
         raise needs_yes(f"run {period}" if period else "run")
     from billingsync.run.run import run_period
+    from billingsync.store.lock import who
 
     with connected() as connections:
 
@@ -256,7 +258,7 @@ def run(
             return ask(question(planned.plan, urlsplit(connections.settings.halo.base_url).netloc, locale=locale))
 
         planned, result = run_period(
-            connections, _period(connections, period), asked=client or (), say=say, confirm=confirm
+            connections, _period(connections, period), who=who(), asked=client or (), say=say, confirm=confirm
         )
         if result is None:
             note(f"Nothing was posted. To post it later: billingsync post {planned.plan.digest[:12]}")

@@ -5,18 +5,23 @@ from __future__ import annotations
 import datetime
 import signal
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from billingsync.cli.session import ledger_only
+from billingsync.cli.session import ledger_only, load
 from billingsync.cli.terminal import console, document, note, out
 from billingsync.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from billingsync.core.desk import Role
+    from billingsync.redaction import Redactor
     from billingsync.settings import Settings
     from billingsync.store.ledger import Ledger
+    from billingsync.web.server import DeskServer
 
 DEFAULT_PORT = 8793
 FIRST_LINK_GOOD_FOR = datetime.timedelta(minutes=15)
@@ -56,8 +61,12 @@ def desk(
     """Serve the desk until stopped."""
     if context.invoked_subcommand is not None:
         return 0
-    with ledger_only() as (settings, ledger):
-        _serve(_as_asked(settings, host), ledger, settings.desk.port or DEFAULT_PORT if port is None else port, open_)
+    from billingsync.store.ledger import open_ledger
+
+    settings, redactor = load()
+    settings = _as_asked(settings, host)
+    with open_ledger(settings.database_url) as ledger:
+        _serve(settings, redactor, ledger, settings.desk.port or DEFAULT_PORT if port is None else port, open_)
     return 0
 
 
@@ -75,13 +84,26 @@ def _as_asked(settings: Settings, host: str | None) -> Settings:
     return settings.model_copy(update={"desk": settings.desk.model_copy(update={"host": host})})
 
 
-def _serve(settings: Settings, ledger: Ledger, port: int, open_: bool) -> None:
+def desk_server(settings: Settings, ledger: Ledger, *, wake: Callable[[], None], port: int | None = None) -> DeskServer:
+    """The desk's server, not started yet. `wake` tells whoever carries out orders that one waits."""
     from billingsync.web.app import make_app, make_desk
     from billingsync.web.server import DeskServer
     from billingsync.web.site import site_of
 
-    host = settings.desk.host
-    with DeskServer(host, port, lambda port: make_app(make_desk(settings, ledger, site_of(settings.desk, port)))) as on:
+    def make(port: int) -> ASGIApp:
+        return make_app(make_desk(settings, ledger, site_of(settings.desk, port), wake=wake))
+
+    return DeskServer(settings.desk.host, settings.desk.port if port is None else port, make)
+
+
+def _serve(settings: Settings, redactor: Redactor, ledger: Ledger, port: int, open_: bool) -> None:
+    from billingsync.connect import connections
+    from billingsync.run.orders import Carrier
+    from billingsync.service.order_thread import OrderThread
+    from billingsync.web.site import site_of
+
+    carrier = Carrier(ledger, lambda: connections(settings, redactor), kind="desk")
+    with OrderThread(carrier) as orders, desk_server(settings, ledger, wake=orders.wake, port=port) as on:
         address = site_of(settings.desk, on.port).url
         out(f"The desk is at {address}")
         if not ledger.people():

@@ -87,6 +87,10 @@ def _serve(service: Worker, systemd: Any) -> int:
         if value := webhook.authorization.get_secret_value():
             hook = route(value, lambda: service.wake(gently=True))
             stack.enter_context(Port(webhook.host, webhook.port, [hook], group="WEBHOOK"))
+        if service.settings.desk.port:
+            from billingsync.cli.desk import desk_server
+
+            stack.enter_context(desk_server(service.settings, service.ledger, wake=service.wake_for_orders))
         return service.run(systemd, exit_now=os._exit)
 
 

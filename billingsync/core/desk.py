@@ -32,3 +32,28 @@ class LinkKind(StrEnum):
     FIRST = "first"
     PASSWORD = "password"  # noqa: S105
     SSO = "sso"
+
+
+class OrderKind(StrEnum):
+    """What the desk can ask for that takes longer than a page."""
+
+    PLAN = "plan"  # read Pax8 and HaloPSA again, and plan
+    POST = "post"
+    UNDO = "undo"
+    MAP_COMPANY = "map_company"
+
+
+class OrderState(StrEnum):
+    """`asked` waits for a second person, `waiting` for a process. `begun` is of an order that a process carries out, or
+    carried out when it died: the next one goes on."""
+
+    ASKED = "asked"
+    WAITING = "waiting"
+    BEGUN = "begun"
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+    @property
+    def open(self) -> bool:
+        return self in (OrderState.ASKED, OrderState.WAITING, OrderState.BEGUN)

@@ -67,7 +67,7 @@ def plan_document(plan: Plan, created_at: str, next_steps: Iterable[Sequence[str
         "clients_asked": list(plan.clients_asked),
         "sources": [_source(source) for source in plan.sources],
         "equation": {account.currency: _equation(account) for account in plan.accounts},
-        "clients": [_client(client) for client in plan.clients],
+        "clients": [client_document(client) for client in plan.clients],
         "unassigned": {
             "excluded": [_excluded(entry) for entry in plan.unassigned_excluded],
             "holds": [_hold(hold) for hold in plan.unassigned_holds],
@@ -99,7 +99,7 @@ def kept_plan(plan: Plan, created_at: str) -> Iterator[str]:
     del head["clients"]
     yield f'{json.dumps(head, allow_nan=False)[:-1]}, "clients": ['
     for nth, client in enumerate(plan.clients):
-        yield f"{', ' if nth else ''}{json.dumps(_client(client), allow_nan=False)}"
+        yield f"{', ' if nth else ''}{json.dumps(client_document(client), allow_nan=False)}"
     yield "]}\n"
 
 
@@ -239,7 +239,8 @@ def _account(account: Account, currency: str) -> Document:
     }
 
 
-def _client(client: ClientPlan) -> Document:
+def client_document(client: ClientPlan) -> Document:
+    """One client of a plan."""
     currency = client.currency
     return {
         "company_id": client.company_id,

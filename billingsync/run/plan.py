@@ -28,6 +28,7 @@ from billingsync.report.waiting import OpenHold, plan_holds
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import Say, now
 from billingsync.run.fetch import Upstream, detailed, existing_invoices, fetch
+from billingsync.run.plan_rows import plan_rows
 from billingsync.run.remember import with_memory
 from billingsync.run.replan import Shift, shifts
 from billingsync.store.ledger import Ledger
@@ -190,6 +191,7 @@ def _remember(connected: Connections, planned: Planned) -> None:
         asked=(planned.from_file,) if planned.from_file else plan.clients_asked,  # so it is nobody's whole month
         document=kept_plan(plan, planned.created_at.isoformat(timespec="seconds")),
         now=planned.created_at,
+        rows=plan_rows(plan, planned.inputs.rulebook, planned.created_at.isoformat(timespec="seconds")),
     )
 
 

@@ -29,7 +29,6 @@ from billingsync.run.remember import to_be_billed, to_be_said
 from billingsync.run.result import result_of, settle
 from billingsync.run.undo import UndonePosting, take_back
 from billingsync.store.book import Fence
-from billingsync.store.lock import who
 from billingsync.store.lookback import SaidCharge
 
 
@@ -38,12 +37,14 @@ def run_period(
     period: Period,
     *,
     asked: Sequence[str] = (),
+    who: str,
     say: Say,
     confirm: Callable[[Planned], bool] = lambda planned: True,
 ) -> tuple[Planned, RunResult | None]:
-    """Fetch, recover, plan, post, verify. `confirm` is shown the plan; where it says no, nothing is posted (None)."""
+    """Fetch, recover, plan, post, verify. `who` acts; `confirm` is shown the plan; where it says no, nothing is posted
+    (None)."""
     rulebook = load_rulebook(connected.settings.rules_dir)
-    with connected.ledger.run_lock(who()) as fence:
+    with connected.ledger.run_lock(who) as fence:
         connected.ledger.assert_durable()
         upstream = fetch(connected, period, rulebook, say)
         recovered = _recover(connected, fence, period, upstream, rulebook, say)
@@ -58,13 +59,13 @@ def run_period(
         return ready.planned, _post(connected, fence, ready, recovered, seen, say)
 
 
-def post_digest(connected: Connections, prefix: str, *, say: Say) -> tuple[Planned, RunResult]:
+def post_digest(connected: Connections, prefix: str, *, who: str, say: Say) -> tuple[Planned, RunResult]:
     """Post exactly the plan that was shown, or refuse with StalePlan and what changed since."""
     refuse_from_file(connected.ledger, prefix)
     shown = connected.ledger.find_plan(prefix)
     period = Period.parse(shown.period)
     rulebook = load_rulebook(connected.settings.rules_dir)
-    with connected.ledger.run_lock(who()) as fence:
+    with connected.ledger.run_lock(who) as fence:
         connected.ledger.assert_durable()
         upstream = fetch(connected, period, rulebook, say)
         planned = make_plan(connected, period, asked=shown.asked, say=say, rulebook=rulebook, upstream=upstream)
@@ -192,7 +193,7 @@ def _post(
     plan, ledger = planned.plan, connected.ledger
     period = planned.inputs.period
     _marker_known_lost(connected, plan)
-    run = ledger.start_run(fence, period=period, digest=plan.digest, who=who(), now=now())
+    run = ledger.start_run(fence, period=period, digest=plan.digest, who=fence.holder, now=now())
     context = _context(connected, fence, run, period, planned.inputs.clients, _codes(planned), say)
     taken: tuple[UndonePosting, ...] = ()
     try:
@@ -239,7 +240,7 @@ def _true_up(
     keys = {posting.key for up in ups for posting in up.postings}
     taken: tuple[UndonePosting, ...] = ()
     for period in sorted({up.period or shown.period for up in ups}):
-        taken += take_back(connected, fence, period, keys, who=who(), say=say)
+        taken += take_back(connected, fence, period, keys, who=fence.holder, say=say)
     stuck = {each.client_id for each in taken if each.outcome not in ("undone", "nothing")}
     well = {up.client_id for up in ups} - stuck
     fresh = make_plan(

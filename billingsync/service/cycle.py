@@ -41,6 +41,7 @@ class Look:
     connected: Connections
     now: datetime
     polling: Polling
+    who: str  # acts
     say: Say
     since: Period | None = None
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # as the cycle before left them
@@ -119,7 +120,7 @@ class Look:
     def _recover(self) -> None:
         """What an earlier run left open is found out about before anything is planned [N5]."""
         period = Period.parse(self.connected.ledger.unresolved()[0].period)
-        run_period(self.connected, period, say=self.say, confirm=lambda planned: False)
+        run_period(self.connected, period, who=self.who, say=self.say, confirm=lambda planned: False)
 
     # One month -------------------------------------------------------------------------------------------------------
 
@@ -202,7 +203,7 @@ class Look:
             mine = {client.company_id for client in fresh.plan.clients if client.lines or client.dropped}
             return same_rules and mine <= allowed(fresh) and self._clock_is_right()
 
-        _, result = run_period(self.connected, period, asked=asked, say=self.say, confirm=confirm)
+        _, result = run_period(self.connected, period, who=self.who, asked=asked, say=self.say, confirm=confirm)
         if result is not None:
             self.runs.append(result.run)
         return result

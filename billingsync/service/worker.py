@@ -26,6 +26,7 @@ from billingsync.core.period import Period
 from billingsync.core.schedule import Polling, next_look
 from billingsync.errors import BillingSyncError, LedgerError, UpstreamError
 from billingsync.redaction import Redactor
+from billingsync.run.orders import Carrier
 from billingsync.service import daily, messages
 from billingsync.service.cycle import Look
 from billingsync.service.month import CLOSED, Month, read_months, write_months
@@ -36,8 +37,11 @@ from billingsync.service.sdnotify import Systemd
 from billingsync.settings import Settings
 from billingsync.store.cycles import Cycle
 from billingsync.store.ledger import Ledger, open_ledger
+from billingsync.store.lock import who
 from billingsync.store.notices import Thing
 
+ORDERS_S = 2.0  # another process may have filed an order for the desk this long ago
+LIFE = timedelta(seconds=20)  # how often it shows in the ledger that it lives
 TURN_S = 20.0  # the waiting loop looks at the clock this often: a clock that jumps is noticed
 GRACE_WRITING_S = 90.0  # a write in hand: one call of 60 s and what follows it
 GRACE_S = 5.0  # anything else may be cut off: nothing is lost but the reading
@@ -89,6 +93,8 @@ class Worker:
         self._ended: datetime | None = None
         self._pinged: datetime | None = None
         self._snapshot_tried: datetime | None = None
+        self._shown_alive: datetime | None = None
+        self.orders = Carrier(ledger, self._connected, kind="worker", clock=clock)
         share = random.random() if jitter is None else jitter  # noqa: S311  spreads load, guards nothing
         poll = settings.poll
         self.polling = Polling(
@@ -132,6 +138,7 @@ class Worker:
                         connected=connected,
                         now=began,
                         polling=self.polling,
+                        who=who(),
                         say=self.progress.say,
                         since=since,
                         services=dict(cycle.summary.get("services", {})),
@@ -258,6 +265,10 @@ class Worker:
         self._asked_at = max(now, earliest)
         self._wake.set()
 
+    def wake_for_orders(self) -> None:
+        """The desk filed an order."""
+        self._wake.set()
+
     def stop(self) -> None:
         self.progress.stopping.set()
         self._wake.set()
@@ -266,6 +277,7 @@ class Worker:
         """Cycles until told to stop. At the start it looks at once: whoever starts it wants to see that it works."""
         with suppress(Stop):
             while not self.progress.stopping.is_set():
+                self._carry_orders()
                 now = self.clock()
                 due = min(filter(None, (self.next_at or now, self._asked_at)))
                 if now >= due or (self._last is not None and self._last > now + timedelta(minutes=5)):
@@ -279,8 +291,27 @@ class Worker:
                     continue
                 self.progress.say(f"waiting for the next look at {due.isoformat(timespec='seconds')}")
                 self._still_alive(now)
-                self._wake.wait(min(TURN_S, (due - now).total_seconds()))
+                self._wake.wait(min(TURN_S, ORDERS_S, (due - now).total_seconds()))
                 self._wake.clear()
+
+    def _carry_orders(self) -> None:
+        """What the desk asked for, one after another."""
+        try:
+            while not self.progress.stopping.is_set() and self.orders.one():
+                self.progress.say("carrying out an order of the desk")
+        except LedgerError as failed:
+            structlog.get_logger("desk").error("orders wait", code=failed.code, says=failed.message)
+
+    def _connected(self) -> AbstractContextManager[Connections]:
+        return self._connect(self.settings, self.redactor, on_call=self.progress.note_call, wait=self.progress.wait)
+
+    def _show_life(self) -> None:
+        """So that desks in other processes leave their orders to this one."""
+        now = self.clock()
+        if self._shown_alive is None or now - self._shown_alive >= LIFE:
+            self._shown_alive = now
+            with suppress(LedgerError):
+                self.orders.show_life()
 
     def _still_alive(self, now: datetime) -> None:
         """While it rests well, the dead man's switch is told as often as while it polls."""
@@ -304,6 +335,7 @@ class Worker:
             while working.is_alive() and not stopping.is_set():
                 if not self.progress.hangs():
                     systemd.alive()
+                    self._show_life()
                     hung = False
                 elif not hung:
                     hung = True

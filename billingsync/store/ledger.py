@@ -15,8 +15,10 @@ from billingsync.store.lookback import LookBackBook
 from billingsync.store.mappings import MappingBook
 from billingsync.store.memory import MemoryBook
 from billingsync.store.notices import NoticeBook
+from billingsync.store.orders import OrderBook
 from billingsync.store.partners import PartnerBook, add_partner, partner_exists
 from billingsync.store.people import PeopleBook
+from billingsync.store.plan_rows import PlanRowBook
 from billingsync.store.plans import PlanBook
 from billingsync.store.receipts import ReceiptBook
 from billingsync.store.runs import RunBook
@@ -44,6 +46,8 @@ class Ledger(
     SnapshotBook,
     ImportBook,
     CardBook,
+    OrderBook,
+    PlanRowBook,
 ):
     """One partner's ledger. Each method is one transaction, so that no caller can hold one open over a network call.
     Use it in a `with` block, or `close()` it."""

@@ -17,6 +17,7 @@ from billingsync.errors import UsageError
 from billingsync.store.book import Book
 from billingsync.store.columns import zipped
 from billingsync.store.database import insert, read_as
+from billingsync.store.plan_rows import PlanRows, add_plan_rows, plan_made_again
 from billingsync.store.schema import approval, journal, plan
 
 SHORTEST_PREFIX = 6
@@ -61,15 +62,21 @@ class PlanBook(Book):
         asked: Sequence[str],
         document: Iterable[str],
         now: datetime,
+        rows: PlanRows | None = None,
     ) -> None:
-        """Keeps a plan, its document in pieces. The same digest is the same plan, and is kept as it was first shown."""
+        """Keeps a plan, its document in pieces, and its rows for pages. The same digest is the same plan, and is kept
+        as it was first shown."""
         with self.writing(fresh=True) as connection:
             if not plan_exists(connection, self.name, digest):
                 sha256 = hashlib.sha256()
                 row = {"digest": digest, "period": str(period), "rules_digest": rules_digest, "asked": list(asked)}
                 kept = zipped(_hashed(document, sha256))
                 add_plan(connection, self.name, row | {"document": kept, "created_at": now})
+                if rows is not None:
+                    add_plan_rows(connection, self.name, digest, rows, now)
                 self.note(connection, "plan", row | {"document_sha256": sha256.hexdigest()}, now)
+            else:
+                plan_made_again(connection, self.name, digest, now)
 
     def save_rules(self, digest: str, files: Mapping[str, str], now: datetime) -> None:
         """Keeps the text of the rules of this digest, by path, in the journal: what decided, as it was written. The

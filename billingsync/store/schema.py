@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeEngine
 from billingsync.store.columns import Json, Moment, Money, Packed, Words
 
 # Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 
 metadata = MetaData(
     naming_convention={
@@ -526,3 +526,68 @@ card_decision = _table(
     _optional("until", Text),
     _required("at", Moment),
 )
+
+
+# What the desk asked for that takes longer than a page. Claimed by compare and set, by one process at a time.
+desk_order = _table(
+    "desk_order",
+    ("id",),
+    _required("id", Text),
+    _required("kind", Text),
+    _required("arguments", Json),
+    _optional("digest", Text),
+    _required("who", Words),
+    _required("at", Moment),
+    _required("state", Text),
+    _optional("claimer", Text),
+    _optional("begun_at", Moment),
+    _optional("ended_at", Moment),
+    _required("says", Words),  # how far it is, or for whom it waits
+    _optional("run", Text),
+    _required("outcome", Json),
+    Index(None, "partner", "state"),
+)
+
+# Processes that can carry out orders, and when each last showed that it lives.
+desk_life = _table("desk_life", ("id",), _required("id", Text), _required("kind", Text), _required("at", Moment))
+
+# A plan once more, client by client, so that a page reads the rows that it shows and no plan is ever parsed for it.
+plan_client = _table(
+    "plan_client",
+    ("digest", "nth"),
+    _required("digest", Text),
+    _required("nth", Integer),
+    _required("company_id", Words),
+    _required("company_name", Words),
+    _optional("client_id", BigInteger),
+    _required("client_name", Words),
+    _required("matched_by", Words),
+    _required("guessed", Words),
+    _required("behavior", Text),
+    _optional("target_invoice_id", BigInteger),
+    _required("currency", Words),
+    _required("added", Integer),
+    _required("updated", Integer),
+    _required("removed", Integer),
+    _required("same", Integer),
+    _required("amount", Money),
+    _required("cost", Money),
+    _required("held", Words),  # the reason where every charge waits
+    _required("holds", Json),  # [[reason, currency, amount, cost, charges], ...]
+    _required("left_out", Integer),  # dropped and excluded charges
+    _optional("last_amount", Money),
+    _required("last_period", Text),
+    _required("moved", Boolean),
+    _required("below_cost", Boolean),
+    _required("search", Words),
+    _required("body", Text),  # the SHA-256 of plan_body
+)
+
+# What stands above the clients: the equation, sources, warnings, and what belongs to no company.
+# `made_at` is when the plan was last made: what is undone makes an earlier plan the newest again.
+plan_head = _table(
+    "plan_head", ("digest",), _required("digest", Text), _required("made_at", Moment), _required("body", Packed)
+)
+
+# One client's lines, holds and what is left out, kept once however many plans hold the same.
+plan_body = _table("plan_body", ("sha256",), _required("sha256", Text), _required("body", Packed))

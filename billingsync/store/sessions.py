@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import delete, select, update
 
@@ -118,6 +119,11 @@ class SessionBook(Book):
         with self.writing() as connection:
             ended = connection.execute(delete(desk_session).where(*mine)).rowcount
             self.note(connection, "desk.signed_out", {"person": person, "sessions": ended, "who": who}, now)
+
+    def note_act(self, what: str, said: dict[str, Any], now: datetime) -> None:
+        """Something that a person did on the desk, for the journal."""
+        with self.writing() as connection:
+            self.note(connection, f"desk.{what}", said, now)
 
     # Failures --------------------------------------------------------------------------------------------------------
 

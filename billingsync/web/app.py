@@ -21,6 +21,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from billingsync.core.desk import Role
 from billingsync.errors import BillingSyncError, LedgerError, NotReady, NotReleased, Refused, UpstreamError, UsageError
 from billingsync.report.document import dump, error_document
 from billingsync.report.numbers import Figures
@@ -31,7 +32,7 @@ from billingsync.web import login
 from billingsync.web.ask import Ask, Desk, NotFound, Page, Shown, own_path
 from billingsync.web.frame import frame
 from billingsync.web.guard import Guard, TooLarge
-from billingsync.web.pages import me, people, status
+from billingsync.web.pages import me, orders, people, ready, runs, status
 from billingsync.web.render import render, render_part, static_files
 from billingsync.web.site import Site
 
@@ -49,7 +50,7 @@ _STATUS: tuple[tuple[type[BillingSyncError], int], ...] = (
 
 def pages() -> tuple[Page, ...]:
     """Every page of the desk."""
-    return (*login.PAGES, *status.PAGES, *me.PAGES, *people.PAGES)
+    return (*login.PAGES, *ready.PAGES, *orders.PAGES, *runs.PAGES, *status.PAGES, *me.PAGES, *people.PAGES)
 
 
 def session_limits(settings: Settings) -> SessionLimits:
@@ -105,7 +106,7 @@ def _endpoint(desk: Desk, page: Page, *, twin: bool) -> Any:
                 shown = await page.show(ask)
             else:
                 shown = await run_in_threadpool(page.show, ask)
-            return await run_in_threadpool(_answer, ask, shown, twin)
+            return await run_in_threadpool(_answer, ask, page, shown, twin)
         except BillingSyncError as failed:
             ask = Ask(desk=desk, request=request, now=desk.clock(), session=session, form=form)
             return await run_in_threadpool(error_page, ask, failed, twin)
@@ -145,13 +146,20 @@ async def _form(request: Request) -> FormData:
         raise UsageError("The form could not be read. Nothing was done.") from wrong
 
 
-def _answer(ask: Ask, shown: Shown | Response, twin: bool) -> Response:
+def _answer(ask: Ask, page: Page, shown: Shown | Response, twin: bool) -> Response:
     if isinstance(shown, Response):
         return shown
     if twin:
         assert shown.twin is not None, shown.template
+        if page.role is not None and page.role is not Role.USER:
+            said = {"who": ask.who, "path": ask.request.url.path[:200]}
+            ask.ledger.note_act("read", said, ask.now)
         body = {"format_version": "1.0", "as_at": ask.now.isoformat(timespec="seconds"), "next_steps": []}
         return Response(dump(body | dict(shown.twin())), media_type="application/json")
+    return _page(ask, shown)
+
+
+def _page(ask: Ask, shown: Shown) -> Response:
     view = {"title": shown.title, **frame(ask), **shown.view}
     text = render_part(shown.template, shown.part, view) if ask.fragment else render(shown.template, view)
     return HTMLResponse(text, status_code=shown.status, headers={"Vary": "HX-Request, Cookie"})
@@ -173,7 +181,7 @@ def _answer_error(
     commands = [" ".join(step) for step in steps]
     view = {"code": code, "says": says.splitlines() or [""], "commands": commands, "path": ask.request.url.path}
     shown = Shown(template="error", title="Nothing was done" if status != 404 else "Not found", view=view)
-    answer = _answer(ask, shown, False)
+    answer = _page(ask, shown)
     answer.status_code = status
     return answer
 

@@ -19,6 +19,7 @@ from billingsync.store.ledger import Ledger
 from billingsync.store.sessions import Session, SessionLimits
 from billingsync.web.passwords import Passwords
 from billingsync.web.site import Site
+from billingsync.web.watch import Watch
 
 
 class NotFound(BillingSyncError):
@@ -38,6 +39,7 @@ class Desk:
     figures: Figures
     passwords: Passwords = field(default_factory=Passwords)
     wake: Callable[[], None] = lambda: None
+    watch: Watch = field(default_factory=Watch)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 

@@ -9,8 +9,9 @@ from billingsync.web.ask import Ask
 
 # Heading, then (words, path, role) of each page that the side leads to.
 _SIDE: tuple[tuple[str, tuple[tuple[str, str, Role], ...]], ...] = (
-    ("", (("Status", "/status", Role.USER),)),
+    ("", (("Ready to invoice", "/ready", Role.FINANCIAL),)),
     ("Set up", (("People", "/people", Role.ADMIN),)),
+    ("History", (("Runs", "/runs", Role.FINANCIAL), ("Status", "/status", Role.USER))),
 )
 
 

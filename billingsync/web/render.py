@@ -75,3 +75,9 @@ def render_part(template: str, part: str, view: Mapping[str, Any]) -> str:
     """One block of a page, as htmx swaps it in."""
     found = _environment().get_template(f"{template}.html.j2")
     return "".join(found.blocks[part](found.new_context(dict(view))))
+
+
+@cache
+def macro(template: str, name: str) -> Any:
+    """A macro of a template, to be called for one row."""
+    return getattr(_environment().get_template(f"{template}.html.j2").module, name)

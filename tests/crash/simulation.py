@@ -208,7 +208,7 @@ class Sim:
 
         try:
             with self.connected() as opened:
-                return run.run_period(opened, Period.parse(period), say=self.say, **more)
+                return run.run_period(opened, Period.parse(period), who="the simulation", say=self.say, **more)
         except BaseException as bad:
             self.errors.append(f"{type(bad).__name__}: {bad}")
             _let_go(bad)
@@ -566,7 +566,6 @@ def simulated() -> Iterator[None]:
         stack.enter_context(sync(undo, "RunContext", _context))
         for module in (run, plan, fetch, result, undo):
             stack.enter_context(sync(module, "now", lambda: current().wall()))
-        stack.enter_context(sync(run, "who", lambda: "the simulation"))
         for module in (run, plan):
             stack.enter_context(sync(module, "load_rulebook", _rulebook))
         stack.enter_context(

@@ -171,7 +171,7 @@ def test_fault_17_source_changed_after_approval(folder: Path) -> None:
     row["total"] = before + Decimal("1.00")
     try:
         with sim.connected() as opened, pytest.raises(StalePlan, match="before"):
-            post_digest(opened, shown, say=sim.say)
+            post_digest(opened, shown, who="the simulation", say=sim.say)
     finally:
         row["total"] = before
     assert freeze(begun.world)["invoices"] == begun.image.tables["invoices"]

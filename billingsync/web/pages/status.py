@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
-
 from billingsync.core.desk import Role
 from billingsync.report.html import clean
 from billingsync.service.status import Snapshot, take
-from billingsync.web.ask import Ask, Page, Shown, see
+from billingsync.web.ask import Ask, Page, Shown
 from billingsync.web.views.times import moment
-
-
-def home(ask: Ask) -> Response:
-    return see("/status")
 
 
 def show(ask: Ask) -> Shown:
@@ -56,7 +50,4 @@ def _view(ask: Ask, found: Snapshot) -> dict[str, object]:
     }
 
 
-PAGES = (
-    Page(path="/", show=home, role=Role.USER),
-    Page(path="/status", show=show, role=Role.USER, twin=True),
-)
+PAGES = (Page(path="/status", show=show, role=Role.USER, twin=True),)

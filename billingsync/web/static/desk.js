@@ -47,6 +47,134 @@
     }, Math.max(at, 1) * 1000);
   };
 
-  document.addEventListener("DOMContentLoaded", () => { showKeys(); ends(); });
-  window.desk = { one, all, say, keysOff };
+  // Choosing a month goes there at once; the button is for who has no script.
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest("form[data-goes]");
+    if (form) form.requestSubmit();
+  });
+
+  // Rows that open: what is inside is fetched once, and only then.
+  const detail = (row) => { const next = row.nextElementSibling; return next && next.classList.contains("more") ? next : null; };
+  const mark = (row, open) => {
+    row.classList.toggle("on", open);
+    const link = one("[data-open]", row);
+    if (link) link.setAttribute("aria-expanded", String(open));
+  };
+  const toggle = async (row) => {
+    const link = one("[data-open]", row), there = detail(row);
+    if (!link) return;
+    if (there) { there.remove(); mark(row, false); return; }
+    if (row.dataset.loading) return;
+    row.dataset.loading = "1";
+    try {
+      const answer = await fetch(link.dataset.open, { headers: { "HX-Request": "true" } });
+      if (answer.status === 401) { location.href = "/login?next=" + encodeURIComponent(location.pathname + location.search); return; }
+      const html = await answer.text();
+      if (!detail(row)) {
+        const holder = document.createElement("template");
+        holder.innerHTML = answer.ok ? html : '<tr class="more"><td>' + html + "</td></tr>";
+        row.after(holder.content);
+        mark(row, true);
+        document.dispatchEvent(new CustomEvent("desk:opened", { detail: row }));
+      }
+    } finally { delete row.dataset.loading; }
+  };
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-open]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    toggle(link.closest("tr"));
+  });
+
+  // Keys, on pages that have rows. Never with Ctrl, Alt or Meta, never while somebody types.
+  const rows = () => all("[data-rows] tbody tr.r, [data-rows] tr.more tbody tr[tabindex]").filter((row) => !row.hidden);
+  const here = () => { const row = document.activeElement && document.activeElement.closest("[data-rows] tr[tabindex]"); return row || null; };
+  const focusRow = (row) => {
+    if (!row) return;
+    row.focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+    const name = one("th[scope=row]", row);
+    say(name ? name.innerText : "");
+  };
+  const step = (by) => {
+    const list = rows(), at = list.indexOf(here());
+    focusRow(at < 0 ? list[by > 0 ? 0 : list.length - 1] : list[Math.min(Math.max(at + by, 0), list.length - 1)]);
+  };
+  const nextThatNeeds = () => {
+    const list = rows(), at = list.indexOf(here());
+    focusRow(list.slice(at + 1).find((row) => "needs" in row.dataset) || list.find((row) => "needs" in row.dataset));
+  };
+  const pressed = (selector) => { const found = one(selector); if (found) { found.click(); return true; } return false; };
+  const inRow = (key) => { const row = here(); const found = row && (one('[data-key="' + key + '"]', row) || (detail(row) && one('[data-key="' + key + '"]', detail(row)))); if (found) found.click(); return Boolean(found); };
+  const GO = { r: "/ready", h: "/holds", c: "/clients", p: "/products", u: "/runs", m: "/months", a: "/activity", s: "/status" };
+  let went = 0;
+  const KEYS = {
+    j: ["next row", () => step(1)], k: ["row before", () => step(-1)],
+    ArrowDown: ["", () => step(1)], ArrowUp: ["", () => step(-1)],
+    o: ["open or close", () => here() && toggle(here())], Enter: ["open or close", () => here() && toggle(here())],
+    n: ["next that needs somebody", nextThatNeeds],
+    "/": ["filter", () => { const field = one("input[type=search]"); if (field) { field.focus(); field.select(); } }],
+    "[": ["month before", () => pressed("[data-month=before]")], "]": ["month after", () => pressed("[data-month=after]")],
+  };
+  const ROW = { x: "tick", a: "approve", d: "dismiss", m: "map", e: "explain" }, PAGE = { p: "post (asks)", u: "update plan" };
+  document.addEventListener("keydown", (event) => {
+    if (keysOff() || event.ctrlKey || event.altKey || event.metaKey || one("dialog[open]")) return;
+    const typing = event.target.closest("input:not([type=checkbox]), textarea, select");
+    if (typing) { if (event.key === "Escape") typing.blur(); return; }
+    if (went && Date.now() - went < 1500) {
+      went = 0;
+      const to = GO[event.key];
+      if (to && one('.side a[href="' + to + '"]')) { event.preventDefault(); location.href = to; }
+      return;
+    }
+    if (event.key === "g") { went = Date.now(); return; }
+    if (event.key === "?") { event.preventDefault(); help(); return; }
+    const onControl = event.target.closest("a, button, summary, input");
+    if (event.key === "Enter" && onControl) return;
+    if (ROW[event.key]) { if (inRow(event.key)) event.preventDefault(); return; }
+    if (PAGE[event.key]) { if (pressed('[data-key="' + event.key + '"]')) event.preventDefault(); return; }
+    const known = KEYS[event.key];
+    if (known && (one("[data-rows]") || "[]/".includes(event.key))) { event.preventDefault(); known[1](); }
+  });
+  const help = () => {
+    const dialog = document.createElement("dialog"), list = document.createElement("dl"), title = document.createElement("h2"), row = document.createElement("div"), close = document.createElement("button");
+    dialog.setAttribute("aria-labelledby", "keys-title"); title.id = "keys-title"; title.textContent = "Keys on this page";
+    const add = (key, words) => { const dt = document.createElement("dt"), kbd = document.createElement("kbd"), dd = document.createElement("dd"); kbd.textContent = key; dt.append(kbd); dd.textContent = words; list.append(dt, dd); };
+    if (one("[data-rows]")) Object.entries(KEYS).forEach(([key, [words]]) => { if (words && (!"[]".includes(key))) add(key, words); });
+    Object.entries(ROW).forEach(([key, words]) => { if (one('[data-key="' + key + '"]')) add(key, words); });
+    Object.entries(PAGE).forEach(([key, words]) => { if (one('[data-key="' + key + '"]')) add(key, words); });
+    Object.entries(GO).forEach(([key, to]) => { const link = one('.side a[href="' + to + '"]'); if (link) add("g " + key, link.firstChild.textContent.trim()); });
+    row.className = "buttons"; close.textContent = "Close"; close.setAttribute("data-close", "");
+    row.append(close); dialog.append(title, list, row); document.body.append(dialog);
+    dialog.addEventListener("close", () => dialog.remove()); dialog.showModal(); close.focus();
+  };
+
+  // A run as it happens.
+  const listen = () => {
+    const card = one("[data-events]");
+    if (!card) return;
+    const part = (name) => one('[data-part="' + name + '"]', card), body = one("#postings");
+    const source = new EventSource(card.dataset.events + "?after=" + card.dataset.settled);
+    source.addEventListener("posting", (event) => {
+      const told = JSON.parse(event.data), bar = one("progress", card), row = document.createElement("tr");
+      if (bar) bar.value = told.nth;
+      if (part("settled")) part("settled").textContent = told.settled;
+      if (part("sums")) part("sums").textContent = told.sums;
+      [["th", "client", ""], ["td", "invoice", "Invoice"], ["td", "action", "What"], ["td", "amount", "Amount"], ["td", "state", "State"]].forEach(([kind, name, label]) => {
+        const cell = document.createElement(kind); cell.textContent = told.row[name];
+        if (kind === "th") cell.scope = "row"; else cell.dataset.name = label;
+        if (name === "amount") cell.className = "num";
+        row.append(cell);
+      });
+      if (body) body.prepend(row);
+    });
+    source.addEventListener("done", () => { source.close(); location.reload(); });
+  };
+
+  document.addEventListener("DOMContentLoaded", () => {
+    showKeys(); ends(); listen();
+    all("[data-noscript]").forEach((each) => each.remove());
+    const opened = location.hash && one(location.hash + ".r");
+    if (opened && detail(opened)) mark(opened, true);
+  });
 })();

@@ -1,0 +1,317 @@
+"""Ready to invoice: one month's newest plan, client by client, and the button that posts exactly it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+from starlette.responses import Response
+
+from billingsync.core.desk import OrderKind, OrderState, Role
+from billingsync.core.period import Period
+from billingsync.errors import StalePlan, UsageError
+from billingsync.report.numbers import Figures
+from billingsync.store.ledger import Ledger
+from billingsync.store.orders import Order
+from billingsync.store.plan_rows import ClientRow, PlanHead
+from billingsync.web.ask import Ask, NotFound, Page, Shown, see
+from billingsync.web.render import macro
+from billingsync.web.views.money import View, equation, money, parts, strip
+from billingsync.web.views.ready import CHUNK, FILTERS, SORTS, body_view, chosen, row_view
+from billingsync.web.views.times import clock
+
+SHORT = 6  # digits of a digest that people see
+
+
+def home(ask: Ask) -> Response:
+    """The newest month that has a plan; for who may not see money, the status."""
+    if not ask.role.may(Role.FINANCIAL):
+        return see("/status")
+    periods = ask.ledger.planned_periods()
+    return see(f"/ready/{periods[-1]}" if periods else "/ready")
+
+
+def go(ask: Ask) -> Response:
+    """The month that was chosen in the head."""
+    try:
+        return see(f"/ready/{Period.parse(ask.query('to'))}")
+    except ValueError:
+        raise NotFound("There is no such month.") from None
+
+
+def begin(ask: Ask) -> Shown | Response:
+    """Before there is any plan."""
+    periods = ask.ledger.planned_periods()
+    if periods:
+        return see(f"/ready/{periods[-1]}")
+    return Shown(template="ready_none", title="Ready to invoice", view={"period": "", "month": "", "periods": []})
+
+
+def show(ask: Ask) -> Shown:
+    period = _period(ask)
+    head = ask.ledger.newest_plan(period)
+    month = ask.desk.figures.month(period)
+    if head is None:
+        view = {"period": period, "month": month, "periods": _periods(ask, period)}
+        return Shown(template="ready_none", title=f"Ready to invoice: {month}", view=view)
+    return Shown(
+        template="ready",
+        title=f"Ready to invoice: {month}",
+        view=_view(ask, head),
+        part="list" if ask.request.headers.get("hx-target", "").partition("#")[2] in ("list", "rows") else "main",
+        twin=lambda: _document(ask, head),
+    )
+
+
+def _document(ask: Ask, head: PlanHead) -> dict[str, Any]:
+    """The CLI's document of the plan."""
+    import json
+
+    found: dict[str, Any] = json.loads(ask.ledger.find_plan(head.digest).document)
+    return found
+
+
+def _period(ask: Ask) -> str:
+    try:
+        return str(Period.parse(ask.path("period")))
+    except ValueError:
+        raise NotFound(f"{ask.path('period')!r:.40} is no month; write it like 2026-11.") from None
+
+
+def _periods(ask: Ask, period: str) -> list[View]:
+    known = sorted({*ask.ledger.planned_periods(), period})
+    return [{"period": one, "words": ask.desk.figures.month(one), "here": one == period} for one in known]
+
+
+@lru_cache(maxsize=8)
+def _rows(ledger: Ledger, digest: str) -> tuple[ClientRow, ...]:
+    """A plan never changes, so its rows are read once."""
+    return ledger.client_rows(digest)
+
+
+@lru_cache(maxsize=8)
+def _row_html(ledger: Ledger, digest: str, main: str, figures: Figures) -> dict[int, str]:
+    """Each row as HTML, made once for a plan."""
+    row = macro("ready_rows", "row")
+    return {each.nth: str(row(row_view(each, main, figures), digest)) for each in _rows(ledger, digest)}
+
+
+def _view(ask: Ask, head: PlanHead) -> View:
+    ledger, figures = ask.ledger, ask.desk.figures
+    rows = _rows(ledger, head.digest)
+    accounts = equation(figures, head.content["equation"])
+    main = accounts[0]["currency"] if accounts else "USD"
+    view, query, sort = ask.query("view") or "all", ask.query("q")[:200], ask.query("sort") or "client"
+    down = ask.query("down") == "1"
+    found = chosen(rows, view, query, sort, down)
+    at = f"/ready/{head.period}"
+    opened = ask.query("open")
+    return {
+        "period": head.period,
+        "month": figures.month(head.period),
+        "periods": _periods(ask, head.period),
+        "digest": head.digest,
+        "short": head.digest[:SHORT],
+        "made": clock(head.created_at, ask.now, ask.desk.settings.zone),
+        "invoices_read": len(head.content["sources"]),
+        "accounts": accounts,
+        "strip": strip(accounts[0]) if accounts else [],
+        "views": [
+            {
+                "words": each.words,
+                "count": figures.count(number),
+                "path": _link(at, view=each.name, q=query, sort=sort, down=down),
+                "here": each.name == view,
+                "needs": each.needs_somebody and number > 0,
+            }
+            for each in FILTERS
+            for number in [sum(1 for row in rows if each.keeps(row))]
+            if number or each.name in ("all", "to-post", "held", view)
+        ],
+        "columns": [
+            {
+                "name": name,
+                "words": words,
+                "number": number,
+                "path": _link(at, view=view, q=query, sort=name, down=name == sort and not down),
+                "sorted": ("descending" if down else "ascending") if name == sort else "",
+            }
+            for name, (words, _, number) in SORTS.items()
+        ],
+        "q": query,
+        "view": view,
+        "sort": sort,
+        "down": down,
+        "chunks": _chunks(ask, head, found, main, opened),
+        "found": figures.count(len(found)),
+        "of": figures.count(len(rows)),
+        "warnings": [str(one)[:600] for one in head.content.get("warnings", ())],
+        "true_ups": len(head.content.get("true_ups", ())),
+        "unassigned": len(head.content["unassigned"]["holds"]),
+        "next": _link(at, view="held"),
+        **_dock(ask, head, accounts),
+    }
+
+
+def _link(path: str, **query: Any) -> str:
+    defaults = {"view": "all", "q": "", "sort": "client", "down": False}
+    kept = {name: "1" if value is True else value for name, value in query.items() if value != defaults.get(name)}
+    return f"{path}?{urlencode(kept)}" if kept else path
+
+
+def _chunks(ask: Ask, head: PlanHead, found: Sequence[ClientRow], main: str, opened: str) -> list[Markup]:
+    html = _row_html(ask.ledger, head.digest, main, ask.desk.figures)
+    parts_: list[Markup] = []
+    for start in range(0, len(found), CHUNK):
+        texts = []
+        for row in found[start : start + CHUNK]:
+            texts.append(html[row.nth])
+            if opened == str(row.nth):
+                texts.append(str(_body_html(ask, head.digest, row.nth)))
+        # Made by our own templates, which escape all that others wrote.
+        parts_.append(Markup("".join(texts)))  # noqa: S704
+    return parts_
+
+
+def _body_html(ask: Ask, digest: str, nth: int) -> Any:
+    body = ask.ledger.client_body(digest, nth)
+    if body is None:
+        raise NotFound("There is no such client in this plan.")
+    return macro("ready_rows", "opened")(nth, body_view(body, ask.desk.figures), digest)
+
+
+def client(ask: Ask) -> Shown | Response:
+    """One client of a kept plan, opened: for the list, or as a page of its own."""
+    digest, nth = ask.path("digest"), ask.path("nth")
+    head = ask.ledger.plan_head(digest)
+    if head is None or not nth.isdigit():
+        raise NotFound("There is no such plan.")
+    html = _body_html(ask, digest, int(nth))
+    if ask.request.headers.get("hx-request") == "true":
+        return Response(str(html), media_type="text/html")
+    return see(f"/ready/{head.period}?open={nth}#c{nth}")
+
+
+# The dock, and posting ------------------------------------------------------------------------------------------------
+
+
+def _dock(ask: Ask, head: PlanHead, accounts: list[View]) -> View:
+    """What the button would do, and whether it may."""
+    figures = ask.desk.figures
+    to_post = {one["currency"]: one["price"]["to_post"] for one in accounts if one["price"]["to_post"]}
+    cost = {one["currency"]: one["cost"]["to_post"] for one in accounts}
+    main = accounts[0]["currency"] if accounts else ""
+    price = to_post.get(main, Decimal(0))
+    runs = [run for run in ask.ledger.runs(Period.parse(head.period)) if run.digest == head.digest]
+    order = _open_post(ask, head.digest)
+    return {
+        "main": main,
+        "to_post": [
+            {"amount": money(figures, number, currency), "currency": currency} for currency, number in to_post.items()
+        ],
+        "waits": [money(figures, one["price"]["held"], one["currency"]) for one in accounts if one["price"]["held"]],
+        "left_out": [
+            money(figures, one["price"]["dropped"] + one["price"]["excluded"], one["currency"])
+            for one in accounts
+            if one["price"]["dropped"] or one["price"]["excluded"]
+        ],
+        "charged": [money(figures, one["price"]["charges"], one["currency"]) for one in accounts],
+        "invoices": figures.count(int(head.content["invoices"])),
+        "margin": figures.percent(price - cost.get(main, Decimal(0)), price) if price > 0 else "",
+        "may_post": bool(head.content["writes"]) and not (runs and runs[-1].state in ("complete", "held")),
+        "run": runs[-1].id if runs else "",
+        "run_state": runs[-1].state if runs else "",
+        "order": order.id if order else "",
+        "second": order is not None and order.state == OrderState.ASKED,
+        "two_people": _needs_second(ask, accounts),
+    }
+
+
+def _open_post(ask: Ask, digest: str) -> Order | None:
+    orders = ask.ledger.orders(open_only=True)
+    return next((one for one in orders if one.kind == OrderKind.POST and one.digest == digest), None)
+
+
+def _needs_second(ask: Ask, accounts: Sequence[View]) -> bool:
+    above = ask.desk.settings.desk.two_people_above
+    return above is not None and any(abs(one["price"]["to_post"]) >= above for one in accounts[:1])
+
+
+def confirm(ask: Ask) -> Shown:
+    """The question, as a page of its own for who has no script."""
+    head = _as_shown(ask, ask.query("digest"))
+    accounts = equation(ask.desk.figures, head.content["equation"])
+    view = {"period": head.period, "month": ask.desk.figures.month(head.period), "digest": head.digest}
+    made = clock(head.created_at, ask.now, ask.desk.settings.zone)
+    return Shown(
+        template="ready_post",
+        title="Post to HaloPSA?",
+        view=view | {"short": head.digest[:SHORT], "made": made, **_dock(ask, head, accounts)},
+    )
+
+
+def post(ask: Ask) -> Response:
+    """Files the order to post exactly the plan that was on the page."""
+    head = _as_shown(ask, ask.text("digest"))
+    if not head.content["writes"]:
+        raise UsageError("There is nothing to post in this plan.")
+    accounts = equation(ask.desk.figures, head.content["equation"])
+    order = ask.ledger.file_order(
+        OrderKind.POST,
+        arguments={"period": head.period},
+        digest=head.digest,
+        who=ask.who,
+        now=ask.now,
+        state=OrderState.ASKED if _needs_second(ask, accounts) else OrderState.WAITING,
+    )
+    ask.desk.wake()
+    return see(f"/orders/{order.id}")
+
+
+def _as_shown(ask: Ask, digest: str) -> PlanHead:
+    """The newest plan of the month, if it is the one that was shown; else nothing is done."""
+    period = _period(ask)
+    head = ask.ledger.newest_plan(period)
+    if head is None or head.digest != digest:
+        newer = f" Plan {head.digest[:SHORT]} was made since." if head else ""
+        raise StalePlan(
+            f"The plan on your page is not the newest of {ask.desk.figures.month(period)} any more.{newer} Nothing was "
+            "posted. Look at the new one first.",
+            next_steps=[["billingsync", "plan", period]],
+        )
+    return head
+
+
+def read_again(ask: Ask) -> Response:
+    """Files the order to read Pax8 and HaloPSA and to plan anew."""
+    period = ask.text("period")
+    arguments: dict[str, Any] = {}
+    if period:
+        try:
+            arguments = {"period": str(Period.parse(period))}
+        except ValueError:
+            raise UsageError(f"{period!r:.40} is no month; write it like 2026-11.") from None
+    order = ask.ledger.file_order(OrderKind.PLAN, arguments=arguments, who=ask.who, now=ask.now)
+    ask.desk.wake()
+    return see(f"/orders/{order.id}")
+
+
+def to_post_of(head: PlanHead) -> dict[str, Decimal]:
+    """What a plan would post, per currency."""
+    return {currency: parts(sides["price"])["to_post"] for currency, sides in head.content["equation"].items()}
+
+
+PAGES = (
+    Page(path="/", show=home, role=Role.USER),
+    Page(path="/go/ready", show=go, role=Role.FINANCIAL),
+    Page(path="/ready", show=begin, role=Role.FINANCIAL),
+    Page(path="/ready/again", show=read_again, role=Role.FINANCIAL, post=True),
+    Page(path="/ready/{period}", show=show, role=Role.FINANCIAL, twin=True),
+    Page(path="/ready/{period}/post", show=confirm, role=Role.FINANCIAL),
+    Page(path="/ready/{period}/post", show=post, role=Role.FINANCIAL, post=True),
+    Page(path="/plans/{digest}/clients/{nth}", show=client, role=Role.FINANCIAL),
+)

@@ -1,0 +1,207 @@
+"""The desk in a real browser: by keyboard alone, without script, on a phone, in the dark, and what axe says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import chromium, need_chromium, tab
+from office import Office, office
+
+from billingsync.connect import connections
+from billingsync.core.desk import Role
+from billingsync.redaction import Redactor
+from billingsync.run.orders import Carrier
+from billingsync.service.order_thread import OrderThread
+from billingsync.web.app import make_app, make_desk
+from billingsync.web.server import DeskServer
+from billingsync.web.site import site_of
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.xdist_group("browser"),
+]
+
+SCREENS = ["/ready/2026-11?view=held", "/ready/2026-11?open=0&view=held", "/runs", "/people", "/me", "/status"]
+MAIN = ["/ready/2026-11?view=held"]
+
+
+class Running:
+    """A desk that runs, with hands for its orders."""
+
+    def __init__(self, desk: Office, base: str) -> None:
+        self.desk, self.base = desk, base
+
+    def cookie(self, role: Role = Role.ADMIN) -> str:
+        return self.desk.session(role)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    need_chromium()
+    with chromium() as running:
+        yield running
+
+
+def _running(desk: Office) -> Any:
+    settings, redactor = desk.settings, Redactor(desk.settings.secrets())
+    carrier = Carrier(desk.ledger, lambda: connections(settings, redactor), kind="desk")
+    orders = OrderThread(carrier)
+
+    def make(port: int) -> Any:
+        return make_app(make_desk(settings, desk.ledger, site_of(settings.desk, port), wake=orders.wake))
+
+    return orders, DeskServer("127.0.0.1", 0, make)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A month that is planned, for looking."""
+    need_chromium()
+    with office(tmp_path_factory.mktemp("shown")) as desk:
+        desk.plan("2026-10")
+        desk.plan()
+        orders, server = _running(desk)
+        with orders, server:
+            yield Running(desk, f"http://127.0.0.1:{server.port}")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Running]:
+    """A month of one's own, to post."""
+    need_chromium()
+    with office(tmp_path) as desk:
+        desk.plan()
+        orders, server = _running(desk)
+        with orders, server:
+            yield Running(desk, f"http://127.0.0.1:{server.port}")
+
+
+@pytest.mark.parametrize("path", SCREENS)
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(browser: Any, shown: Running, path: str) -> None:
+    with tab(browser, shown.base, shown.cookie()) as opened:
+        opened.go(path)
+        opened.axe()
+        opened.no_sideways_scroll()
+
+
+@pytest.mark.parametrize("path", MAIN)
+@pytest.mark.parametrize("how", ["phone", "dark"])
+def test_axe_finds_nothing_on_a_phone_and_in_the_dark(browser: Any, shown: Running, path: str, how: str) -> None:
+    with tab(browser, shown.base, shown.cookie(), phone=how == "phone", dark=how == "dark") as opened:
+        opened.go(path)
+        opened.axe()
+        opened.no_sideways_scroll()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", SCREENS)
+@pytest.mark.parametrize("phone", [False, True])
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_whole_matrix(browser: Any, shown: Running, path: str, phone: bool, dark: bool) -> None:
+    with tab(browser, shown.base, shown.cookie(), phone=phone, dark=dark) as opened:
+        opened.go(path)
+        opened.axe()
+        opened.no_sideways_scroll()
+
+
+def test_nobody_gets_the_sign_in_and_axe_finds_nothing_there(browser: Any, shown: Running) -> None:
+    with tab(browser, shown.base) as opened:
+        opened.go("/ready/2026-11")
+        assert "/login?next=%2Fready%2F2026-11" in opened.page.url
+        opened.axe()
+
+
+def test_rows_open_by_click_filter_while_typing_and_keep_their_roles(browser: Any, shown: Running) -> None:
+    from playwright.sync_api import expect
+
+    with tab(browser, shown.base, shown.cookie()) as opened:
+        opened.go("/ready/2026-11")
+        page = opened.page
+        rows = page.locator("table.ready > tbody > tr.r")
+        count = rows.count()
+        assert page.get_by_role("table").first.get_by_role("rowheader").count() == count
+        assert page.get_by_role("columnheader").count() == 9
+        first = rows.first.locator("[data-open]")
+        first.click()
+        expect(page.locator("tr.more")).to_have_count(1)
+        expect(first).to_have_attribute("aria-expanded", "true")
+        first.click()
+        expect(page.locator("tr.more")).to_have_count(0)
+        name = rows.nth(1).locator("bdi").first.inner_text()
+        page.get_by_role("searchbox").press_sequentially(name[:12])
+        expect(rows.first.locator("bdi").first).to_have_text(name)
+        assert rows.count() < count
+        assert "q=" in page.url
+        page.locator(".views a", has_text="Held").click()
+        expect(page.locator('.views a[aria-current="true"]')).to_contain_text("Held")
+
+
+def test_a_month_is_posted_by_keyboard_alone(browser: Any, own: Running) -> None:
+    from playwright.sync_api import expect
+
+    with tab(browser, own.base, own.cookie(Role.FINANCIAL)) as opened:
+        opened.go("/ready/2026-11")
+        page, keys = opened.page, 0
+
+        def press(*typed: str) -> None:
+            nonlocal keys
+            for key in typed:
+                page.keyboard.press(key)
+                keys += 1
+
+        press("j", "j", "k", "o")
+        expect(page.locator("tr.more")).to_have_count(1)
+        press("n")
+        expect(page.locator("tr.r:focus")).to_have_attribute("data-needs", "")
+        press("?")
+        expect(page.get_by_role("dialog", name="Keys on this page")).to_be_visible()
+        press("Escape")
+        press("p")
+        dialog = page.get_by_role("dialog", name="to HaloPSA?")
+        expect(dialog).to_be_visible()
+        expect(dialog.get_by_role("link", name="Cancel")).to_be_focused()
+        press("Escape")
+        expect(dialog).to_be_hidden()
+        press("p", "Tab", "Enter")
+        expect(page.get_by_role("heading", name="Posted November 2026")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("What HaloPSA returned")).to_be_visible()
+        assert keys <= 120
+        opened.axe()
+    assert own.desk.written()
+
+
+def test_a_month_is_posted_without_script(browser: Any, own: Running) -> None:
+    with tab(browser, own.base, own.cookie(Role.FINANCIAL), script=False) as opened:
+        opened.go("/ready/2026-11")
+        page = opened.page
+        page.locator("table.ready th.name a").nth(1).click()
+        assert page.locator("tr.more").count() == 1
+        page.get_by_role("link", name="Post exactly").click()
+        page.get_by_role("button", name="Post ").click()
+        page.get_by_role("heading", name="Posted November 2026").wait_for(timeout=30_000)
+    assert own.desk.written()
+
+
+def test_single_keys_can_be_switched_off(browser: Any, shown: Running) -> None:
+    with tab(browser, shown.base, shown.cookie()) as opened:
+        opened.go("/me")
+        opened.page.get_by_role("button", name="Switch keys off").click()
+        opened.go("/ready/2026-11")
+        opened.page.keyboard.press("j")
+        assert opened.page.locator("tr.r:focus").count() == 0
+
+
+def test_a_policy_of_its_own_stays_on(browser: Any, shown: Running) -> None:
+    """Were a script to stand in a page, it would not run; the test of the console is not blind."""
+    with tab(browser, shown.base, shown.cookie()) as opened:
+        opened.go("/status")
+        session = opened.page.context.new_cdp_session(opened.page)
+        put = "const s = document.createElement('script'); s.textContent = 'window.bad = 1'; document.body.append(s); window.bad"
+        answer = session.send("Runtime.evaluate", {"expression": put, "returnByValue": True})
+        assert answer["result"].get("value") is None
+        opened.page.wait_for_timeout(100)
+        assert any("Content Security Policy" in text for text in opened.said)
+        opened.said.clear()
