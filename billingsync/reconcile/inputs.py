@@ -23,7 +23,7 @@ from billingsync.core.reconcile.snapshot import (
 )
 from billingsync.core.rules import Rulebook
 from billingsync.reconcile.counts import counts_beside
-from billingsync.reconcile.kept import Opened, open_month, open_snapshot
+from billingsync.reconcile.kept import Opened, open_month, open_snapshot, read_histories
 from billingsync.store.ledger import Ledger
 from billingsync.store.postings import RecordedPosting
 from billingsync.store.snapshots import SnapshotEntry
@@ -172,7 +172,11 @@ def _seats(books: Books, opened: Opened, before: list[SnapshotEntry]) -> dict[st
             if status in _ACTIVE:
                 active[name] = quantity
     changes = [change for changes in own.values() for change in changes]
-    changes += [change for change in opened.changes if change.subscription_id not in own]
+    # A history is read once, when the change is new: later snapshots find the same seats as the one before.
+    told = dict.fromkeys(opened.changes)
+    for one in recent:
+        told |= dict.fromkeys(read_histories(books.ledger.snapshot_documents(one.id, "history"))[0])
+    changes += [change for change in told if change.subscription_id not in own]
     return {"changes": tuple(changes), "last_active": {**opened.last_active, **active}}
 
 

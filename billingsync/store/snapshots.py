@@ -116,10 +116,11 @@ class SnapshotBook(Book):
         with self.reading() as connection:
             return find_snapshots(connection, self.name)
 
-    def snapshot_documents(self, number: int) -> tuple[SnapshotDocument, ...]:
-        """What a snapshot holds, in the order in which it was read."""
+    def snapshot_documents(self, number: int, kind: str = "") -> tuple[SnapshotDocument, ...]:
+        """What a snapshot holds, or (`kind`) only one kind of it, in the order in which it was read."""
         table = snapshot_document.c
         query = select(snapshot_document).where(table.partner == self.name, table.snapshot == number)
+        query = query.where(table.kind == kind) if kind else query
         with self.reading(fresh=True) as connection:
             return tuple(
                 SnapshotDocument(kind=row.kind, of=row.of, page=row.page, sha256=row.sha256, body=row.body)
