@@ -253,3 +253,13 @@ def test_the_audit_export_has_every_file_and_each_row(office):
         "current",
     ]
     assert "import" in (folder / "decisions.csv").read_text()
+
+
+def test_two_processes_that_import_one_file_at_once_import_it_once(office):
+    name = put(office, NOVEMBER)
+    words = ("import", name, "--profile", "acronis", "--period", "2026-11", "--json")
+    running = [office.start(*words) for _ in range(2)]
+    said = [json.loads(one.communicate(timeout=120)[0]) for one in running]
+    states = sorted(str(one.get("state") or one) for one in said)
+    assert states == ["imported", "unchanged"]
+    assert len(listed(office)) == 1

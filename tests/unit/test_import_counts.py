@@ -24,8 +24,9 @@ from billingsync.core.tables.profile import SameService, TableKind
 from billingsync.errors import ImportRefused, UsageError
 from billingsync.reconcile.counts import counts_beside, listed, set_match
 from billingsync.reconcile.imports import ImportOptions, check_file, import_usage, remove_import
+from billingsync.sources.csvfile.checking import usage_rows
 from billingsync.sources.csvfile.profiles import digested
-from billingsync.store.imports import MatchKind
+from billingsync.store.imports import MatchKind, NewImport
 from billingsync.store.ledger import open_ledger
 
 NOW = datetime(2026, 11, 28, 11, 0, tzinfo=UTC)
@@ -149,3 +150,21 @@ def test_a_profile_for_charges_is_not_imported():
     with pytest.raises(UsageError, match="not imported"):
         check_file(file_of("x\n"), digested(replace(ACRONIS, kind=TableKind.CHARGES)), NOVEMBER)
     assert checked("x\n").refused
+
+
+def test_an_import_that_dies_midway_leaves_the_one_before(ledger):
+    take(ledger, "Customer,Product,Usage\nContoso,Backup GB,7\n")
+    check = check_file(file_of("Customer,Product,Usage\nContoso,Backup GB,8\n"), profile(), NOVEMBER)
+    new = NewImport(
+        profile="acronis", profile_digest="", vendor="Acronis", period=NOVEMBER, file_name="x.csv", sha256="x", size=1,
+        packed=check.file.packed, rows={}, accounts=frozenset(), same_service="sum", skip_bad=False, who="anna",
+    )  # fmt: skip
+
+    def dying():
+        yield from usage_rows(check)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ledger.add_import(new, dying(), NOW)
+    assert [(one.id, one.state) for one in ledger.imports()] == [(1, "current")]
+    assert [one.quantity for one in counts(ledger)] == [Decimal(7)]
