@@ -86,11 +86,23 @@ def billing(
     invoice: InvoiceOption = None,
     format: FormatOption = "text",
     out_file: OutOption = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="Pax8's invoice as a CSV file, in the place of Pax8.", metavar="FILE")
+    ] = None,
+    profile: Annotated[
+        str, typer.Option("--profile", help="With --source: how to read the file.", metavar="NAME")
+    ] = "pax8-portal",
+    currency: Annotated[
+        str | None, typer.Option("--currency", help="With --source: of its amounts, e.g. USD.", metavar="CODE")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """The month's cost and price at Pax8 beside those in HaloPSA, with margins."""
     filters = _filters(client, product, vendor, tag, invoice, None)
     options = {"everything": everything}
+    if source is not None:
+        chosen = _format(format, out_file, json, "billing")
+        return _from_file((source, profile, currency), period, filters, options, (chosen, out_file))
     return _each("billing", period, filters, options, _format(format, out_file, json, "billing"), out_file)
 
 
@@ -191,6 +203,26 @@ def _each(
         _nobody(shown, filters)
         _show(what, shown, format, out_file, connections)
     return code
+
+
+def _from_file(
+    file: tuple[str, str, str | None],
+    period: str | None,
+    filters: Filters,
+    options: dict[str, Any],
+    output: tuple[str, str | None],
+) -> int:
+    """The billing of the month that a file is of; nothing is asked of Pax8 [IM11]."""
+    from billingsync.cli.source_file import compared_with_file
+    from billingsync.report.comparison.view import view
+
+    path, profile, currency = file
+    with compared_with_file(path, (profile, currency), period) as (connections, found):
+        require(connections.settings, "financial", "see billing")
+        shown = view(found, filters, money=True, **options)
+        _nobody([shown], filters)
+        _show("billing", [shown], *output, connections)
+    return _CODES[found.verdict.value]
 
 
 def _periods(text: str | None) -> list[Period | None]:

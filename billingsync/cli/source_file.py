@@ -13,6 +13,7 @@ from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
     from billingsync.connect import Connections
+    from billingsync.core.reconcile.compare import Reconciliation
     from billingsync.run.plan import Planned
     from billingsync.settings import Settings
     from billingsync.sources.csvfile.source import FileSource
@@ -46,6 +47,20 @@ def planned_from_file(
     source = opened_source(settings, file, reading, period)
     with connections(settings, redactor, needs=("halo",)) as opened:
         yield opened, plan_from_file(opened, source, asked=asked, say=say)
+
+
+@contextmanager
+def compared_with_file(
+    file: str, reading: tuple[str, str | None], period: str | None
+) -> Iterator[tuple[Connections, Reconciliation]]:
+    """A file's charges beside the snapshot of their month; nothing is asked of Pax8."""
+    from billingsync.connect import connections
+    from billingsync.reconcile.from_file import reconcile_file
+
+    settings, redactor = load()
+    source = opened_source(settings, file, reading, period)
+    with connections(settings, redactor, needs=("halo",)) as opened:
+        yield opened, reconcile_file(opened, source, say=say)
 
 
 def refuse_plan_from_file(digest: str) -> None:

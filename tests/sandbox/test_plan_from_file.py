@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
+from collections import defaultdict
+from decimal import Decimal
 
 import pytest
-from cli import TEXT_ONLY
+from cli import CALM, TEXT_ONLY, Office
 from scene import DEFENDER, M365, SETUP, STAGE
 from scene import scene as set_stage
 
@@ -18,6 +21,7 @@ COLUMNS = {
     "quantity": "quantity", "price": "price", "subtotal": "subTotal", "cost": "cost", "cost_total": "costTotal",
     "partner_subtotal": "costTotal", "total": "total", "sales_tax": "salesTax", "amount_due": "total",
 }  # fmt: skip
+SOLD = dataclasses.replace(CALM, charges=None, clients=8, hand_kept=3)
 NO_PAX8 = {"BILLINGSYNC_PAX8__CLIENT_ID": "unset", "BILLINGSYNC_PAX8__CLIENT_SECRET": "unset"}
 PLAN = ("plan", "2026-11", "--source", "invoice.csv", "--currency", "USD")
 
@@ -114,3 +118,37 @@ def test_a_broken_amount_refuses_the_whole_file(scene, tmp_path):
     (tmp_path / "invoice.csv").write_text(text)
     ran = scene.office.run(*PLAN, "--json")
     assert (ran.code, ran.json["error"]["code"]) == (2, "BS-IMPORT")
+
+
+def test_billing_is_compared_with_the_file_as_with_the_invoice(tmp_path, sqlite_ledger_url):
+    """Of the companies that are billed in the file's one currency; without Pax8's credentials."""
+    with Sandbox(SOLD) as sandbox:
+        office = Office(tmp_path, sandbox, sqlite_ledger_url)
+        office.rules(TEXT_ONLY)
+        office.run("snapshot").must(0, 3)
+        api = office.run("reconcile", "billing", "2026-11", "--all", "--json").must(0, 3).json
+        taken = [
+            one["id"]
+            for one in sandbox.pax8.invoices
+            if one["invoiceDate"].startswith("2026-11") and one["status"] not in ("Void", "Credited")
+        ]
+        items = [row for id_ in taken for row in sandbox.pax8.items[id_] if row["currencyCode"] == "USD"]
+        (tmp_path / "invoice.csv").write_text(portal_csv(items))
+        office.settings |= NO_PAX8
+        words = ("reconcile", "billing", "--source", "invoice.csv", "--currency", "USD", "--all", "--json")
+        before = len(sandbox.halo.journal)
+        file = office.run(*words).must(0, 3).json
+        assert len(sandbox.halo.journal) == before
+    assert billed(file) == billed(api)
+    assert billed(file)
+    refused = office.run("reconcile", "billing", "2026-10", *words[2:])
+    assert refused.code == 2
+
+
+def billed(document):
+    """What Pax8 billed, by client and currency."""
+    sums = defaultdict(Decimal)
+    for row in document["rows"]:
+        if row["currency"] == "USD" and row["in_month"]["pax8_price"] is not None:
+            sums[row["client_id"]] += Decimal(row["in_month"]["pax8_price"])
+    return {client: amount for client, amount in sums.items() if amount}
