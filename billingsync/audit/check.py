@@ -155,6 +155,9 @@ def _approvals(connection: Connection, name: str, story: _Story) -> Iterator[Pro
     yield from _compared(
         connection, story, table, name, kind="approval", key=("digest", "client"), fields=("reason", "who")
     )
+    key = ("digest", "client", "currency", "kind")
+    fields = ("period", "facts", "reason", "who")
+    yield from _compared(connection, story, schema.decision, name, kind="decision", key=key, fields=fields)
 
 
 def _matches(connection: Connection, name: str, story: _Story) -> Iterator[Problem]:

@@ -38,6 +38,10 @@ CHARGE_COLUMNS = (
 )
 _DECISIONS = (
     "approval",
+    "decision",
+    "decision.ended",
+    "set_aside",
+    "put_back",
     "match.company",
     "match.item",
     "installation.adopted",
@@ -150,10 +154,43 @@ def _charges(
                         "run": settled.run,
                     }
                 ]
+    undone = _undone(postings, found)
     for plan in reversed(plans):
         for charge, waiting in _waiting(from_json(plan.document)).items():
             found.setdefault(charge, [waiting])
+    for charge, parts in undone.items():
+        found.setdefault(charge, parts)
     return [part for charge in sorted(found) for part in found[charge]]
+
+
+def _undone(
+    postings: Sequence[RecordedPosting], elsewhere: Mapping[str, object]
+) -> dict[str, list[Mapping[str, object]]]:
+    """Charges whose last posting was undone, and that are nowhere else: billed to nobody."""
+    found: dict[str, list[Mapping[str, object]]] = {}
+    for row in postings:
+        if row.state != "undone":
+            continue
+        mine: dict[str, list[Mapping[str, object]]] = {}
+        for line in row.lines:
+            for share in line.shares:
+                mine.setdefault(share.charge, []).append(
+                    {
+                        "charge": share.charge,
+                        "state": "undone",
+                        "by": row.message,
+                        "price": plain(share.price, row.currency),
+                        "cost": plain(share.cost, row.currency),
+                        "currency": row.currency,
+                        "client": row.client_name,
+                        "client_id": row.client_id,
+                        "posting": row.key,
+                        "run": row.run,
+                        "text": line.description,
+                    }
+                )
+        found |= {charge: parts for charge, parts in mine.items() if charge not in elsewhere}  # the newest counts
+    return found
 
 
 def _waiting(document: Mapping[str, Any]) -> dict[str, Mapping[str, object]]:

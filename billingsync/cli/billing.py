@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from billingsync.cli.session import connected, ledger_only
+from billingsync.cli.session import connected
 from billingsync.cli.terminal import FLAGS, ask, console, document, interactive, needs_yes, note, out, say, write_file
-from billingsync.core.reasons import ApproveAs
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,9 +53,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: billingsync holds 2026-11. Exit codes: 0 nothing waits, 3 something does, 1, 2, 4.")(
         holds
     )
-    app.command(
-        epilog='Example: billingsync approve 4f9c21 --client "Contoso Ltd" --reason "new office". Exit codes: 0, 1, 2.'
-    )(approve)
     app.command(epilog="Example: billingsync explain INVOICE:ITEM. Exit codes: 0, 1, 2, 4.")(explain)
 
 
@@ -293,33 +288,6 @@ def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
         else:
             print_holds(month, waiting, console(), locale=connections.settings.locale)
     return 3 if waiting else 0
-
-
-def approve(
-    digest: Annotated[str, typer.Argument(help="The plan's digest, or its first 6 or more digits.")],
-    client: Annotated[str, typer.Option("--client", help="The held client, by name or id.", metavar="NAME")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept with your name.", metavar="TEXT")],
-    kind: Annotated[ApproveAs, typer.Option("--as", help="What is decided.")] = ApproveAs.LIMITS,
-    json: JsonOption = False,
-) -> int:
-    """Let one held client of that plan through its limits, or its true-up happen."""
-    from billingsync.run.plan import approve_client
-    from billingsync.store.lock import who
-
-    if kind not in (ApproveAs.LIMITS, ApproveAs.TRUE_UP):
-        raise UsageError(f"That plan holds nothing that can be approved as {kind}.")
-    if not reason.strip():
-        raise UsageError("--reason must say why: it is what somebody will read in a year.")
-    with ledger_only() as (_, ledger):
-        name, whole, month = approve_client(
-            ledger, digest, client, reason.strip(), who(), datetime.datetime.now(datetime.UTC)
-        )
-    step = ["billingsync", "plan", month]
-    if json:
-        document({"digest": whole, "client": name, "reason": reason.strip()}, [step])
-    else:
-        out(f"{name} may pass its limits in plan {whole[:12]}. Plan again to see it:  {' '.join(step)}")
-    return 0
 
 
 def explain(

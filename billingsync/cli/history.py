@@ -28,11 +28,12 @@ def runs(json: JsonOption = False) -> int:
     from billingsync.report.layout import table
 
     with ledger_only() as (_, ledger):
+        undone = ledger.undone_runs()
         found = [
             (
                 run.id,
                 run.period,
-                run.state,
+                "undone" if run.id in undone else run.state,
                 run.started_at.isoformat(timespec="seconds"),
                 run.who,
                 (run.digest or "")[:12],
@@ -60,12 +61,13 @@ def show(
     with ledger_only() as (_, ledger):
         one = ledger.show_run(run)
         postings = ledger.postings(run=one.id)
+        state = "undone" if one.id in ledger.undone_runs() else one.state
     if json:
         document(
             {
                 "run": one.id,
                 "period": one.period,
-                "state": one.state,
+                "state": state,
                 "digest": one.digest,
                 "started_at": one.started_at.isoformat(timespec="seconds"),
                 "ended_at": one.ended_at.isoformat(timespec="seconds") if one.ended_at else None,
@@ -89,7 +91,7 @@ def show(
             }
         )
         return 0
-    out(f"Run {one.id} of {one.period}: {one.state}. By {one.who}, plan {(one.digest or '')[:12]}.")
+    out(f"Run {one.id} of {one.period}: {state}. By {one.who}, plan {(one.digest or '')[:12]}.")
     rows = [
         (
             row.client_name,

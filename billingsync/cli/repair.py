@@ -47,6 +47,9 @@ def undo(
     credit: Annotated[
         bool, typer.Option("--credit", help="Credit what is on closed invoices, on a new invoice each.")
     ] = False,
+    client: Annotated[
+        str, typer.Option("--client", help="Only this client of the run, by id or whole name.", metavar="NAME")
+    ] = "",
     json: JsonOption = False,
 ) -> int:
     """Take back exactly the lines that one run wrote. People's edits and lines stay."""
@@ -66,9 +69,9 @@ def undo(
 
         result: UndoResult | None
         if dry_run:
-            result = preview(connections, run, say=say)
+            result = preview(connections, run, client=client, say=say)
         else:
-            result = undo_run(connections, run, who=who(), say=say, credit=credit, confirm=confirm)
+            result = undo_run(connections, run, who=who(), say=say, client=client, credit=credit, confirm=confirm)
     if result is None:
         note("Nothing was undone.")
         return 0

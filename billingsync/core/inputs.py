@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 
 from billingsync.core.charge import Source
+from billingsync.core.decisions import Approval, SetAside
 from billingsync.core.invoice import Invoice
 from billingsync.core.period import Period
 from billingsync.core.rules import Rulebook
@@ -160,6 +161,8 @@ class Memory:
     full_prices: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
     # (company id, subscription id or "sku SKU") -> what Pax8 charged last for a unit and a full period [P5]
     approved: frozenset[int | str] = frozenset()  # client ids or company ids let through their limits
+    approvals: tuple[Approval, ...] = ()  # of this period
+    not_taken_back: frozenset[int] = frozenset()  # clients whose true-up this very run could not carry out
     written_lines: tuple[WrittenLine, ...] = ()
     live: tuple[LivePosting, ...] = ()
     # of this period where an invoice is gone or says something else now, and of any period that bill an invoice that
@@ -187,3 +190,4 @@ class RunInputs:
     # Pax8 invoices that count no longer: credited, void or listed no more; of other periods only those that we billed
     currency: str = ""  # of clients whose currency HaloPSA does not say (HALO__CURRENCY) [C3]
     clients_asked: tuple[str, ...] = ()  # --client: company ids; empty means all
+    set_aside: Mapping[str, SetAside] = field(default_factory=dict)  # by charge id

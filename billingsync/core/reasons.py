@@ -118,6 +118,17 @@ class Why:
     steps: tuple[Step, ...] = ()
 
 
+# What may be approved of the holds of each kind.
+APPROVABLE: Mapping[ApproveAs, frozenset[Reason]] = {
+    ApproveAs.LIMITS: frozenset(reason for reason in Reason if reason.is_limit),
+    ApproveAs.NO_DUPLICATE: frozenset({Reason.SOURCE_DUPLICATE}),
+    ApproveAs.BILL: frozenset({Reason.UNKNOWN_CHARGE_TYPE, Reason.NO_COMPANY}),
+    ApproveAs.ADD_AGAIN: frozenset({Reason.LINE_EDITED}),
+    ApproveAs.SOURCE_CHANGED: frozenset({Reason.SOURCE_CHANGED}),
+    ApproveAs.TRUE_UP: frozenset(),  # true-ups are approved as such, not by their charges
+    ApproveAs.CREDIT_ONLY: frozenset(),
+}
+
 BILL, LEAVE_OUT, WAIT = Offer.BILL, Offer.LEAVE_OUT, Offer.WAIT
 
 
@@ -160,6 +171,7 @@ HOLDS: Mapping[Reason, Why] = {
         Hop.CLIENT,
         "Pax8 names no company for it",
         steps=(
+            approve(ApproveAs.BILL, Slot.CHARGE_OPTIONS),
             instruction(
                 LEAVE_OUT,
                 "find out in Pax8 whose it is and bill it by hand, then add its product to exclude.products in ",
@@ -199,7 +211,10 @@ HOLDS: Mapping[Reason, Why] = {
         Hop.MODIFIERS,
         "A kind of charge that billingsync does not know",
         "exclude.types",
-        steps=(instruction(LEAVE_OUT, "add ", Slot.VALUE, " in ", Slot.FILE),),
+        steps=(
+            approve(ApproveAs.BILL, Slot.CHARGE_OPTIONS),
+            instruction(LEAVE_OUT, "add ", Slot.VALUE, " in ", Slot.FILE),
+        ),
     ),
     Reason.PRICE_COST_SIGN: Why(
         Hop.MODIFIERS,

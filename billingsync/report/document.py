@@ -84,6 +84,15 @@ def plan_document(plan: Plan, created_at: str, next_steps: Iterable[Sequence[str
         ],
         "warnings": list(plan.warnings),
         "true_ups": [true_up_document(up) for up in plan.true_ups],
+        "targets": [
+            {
+                "invoice_id": one.invoice_id,
+                "client_name": one.client_name,
+                "closed": one.closed or None,
+                "lines": {id_: list(said) for id_, said in one.lines.items()},
+            }
+            for one in plan.targets
+        ],
     }
 
 
@@ -191,6 +200,8 @@ def true_up_document(up: TrueUp) -> Document:
             {"key": one.key, "invoice_id": one.invoice_id, "closed": one.closed or None} for one in up.postings
         ],
         "state": up.state,
+        "replaced": up.replaced,
+        "approved_by": up.approved_by or None,
         "detail": up.detail,
         "next_step": up.next_step or None,
         "ways": _ways(up.steps),
@@ -255,6 +266,8 @@ def client_document(client: ClientPlan) -> Document:
         "cost": plain(client.cost, currency),
         "currency": currency,
         "held": client.held,
+        "limits": [{"reason": reason, "numbers": list(numbers)} for reason, numbers in client.limits.items()],
+        "would_bill": None if client.would_bill is None else plain(client.would_bill, currency),
         "last_period": client.last_period or None,
         "last_amount": None if client.last_amount is None else plain(client.last_amount, currency),
         "lines": [_line(line, currency) for line in client.lines],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from billingsync.core.bill.plan import PlannedTarget
 from billingsync.run.plan import Planned
 
 
@@ -30,7 +32,33 @@ def changes_since(document: str, planned: Planned) -> list[str]:
             changes.append(f"{after['company_name']}: nothing before, {after['amount']} {after['currency']} now")
         elif before is not None and after is not None and _facts(before) != _facts(after):
             changes.append(f"{after['company_name']}: {_difference(before, after)}")
+    return changes + _targets_changed(json.loads(document).get("targets", ()), planned.plan.targets)
+
+
+def _targets_changed(shown: Iterable[Mapping[str, Any]], now: Iterable[PlannedTarget]) -> list[str]:
+    """What people changed on the invoices that lines would still go to, line by line [V3]."""
+    before = {one["invoice_id"]: one for one in shown}
+    changes = []
+    for target in now:
+        if (was := before.get(target.invoice_id)) is None:
+            continue
+        where = f"{target.client_name}, invoice {abs(target.invoice_id)}"
+        if target.closed != (was["closed"] or ""):
+            changes.append(f"{where}: it {target.closed or 'is open again'}")
+        for id_ in sorted({*was["lines"], *target.lines}, key=lambda one: (len(one), one)):
+            old, new = was["lines"].get(id_), target.lines.get(id_)
+            if old is None and new is not None:
+                changes.append(f"{where}: line added: {_line(new)}")
+            elif old is not None and new is None:
+                changes.append(f"{where}: line removed: {_line(old)}")
+            elif old is not None and new is not None and list(old) != list(new):
+                changes.append(f"{where}: line changed: {_line(old)}; now {_line(new)}")
     return changes
+
+
+def _line(said: Sequence[str]) -> str:
+    title, quantity, price, amount, inactive = said
+    return f"{title:.80}, {quantity} x {price}{f' = {amount}' if amount else ''}{f', {inactive}' if inactive else ''}"
 
 
 def _done(settled: Mapping[str, object], charge: str) -> bool:

@@ -18,7 +18,7 @@ from billingsync.core.charge import Charge
 from billingsync.core.inputs import Company, RunInputs, Settled
 from billingsync.core.money import plain
 from billingsync.core.period import Period
-from billingsync.core.reasons import DROPS, EXCLUSIONS, HOLDS, Exclusion, Hop, Reason, why
+from billingsync.core.reasons import DROPS, EXCLUSIONS, HOLDS, ApproveAs, Exclusion, Hop, Reason, why
 from billingsync.core.rules import ClientFile, Rules
 from billingsync.errors import UsageError
 from billingsync.run.fetch import newest_released
@@ -238,12 +238,10 @@ class _Way:
         return f"{verb} {where}{said}{self._approved()}"
 
     def _approved(self) -> str:
-        if self.charge.company_id not in self.inputs.memory.approved:
-            return ""
-        for entry in reversed(self.connections.ledger.plans(self.inputs.period)):
-            for approval in self.connections.ledger.approvals(entry.digest):
-                if approval.client == self.charge.company_id:
-                    return f"; let through its limits by {approval.who}: {approval.reason}"
+        client = str(self.client.client_id) if self.client else ""
+        for one in self.inputs.memory.approvals:
+            if one.client == client and one.kind is ApproveAs.LIMITS and self.lines:
+                return f"; let through its limits by {one.who}: {one.reason}"
         return ""
 
     def _line(self) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
 
 from rapidfuzz import fuzz, process
 
@@ -18,20 +18,23 @@ from billingsync.core.bill.clients import match_companies
 from billingsync.core.bill.names import normalise, same_name
 from billingsync.core.bill.plan import Plan
 from billingsync.core.bill.plan_run import plan_run
-from billingsync.core.inputs import Client, Company, RememberedMatch, RunInputs
+from billingsync.core.charge import Source
+from billingsync.core.inputs import Client, Company, Memory, RememberedMatch, RunInputs
 from billingsync.core.period import Period
 from billingsync.core.reasons import Reason
 from billingsync.core.rules import Rulebook
 from billingsync.errors import UsageError
-from billingsync.report.document import kept_plan, plan_document, true_up_document
+from billingsync.report.document import kept_plan, plan_document
 from billingsync.report.waiting import OpenHold, plan_holds
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import Say, now
 from billingsync.run.fetch import Upstream, detailed, existing_invoices, fetch
+from billingsync.run.find import find_payer, payers_of_matches
 from billingsync.run.plan_rows import plan_rows
 from billingsync.run.remember import with_memory
 from billingsync.run.replan import Shift, shifts
 from billingsync.store.ledger import Ledger
+from billingsync.store.packing import pack, unpack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +80,14 @@ def similar(
 
 def charged_companies(upstream: Upstream) -> tuple[Company, ...]:
     """The companies of the month, as Pax8 lists them or else as the charges name them."""
-    listed = {company.id: company for company in upstream.companies}
+    return charged_in(upstream.sources, upstream.companies)
+
+
+def charged_in(sources: Sequence[Source], companies: Sequence[Company]) -> tuple[Company, ...]:
+    """The companies that these invoices charge, as Pax8 lists them or else as the charges name them."""
+    listed = {company.id: company for company in companies}
     result: dict[str, Company] = {}
-    for source in upstream.sources:
+    for source in sources:
         for charge in source.charges:
             if charge.company_id and charge.company_id not in result:
                 result[charge.company_id] = listed.get(charge.company_id) or Company(
@@ -98,14 +106,14 @@ def make_plan(
     upstream: Upstream | None = None,
     replan: bool = False,
     approved: Collection[int] = (),
+    not_taken_back: Collection[int] = (),
     from_file: str = "",
 ) -> Planned:
     """Fetch and plan one period, remember how companies were matched, and keep the plan under its digest.
 
-    `asked`: clients by name or id, as people type them. Approvals let clients through the limits of the plan that was
-    shown; as that makes another plan, with another digest, they are followed until no more apply. `replan` forgets
-    what earlier runs decided, to show what today's rules would make of it [R3]; such a plan is not kept, so that
-    nobody can post it. `approved` are HaloPSA clients that need no approval any more.
+    `asked`: clients by id or whole name, as people type them. `replan` forgets what earlier runs decided, to show what
+    today's rules would make of it [R3]; such a plan is not kept, so that nobody can post it. `approved` are HaloPSA
+    clients that need no approval any more, `not_taken_back` those whose true-up was begun and could not be made.
     """
     rulebook = rulebook or load_rulebook(connected.settings.rules_dir)
     upstream = upstream or fetch(connected, period, rulebook, say)
@@ -119,7 +127,8 @@ def make_plan(
         clients=upstream.clients,
         items=upstream.items,
         rulebook=rulebook,
-        memory=replace(memory, approved=frozenset(approved)),
+        memory=replace(memory, approved=frozenset(approved), not_taken_back=frozenset(not_taken_back)),
+        set_aside=connected.ledger.charges_set_aside(str(period)),
         credited=upstream.credited,
         similar=similar(companies, upstream.clients, rulebook),
     )
@@ -127,52 +136,52 @@ def make_plan(
     decided = inputs.memory.settled
     if replan:
         inputs = replace(inputs, memory=replace(inputs.memory, settled={}, said=(), twins=(), live=()))
-    inputs = replace(inputs, clients_asked=tuple(sorted({_asked_for(inputs, companies, text) for text in asked})))
+    inputs = replace(inputs, clients_asked=asked_for(inputs, companies, asked))
     if upstream.short:
         inputs = replace(inputs, clients=detailed(connected, inputs))
     inputs = replace(inputs, existing=existing_invoices(connected, inputs))
     say("planning")
     plan = plan_run(inputs)
-    through: frozenset[int | str] = frozenset(approved)
-    while more := (_approved(connected, period, plan) - through):
-        through |= more
-        inputs = replace(inputs, memory=replace(inputs.memory, approved=through))
-        plan = plan_run(inputs)
     told = shifts(plan, inputs, decided) if replan else None
     planned = Planned(plan=plan, inputs=inputs, created_at=now(), shifts=told, from_file=from_file)
     if not replan:
-        _remember(connected, planned)
+        remember(connected.ledger, connected.settings.rules_dir, planned)
     return planned
 
 
-def _approved(connected: Connections, period: Period, plan: Plan) -> frozenset[int | str]:
-    """Who was let through in this very plan; and whose true-up was approved in another plan of the period and is still
-    the same, as after a run that died when others' were made [N4] [R2]."""
-    through = connected.ledger.let_through(plan.digest)
-    waiting = _numbers(true_up_document(up) for up in plan.true_ups if up.state == "held")
-    if not waiting:
-        return through
-    for entry in connected.ledger.plans(period):
-        clients = {approval.client for approval in connected.ledger.approvals(entry.digest)}
-        if clients:
-            shown = _numbers(json.loads(connected.ledger.find_plan(entry.digest).document).get("true_ups", ()))
-            through |= {
-                id_ for id_, ups in waiting.items() if str(id_) in clients and ups <= shown.get(id_, frozenset())
-            }
-    return through
+def plan_again(ledger: Ledger, rules_dir: Path, digest: str) -> Planned:
+    """The kept plan made anew from what it was made from: no call to Pax8 or HaloPSA. Rules, mappings, approvals and
+    what is set aside are as they are now. UsageError for an unknown digest, or where an older version made it."""
+    shown = ledger.find_plan(digest)
+    inputs = kept_inputs(ledger, shown.digest)
+    rulebook = load_rulebook(rules_dir)
+    names = charged_in(inputs.sources, inputs.companies)
+    inputs = replace(
+        inputs,
+        rulebook=rulebook,
+        similar=similar(names, inputs.clients, rulebook),
+        memory=ledger.memory(inputs.period),
+        set_aside=ledger.charges_set_aside(str(inputs.period)),
+    )
+    inputs = with_memory(ledger, inputs, {one: one not in inputs.credited for one in ledger.known_invoices()})
+    planned = Planned(plan=plan_run(inputs), inputs=inputs, created_at=now())
+    remember(ledger, rules_dir, planned)
+    return planned
 
 
-def _numbers(ups: Iterable[Mapping[str, Any]]) -> dict[int, frozenset[str]]:
-    """What a person approves of each client's true-ups: what is taken back from where, and what is added."""
-    found: dict[int, frozenset[str]] = {}
-    for up in ups:
-        keys = sorted(one["key"] for one in up["invoices"])
-        said = json.dumps([up["currency"], up["take_back"], up["add"], keys], sort_keys=True)
-        found[up["client_id"]] = found.get(up["client_id"], frozenset()) | {said}
+def kept_inputs(ledger: Ledger, digest: str) -> RunInputs:
+    """What a kept plan was made from, but for rules and memory. UsageError where an older version made it."""
+    body = ledger.kept_inputs(digest)
+    if body is None:
+        raise UsageError(
+            f"What plan {digest[:12]} was made from was not kept. Make it again.", next_steps=[["billingsync", "plan"]]
+        )
+    found: RunInputs = unpack(RunInputs, body)
     return found
 
 
-def _remember(connected: Connections, planned: Planned) -> None:
+def remember(ledger: Ledger, rules_dir: Path, planned: Planned) -> None:
+    """Keeps a plan under its digest, what it was made from, and how companies were matched."""
     plan = planned.plan
     matches = {
         client.company_id: RememberedMatch(
@@ -182,9 +191,9 @@ def _remember(connected: Connections, planned: Planned) -> None:
         if client.company_id and client.client_id is not None and client.matched_by and not _doubtful(client.held)
     }
     if not planned.from_file:  # what a file calls its companies decides nothing about later months
-        connected.ledger.remember_matches(matches, planned.created_at)
-    keep_rules(connected.ledger, connected.settings.rules_dir, plan.rules_digest, planned.created_at)
-    connected.ledger.save_plan(
+        ledger.remember_matches(matches, planned.created_at)
+    keep_rules(ledger, rules_dir, plan.rules_digest, planned.created_at)
+    ledger.save_plan(
         digest=plan.digest,
         period=planned.inputs.period,
         rules_digest=plan.rules_digest,
@@ -192,6 +201,7 @@ def _remember(connected: Connections, planned: Planned) -> None:
         document=kept_plan(plan, planned.created_at.isoformat(timespec="seconds")),
         now=planned.created_at,
         rows=plan_rows(plan, planned.inputs.rulebook, planned.created_at.isoformat(timespec="seconds")),
+        inputs=pack(replace(planned.inputs, rulebook=Rulebook(), memory=Memory())),
     )
 
 
@@ -199,35 +209,13 @@ def _doubtful(held: Reason | None) -> bool:
     return held is not None and held.is_client
 
 
-def _asked_for(inputs: RunInputs, companies: Sequence[Company], text: str) -> str:
-    """The company of --client: as Pax8 calls it, or by its HaloPSA client's id or name."""
-    rulebook, remembered = inputs.rulebook, inputs.memory.matches
-    matches = match_companies(companies, inputs.clients, rulebook, remembered, inputs.similar)
-    mine = [
-        id_
-        for id_, match in matches.items()
-        if match.client and text.strip() in (str(match.client.id), match.client.name)
-    ]
-    return mine[0] if len(mine) == 1 else find_company(companies, text)
-
-
-def find_company(companies: Sequence[Company], text: str) -> str:
-    """The company that a person means: by id, or by (the beginning of) its name. UsageError with the nearest."""
-    wanted = normalise(text)
-    exact = [company for company in companies if text in (company.id, company.name)]
-    found = exact or [company for company in companies if normalise(company.name) == wanted]
-    found = found or [company for company in companies if wanted and normalise(company.name).startswith(wanted)]
-    if len(found) == 1:
-        return found[0].id
-    if found:
-        names = ", ".join(f"{company.name} ({company.id})" for company in found[:5])
-        raise UsageError(f"{text!r:.80} could be any of {len(found)} companies: {names}. Give the id.")
-    near = process.extract(
-        wanted, {company.id: normalise(company.name) for company in companies}, limit=3, score_cutoff=50
-    )
-    names_by_id = {company.id: company.name for company in companies}
-    hint = f" Nearest: {', '.join(names_by_id[id_] for _, _, id_ in near)}." if near else ""
-    raise UsageError(f"No company of this month is called {text!r:.80}.{hint}")
+def asked_for(inputs: RunInputs, companies: Sequence[Company], texts: Sequence[str]) -> tuple[str, ...]:
+    """The companies of --client: all that belong to each HaloPSA client that is named [V2]."""
+    if not texts:
+        return ()
+    matches = match_companies(companies, inputs.clients, inputs.rulebook, inputs.memory.matches, inputs.similar)
+    payers = payers_of_matches(matches)
+    return tuple(sorted({company for text in texts for company in find_payer(payers, text).companies}))
 
 
 def open_holds(connected: Connections, planned: Planned) -> list[OpenHold]:
@@ -244,29 +232,3 @@ def open_holds(connected: Connections, planned: Planned) -> list[OpenHold]:
         age = (planned.created_at - since).days
         found.append(replace(waiting, period=planned.plan.period, since=since.date().isoformat(), age_days=age))
     return found
-
-
-def approve_client(
-    ledger: Ledger, prefix: str, client: str, reason: str, by: str, at: datetime
-) -> tuple[str, str, str]:
-    """Let one client of a plan that was shown through its limits, or its true-up happen [R2].
-
-    Gives its name, the digest and the period."""
-    shown = ledger.find_plan(prefix)
-    held = [
-        one
-        for one in json.loads(shown.document)["clients"]
-        if any(hold["reason"].startswith("limit_") for hold in one["holds"])
-    ]
-    companies = [Company(id=one["company_id"], name=one["company_name"]) for one in held]
-    true_ups = [one for one in json.loads(shown.document).get("true_ups", ()) if one["state"] == "held"]
-    known = {one["client_id"]: one["client_name"] for one in true_ups}
-    companies += [Company(id=str(id_), name=name) for id_, name in known.items()]
-    if not companies:
-        raise UsageError(
-            f"Plan {shown.digest[:12]} holds no client for a limit or a true-up.",
-            next_steps=[["billingsync", "holds", shown.period]],
-        )
-    company_id = find_company(companies, client)
-    ledger.add_approval(digest=shown.digest, client=company_id, reason=reason, who=by, now=at)
-    return next(one.name for one in companies if one.id == company_id), shown.digest, shown.period

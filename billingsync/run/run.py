@@ -36,8 +36,8 @@ def run_period(
     connected: Connections,
     period: Period,
     *,
-    asked: Sequence[str] = (),
     who: str,
+    asked: Sequence[str] = (),
     say: Say,
     confirm: Callable[[Planned], bool] = lambda planned: True,
 ) -> tuple[Planned, RunResult | None]:
@@ -198,7 +198,7 @@ def _post(
     taken: tuple[UndonePosting, ...] = ()
     try:
         if ready.upstream is not None:
-            taken, planned = _true_up(connected, fence, planned, ready.upstream, say)
+            taken, planned = _true_up(connected, fence, planned, ready, say)
             plan = planned.plan
         if plan.postings:
             ledger.note_said(fence, ready.said, to_be_billed(plan))
@@ -231,7 +231,7 @@ def _post(
 
 
 def _true_up(
-    connected: Connections, fence: Fence, planned: Planned, upstream: Upstream, say: Say
+    connected: Connections, fence: Fence, planned: Planned, ready: _Ready, say: Say
 ) -> tuple[tuple[UndonePosting, ...], Planned]:
     """Take back what was allowed to be [R2], and plan what comes instead. A process that dies in between leaves charges
     that are on no line and wait for the next run, never such that are on two."""
@@ -249,8 +249,9 @@ def _true_up(
         asked=shown.clients_asked,
         say=say,
         rulebook=planned.inputs.rulebook,
-        upstream=upstream,
+        upstream=ready.upstream,
         approved=well,
+        not_taken_back=stuck,
     )
     for up in ups:
         mine = (up.client_id, up.currency)

@@ -25,6 +25,7 @@ from billingsync.http import NotDone, OutcomeUnknown, Sent
 from billingsync.psa.psa import Body, Fate
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import RunContext, now
+from billingsync.run.find import find_payer, payers_of
 from billingsync.run.post import outcome_of, write
 from billingsync.run.recover import TAKEN, finish_undo, read_target, record_taken, resolve
 from billingsync.run.send import still_ours
@@ -36,7 +37,6 @@ from billingsync.store.receipts import UndoIntent
 Say = Callable[[str], None]
 
 SENDINGS = 3  # of one undo in one go; each after a first was refused, or was certainly not carried out
-CREDITED = "credited by invoice "  # then the lines are still on the closed invoice, and bill nobody
 STRAY = (*FREE, "undone")  # not in HaloPSA as far as we know; a late landing may prove that wrong [N5]
 
 
@@ -99,10 +99,13 @@ class UndoResult:
         return "held" if outcomes & {"part", "kept"} else "undone"
 
 
-def preview(connected: Connections, run: str, *, say: Say) -> UndoResult:
-    """What undoing the run would do, as HaloPSA is now. Writes nothing, not even to the ledger."""
+def preview(connected: Connections, run: str, *, client: str = "", say: Say) -> UndoResult:
+    """What undoing the run, or one client of it, would do, as HaloPSA is now. Writes nothing, not even to the ledger.
+
+    UsageError where the run is not known, or billed no client of that id or whole name.
+    """
     fence = Fence(epoch=-1, token="", holder="")  # nothing may be recorded with it
-    return _undo(connected, fence, run, "", credit=False, dry_run=True, say=say)
+    return _undo(connected, fence, _Asked(run=run, client=client, who="", credit=False, dry_run=True), say)
 
 
 def undo_run(
@@ -111,6 +114,7 @@ def undo_run(
     *,
     who: str,
     say: Say,
+    client: str = "",
     credit: bool = False,
     confirm: Callable[[UndoResult], bool] = lambda shown: True,
 ) -> UndoResult | None:
@@ -121,30 +125,63 @@ def undo_run(
     connected.ledger.show_run(run)
     with connected.ledger.run_lock(who) as fence:
         connected.ledger.assert_durable()
-        shown = preview(connected, run, say=say)
+        shown = preview(connected, run, client=client, say=say)
         if not confirm(shown):
             return None
-        return _undo(connected, fence, run, who, credit=credit, dry_run=False, say=say)
+        asked = _Asked(run=run, client=client, who=who, credit=credit, dry_run=False)
+        return _undo(connected, fence, asked, say)
 
 
-def _undo(
-    connected: Connections, fence: Fence, run: str, who: str, *, credit: bool, dry_run: bool, say: Say
-) -> UndoResult:
-    ledger = connected.ledger
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    run: str
+    client: str  # by id or whole name; "" for all
+    who: str
+    credit: bool
+    dry_run: bool
+
+
+def _undo(connected: Connections, fence: Fence, asked: _Asked, say: Say) -> UndoResult:
+    ledger, run, who, dry_run = connected.ledger, asked.run, asked.who, asked.dry_run
     of = ledger.show_run(run)
+    only = _client_of(ledger, run, of.digest, asked.client) if asked.client else None
     context = _context(connected, fence, of.period, say)
     if not dry_run:
         left = ledger.postings(run=run, states=(*UNRESOLVED, "undoing"))
         try:
-            resolve(context, left)
+            resolve(context, [row for row in left if only in (None, row.client_id)])
         except UpstreamError as trouble:
             say(trouble.message)
-    rows = ledger.postings(run=run)
-    done = _each(connected, context, rows, who, credit=credit, dry_run=dry_run)
+    rows = [row for row in ledger.postings(run=run) if only in (None, row.client_id)]
+    if of.summary.get("credit_of"):
+        done = [_told(row, (), "kept", "untouched", _CREDIT_STAYS) for row in rows]
+    else:
+        done = _each(connected, context, rows, who, credit=asked.credit, dry_run=dry_run)
     if not dry_run:
-        _unsettle(ledger, fence, run, of.digest, done)
+        _unsettle(ledger, fence, run, of.digest, done, only)
+        gone = {str(posting.client_id) for posting in done if posting.outcome in ("undone", "part")}
+        ledger.end_decisions(of.period, gone, now())  # what was approved ends with the posting that it let pass [V1]
     items = _unused_items(ledger, of.digest, rows, done)
     return UndoResult(run=run, period=of.period, dry_run=dry_run, postings=tuple(done), items=items)
+
+
+_CREDIT_STAYS = (
+    "it is a credit for an invoice that was closed, and what it credited may have been billed again: it stays. "
+    "To take it back, void it in HaloPSA"
+)
+
+
+def _client_of(ledger: Ledger, run: str, digest: str | None, text: str) -> int:
+    """The HaloPSA client of a run that is named so, by id or whole name, its Pax8 companies' names too [V2]."""
+    rows: list[tuple[str, str, int | None, str]] = [
+        ("", "", row.client_id, row.client_name) for row in ledger.heads(run=run)
+    ]
+    rows += [
+        (one["company_id"] or "", one["company_name"], one["client_id"], one["client_name"])
+        for one in _planned(ledger, digest)
+        if one["client_id"] is not None
+    ]
+    return int(find_payer(payers_of(rows), text).key)
 
 
 def take_back(
@@ -195,14 +232,15 @@ def _context(connected: Connections, fence: Fence, period: str, say: Say) -> Run
         clients={},
         tax_and_accounts=lambda _: ProductRules(),
         say=say,
+        wait=connected.wait,
     )
 
 
 def _strays(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, list[Invoice]]:
     """Key -> invoices that carry a posting although the ledger does not know it: landed late [N5] (fault 25)."""
-    home = {
-        row.key: row.invoice_id if row.state not in STRAY or row.message.startswith(CREDITED) else None for row in rows
-    }
+    # Those that a credit undid: the lines are still on the closed invoice, and bill nobody.
+    credited = {run.summary.get("credit_of") for run in context.ledger.runs(context.period)}
+    home = {row.key: row.invoice_id if row.state not in STRAY or row.key in credited else None for row in rows}
     found: dict[str, list[Invoice]] = {}
 
     def look(there: Invoice) -> None:
@@ -457,7 +495,7 @@ def _credit(
     ledger.record_undone(
         context.fence,
         row.key,
-        f"{CREDITED}{known.invoice_id}",
+        f"credited by invoice {known.invoice_id}",
         now(),
         lines=[line.ordinal for line in lines],
     )
@@ -526,18 +564,20 @@ def _planned(ledger: Ledger, digest: str | None) -> list[dict[str, Any]]:
     return clients if isinstance(clients, list) else []
 
 
-def _unsettle(ledger: Ledger, fence: Fence, run: str, digest: str | None, done: Sequence[UndonePosting]) -> None:
+def _unsettle(
+    ledger: Ledger, fence: Fence, run: str, digest: str | None, done: Sequence[UndonePosting], only: int | None
+) -> None:
     """What the run dropped or excluded of clients whose postings are all undone may be decided anew [R5]."""
     kept = {posting.client_id for posting in done if posting.outcome not in ("undone", "nothing")}
     mine = ledger.settled_by(run)
     charges = {
         str(entry["charge"])
         for client in _planned(ledger, digest)
-        if client["client_id"] not in kept
+        if client["client_id"] not in kept and only in (None, client["client_id"])
         for name in ("dropped", "excluded")
         for entry in client[name]
     }
-    free = mine if not kept else mine & charges
+    free = mine if not kept and only is None else mine & charges
     if free:
         ledger.unsettle(fence, run, free, now())
 

@@ -184,7 +184,9 @@ class Look:
         self.things += [messages.credited(period, up) for up in alone]
         if result is not None:
             self.things += messages.trouble(result, locale)
-        written = [run for run in self.connected.ledger.runs(period) if run.summary.get("postings")]
+        undone = self.connected.ledger.undone_runs()  # nobody is told that they wrote what is there no more
+        runs = self.connected.ledger.runs(period)
+        written = [run for run in runs if run.summary.get("postings") and run.id not in undone]
         ended = [run for run in written if run.state in ("complete", "held", "failed")]
         self.things += [messages.posted(run, planned, locale) for run in ended]
 

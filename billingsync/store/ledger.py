@@ -8,6 +8,7 @@ from billingsync.store import files, journal
 from billingsync.store.cards import CardBook
 from billingsync.store.cycles import CycleBook
 from billingsync.store.database import Database
+from billingsync.store.decisions import DecisionBook
 from billingsync.store.imports import ImportBook
 from billingsync.store.intents import IntentBook
 from billingsync.store.lock import LockBook
@@ -34,6 +35,7 @@ class Ledger(
     SourceBook,
     MappingBook,
     PlanBook,
+    DecisionBook,
     RunBook,
     IntentBook,
     ReceiptBook,

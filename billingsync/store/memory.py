@@ -13,15 +13,15 @@ from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.store.book import Book
 from billingsync.store.database import read_as
+from billingsync.store.decisions import find_decisions
 from billingsync.store.mappings import find_company_matches, find_item_matches
-from billingsync.store.plans import find_approvals
 from billingsync.store.postings import BILLED, RecordedPosting, find_postings
 from billingsync.store.schema import claim, company_seen, posting, product_seen, settled, written_line
 
 
 class MemoryBook(Book):
-    def memory(self, period: Period, *, digest: str = "") -> Memory:
-        """Everything planning a period may know; with `digest` also what was approved of that plan."""
+    def memory(self, period: Period) -> Memory:
+        """Everything planning a period may know."""
         name, month = self.name, str(period)
         with self.reading() as connection:
             return Memory(
@@ -41,14 +41,9 @@ class MemoryBook(Book):
                 known_products=known_products(connection, name),
                 last_amounts=last_amounts(connection, name, month),
                 last_companies=last_companies(connection, name, month),
-                approved=let_through(connection, name, digest),
+                approvals=find_decisions(connection, name, month),
                 written_lines=written_lines(connection, name),
             )
-
-    def let_through(self, digest: str) -> frozenset[int | str]:
-        """The clients and companies that people approved in this plan, without reading the rest of the memory."""
-        with self.reading() as connection:
-            return let_through(connection, self.name, digest)
 
     def live_postings(self, period: Period) -> tuple[LivePosting, ...]:
         """A period's postings as far as charges are still on their lines: what a true-up may take back [R2]."""
@@ -74,16 +69,6 @@ class MemoryBook(Book):
         """Our lines on recurring invoices, by invoice and line [B3]."""
         with self.reading() as connection:
             return written_lines(connection, self.name)
-
-
-def let_through(connection: Connection, name: str, digest: str) -> frozenset[int | str]:
-    """Who was approved in a plan: client ids are numbers, company ids are not."""
-    return frozenset(_id(each.client) for each in find_approvals(connection, name, digest))
-
-
-def _id(client: str) -> int | str:
-    """A client's id is a number, a company's is not."""
-    return int(client) if client.isascii() and client.isdigit() else client
 
 
 def decided_charges(connection: Connection, name: str, month: str) -> dict[str, Settled]:

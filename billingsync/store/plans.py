@@ -16,9 +16,8 @@ from billingsync.core.period import Period
 from billingsync.errors import UsageError
 from billingsync.store.book import Book
 from billingsync.store.columns import zipped
-from billingsync.store.database import insert, read_as
 from billingsync.store.plan_rows import PlanRows, add_plan_rows, plan_made_again
-from billingsync.store.schema import approval, journal, plan
+from billingsync.store.schema import journal, plan, plan_inputs
 
 SHORTEST_PREFIX = 6
 
@@ -41,17 +40,6 @@ class SavedPlan(PlanEntry):
     document: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    """`client` is a client's or a company's id, as text."""
-
-    digest: str
-    client: str
-    reason: str
-    who: str
-    at: datetime
-
-
 class PlanBook(Book):
     def save_plan(
         self,
@@ -63,6 +51,7 @@ class PlanBook(Book):
         document: Iterable[str],
         now: datetime,
         rows: PlanRows | None = None,
+        inputs: bytes = b"",
     ) -> None:
         """Keeps a plan, its document in pieces, and its rows for pages. The same digest is the same plan, and is kept
         as it was first shown."""
@@ -74,6 +63,9 @@ class PlanBook(Book):
                 add_plan(connection, self.name, row | {"document": kept, "created_at": now})
                 if rows is not None:
                     add_plan_rows(connection, self.name, digest, rows, now)
+                if inputs:
+                    values = {"partner": self.name, "digest": digest, "body": inputs}
+                    connection.execute(plan_inputs.insert().values(**values))
                 self.note(connection, "plan", row | {"document_sha256": sha256.hexdigest()}, now)
             else:
                 plan_made_again(connection, self.name, digest, now)
@@ -113,22 +105,16 @@ class PlanBook(Book):
             )
         return found[0]
 
+    def kept_inputs(self, digest: str) -> bytes | None:
+        """What that plan was made from, packed; None where an older version made it."""
+        query = select(plan_inputs.c.body).where(plan_inputs.c.partner == self.name, plan_inputs.c.digest == digest)
+        with self.reading() as connection:
+            return connection.scalar(query)
+
     def plans(self, period: Period | None = None) -> tuple[PlanEntry, ...]:
         """The plans of a period, or all, oldest first; without their documents, which are large."""
         with self.reading() as connection:
             return list_plans(connection, self.name, period)
-
-    def add_approval(self, *, digest: str, client: str, reason: str, who: str, now: datetime) -> None:
-        """Lets one client of that plan through its limits. Approving again replaces the reason."""
-        body = {"digest": digest, "client": client, "reason": reason, "who": who}
-        with self.writing() as connection:
-            put_approval(connection, self.name, body | {"at": now})
-            self.note(connection, "approval", body, now)
-
-    def approvals(self, digest: str) -> tuple[Approval, ...]:
-        """What was approved of that plan, by client."""
-        with self.reading() as connection:
-            return find_approvals(connection, self.name, digest)
 
 
 def _hashed(pieces: Iterable[str], sha256: hashlib._Hash) -> Iterator[bytes]:
@@ -179,16 +165,3 @@ def _entry(row: Any) -> dict[str, Any]:
         "asked": tuple(row.asked),
         "created_at": row.created_at,
     }
-
-
-def put_approval(connection: Connection, name: str, row: dict[str, Any]) -> None:
-    """Adds an approval, or replaces the one of the same plan and client."""
-    added = insert(connection, approval).values(partner=name, **row)
-    replaced = {column: added.excluded[column] for column in ("reason", "who", "at")}
-    connection.execute(added.on_conflict_do_update(index_elements=["partner", "digest", "client"], set_=replaced))
-
-
-def find_approvals(connection: Connection, name: str, digest: str) -> tuple[Approval, ...]:
-    """The approvals of a plan."""
-    query = select(approval).where(approval.c.partner == name, approval.c.digest == digest).order_by(approval.c.client)
-    return tuple(read_as(Approval, row) for row in connection.execute(query))

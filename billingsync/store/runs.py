@@ -18,7 +18,7 @@ from billingsync.store.book import Book, Fence
 from billingsync.store.claims import AlreadyClaimed, live_keys
 from billingsync.store.columns import as_json
 from billingsync.store.database import insert, read_as
-from billingsync.store.schema import company_seen, product_seen, run, settled
+from billingsync.store.schema import company_seen, posting, product_seen, run, settled
 
 ENDED = frozenset({"complete", "held", "failed", "interrupted"})
 
@@ -82,6 +82,16 @@ class RunBook(Book):
         if not found:
             raise UsageError(f"There is no run {id!r:.80}.", next_steps=[["billingsync", "runs"]])
         return found[0]
+
+    def undone_runs(self) -> frozenset[str]:
+        """The runs of which everything that they wrote was undone since."""
+        rows = select(posting.c.run, posting.c.state).where(posting.c.partner == self.name).distinct()
+        with self.reading() as connection:
+            states: dict[str, set[str]] = {}
+            for row in connection.execute(rows):
+                states.setdefault(row.run, set()).add(row.state)
+        not_there = {"undone", "refused", "abandoned"}
+        return frozenset(id_ for id_, found in states.items() if "undone" in found and found <= not_there)
 
     def settle(self, fence: Fence, id: str, decisions: Sequence[Decision], now: datetime) -> None:
         """Keeps what a run dropped or excluded: it stays so, and the first decision about a charge is the one that

@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeEngine
 from billingsync.store.columns import Json, Moment, Money, Packed, Words
 
 # Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 
 metadata = MetaData(
     naming_convention={
@@ -130,6 +130,45 @@ approval = _table(
     _required("reason", Words),
     _required("who", Words),
     _required("at", Moment),
+)
+
+# What people decided about the holds of a plan; good in every plan of the period while what was shown is the same [V1].
+# `approval` is what versions before revision 0010 kept instead.
+decision = _table(
+    "decision",
+    ("digest", "client", "currency", "kind"),
+    _required("digest", Text),
+    _required("client", Words),  # a HaloPSA client's id, or a Pax8 company's
+    _required("currency", Words),
+    _required("kind", Text),
+    _required("period", Text),
+    _required("facts", Json),
+    _required("reason", Words),
+    _required("who", Words),
+    _required("at", Moment),
+    _optional("ended_at", Moment),
+    Index(None, "partner", "period"),
+)
+
+# Charges that a person keeps from the next posting.
+set_aside = _table(
+    "set_aside",
+    ("charge",),
+    _required("charge", Words),
+    _required("period", Text),
+    _required("who", Words),
+    _required("at", Moment),
+    _required("reason", Words),
+    Index(None, "partner", "period"),
+)
+
+# What a plan was made from, so that it can be planned again without asking Pax8 or HaloPSA.
+plan_inputs = _table(
+    "plan_inputs",
+    ("digest",),
+    _required("digest", Text),
+    _required("body", Packed),
+    ForeignKeyConstraint(["partner", "digest"], ["plan.partner", "plan.digest"]),
 )
 
 run = _table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from decimal import Decimal as D
 
 import pytest
 from cli import balanced
@@ -144,8 +145,9 @@ def test_approve_lets_one_client_through_that_digest_only(stage):
     )
     assert told.must().json["reason"] == "new office"
     with open_ledger(made.office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger:
-        (approval,) = ledger.approvals(first["digest"])
-    assert (approval.reason, bool(approval.who), approval.client) == ("new office", True, contoso["company_id"])
+        (approval,) = ledger.decisions("2026-11")
+    assert (approval.reason, bool(approval.who), approval.client) == ("new office", True, "214")
+    assert (approval.amount, set(approval.limits)) == (D("440.00"), {"limit_change"})
     second = made.office.plan("2026-11")
     assert second["digest"] != first["digest"] and not any(client["held"] for client in second["clients"])
     made.office.run("post", second["digest"]).must()
@@ -171,7 +173,7 @@ def test_the_others_are_posted_while_one_waits(stage):
     balanced(told, returned=True)
     assert [(one["client_id"], one["amount"]) for one in told["postings"]] == [(216, "220.00")]
     digest = made.office.plan("2026-11")["digest"]
-    made.office.run("approve", digest, "--client", "Contoso", "--reason", "seen").must()
+    made.office.run("approve", digest, "--client", "contoso ltd", "--reason", "seen").must()
     made.office.run("run", "2026-11", "--yes").must()
     assert (214, "440.00") in invoices(made)
     assert made.office.run("run", "2026-11", "--yes", "--json").must().json["postings"] == []

@@ -78,7 +78,14 @@ def approve_all(office: Office) -> str:
     shown = office.run("plan", "--json").must(3).json
     for up in shown["true_ups"]:
         office.run(
-            "approve", shown["digest"], "--client", up["client_name"], "--reason", "Pax8 credit, ticket 7"
+            "approve",
+            shown["digest"],
+            "--client",
+            up["client_name"],
+            "--as",
+            up["ways"][0]["command"][6],
+            "--reason",
+            "ticket 7",
         ).must()
         shown = office.run("plan", "--json").must(0, 3).json
     assert [up["state"] for up in shown["true_ups"]] == ["approved"] * len(shown["true_ups"])
@@ -178,7 +185,7 @@ def test_R2_approved_for_one_client_the_others_wait(small: Office, sandbox: Sand
     before = net(sandbox)
     shown = small.run("plan", "--json").must(3).json
     one, *others = shown["true_ups"]
-    small.run("approve", shown["digest"], "--client", one["client_name"], "--reason", "seen").must()
+    small.run("approve", shown["digest"], "--client", one["client_name"], "--as", "true-up", "--reason", "seen").must()
     told = small.run("run", "--yes", "--json").must(3).json
     wanted = due_sums(sandbox)
     assert net(sandbox) == before | {one["client_id"]: wanted[one["client_id"]]}
@@ -207,8 +214,8 @@ def test_R2_a_vanished_invoice_is_never_taken_back(small: Office, sandbox: Sandb
     shown = small.run("plan", "--json").must(3).json
     assert {up["state"] for up in shown["true_ups"]} == {"blocked"}
     name = shown["true_ups"][0]["client_name"]
-    refused = small.run("approve", shown["digest"], "--client", name, "--reason", "x").must(2)
-    assert "holds no client" in refused.stderr
+    refused = small.run("approve", shown["digest"], "--client", name, "--as", "true-up", "--reason", "x").must(2)
+    assert "holds nothing of" in refused.stderr
     small.run("run", "--yes", "--json").must(3)
     assert sandbox.state()["halo"] == state
 

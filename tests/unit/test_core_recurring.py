@@ -385,7 +385,7 @@ def test_B3_a_line_that_a_person_changed_to_just_what_this_month_says_needs_no_h
 @pytest.mark.parametrize(
     ("edit", "detail", "step"),
     [
-        ({"gone": True}, "line 9001 was removed by hand", ("exclude.products", "bill it by hand")),
+        ({"gone": True}, "line 9001 was removed by hand", ("billingsync approve", "--as add-again")),
         (
             {"quantity_users": 1},
             "HaloPSA computes the quantity of line 9001 itself",

@@ -25,7 +25,7 @@ def test_the_keys_of_a_plan() -> None:
     assert list(plan)[:2] == ["format_version", "next_steps"] and plan["format_version"] == "1.0"
     assert set(plan) == {
         "format_version", "next_steps", "digest", "period", "partner", "rules_digest", "created_at", "clients_asked",
-        "sources", "equation", "clients", "unassigned", "kept_from_clients", "warnings", "true_ups",
+        "sources", "equation", "clients", "unassigned", "kept_from_clients", "warnings", "true_ups", "targets",
     }  # fmt: skip
     assert set(plan["sources"][0]) == {
         "invoice_id", "status", "charges", "price", "cost", "currency",
@@ -43,7 +43,7 @@ def test_the_keys_of_a_client() -> None:
         set(client)
         == {
             "company_id", "company_name", "client_id", "client_name", "matched_by", "behavior", "target_invoice_id",
-            "amount", "cost", "currency", "held", "lines", "dropped", "excluded", "holds",
+            "amount", "cost", "currency", "held", "limits", "would_bill", "lines", "dropped", "excluded", "holds",
             "guessed", "last_period", "last_amount",
         }
         for client in clients

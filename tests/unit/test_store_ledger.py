@@ -13,8 +13,10 @@ from sqlalchemy.exc import StatementError
 from store_sample import LATER, NOW, PERIOD, intend, plan_line, posting, receipt, running, simple, written_line
 
 from billingsync.audit import verify
+from billingsync.core.decisions import Approval, SetAside
 from billingsync.core.inputs import Memory, RememberedMatch, Settled
 from billingsync.core.period import Period
+from billingsync.core.reasons import ApproveAs
 from billingsync.errors import Locked, OtherTenant, UsageError
 from billingsync.store import schema
 from billingsync.store.claims import AlreadyClaimed
@@ -168,16 +170,47 @@ def test_a_plan_that_is_not_found(sqlite_ledger_url: str, prefix: str, message: 
             ledger.find_plan(prefix)
 
 
-def test_approvals_belong_to_a_plan(ledger: Ledger) -> None:
-    for client, reason in (("214", "first"), ("0f3c-uuid", ODD), ("214", "agreed in ticket 48213")):
-        ledger.add_approval(digest="d1", client=client, reason=reason, who="anna", now=NOW)
-    assert [(each.client, each.reason, each.who) for each in ledger.approvals("d1")] == [
+def decided(client: str = "214", **said: object) -> Approval:
+    facts: dict[str, object] = {
+        "kind": ApproveAs.LIMITS,
+        "digest": "d1",
+        "client": client,
+        "currency": "USD",
+        "amount": Decimal("440.00"),
+        "limits": {"limit_amount": ("440.00",)},
+        "charges": {"i:1": Decimal("440.00")},
+        "taken": frozenset({"k"}),
+        "who": "anna",
+        "reason": ODD,
+    }
+    return Approval(**{**facts, **said})  # type: ignore[arg-type]
+
+
+def test_V1_approvals_are_kept_with_what_was_shown(ledger: Ledger) -> None:
+    for one in (decided(), decided("0f3c-uuid"), decided(reason="agreed in ticket 48213")):
+        ledger.add_decision("2026-11", one, NOW)
+    kept = ledger.decisions("2026-11")
+    assert kept == ledger.memory(PERIOD).approvals
+    assert [(each.client, each.reason, each.who) for each in kept] == [
         ("0f3c-uuid", ODD, "anna"),
         ("214", "agreed in ticket 48213", "anna"),
     ]
-    assert ledger.approvals("d2") == ()
-    assert ledger.memory(PERIOD, digest="d1").approved == {214, "0f3c-uuid"}
-    assert ledger.memory(PERIOD).approved == frozenset()
+    assert (kept[0].limits, kept[0].charges, kept[0].taken) == (
+        {"limit_amount": ("440.00",)},
+        {"i:1": Decimal("440.00")},
+        frozenset({"k"}),
+    )
+    assert ledger.decisions("2026-10") == ()
+    ledger.end_decisions("2026-11", {"214"}, NOW)
+    assert [each.client for each in ledger.decisions("2026-11")] == ["0f3c-uuid"]
+
+
+def test_RI2_charges_are_set_aside_and_put_back(ledger: Ledger) -> None:
+    ledger.set_charges_aside("2026-11", ["i:1", "i:2"], who="anna", reason=ODD, now=NOW)
+    assert ledger.charges_set_aside("2026-11")["i:1"] == SetAside(who="anna", at=NOW, reason=ODD)
+    assert ledger.charges_set_aside("2026-10") == {}
+    assert ledger.put_charges_back(["i:1", "i:9"], who="anna", now=NOW) == {"i:1"}
+    assert set(ledger.charges_set_aside("2026-11")) == {"i:2"}
 
 
 # Mappings
@@ -392,10 +425,10 @@ def test_partners_share_a_database_and_nothing_else(ledger_url: str) -> None:
         ours.save_sources(PERIOD, [document(b"{}")], [seen("Unpaid")], NOW)
         ours.set_company_match("c", 1, company_name="C", who="me", now=NOW)
         ours.set_item_match("s", 1, who="me", now=NOW)
-        ours.add_approval(digest="d", client="1", reason="", who="me", now=NOW)
+        ours.add_decision(str(PERIOD), decided(), NOW)
         ours.note_seen(OCTOBER, ["c"], ["p"])
         save_plan(ours, "4f9c21aa")
-        memory = theirs.memory(PERIOD, digest="d")
+        memory = theirs.memory(PERIOD)
         assert memory == Memory(settled={"i:1": memory.settled["i:1"]})
         assert memory.settled["i:1"].state == "unresolved"
         assert theirs.source_documents(PERIOD) == theirs.source_invoices() == theirs.plans() == ()

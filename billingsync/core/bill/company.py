@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from billingsync.core.bill.clients import Match, match_companies, pays_through_other, shared_external_id, who_pays_stays
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine
@@ -34,6 +35,8 @@ class Work:
     target: Target = field(default_factory=Target)
     currency: str = ""  # the client's; where HaloPSA does not say it, that of the charges, which then all have the same
     left: tuple[str, ...] = ()
+    limits: Mapping[Reason, tuple[str, ...]] = field(default_factory=dict)  # those that it is over, with the numbers
+    would_bill: Decimal | None = None  # what its client would be billed this period, where a limit holds it
     period: str = ""
     called: str = ""  # how commands name the company, and the client: by name where only one has it, else by id
     payer: str = ""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from billingsync.core.bill.company import IN_DOUBT, Work, excluded_by, held_by
 from billingsync.core.bill.lines import draft_lines, line_text, numbered
-from billingsync.core.bill.modifiers import Draft, apply_modifiers
+from billingsync.core.bill.modifiers import Draft, apply_modifiers, is_azure
 from billingsync.core.bill.parts import Items, as_shares, full_prices, needs_full_price, sold
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine, TrueUp
 from billingsync.core.bill.products import Catalogue, resolve
@@ -22,8 +22,9 @@ from billingsync.core.bill.targets import (
 )
 from billingsync.core.bill.twins import Waiting
 from billingsync.core.charge import KNOWN_TYPES, Charge
+from billingsync.core.decisions import SetAside, approved_charges
 from billingsync.core.inputs import RunInputs
-from billingsync.core.reasons import HOLDS, Exclusion, Reason
+from billingsync.core.reasons import HOLDS, ApproveAs, Exclusion, Reason
 from billingsync.core.rules import Rules
 from billingsync.core.steps import Slot
 
@@ -39,12 +40,16 @@ def judge(
     another invoice bills is `waiting` [S10]; all that would be billed or dropped waits for a true-up that nobody has
     allowed yet [R2]."""
     rest: list[Charge] = []
+    kept_back = _set_aside(work, inputs)
     for charge in work.charges:
         if settled := inputs.memory.settled.get(charge.id):
             reason, detail = IN_DOUBT[settled.state]
             work.hold(charge, reason, settled.detail or detail)
         elif rule := Exclusion.COMPANY if _company_excluded(work) else exclusion(charge, work.rules):
             work.excluded.append(excluded_by(charge, rule))
+        elif aside := kept_back.get(charge.id):
+            because = f": {aside.reason}" if aside.reason else ""
+            work.hold(charge, Reason.SET_ASIDE, f"{aside.who} set it aside{because}")
         else:
             rest.append(charge)
     if work.match.reason:
@@ -70,6 +75,7 @@ def judge(
         work.rules.modifiers,
         lambda charge: group_of(charge, work.rules.invoice),
         [charge for charge in work.all_charges if charge.type == "prorate" and charge.id not in excluded],
+        _billed_as_said(work, inputs),
     )
     for verdict in verdicts:
         if verdict.modifier:
@@ -87,6 +93,26 @@ def judge(
         elif verdict.reason:
             work.hold(verdict.charge, verdict.reason, verdict.detail, verdict.fill)
     _draw(work, drafts, inputs, catalogue)
+
+
+def _set_aside(work: Work, inputs: RunInputs) -> Mapping[str, SetAside]:
+    """What a person set aside of this company; of charges that share one line, all."""
+    aside = {charge.id: inputs.set_aside[charge.id] for charge in work.charges if charge.id in inputs.set_aside}
+    if aside and work.rules.modifiers.azure == "collapse":
+        together = [charge for charge in work.charges if is_azure(charge, work.rules.modifiers)]
+        first = {charge.currency: aside[charge.id] for charge in together if charge.id in aside}
+        aside |= {charge.id: first[charge.currency] for charge in together if charge.currency in first}
+    return aside
+
+
+def _billed_as_said(work: Work, inputs: RunInputs) -> frozenset[str]:
+    """Charges of unknown type that a person lets be billed as Pax8 says, at the price that was shown [V1]."""
+    approved = approved_charges(inputs.memory.approvals, ApproveAs.BILL)
+    return (
+        frozenset(charge.id for charge in work.charges if approved.get(charge.id) == charge.price)
+        if approved
+        else frozenset()
+    )
 
 
 def _company_excluded(work: Work) -> bool:
@@ -241,6 +267,16 @@ def _left_behind(work: Work, inputs: RunInputs) -> bool:
     return True
 
 
+def _added_again(by_id: Mapping[str, Charge], lines: Sequence[PlanLine], inputs: RunInputs) -> frozenset[str]:
+    """The recurring keys of lines that a person removed and now wants back, at the prices that were shown [V1]."""
+    approved = approved_charges(inputs.memory.approvals, ApproveAs.ADD_AGAIN)
+    return frozenset(
+        line.recurring_key
+        for line in lines
+        if line.charges and all(approved.get(charge) == by_id[charge].price for charge in line.charges)
+    )
+
+
 def _onto_recurring(work: Work, lines: list[PlanLine], inputs: RunInputs) -> None:
     """Lines -> additions, updates and removals on the client's recurring invoice [B3]."""
     invoice = work.target.invoice
@@ -251,10 +287,11 @@ def _onto_recurring(work: Work, lines: list[PlanLine], inputs: RunInputs) -> Non
         work.hold_all(Reason.RECURRING_LATER_PERIOD, f"its recurring invoice already carries {later}")
         return
     by_id = {charge.id: charge for charge in work.charges}
+    anew = _added_again(by_id, lines, inputs)
     changes = recurring_changes(
         invoice,
         lines,
-        written,
+        [one for one in written if one.recurring_key not in anew or invoice.line(one.line_id) is not None],
         period=str(inputs.period),
         company_id=work.company.id,
         waiting=frozenset(key for hold in work.holds for key in waiting_keys(by_id[hold.charge], work.rules.modifiers)),

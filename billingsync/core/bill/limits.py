@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from billingsync.core.bill.company import Work
 from billingsync.core.bill.plan import PlanLine
+from billingsync.core.decisions import lifted
 from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
 from billingsync.core.reasons import Reason
@@ -32,65 +33,66 @@ class Bill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beyond:
+    """A limit that a bill is over: `numbers` are what it was compared by, as plain text, `detail` says it in words."""
+
     reason: Reason
+    numbers: tuple[str, ...]
     detail: str
 
 
-def beyond(bill: Bill, rules: LimitRules, *, client_known: bool, known_products: frozenset[str]) -> Beyond | None:
-    """The first limit that this bill is beyond, with the numbers."""
+def beyond(bill: Bill, rules: LimitRules, *, client_known: bool, known_products: frozenset[str]) -> tuple[Beyond, ...]:
+    """Every limit that this bill is over."""
     return (
-        _first_time(bill, rules, client_known, known_products)
-        or _change(bill, rules)
-        or _margin(bill, rules)
-        or _size(bill, rules)
+        *_first_time(bill, rules, client_known, known_products),
+        *_change(bill, rules),
+        *_margin(bill, rules),
+        *_size(bill, rules),
     )
 
 
-def _first_time(bill: Bill, rules: LimitRules, client_known: bool, known_products: frozenset[str]) -> Beyond | None:
+def _first_time(bill: Bill, rules: LimitRules, client_known: bool, known_products: frozenset[str]) -> Iterator[Beyond]:
     if rules.new_client == "hold" and not client_known:
-        return Beyond(reason=Reason.LIMIT_NEW_CLIENT, detail="this client has never been billed from here before")
-    if rules.new_product == "hold":
-        new = sorted(bill.products - known_products)
-        if new:
-            more = f" and {len(new) - 3} more" if len(new) > 3 else ""
-            return Beyond(reason=Reason.LIMIT_NEW_PRODUCT, detail=f"never billed before: {', '.join(new[:3])}{more}")
-    return None
+        detail = "this client has never been billed from here before"
+        yield Beyond(reason=Reason.LIMIT_NEW_CLIENT, numbers=(), detail=detail)
+    new = sorted(bill.products - known_products) if rules.new_product == "hold" else []
+    if new:
+        more = f" and {len(new) - 3} more" if len(new) > 3 else ""
+        detail = f"never billed before: {', '.join(new[:3])}{more}"
+        yield Beyond(reason=Reason.LIMIT_NEW_PRODUCT, numbers=tuple(new), detail=detail)
 
 
-def _change(bill: Bill, rules: LimitRules) -> Beyond | None:
+def _change(bill: Bill, rules: LimitRules) -> Iterator[Beyond]:
     if bill.last is None:
-        return None
+        return
     period, before = bill.last
     now = bill.amount + bill.amount_before
     moved = abs(now - before)
     if moved <= rules.change_amount_min or moved * 100 <= rules.change_percent_max * abs(before):
-        return None
+        return
     percent = f"{(now - before) * 100 / abs(before):+.1f} %" if before else "from nothing"
-    return Beyond(
+    yield Beyond(
         reason=Reason.LIMIT_CHANGE,
+        numbers=(plain(now), period, plain(before)),
         detail=f"{_money(now, bill)} after {_money(before, bill)} in {period} ({percent}): more than "
         f"{plain(rules.change_percent_max)} % and {plain(rules.change_amount_min)}",
     )
 
 
-def _margin(bill: Bill, rules: LimitRules) -> Beyond | None:
+def _margin(bill: Bill, rules: LimitRules) -> Iterator[Beyond]:
     least = rules.margin_percent_min
     if least is None:
-        return None
-    for line in bill.lines:
-        if _margin_below(line.amount, line.cost, least):
-            return Beyond(
-                reason=Reason.LIMIT_MARGIN,
-                detail=f"{line.title:.60}: price {_money(line.amount, bill)}, cost {_money(line.cost, bill)} "
-                f"is a margin below {plain(least)} %",
-            )
-    if _margin_below(bill.amount, bill.cost, least):
-        return Beyond(
-            reason=Reason.LIMIT_MARGIN,
-            detail=f"price {_money(bill.amount, bill)}, cost {_money(bill.cost, bill)} "
-            f"is a margin below {plain(least)} %",
-        )
-    return None
+        return
+    low = [line for line in bill.lines if _margin_below(line.amount, line.cost, least)]
+    numbers = tuple(f"{plain(line.amount)} {plain(line.cost)}" for line in low)
+    if low:
+        more = f" ({len(low) - 1} more)" if len(low) > 1 else ""
+        what = f"{low[0].title:.60}: price {_money(low[0].amount, bill)}, cost {_money(low[0].cost, bill)}"
+    elif _margin_below(bill.amount, bill.cost, least):
+        more, numbers = "", (f"{plain(bill.amount)} {plain(bill.cost)}",)
+        what = f"price {_money(bill.amount, bill)}, cost {_money(bill.cost, bill)}"
+    else:
+        return
+    yield Beyond(reason=Reason.LIMIT_MARGIN, numbers=numbers, detail=f"{what} is a margin below {plain(least)} %{more}")
 
 
 def _margin_below(price: Decimal, cost: Decimal, least: Decimal) -> bool:
@@ -100,19 +102,15 @@ def _margin_below(price: Decimal, cost: Decimal, least: Decimal) -> bool:
     return (price - cost) * 100 / price < least
 
 
-def _size(bill: Bill, rules: LimitRules) -> Beyond | None:
+def _size(bill: Bill, rules: LimitRules) -> Iterator[Beyond]:
     now = bill.amount + bill.amount_before
     if rules.client_amount_max is not None and now > rules.client_amount_max:
-        return Beyond(
-            reason=Reason.LIMIT_AMOUNT, detail=f"{_money(now, bill)} is more than {plain(rules.client_amount_max)}"
-        )
-    if rules.negative_invoice == "hold":
-        for amount in bill.new_invoices:
-            if amount < 0:
-                return Beyond(
-                    reason=Reason.LIMIT_NEGATIVE, detail=f"the new invoice would come to {_money(amount, bill)}"
-                )
-    return None
+        detail = f"{_money(now, bill)} is more than {plain(rules.client_amount_max)}"
+        yield Beyond(reason=Reason.LIMIT_AMOUNT, numbers=(plain(now),), detail=detail)
+    negative = [amount for amount in bill.new_invoices if amount < 0] if rules.negative_invoice == "hold" else []
+    if negative:
+        detail = f"the new invoice would come to {_money(negative[0], bill)}"
+        yield Beyond(reason=Reason.LIMIT_NEGATIVE, numbers=tuple(map(plain, negative)), detail=detail)
 
 
 def missing_companies(last: frozenset[str], now: Iterable[str], percent_max: Decimal) -> str:
@@ -134,29 +132,48 @@ def _money(amount: Decimal, bill: Bill) -> str:
 
 
 def apply_limits(works: Sequence[Work], inputs: RunInputs, missing: str) -> None:
-    """Hold the clients whose bill is beyond a limit of their rules; a person may have let one through."""
+    """Hold the clients whose bill is beyond a limit of their rules, with every such limit; a person may have let just
+    this bill through [V1]."""
     posted = _posted_before(inputs)
     by_client: dict[tuple[int, str], list[Work]] = defaultdict(list)
     for work in works:
         if work.client_id is not None:
             by_client[work.client_id, work.currency].append(work)
-    for (client_id, _), members in by_client.items():
+    for (client_id, currency), members in by_client.items():
         if client_id in inputs.memory.approved or any(work.company.id in inputs.memory.approved for work in members):
             continue
-        detail, reason = missing, Reason.LIMIT_MISSING_COMPANIES
+        bill = _bill(client_id, members, inputs, posted)
+        found = _over(bill, members, inputs, missing)
+        if not found:
+            continue
+        amount = bill.amount + bill.amount_before
+        limits: dict[Reason, tuple[str, ...]] = {one.reason: one.numbers for one in found}
+        ruling = lifted(inputs.memory.approvals, str(client_id), currency, amount, limits)
+        if ruling.by:
+            continue
+        detail = "; ".join([one.detail for one in found] + ([ruling.lapsed] if ruling.lapsed else []))
         for work in members:
-            # Who has no charge any more is not billed for less than before: missing_company_percent_max counts these.
-            if not detail and any(line.charges for line in work.lines):
-                found = beyond(
-                    _bill(client_id, members, inputs, posted),
-                    work.rules.limits,
-                    client_known=client_id in inputs.memory.known_clients,
-                    known_products=inputs.memory.known_products,
-                )
-                detail, reason = (found.detail, found.reason) if found else ("", reason)
-        if detail:
-            for work in members:
-                work.hold_all(reason, detail)
+            work.limits, work.would_bill = limits, amount
+            work.hold_all(found[0].reason, detail)
+
+
+def _over(bill: Bill, members: Sequence[Work], inputs: RunInputs, missing: str) -> list[Beyond]:
+    """Every limit that a client's bill is over, each once, by the rules of all its companies."""
+    found: dict[Reason, Beyond] = {}
+    if missing:
+        one = Beyond(reason=Reason.LIMIT_MISSING_COMPANIES, numbers=(missing,), detail=missing)
+        found[one.reason] = one
+    for work in members:
+        # Who has no charge any more is not billed for less than before: missing_company_percent_max counts these.
+        if any(line.charges for line in work.lines):
+            for one in beyond(
+                bill,
+                work.rules.limits,
+                client_known=bill.client_id in inputs.memory.known_clients,
+                known_products=inputs.memory.known_products,
+            ):
+                found.setdefault(one.reason, one)
+    return list(found.values())
 
 
 def _posted_before(inputs: RunInputs) -> dict[tuple[str, str], Decimal]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
@@ -78,11 +78,12 @@ def apply_modifiers(
     rules: ModifierRules,
     group_of: Callable[[Charge], str],
     all_prorates: Iterable[Charge] = (),
+    billed_as_said: Collection[str] = (),
 ) -> tuple[list[Draft], list[Verdict]]:
     """The charges of one client -> what is to become lines, and what is dropped or held, in the charges' order.
 
     `all_prorates` are those of the client's prorates that wait or were decided before, too: a change of seats is judged
-    as a whole [M2]."""
+    as a whole [M2]. `billed_as_said` are charges of unknown type that a person lets be billed as Pax8 says [V1]."""
     changes = _changes([*charges, *all_prorates]) if rules.favorable_prorata == "drop" else {}
     drafts: list[Draft] = []
     verdicts: list[Verdict] = []
@@ -93,7 +94,7 @@ def apply_modifiers(
                 verdicts.append(Verdict(charge=charge, modifier=Modifier.AZURE))
             else:
                 azure[charge.currency, group_of(charge)].append(charge)
-        elif charge.type not in KNOWN_TYPES:
+        elif charge.type not in KNOWN_TYPES and charge.id not in billed_as_said:
             verdicts.append(_unknown_type(charge))
         elif verdict := _prorata(charge, changes) or _zero(charge, charge.price, charge.cost, rules):
             verdicts.append(verdict)

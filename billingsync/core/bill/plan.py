@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -122,6 +123,8 @@ class ClientPlan:
     guessed: str = ""  # e.g. "93.3 % similar": a match that no person has confirmed
     last_period: str = ""  # the client's last posted period and what it came to
     last_amount: Decimal | None = None
+    limits: Mapping[Reason, tuple[str, ...]] = field(default_factory=dict)  # those that it is over, with the numbers
+    would_bill: Decimal | None = None  # what its client would be billed this period, where a limit holds it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +225,8 @@ class TrueUp:
     add_cost: Decimal
     state: str
     detail: str = ""
+    replaced: bool = False  # whether anything comes in its place
+    approved_by: str = ""  # who; "" where the rules allow it
     steps: tuple[Step, ...] = ()  # while it is held; `approve` settles it
     period: str = ""  # of the postings
     older: bool = False  # of another period than the plan's
@@ -242,6 +247,16 @@ class TrueUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTarget:
+    """An existing invoice as the plan saw it [V3]: `lines` by id, each as its text, quantity, unit price and amount."""
+
+    invoice_id: int
+    client_name: str
+    closed: str
+    lines: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     digest: str
     partner: str
@@ -257,6 +272,7 @@ class Plan:
     warnings: tuple[str, ...]
     clients_asked: tuple[str, ...] = ()  # --client: where not empty, the plan covers these only
     true_ups: tuple[TrueUp, ...] = ()
+    targets: tuple[PlannedTarget, ...] = ()  # the invoices in HaloPSA that it would write to, as they are
 
     @property
     def empty(self) -> bool:

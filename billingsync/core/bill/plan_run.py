@@ -13,19 +13,22 @@ from billingsync.core.bill.company import Work, is_settled, works_of
 from billingsync.core.bill.judge import judge, without_company
 from billingsync.core.bill.limits import apply_limits, missing_companies
 from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine, TrueUp
-from billingsync.core.bill.postings import postings_of
+from billingsync.core.bill.postings import postings_of, targets_of
 from billingsync.core.bill.products import Catalogue
 from billingsync.core.bill.trueup import AFTER_ANOTHER, agreed, concerns, opened, true_ups, with_what_comes
 from billingsync.core.bill.twins import Twin, Waiting, by_itself, by_true_up, duplicates
 from billingsync.core.bill.warnings import kept_from_clients, source_summary, warnings_of
 from billingsync.core.charge import Charge
+from billingsync.core.decisions import approved_charges
 from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
+from billingsync.core.reasons import ApproveAs
 from billingsync.core.steps import Slot, Step
 
 
 def plan_run(inputs: RunInputs) -> Plan:
     """Decide everything about one period [A1]: every charge posted, dropped, excluded or held, to the cent."""
+    inputs = with_owners(inputs)
     charges = sorted((charge for source in inputs.sources for charge in source.charges), key=lambda charge: charge.id)
     nobodys = [c for c in charges if c.company_id is None and c.id not in inputs.memory.settled]
     unassigned, unassigned_holds = without_company(nobodys, inputs.rulebook.base)
@@ -49,7 +52,7 @@ def plan_run(inputs: RunInputs) -> Plan:
     others = duplicates(inputs, as_if_taken_back=True) if twins else {}
     month = _Month(inputs=inputs, again=again, catalogue=catalogue, twins=twins, others=others, missing=missing)
     if ups:
-        works, ups = _with_true_ups(works, ups, charges, month)
+        works, ups, again = _with_true_ups(works, ups, charges, month)
     else:
         waiting = _waiting(month, ())
         for work in works:
@@ -77,6 +80,7 @@ def plan_run(inputs: RunInputs) -> Plan:
         warnings=warnings_of(inputs, sources, works, missing),
         clients_asked=inputs.clients_asked,
         true_ups=ups,
+        targets=targets_of(works),
     )
     digest = _digest(plan)
     with_digest = _Binder(digest)
@@ -84,6 +88,7 @@ def plan_run(inputs: RunInputs) -> Plan:
         plan,
         digest=digest,
         clients=tuple(_named(client, with_digest) for client in plan.clients),
+        unassigned_holds=tuple(replace(one, steps=with_digest(one.steps)) for one in plan.unassigned_holds),
         true_ups=tuple(replace(up, steps=with_digest(up.steps)) for up in ups),
     )
 
@@ -102,9 +107,10 @@ class _Month:
 
 def _with_true_ups(
     works: Sequence[Work], ups: Sequence[TrueUp], charges: Sequence[Charge], month: _Month
-) -> tuple[list[Work], tuple[TrueUp, ...]]:
+) -> tuple[list[Work], tuple[TrueUp, ...], RunInputs]:
     """Judges every company; those that a true-up concerns as they would be once it was taken back, and where nobody
-    has allowed that, all that is open of them waits, or of an older period all that comes in its place [R2]."""
+    has allowed that, all that is open of them waits, or of an older period all that comes in its place [R2]. Who
+    approved a true-up saw its sums: no limit asks again."""
     mine = [up for up in ups if not up.older]
     late = {charge for up in ups for charge in up.waits}
     trials = {
@@ -116,9 +122,12 @@ def _with_true_ups(
     for trial in trials.values():
         judge(trial, month.again, month.catalogue, everything)
     coming = {company: list(trial.lines) for company, trial in trials.items()}
-    apply_limits(tuple(trials.values()), month.again, month.missing)
     seen = [replace(trial, lines=coming[company]) for company, trial in trials.items()]
-    ups = tuple(with_what_comes(up, seen) for up in agreed(ups, tuple(trials.values()), month.inputs))
+    ups = tuple(with_what_comes(up, seen, month.inputs) for up in ups)
+    approved = month.again.memory.approved | {up.client_id for up in ups if up.approved_by}
+    again = replace(month.again, memory=replace(month.again.memory, approved=approved))
+    apply_limits(tuple(trials.values()), again, month.missing)
+    ups = agreed(ups, tuple(trials.values()), month.inputs)
     waiting = _waiting(month, ups)
     fresh: dict[str, Work] = {}  # of companies whose bill is taken back while something else of them waits
     judged = []
@@ -135,7 +144,27 @@ def _with_true_ups(
             fresh = fresh or {each.company.id: each for each in works_of(month.again, charges)}
             judge(fresh[work.company.id], month.again, month.catalogue, waiting)
             judged.append(fresh[work.company.id])
-    return judged, ups
+    return judged, ups, again
+
+
+def with_owners(inputs: RunInputs) -> RunInputs:
+    """The month with the charges that Pax8 assigns to nobody given to whom a person named [V1]."""
+    owners = {
+        (charge, price): one.client
+        for one in inputs.memory.approvals
+        if one.kind is ApproveAs.BILL
+        for charge, price in one.charges.items()
+    }
+    names = {company.id: company.name for company in inputs.companies}
+    if not owners:
+        return inputs
+
+    def owned(charge: Charge) -> Charge:
+        owner = owners.get((charge.id, charge.price)) if charge.company_id is None else None
+        return charge._replace(company_id=owner, company_name=names.get(owner, owner)) if owner else charge
+
+    sources = (replace(one, charges=tuple(owned(charge) for charge in one.charges)) for one in inputs.sources)
+    return replace(inputs, sources=tuple(sources))
 
 
 def _waiting(month: _Month, ups: Sequence[TrueUp]) -> dict[str, Waiting]:
@@ -147,6 +176,10 @@ def _waiting(month: _Month, ups: Sequence[TrueUp]) -> dict[str, Waiting]:
             found[charge] = by_itself(twin)
         elif up := next((up for up in ups if charge in up.waits and up.state != "approved"), None):
             found[charge] = by_true_up(twin, up)
+    others = approved_charges(month.inputs.memory.approvals, ApproveAs.NO_DUPLICATE)
+    if others and found:
+        prices = {charge.id: charge.price for source in month.inputs.sources for charge in source.charges}
+        return {charge: why for charge, why in found.items() if others.get(charge) != prices.get(charge)}
     return found
 
 
@@ -196,6 +229,8 @@ def _client_plan(work: Work, inputs: RunInputs) -> ClientPlan:
         guessed=guessed,
         last_period=last[0] if last else "",
         last_amount=last[1] if last else None,
+        limits=work.limits,
+        would_bill=work.would_bill,
     )
 
 
@@ -215,12 +250,13 @@ def _digest(plan: Plan) -> str:
                 client.client_id,
                 [dropped.charge for dropped in client.dropped],
                 [excluded.charge for excluded in client.excluded],
-                [[hold.charge, hold.reason] for hold in client.holds],
+                [[hold.charge, hold.reason, str(hold.amount)] for hold in client.holds],
             ]
             for client in plan.clients
         ],
         [entry.charge for entry in plan.unassigned_excluded],
-        [[hold.charge, hold.reason] for hold in plan.unassigned_holds],
+        [[hold.charge, hold.reason, str(hold.amount)] for hold in plan.unassigned_holds],
+        [[one.invoice_id, one.closed, sorted(one.lines.items())] for one in plan.targets],
     ]
     return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
 

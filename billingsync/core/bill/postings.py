@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from billingsync.core.bill.company import Work
-from billingsync.core.bill.plan import PlanLine, Posting
+from billingsync.core.bill.plan import PlanLine, PlannedTarget, Posting
 from billingsync.core.inputs import RunInputs
-from billingsync.core.money import ZERO
+from billingsync.core.invoice import InvoiceLine
+from billingsync.core.money import ZERO, plain
 
 
 def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]:
@@ -49,6 +50,28 @@ def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]
             )
         )
     return tuple(postings)
+
+
+def targets_of(works: Sequence[Work]) -> tuple[PlannedTarget, ...]:
+    """The existing invoices that lines would go to, as they are [V3]."""
+    found: dict[int, PlannedTarget] = {}
+    for work in works:
+        invoice = work.target.invoice
+        if invoice is not None and work.lines and invoice.id not in found:
+            client = work.match.client
+            found[invoice.id] = PlannedTarget(
+                invoice_id=invoice.id,
+                client_name=client.name if client else work.company.name,
+                closed=invoice.closed,
+                lines={str(line.id): _said(line) for line in invoice.lines},
+            )
+    return tuple(found[id_] for id_ in sorted(found))
+
+
+def _said(line: InvoiceLine) -> tuple[str, ...]:
+    amount = "" if line.net_amount is None else plain(line.net_amount)
+    inactive = "inactive" if line.inactive else ""
+    return (line.title, plain(line.quantity), plain(line.unit_price), amount, inactive)
 
 
 def key_of(base: str, generation: int) -> str:

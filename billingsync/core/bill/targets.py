@@ -13,9 +13,9 @@ from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice, InvoiceLine
 from billingsync.core.money import ZERO, multiply, plain, round_money
-from billingsync.core.reasons import BILL, EXCLUDE_PRODUCT, Reason
+from billingsync.core.reasons import BILL, EXCLUDE_PRODUCT, ApproveAs, Reason, approve
 from billingsync.core.rules import InvoiceRules, ModifierRules
-from billingsync.core.steps import Step, instruction
+from billingsync.core.steps import Slot, Step, instruction
 
 # HaloPSA keeps quantities and prices as floats (reference/halopsa 2.7); ours have far fewer decimals than this.
 _FLOAT_DUST = Decimal("0.000001")
@@ -213,7 +213,7 @@ def _way_out(
     if reason is not Reason.LINE_EDITED:
         return ()
     if there is None:
-        return (EXCLUDE_PRODUCT,)
+        return (approve(ApproveAs.ADD_AGAIN, Slot.CHARGE_OPTIONS), EXCLUDE_PRODUCT)
     now = f'{plain(line.quantity)} x {plain(line.unit_price, currency)} "{line.description:.80}"'
     mend = (
         f"change the line in HaloPSA to what this month says, {now}, "

@@ -13,9 +13,10 @@ from billingsync.core.bill.changed import Changed
 from billingsync.core.bill.company import Work
 from billingsync.core.bill.plan import TakenBack, TrueUp
 from billingsync.core.bill.twins import Twin
+from billingsync.core.decisions import swapped
 from billingsync.core.inputs import LivePosting, RunInputs, Settled
 from billingsync.core.money import ZERO, plain
-from billingsync.core.reasons import HOLDS, RUN, WAIT, Reason
+from billingsync.core.reasons import RUN, WAIT, ApproveAs, approve
 from billingsync.core.steps import Slot, Step, command
 
 AFTER_ANOTHER = "another true-up of the same client must be settled first"
@@ -84,7 +85,7 @@ def true_ups(
         if blocked := _blocked(up, postings, inputs, asked):
             why, step = blocked
             up = replace(up, state="blocked", detail=why, steps=(step,))
-        elif _allowed(up, works, inputs):
+        elif client_id not in inputs.memory.not_taken_back and _allowed(up, works, inputs):
             up = replace(up, state="approved")
         found.append(up)
     return tuple(found)
@@ -117,9 +118,9 @@ def _blocked(
 
 
 def _allowed(up: TrueUp, works: Sequence[Work], inputs: RunInputs) -> bool:
-    """Whether a person has approved it, or the rules of all whom it concerns allow it and the new invoice is there. An
+    """Whether the rules of all whom it concerns allow it and the new invoice is there, or it was begun already. An
     invoice that says something else now always waits for a person [S9]."""
-    if _by_person(up, inputs):
+    if _begun(up, inputs):
         return True
     if up.kind == "changed":
         return False
@@ -132,7 +133,7 @@ def _allowed(up: TrueUp, works: Sequence[Work], inputs: RunInputs) -> bool:
     return reissued and bool(rules) and all(each.approval.true_up == "post" for each in rules)
 
 
-def _by_person(up: TrueUp, inputs: RunInputs) -> bool:
+def _begun(up: TrueUp, inputs: RunInputs) -> bool:
     return up.client_id in inputs.memory.approved or not inputs.memory.approved.isdisjoint(up.companies)
 
 
@@ -141,8 +142,10 @@ def agreed(ups: Sequence[TrueUp], trials: Sequence[Work], inputs: RunInputs) -> 
     is held (a person sees the numbers and may go on); and nothing happens while another true-up of the same companies
     waits, as their charges wait then, too."""
     found = [
-        replace(up, state="held")
-        if up.state == "approved" and not _by_person(up, inputs) and any(_waits_there(up, t) for t in trials)
+        told(replace(up, state="held"))
+        if up.state == "approved"
+        and not (up.approved_by or _begun(up, inputs))
+        and any(_waits_there(up, t) for t in trials)
         else up
         for up in ups
     ]
@@ -150,13 +153,8 @@ def agreed(ups: Sequence[TrueUp], trials: Sequence[Work], inputs: RunInputs) -> 
         stuck = [up for up in found if up.state == "approved" and any(_shared(up, one, trials) for one in waiting)]
         if not stuck:
             break
-        names = {Slot.CLIENT: waiting[0].client_name}
-        reason = Reason.SOURCE_CHANGED if waiting[0].kind == "changed" else Reason.SOURCE_REPLACED
-        steps = tuple(step.filled(names) for step in HOLDS[reason].steps)
-        found = [
-            replace(up, state="blocked", detail=AFTER_ANOTHER, steps=waiting[0].steps or steps) if up in stuck else up
-            for up in found
-        ]
+        steps = waiting[0].steps
+        found = [replace(up, state="blocked", detail=AFTER_ANOTHER, steps=steps) if up in stuck else up for up in found]
     return tuple(found)
 
 
@@ -183,26 +181,43 @@ def opened(settled: Mapping[str, Settled], ups: Sequence[TrueUp], live: Sequence
     return {charge: each for charge, each in settled.items() if charge not in free}
 
 
-def with_what_comes(up: TrueUp, trials: Sequence[Work]) -> TrueUp:
-    """The true-up with what comes instead, and with what to type where a person may allow it. `trials` are the
-    companies as they would be billed once it was taken back."""
+def with_what_comes(up: TrueUp, trials: Sequence[Work], inputs: RunInputs) -> TrueUp:
+    """The true-up with what comes instead, approved where a person has agreed to just that, else with what to type.
+    `trials` are the companies as they would be billed once it was taken back."""
+    comes = True
     if up.older and up.waits:
         billed = {charge for trial in trials for line in trial.lines for charge in line.charges} & up.waits
         coming = [charge for trial in trials for charge in trial.charges if charge.id in billed]
         add = (sum((charge.price for charge in coming), ZERO), sum((charge.cost for charge in coming), ZERO))
+        comes = bool(coming)
     elif up.older:
-        add = (ZERO, ZERO)  # nothing of this month comes in its place
+        add, comes = (ZERO, ZERO), False  # nothing of this month comes in its place
     else:
         mine = [trial for trial in trials if concerns(up, trial) and trial.currency == up.currency]
         lines = [line for trial in mine for line in trial.lines]
         add = (sum((line.amount for line in lines), ZERO), sum((line.cost for line in lines), ZERO))
-    up = replace(up, add=add[0], add_cost=add[1])
-    if up.state == "held":
-        names = {Slot.CLIENT: up.client_name}
-        reason = Reason.SOURCE_CHANGED if up.kind == "changed" else Reason.SOURCE_REPLACED
-        steps = tuple(step.filled(names) for step in HOLDS[reason].steps)
-        return replace(up, detail=wording(up), steps=steps)
-    return up
+        comes = any(line.charges for line in lines)
+    up = replace(up, add=add[0], add_cost=add[1], replaced=comes)
+    if up.state != "held":
+        return up
+    client, sums = (str(up.client_id), up.currency), (up.take_back, up.add)
+    ruling = swapped(inputs.memory.approvals, approved_as(up), client, sums, (one.key for one in up.postings))
+    if ruling.by and up.client_id not in inputs.memory.not_taken_back:
+        return replace(up, state="approved", approved_by=ruling.by.who)
+    return told(up, ruling.lapsed)
+
+
+def approved_as(up: TrueUp) -> ApproveAs:
+    """How a person approves it; a credit with nothing in its place is a decision of its own [R2]."""
+    if up.kind == "changed":
+        return ApproveAs.SOURCE_CHANGED
+    return ApproveAs.TRUE_UP if up.replaced else ApproveAs.CREDIT_ONLY
+
+
+def told(up: TrueUp, lapsed: str = "") -> TrueUp:
+    """A held true-up in words, with the one step that settles it."""
+    step = approve(approved_as(up)).filled({Slot.CLIENT: up.client_name})
+    return replace(up, detail="; ".join(filter(None, (wording(up), lapsed))), steps=(step,))
 
 
 def wording(up: TrueUp) -> str:
