@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
 Digests = Annotated[list[str], typer.Argument(metavar="DIGEST...", help="Cards by their digest, or its beginning.")]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with your name.")]
+WithPrice = Annotated[bool, typer.Option("--with-price", help="Propose Pax8's price too.")]
+WithCost = Annotated[bool, typer.Option("--with-cost", help="Propose Pax8's cost too.")]
 _CODES = "Exit codes: 0, 3 a card lacks something, 4 no snapshot, 5 a card is stale, 1, 2."
 
 
@@ -48,18 +50,20 @@ def cards(
     invoice: Annotated[list[int] | None, typer.Option("--invoice", help="Only this recurring invoice.")] = None,
     kind: Annotated[list[str] | None, typer.Option("--kind", help="new, changed, gone or unchanged.")] = None,
     state: Annotated[list[str] | None, typer.Option("--state", help="open, snoozed, dismissed, done, ...")] = None,
+    with_price: WithPrice = False,
+    with_cost: WithCost = False,
     json: JsonOption = False,
 ) -> int:
     """List the cards of this month: what would change on which recurring line."""
     if context.invoked_subcommand is not None:
         return 0
-    from billingsync.core.reconcile.card import CardKind
+    from billingsync.core.reconcile.card import CardKind, Choice
     from billingsync.reconcile.cards import deal
     from billingsync.report.cards import card_document, set_document
 
     with connected() as connections:
         money = may(connections.settings, "financial")
-        deck = deal(connections, say=say)
+        deck = deal(connections, say=say, chosen=Choice(with_price=with_price, with_cost=with_cost))
     wanted = _filter((vendor, tag, client, product, invoice), (kind, state), deck)
     found = deck.chosen(wanted, unchanged=CardKind.UNCHANGED in wanted.kinds)
     together = deck.together(wanted)
@@ -141,14 +145,15 @@ def _client(text: str, deck: Deck) -> int:
     raise UsageError(f"No client with a card is called {text!r:.60}." + (f" Did you mean {near}?" if near else ""))
 
 
-def show(digests: Digests, json: JsonOption = False) -> int:
+def show(digests: Digests, with_price: WithPrice = False, with_cost: WithCost = False, json: JsonOption = False) -> int:
     """Show cards in full: from, to, what changes and what is missing."""
+    from billingsync.core.reconcile.card import Choice
     from billingsync.reconcile.cards import deal
     from billingsync.report.cards import card_document, card_sentences
 
     with connected() as connections:
         money = may(connections.settings, "financial")
-        deck = deal(connections, say=say)
+        deck = deal(connections, say=say, chosen=Choice(with_price=with_price, with_cost=with_cost))
     found = [deck.find(digest) for digest in digests]
     if json:
         document({"snapshot": deck.snapshot, "cards": [card_document(one, money=money) for one in found]})

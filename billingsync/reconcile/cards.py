@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from billingsync.connect import Connections
 from billingsync.core.period import Period
-from billingsync.core.reconcile.card import Card, CardKind
+from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, CardKind, Choice
 from billingsync.core.reconcile.card_states import (
     NEXT,
     SNOOZE_DAYS,
@@ -73,8 +73,9 @@ class Deck:
         return found[0]
 
 
-def deal(connected: Connections, *, say: Say) -> Deck:
-    """Both sides as they are now, and the card of each line. NoSnapshot where there is no whole snapshot."""
+def deal(connected: Connections, *, say: Say, chosen: Choice = NOTHING_CHOSEN) -> Deck:
+    """Both sides as they are now, and the card of each line; `chosen` is what a person wants of every card, such as
+    Pax8's price or cost too. NoSnapshot where there is no whole snapshot."""
     entry = for_now(connected, say)
     zone = connected.settings.zone
     books = Books(ledger=connected.ledger, rulebook=load_rulebook(connected.settings.rules_dir), zone=zone)
@@ -83,12 +84,15 @@ def deal(connected: Connections, *, say: Say) -> Deck:
     today = _today(zone)
     cycle = Period.of(today)
     decisions = connected.ledger.card_decisions()
+    cards = cards_of(result, tenant)
+    if chosen != NOTHING_CHOSEN:
+        cards = cards_of(result, tenant, {card.id: chosen for card in cards})
     return Deck(
         snapshot=result.snapshot,
         as_at=result.as_at,
         verdict=result.verdict,
         cycle=cycle,
-        cards=tuple(shown(card, decisions, cycle, today) for card in cards_of(result, tenant)),
+        cards=tuple(shown(card, decisions, cycle, today) for card in cards),
     )
 
 

@@ -110,3 +110,22 @@ def test_filters_choose_and_misspelt_ones_are_named(office):
     assert all(one["kind"] == "unchanged" for one in dealt(office, "--kind", "unchanged")["cards"])
     assert "Did you mean changed?" in office.run("cards", "--kind", "chnged").stderr
     assert office.run("cards", "--client", "Nobody At All").code == 2
+
+
+def test_cost_and_price_are_proposed_on_request_only(office, sandbox):
+    unchanged = next(
+        card for card in dealt(office, "--kind", "unchanged")["cards"] if card["invoice_id"] and not card["lacks"]
+    )
+    line = next(
+        line
+        for line in sandbox.halo.table("recurring")[unchanged["invoice_id"]]["lines"]
+        if line["id"] == unchanged["line_id"]
+    )
+    line["unit_cost"] += 1
+    office.run("snapshot").must(0, 3)
+    assert unchanged["id"] not in {card["id"] for card in dealt(office)["cards"]}
+    card = next(card for card in dealt(office, "--with-cost")["cards"] if card["id"] == unchanged["id"])
+    assert card["from"]["unit_cost"] != card["to"]["unit_cost"]
+    assert card["from"]["quantity"] == card["to"]["quantity"]
+    shown = office.run("cards", "show", card["digest"], "--with-cost", "--json").must(0, 3).json
+    assert shown["cards"][0]["digest"] == card["digest"]
