@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reconcile_naive import BUNDLE, DIGITS, Tenant
 from reconcile_size import _NOTHING
 
-from billingsync.core.inputs import Client, Company, Item
+from billingsync.core.inputs import Client, Company, Item, RememberedMatch
 from billingsync.core.money import round_money
 from billingsync.core.period import Period
 from billingsync.core.reconcile.snapshot import (
@@ -139,10 +139,7 @@ def inputs_of(tenant: Tenant) -> ReconcileInputs:
         id=7,
         as_at=datetime(2026, 11, 28, 5, 0, tzinfo=UTC),
         state=SnapshotState.WHOLE,
-        companies=tuple(
-            Company(id=one["id"], name=f"Company {one['id']}", external_id=str(one["client"] or ""))
-            for one in tenant["companies"]
-        ),
+        companies=tuple(Company(id=one["id"], name=f"Company {one['id']}") for one in tenant["companies"]),
         subscriptions=tuple(_subscription(one, of_company[one["company"]]) for one in tenant["subs"]),
         products=tuple(Product(id=f"p-{sku}", sku=sku, name=f"Product {sku}") for sku in SKUS),
         clients=tuple(Client(id=id_, name=f"Client {id_}", currency=code) for id_, code in currency.items()),
@@ -150,6 +147,11 @@ def inputs_of(tenant: Tenant) -> ReconcileInputs:
             Item(id=id_, name=f"Item {id_}", external_reference={1: "A", 2: "B", 6: "MST-AZR-U"}.get(id_, ""))
             for id_ in (1, 2, 3, 4, 5, 6, BUNDLE, 99)
         ),
+        remembered={
+            one["id"]: RememberedMatch(client_id=one["client"], how="person", company_name="")
+            for one in tenant["companies"]
+            if one["client"]
+        },
         recurring=tuple(_invoice(line, currency[line["client"]]) for line in tenant["lines"]),
     )
     months: dict[Period, list[Any]] = {NOW: [], NOW.previous: [], NOW.months_before(2): []}
