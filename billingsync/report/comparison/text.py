@@ -65,6 +65,9 @@ def _not_in(shown: Sequence[Finding]) -> list[Finding]:
 
 
 def _finding_lines(findings: Iterable[Finding], page: Page, figures: Figures, *, money: bool) -> None:
+    if page.width < 100:
+        _narrow_findings(findings, page, figures, money=money)
+        return
     rows, styles = [], []
     for one in findings:
         amount = one.money if money else None
@@ -81,10 +84,22 @@ def _finding_lines(findings: Iterable[Finding], page: Page, figures: Figures, *,
         )
         styles.append(_STYLES.get(one.side, ""))
     headers = ("What", "Client", "Product", "Seats", "Money" if money else "", "", "Sure")
-    names = (1, 2) if page.width >= 100 else (0, 1, 2)
-    lines = table_lines(headers, rows, page.width - _GAP, numbers=(3, 4), names=names)
+    lines = table_lines(headers, rows, page.width - _GAP, numbers=(3, 4), names=(1, 2))
     for nth, line in enumerate(lines):
         page.say(f"  {line}", "bold" if nth == 0 else styles[nth - 1])
+
+
+def _narrow_findings(findings: Iterable[Finding], page: Page, figures: Figures, *, money: bool) -> None:
+    """Two lines each, as a table would have to cut every word."""
+    for one in findings:
+        amount = one.money if money else None
+        rhythm = "a month" if one.month is not None else "once   "
+        says = "" if amount is None else f"{figures.money(amount, one.currency)} {rhythm}"
+        seats = f" ({words.signed(one.seats, figures)})" if one.seats else ""
+        what = f"  {words.title(one)}{seats}"
+        page.say(f"{what}{says.rjust(max(page.width - len(what), 1))}", _STYLES.get(one.side, ""))
+        whom = f"{one_line(one.client_name or one.company_name)} · {one_line(one.product)}"
+        page.say(f"      {fit(whom, page.width - 16)}  {one.confidence.value}", "dim")
 
 
 def print_billing(view: View, rows: Sequence[BillingRow], console: Console, locale: str = "en_US") -> None:
@@ -264,5 +279,5 @@ def sum_parts(view: View, figures: Figures) -> list[str]:
         for side in SIDES:
             if amount := by_side.get(side):
                 found.append(f"{figures.money(amount, currency)} {words.SIDES[side]}")
-    found += [f"{figures.money(cost, currency)} not mapped" for currency, cost in unmapped_cost(view.whole).items()]
+    found += [f"{figures.money(cost, currency)} not mapped" for currency, cost in unmapped_cost(view.findings).items()]
     return found

@@ -167,7 +167,7 @@ def by_product(rows: Iterable[SeatRow]) -> list[ProductRow]:
     ]
 
 
-def unmapped_cost(whole: Reconciliation) -> dict[str, Decimal]:
+def unmapped_cost(findings: Iterable[Finding]) -> dict[str, Decimal]:
     """By currency what a month of everything costs that nobody has mapped."""
-    found = sums(one for one in whole.findings if one.side is Side.COST)
+    found = sums(one for one in findings if one.side is Side.COST)
     return {currency: by_side[Side.COST] for currency, by_side in found.items() if by_side[Side.COST]}
