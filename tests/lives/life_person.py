@@ -8,9 +8,6 @@ from typing import Any
 from life_office import Office, Said
 from life_world import Scene, period
 
-APPROVED_AS = {
-    "source_changed": "source-changed", "source_replaced": "true-up", "source_duplicate": "no-duplicate",
-}  # fmt: skip
 ROUNDS = 6
 
 
@@ -63,6 +60,8 @@ class Person:
             if client is None or client in self.wait:
                 return False
             return self.scene.person("make", self.scene.template(client)) is not None
+        if reason == "source_duplicate":
+            return False  # what comes twice here was credited before: it ends with its true-up
         if reason in ("latest_closed", "latest_missing") and company is not None:
             self.scene.hand_invoice(self.scene.owner[company])
             return True

@@ -115,9 +115,9 @@ class Play:
         self.doubled.clear()
 
     def _told(self, month: int) -> None:
-        """Where the money is not where it must be, the last command has said that something waits."""
-        said = next(said for said in reversed(self.office.history) if said.words[0] == "run")
-        if said.code != 0 or self.wrong:
+        """Where the money is not where it must be, the last run of some month has said that something waits."""
+        codes = {said.words[1]: said.code for said in self.office.history if said.words[0] == "run"}
+        if any(codes.values()) or self.doubled or self.wrong:
             return
         position = self._position()
         self.wrong += [f"month {month}, exit 0, and {each}" for each in position]

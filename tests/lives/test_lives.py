@@ -17,6 +17,7 @@ from pathlib import Path
 
 import life_model
 import pytest
+from life_mutants import MUTANTS, Mutant
 from life_office import lifelong
 from life_play import DEEDS, Outcome, play
 from life_script import PHASES, Event, Script, live
@@ -90,6 +91,18 @@ def test_a_life_that_goes_wrong_becomes_small(folder: Path) -> None:
     small = shrink(script, lambda smaller: any(event.kind == "edit_ours" for event in smaller.events))
     assert small.events == (bad,)
     assert (small.months, len(small.behaviors)) == (4, 2)
+
+
+def test_at_least_twenty_five_bugs_are_planted() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) >= 25
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_planted_bug_is_caught(folder: Path, mutant: Mutant) -> None:
+    """The life goes wrong with it, and well without."""
+    assert lived(folder, mutant.life).wrong == ()
+    with mutant.plant():
+        assert lived(folder, mutant.life).wrong
 
 
 def test_the_model_knows_nothing_of_the_product() -> None:
