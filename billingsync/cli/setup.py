@@ -13,6 +13,9 @@ from billingsync.cli.terminal import console, document, interactive, note, out, 
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
+    from billingsync.core.rules import Rulebook
+    from billingsync.redaction import Redactor
+    from billingsync.settings import Settings
     from billingsync.setup.discovery import Discovery
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
@@ -199,8 +202,9 @@ def rules_check(json: JsonOption = False) -> int:
     from billingsync.rulebook import load_rulebook_with_warnings
     from billingsync.sources.csvfile.profiles import load_profiles
 
-    settings, _ = load()
+    settings, redactor = load()
     rulebook, warnings = load_rulebook_with_warnings(settings.rules_dir)
+    warnings = (*warnings, *_misfits(rulebook, settings, redactor))
     profiles = sorted(load_profiles(settings.rules_dir))
     if json:
         document(
@@ -220,6 +224,38 @@ def rules_check(json: JsonOption = False) -> int:
     return 0
 
 
+def _misfits(rulebook: Rulebook, settings: Settings, redactor: Redactor) -> tuple[str, ...]:
+    """Names in the rules that nothing at Pax8 or HaloPSA has [C4]; none where the two cannot be asked."""
+    from billingsync.core.bill.bound import fits_nothing, names_in
+    from billingsync.errors import BillingSyncError
+    from billingsync.setup.doctor import listed
+
+    if not (rulebook.clients or names_in(rulebook)):
+        return ()
+    try:
+        settings.require_upstreams()
+        return tuple(fits_nothing(rulebook, *listed(settings, redactor)))
+    except BillingSyncError as wrong:
+        note(f"names in the rules were not compared with Pax8 and HaloPSA: {wrong.message}")
+        return ()
+
+
+def _has_no_file(text: str, settings: Settings, redactor: Redactor) -> bool:
+    """Whether Pax8 or HaloPSA has a client of just this name or id, which then has the shared rules."""
+    from billingsync.errors import BillingSyncError
+    from billingsync.setup.doctor import listed
+
+    wanted = text.strip().casefold()
+    try:
+        settings.require_upstreams()
+        companies, clients = listed(settings, redactor)
+    except BillingSyncError:
+        return False
+    known = [name for company in companies for name in (company.id, company.name)]
+    known += [name for client in clients for name in (str(client.id), client.name)]
+    return wanted in map(str.casefold, known)
+
+
 def rules_show(
     client: Annotated[
         str | None, typer.Argument(help="A client's file, name or id; without it the shared rules.")
@@ -230,12 +266,14 @@ def rules_show(
     from billingsync.report.layout import table
     from billingsync.rulebook import as_toml, effective, find_client_file, load_rulebook
 
-    settings, _ = load()
+    settings, redactor = load()
     rulebook = load_rulebook(settings.rules_dir)
     file = None
     if client is not None:
         found = find_client_file(rulebook, client)
-        if found.file is None:
+        if found.file is None and not found.candidates and _has_no_file(client, settings, redactor):
+            note(f"{client} has no file of its own: these are the shared rules.")
+        elif found.file is None:
             names = ", ".join(one.path for one in found.candidates) or ", ".join(found.suggestions)
             hint = f" Nearest: {names}." if names else " It has the shared rules: billingsync rules show"
             raise UsageError(

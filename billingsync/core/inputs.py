@@ -169,6 +169,7 @@ class Memory:
     # is gone [R2]
     said: tuple[Said, ...] = ()  # of this period's invoices, as they were when they were billed [S9]
     twins: tuple[Said, ...] = ()  # charges on live lines that this month's charges may bill again, of any period [S10]
+    rule_names: Mapping[str, str] = field(default_factory=dict)  # names of companies in rules -> Pax8 id [C4]
     billed: Mapping[str, Billed] = field(default_factory=dict)  # by company id: of this month's companies [C1b]
 
 

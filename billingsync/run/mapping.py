@@ -17,6 +17,7 @@ from billingsync.errors import UsageError
 from billingsync.rulebook import load_rulebook
 from billingsync.run.fetch import Upstream, fetch, newest_released
 from billingsync.run.plan import charged_companies, similar
+from billingsync.run.remember import kept_charges
 from billingsync.run.sold import sold_now
 
 Say = Callable[[str], None]
@@ -137,7 +138,7 @@ def set_company(
     connections: Connections, company: str, client_id: int | None, *, who: str, now: datetime, rows: Sequence[Row]
 ) -> str:
     """Map a company (by id or name) to a client, or with None never bill it. Says what was done."""
-    row = _row(company, rows)
+    row = _row_of_any_month(connections, company, rows)
     name = ""
     if client_id is not None:
         client = next((one for one in connections.psa.clients().rows if one.id == client_id), None)
@@ -158,7 +159,8 @@ def set_product(
         if item is None:
             raise UsageError(f"HaloPSA has no item {item_id}.", next_steps=[["billingsync", "map", "products"]])
         named.append(f"{item.name} ({item_id})")
-    _row(sku, rows)
+    if sku not in {row.pax8_id for row in rows} and not _was_charged(connections, sku):
+        _row(sku, rows)
     connections.ledger.set_item_match(sku, item_ids[0], who=who, now=now, more=item_ids[1:])
     return f"{sku} -> {', '.join(named)}"
 
@@ -173,6 +175,27 @@ def confirm_guessed(connections: Connections, rows: Sequence[Row], *, who: str, 
     return done or ["no guessed match waits to be confirmed"]
 
 
+def _row_of_any_month(connections: Connections, text: str, rows: Sequence[Row]) -> Row:
+    """The company that is meant: of the newest month, else any that Pax8 lists or that a kept month charged."""
+    every = {row.pax8_id: row for row in rows}
+    if text in every or any(text == row.pax8_name for row in rows):
+        return _row(text, rows)
+    for company in connections.pax8.companies():
+        every.setdefault(company.id, _unmapped(company.id, company.name))
+    for charge in kept_charges(connections.ledger):
+        if charge.company_id:
+            every.setdefault(charge.company_id, _unmapped(charge.company_id, charge.company_name))
+    return _row(text, list(every.values()))
+
+
+def _unmapped(pax8_id: str, name: str) -> Row:
+    return Row(pax8_id=pax8_id, pax8_name=name, halo_id=None, halo_name="", how="")
+
+
+def _was_charged(connections: Connections, sku: str) -> bool:
+    return any(charge.sku.strip() == sku for charge in kept_charges(connections.ledger))
+
+
 def _row(text: str, rows: Sequence[Row]) -> Row:
     found = [row for row in rows if text in (row.pax8_id, row.pax8_name)]
     found = found or [row for row in rows if normalise(row.pax8_name) == normalise(text)]
@@ -180,4 +203,4 @@ def _row(text: str, rows: Sequence[Row]) -> Row:
         return found[0]
     near = process.extract(text, {row.pax8_id: row.pax8_name for row in rows}, limit=3, score_cutoff=50)
     hint = f" Nearest: {', '.join(f'{name} ({id_})' for name, _, id_ in near)}." if near else ""
-    raise UsageError(f"{text!r:.80} is neither in the newest month nor subscribed.{hint}")
+    raise UsageError(f"{text!r:.80} is neither in a month that is kept nor subscribed.{hint}")

@@ -31,7 +31,7 @@ from billingsync.run.context import Say, now
 from billingsync.run.fetch import Upstream, detailed, existing_invoices, fetch
 from billingsync.run.find import find_payer, payers_of_matches
 from billingsync.run.plan_rows import plan_rows
-from billingsync.run.remember import with_memory
+from billingsync.run.remember import remember_names, with_memory, with_names
 from billingsync.run.replan import Shift, shifts
 from billingsync.store.ledger import Ledger
 from billingsync.store.packing import pack, unpack
@@ -131,8 +131,9 @@ def make_plan(
         set_aside=connected.ledger.charges_set_aside(str(period)),
         credited=upstream.credited,
         similar=similar(companies, upstream.clients, rulebook),
+        currency=connected.settings.halo.currency,
     )
-    inputs = with_memory(connected.ledger, inputs, upstream.listed)
+    inputs = with_memory(connected.ledger, with_names(connected.ledger, inputs), upstream.listed)
     decided = inputs.memory.settled
     if replan:
         inputs = replace(inputs, memory=replace(inputs.memory, settled={}, said=(), twins=(), live=()))
@@ -192,6 +193,7 @@ def remember(ledger: Ledger, rules_dir: Path, planned: Planned) -> None:
     }
     if not planned.from_file:  # what a file calls its companies decides nothing about later months
         ledger.remember_matches(matches, planned.created_at)
+        remember_names(ledger, planned.inputs, planned.created_at)
     keep_rules(ledger, rules_dir, plan.rules_digest, planned.created_at)
     ledger.save_plan(
         digest=plan.digest,

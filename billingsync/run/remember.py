@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
+from billingsync.core.bill.bound import bound, fitting, names_in
 from billingsync.core.bill.changed import changes
 from billingsync.core.bill.parts import sold
 from billingsync.core.bill.plan import Plan
@@ -46,6 +48,21 @@ def with_memory(ledger: Ledger, inputs: RunInputs, listed: Mapping[str, bool]) -
         live = {posting.key: posting for posting in (*memory.live, *ledger.live_postings(inputs.period))}
         found = replace(found, memory=replace(memory, live=tuple(live.values())))
     return found
+
+
+def with_names(ledger: Ledger, inputs: RunInputs) -> RunInputs:
+    """The inputs with names in the rules bound to the companies that they fitted first [C4]."""
+    names = {text: one.target for text, one in ledger.rule_names().items() if text in names_in(inputs.rulebook)}
+    memory = replace(inputs.memory, rule_names=names)
+    return replace(inputs, rulebook=bound(inputs.rulebook, names), memory=memory)
+
+
+def remember_names(ledger: Ledger, inputs: RunInputs, now: datetime) -> None:
+    """Binds each name in the rules that fits a company now, and was not bound before."""
+    rules = inputs.rulebook
+    new = {text: one for text, one in fitting(rules, inputs.companies).items() if text not in inputs.memory.rule_names}
+    if new:
+        ledger.bind_names(new, now)
 
 
 def _gone(ledger: Ledger, inputs: RunInputs, listed: Mapping[str, bool]) -> frozenset[str]:
@@ -136,6 +153,14 @@ def remember_older(ledger: Ledger) -> None:
                     found.append(_said(source, charge, period, name))
         if found:
             ledger.note_older(found)
+
+
+def kept_charges(ledger: Ledger) -> Iterator[Charge]:
+    """Every charge of every month of which the source is kept, the newest month first [S3]."""
+    now = datetime.now(UTC)
+    for month in sorted(set(ledger.known_invoices().values()), reverse=True):
+        for source in _kept_sources(ledger.documents_before(Period.parse(month), now)):
+            yield from source.charges
 
 
 def _kept_sources(documents: Sequence[Document]) -> list[Source]:

@@ -61,6 +61,9 @@ class Halo(_Group):
         default="", description="where HaloPSA hands out tokens; asked of the tenant where it is not set"
     )
     tenant: Trimmed = Field(default="", description="tenant name, for logins that need one")
+    currency: Annotated[str, AfterValidator(values.currency)] = Field(
+        default="", description="ISO code of the currency of clients whose currency HaloPSA does not say"
+    )
     # The least that works: reference/halopsa 1; suppliers because items are found by their part codes too [P1].
     scope: Trimmed = Field(
         default="read:customers read:items edit:items read:invoices edit:invoices read:suppliers",

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from datetime import date
 from urllib.parse import urlsplit
 
+from billingsync.core.money import minor_unit
+
 EVENTS = (
     "released",
     "held",
@@ -343,3 +345,11 @@ def addresses(value: object) -> object:
         except ValueError:
             raise ValueError(f'"{short(text)}" is no IP address') from None
     return found
+
+
+def currency(value: str) -> str:
+    """An ISO 4217 code, or nothing."""
+    code = value.strip().upper()
+    if code and minor_unit(code) is None:
+        raise ValueError(f"{value!r:.20} is no ISO 4217 currency code, e.g. USD")
+    return code

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from billingsync.core.bill.bound import fits_nothing, names_in
 from billingsync.core.bill.targets import licence_lines
+from billingsync.core.inputs import Client, Company
 from billingsync.errors import BillingSyncError
 from billingsync.psa.halo.psa import HaloPsa
 from billingsync.redaction import Redactor
+from billingsync.rulebook import load_rulebook
 from billingsync.settings import Settings, load_settings
 
 MOST_SKEW_S = 300  # beyond it the day, and with it the period, may be wrong (fault 13)
@@ -40,7 +43,7 @@ def examine() -> list[Check]:
         settings.require_upstreams()
     except BillingSyncError as wrong:
         return [*checks, _failed("credentials", wrong)]
-    for name, look in (("Pax8", _pax8), ("HaloPSA", _halo)):
+    for name, look in (("Pax8", _pax8), ("HaloPSA", _halo), ("rules", _names)):
         checks += _guarded(name, look, settings, redactor)
     return checks
 
@@ -89,6 +92,26 @@ def _database(settings: Settings, redactor: Redactor) -> Iterator[Check]:
                 says=f"{len(left)} postings of an interrupted run wait to be looked for",
                 next_step=("billingsync", "run", left[0].period),
             )
+
+
+def _names(settings: Settings, redactor: Redactor) -> Iterator[Check]:
+    """Names in the rules that nothing at Pax8 or HaloPSA has [C4]."""
+    rulebook = load_rulebook(settings.rules_dir)
+    if rulebook.clients or names_in(rulebook):
+        for says in fits_nothing(rulebook, *listed(settings, redactor)):
+            yield Check(name="rules", state="warn", says=says)
+
+
+def listed(settings: Settings, redactor: Redactor) -> tuple[tuple[Company, ...], tuple[Client, ...]]:
+    """All of Pax8's companies and HaloPSA's clients. Raises what asking them raises."""
+    from billingsync.connect import halo_service, pax8_service
+    from billingsync.sources.pax8.client import Pax8
+
+    with pax8_service(settings, redactor) as service:
+        companies = Pax8(service).companies()
+    service, _ = halo_service(settings, redactor)
+    with service:
+        return companies, HaloPsa(service).clients().rows
 
 
 def _pax8(settings: Settings, redactor: Redactor) -> Iterator[Check]:

@@ -12,13 +12,21 @@ from decimal import Decimal
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
-from billingsync.core.inputs import Billed, LivePosting, Said, Settled
+from billingsync.core.inputs import Billed, Company, LivePosting, Said, Settled
 from billingsync.core.period import Period
 from billingsync.store.book import Book, Fence
 from billingsync.store.database import insert, read_as
 from billingsync.store.memory import live_postings, settled_claims
 from billingsync.store.postings import BILLED
-from billingsync.store.schema import claim, company_billed, posting, said_charge, source_document, source_invoice
+from billingsync.store.schema import (
+    claim,
+    company_billed,
+    posting,
+    rule_name,
+    said_charge,
+    source_document,
+    source_invoice,
+)
 from billingsync.store.sources import Document
 
 _AT_ONCE = 500  # values in one IN (...): far below SQLite's and PostgreSQL's limits
@@ -69,6 +77,15 @@ class LookBack:
     settled: Mapping[str, Settled] = field(default_factory=dict)
     billed: Mapping[str, Billed] = field(default_factory=dict)
     full_prices: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleName:
+    """What a name in the rules meant when it first fitted."""
+
+    target: str
+    target_name: str
+    at: datetime
 
 
 class LookBackBook(Book):
@@ -132,6 +149,32 @@ class LookBackBook(Book):
         query = select(posting.c.period, func.min(posting.c.intended_at)).where(*mine).group_by(posting.c.period)
         with self.reading() as connection:
             return {Period.parse(period): began for period, began in connection.execute(query)}
+
+    def rule_names(self) -> dict[str, RuleName]:
+        """What names of companies in the rules are bound to [C4], by the name."""
+        query = select(rule_name).where(rule_name.c.partner == self.name, rule_name.c.kind == "company")
+        with self.reading() as connection:
+            return {
+                row.text: RuleName(target=row.target, target_name=row.target_name, at=row.at)
+                for row in connection.execute(query)
+            }
+
+    def bind_names(self, names: Mapping[str, Company], now: datetime) -> None:
+        """Binds names in the rules to companies; what is bound stays so."""
+        rows = [
+            {
+                "partner": self.name,
+                "kind": "company",
+                "text": text,
+                "target": one.id,
+                "target_name": one.name,
+                "who": "",
+            }
+            for text, one in sorted(names.items())
+        ]
+        with self.writing() as connection:
+            put = insert(connection, rule_name).on_conflict_do_nothing()
+            connection.execute(put, [row | {"at": now} for row in rows])
 
     def documents_before(self, period: Period, moment: datetime) -> tuple[Document, ...]:
         """What was read of a period's invoices until then, oldest first."""

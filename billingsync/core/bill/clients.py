@@ -130,6 +130,21 @@ def shared_external_id(match: Match, listed: Sequence[Company]) -> Match:
     return _undoubted(match, (), listed) if match.how == "external_id" and not match.reason else match
 
 
+def renamed_in_rules(match: Match, called: str) -> Match:
+    """The same match, held where a rule names the company as it was called before: a person confirms it once [C4]."""
+    if not called or match.reason or match.excluded:
+        return match
+    return Match(
+        company=match.company,
+        client=match.client,
+        how=match.how,
+        percent=match.percent,
+        reason=Reason.CLIENT_RENAMED,
+        detail=f"the rules call it {called!r:.80}, and Pax8 now calls it {match.company.name!r:.80}",
+        fill=_client(match.client.id if match.client else None),
+    )
+
+
 def who_pays_stays(match: Match, billed: Billed | None) -> Match:
     """Who pays changes only by a person: held where a company was billed to one client and would now be billed to
     another, unless somebody mapped it so or the rules say so [C1b]."""

@@ -7,7 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from billingsync.core.bill.clients import Match, match_companies, pays_through_other, shared_external_id, who_pays_stays
+from billingsync.core.bill.clients import (
+    Match,
+    match_companies,
+    pays_through_other,
+    renamed_in_rules,
+    shared_external_id,
+    who_pays_stays,
+)
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine
 from billingsync.core.bill.targets import Target
 from billingsync.core.charge import Charge
@@ -34,6 +41,8 @@ class Work:
     products: set[str] = field(default_factory=set)
     target: Target = field(default_factory=Target)
     currency: str = ""  # the client's; where HaloPSA does not say it, that of the charges, which then all have the same
+    one_currency: bool = True  # False: companies of one client are charged in several, and nothing says which is its
+    renamed: str = ""  # what the rules call it, where Pax8 calls it otherwise since [C4]
     left: tuple[str, ...] = ()
     limits: Mapping[Reason, tuple[str, ...]] = field(default_factory=dict)  # those that it is over, with the numbers
     would_bill: Decimal | None = None  # what its client would be billed this period, where a limit holds it
@@ -125,6 +134,7 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
     for company in inputs.companies:
         if company.status == "Active" and company.external_id:
             sharing[company.external_id.strip()].append(company)
+    called_in_rules = {id_: text for text, id_ in inputs.memory.rule_names.items()}
     works = []
     named = Counter(
         company.name.casefold() for company in {one.id: one for one in [*inputs.companies, *companies, *gone]}.values()
@@ -133,6 +143,8 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
     for company in [*companies, *gone]:
         match = shared_external_id(matches[company.id], sharing.get(company.external_id.strip(), ()))
         match = who_pays_stays(match, inputs.memory.billed.get(company.id))
+        renamed = "" if match.how == "person" else _renamed(company, called_in_rules)
+        match = renamed_in_rules(match, renamed)
         file = inputs.rulebook.file_for(
             company_id=company.id, company_name=company.name, client_id=match.client.id if match.client else None
         )
@@ -148,15 +160,45 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
                 rules=rules,
                 charges=open_charges,
                 all_charges=by_company[company.id],
-                currency=match.client.currency if match.client else "",
+                currency=_currency_of(match, inputs),
                 period=str(inputs.period),
+                renamed=renamed,
                 called=_called(company.name, company.id, named),
                 payer=_called(match.client.name, str(match.client.id), payers)
                 if match.client
                 else _called(company.name, company.id, named),
             )
         )
+    _without_two_currencies(works)
     return works
+
+
+def _currency_of(match: Match, inputs: RunInputs) -> str:
+    """The client's currency: as HaloPSA says, as the setting says, or what it was billed in last; "" for unknown [C3].
+    Two currencies in one month say nothing."""
+    if match.client is None or match.client.currency or inputs.currency:
+        return (match.client.currency or inputs.currency) if match.client else ""
+    last = {currency: at for (id_, currency), (at, _) in inputs.memory.last_amounts.items() if id_ == match.client.id}
+    newest = [currency for currency, at in last.items() if at == max(last.values())]
+    return newest[0] if len(newest) == 1 else ""
+
+
+def _without_two_currencies(works: Iterable[Work]) -> None:
+    """Where nothing says a client's currency, one among all its charges will do, but not two of two companies [C3]."""
+    by_client: dict[int, list[Work]] = defaultdict(list)
+    for work in works:
+        if work.client_id is not None and not work.currency:
+            by_client[work.client_id].append(work)
+    for members in by_client.values():
+        found = {charge.currency for work in members for charge in work.charges if not charge.problem}
+        for work in members if len(members) > 1 else ():
+            work.one_currency = len(found) == 1
+
+
+def _renamed(company: Company, called_in_rules: Mapping[str, str]) -> str:
+    """What a rule calls a company that has another name now; "" where none does."""
+    text = called_in_rules.get(company.id, "")
+    return text if text != company.name else ""
 
 
 def _called(name: str, id_: str, all_names: Mapping[str, int]) -> str:

@@ -45,6 +45,9 @@ def judge(
         if settled := inputs.memory.settled.get(charge.id):
             reason, detail = IN_DOUBT[settled.state]
             work.hold(charge, reason, settled.detail or detail)
+        elif work.renamed and _company_excluded(work):
+            detail = f"the rules leave it out as {work.renamed!r:.80}, and Pax8 now calls it {work.company.name!r:.80}"
+            work.hold(charge, Reason.CLIENT_RENAMED, detail)
         elif rule := Exclusion.COMPANY if _company_excluded(work) else exclusion(charge, work.rules):
             work.excluded.append(excluded_by(charge, rule))
         elif aside := kept_back.get(charge.id):
@@ -177,7 +180,7 @@ def _usable(
             work.hold(charge, Reason.BAD_AMOUNT, charge.problem)
         else:
             readable.append(charge)
-    if not work.currency and len({charge.currency for charge in readable}) == 1:
+    if not work.currency and work.one_currency and len({charge.currency for charge in readable}) == 1:
         work.currency = readable[0].currency
     usable = []
     for charge in readable:

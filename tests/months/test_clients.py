@@ -1,0 +1,145 @@
+"""Who pays, over months: names [C1a], payers [C1b], currencies [C3], names in rules [C4]. HaloPSA's tables are the judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from cli import billed
+from scene import M365, Scene
+
+Stage = Callable[..., Scene]
+NOV, OCT = "2026-11", "2026-10"
+
+
+def pays(made: Scene, client: int = 214) -> Decimal:
+    return sum((price for price, _ in billed(made.sandbox).get(client, ())), Decimal(0))
+
+
+def reasons(document: dict[str, Any]) -> set[str]:
+    return {hold["reason"] for one in document["clients"] for hold in one["holds"]}
+
+
+def run(made: Scene, period: str, *codes: int) -> Any:
+    return made.office.run("run", period, "--yes", "--json").must(*codes).json
+
+
+def company(made: Scene, client: int = 214) -> dict[str, Any]:
+    id_ = made.company(client).company_id
+    return next(row for row in made.sandbox.pax8.companies if row["id"] == id_)
+
+
+def client(made: Scene, client_id: int = 214, **changes: Any) -> None:
+    row = {**made.sandbox.halo.clients[client_id], **changes}
+    made.sandbox.halo.put("clients", row)
+
+
+def rename(made: Scene, name: str, client_id: int = 214) -> None:
+    """At Pax8, on its list and on what it charges from now on."""
+    company(made, client_id)["name"] = name
+
+
+def seats(made: Scene, client_id: int = 214, **said: Any) -> dict[str, Any]:
+    return made.charge(
+        M365, 10, "21.00", client=client_id, sub="s1", companyName=company(made, client_id)["name"], **said
+    )
+
+
+def test_case_11_an_external_id_of_another_client_bills_nobody_wrongly(stage: Stage) -> None:
+    made = stage()
+    company(made)["externalId"] = "217"
+    made.month(NOV, seats(made), made.charge(M365, 1, "5.00", client=217))
+    run(made, NOV, 3)
+    assert (pays(made), pays(made, 217)) == (Decimal(0), Decimal("5.00"))
+    assert reasons(made.office.plan(NOV)) == {"client_ambiguous"}
+
+
+def test_C1b_a_company_that_would_be_billed_to_another_client_waits_until_a_person_says_so(stage: Stage) -> None:
+    made = stage()
+    made.month(OCT, seats(made))
+    run(made, OCT, 0)
+    rename(made, "Somebody Else")
+    company(made)["externalId"] = "216"
+    made.month(NOV, seats(made))
+    run(made, NOV, 3)
+    plan = made.office.plan(NOV)
+    assert reasons(plan) == {"client_changed"} and pays(made, 216) == 0
+    made.office.run("map", "companies", "--set", f"{company(made)['id']}=216").must(0)
+    run(made, NOV, 0)
+    assert pays(made, 216) == Decimal("210.00")
+
+
+def test_case_12_an_excluded_company_stays_out_after_a_rename_and_is_asked_about_once(stage: Stage) -> None:
+    made = stage()
+    made.office.rules(
+        (made.office.folder / "rules/defaults.toml").read_text() + '[exclude]\ncompanies = ["Contoso Ltd"]\n'
+    )
+    made.month(OCT, seats(made))
+    run(made, OCT, 0)
+    rename(made, "Contoso Holdings Ltd")
+    client(made, name="Contoso Holdings Ltd")
+    made.month(NOV, seats(made))
+    assert run(made, NOV, 3)["postings"] == [] and pays(made) == 0
+    assert reasons(made.office.plan(NOV)) == {"client_renamed"}
+    made.office.run("map", "companies", "--exclude", company(made)["id"]).must(0)
+    assert run(made, NOV, 0)["postings"] == [] and pays(made) == 0
+
+
+def test_C4_a_name_that_another_company_takes_over_still_means_the_first(stage: Stage) -> None:
+    """Two companies swap their names: the rule stays with whom it was made for."""
+    made = stage()
+    made.office.rules(
+        (made.office.folder / "rules/defaults.toml").read_text() + '[exclude]\ncompanies = ["Contoso Ltd"]\n'
+    )
+    made.month(OCT, seats(made), seats(made, 217))
+    run(made, OCT, 0)
+    assert pays(made) == 0 and pays(made, 217) == Decimal("210.00")
+    other = company(made, 217)["name"]
+    rename(made, other)
+    rename(made, "Contoso Ltd", 217)
+    made.month(NOV, seats(made), seats(made, 217))
+    before = pays(made), pays(made, 217)
+    run(made, NOV, 3)
+    assert (pays(made), pays(made, 217)) == before, "nobody is billed by a name that was another's"
+
+
+def test_case_13_a_name_that_fits_nothing_is_a_warning_with_the_nearest(stage: Stage) -> None:
+    made = stage()
+    made.office.rules('[client]\nname = "Contozo Ltd"\n[invoice]\nbehavior = "latest"\n', "clients/contoso.toml")
+    made.month(NOV, seats(made))
+    said = [warning for warning in made.office.plan(NOV)["warnings"] if "Contozo" in warning]
+    assert len(said) == 1 and "Contoso Ltd" in said[0] and "clients/contoso.toml" in said[0]
+    for words in (("doctor",), ("rules", "check")):
+        shown = made.office.run(*words)
+        assert "Contozo" in shown.stdout + shown.stderr and "Contoso Ltd" in shown.stdout + shown.stderr, words
+
+
+@pytest.mark.parametrize(("setting", "code"), [({}, 3), ({"HALO__CURRENCY": "CAD"}, 0)])
+def test_case_15_a_client_without_a_currency_is_billed_in_what_it_was_billed_in(
+    stage: Stage, setting: dict[str, str], code: int
+) -> None:
+    made = stage(**setting)
+    client(made, default_currency_code=0, default_currency_code_name="", currencyisocode="")
+    made.month(NOV, seats(made, currencyCode="CAD"))
+    if not setting:
+        made.month(OCT, seats(made))
+        run(made, OCT, 0)
+    run(made, NOV, code)
+    assert ("currency_mismatch" in reasons(made.office.plan(NOV))) is bool(code)
+
+
+def test_case_25_rules_show_of_a_client_without_a_file_shows_the_shared_rules(stage: Stage) -> None:
+    made = stage()
+    shown = made.office.run("rules", "show", "Contoso Ltd", "--json").must(0).json
+    assert {row["origin"] for row in shown["rules"]} >= {"default", "rules/defaults.toml"}
+    made.office.run("rules", "show", "Kontozo Limitd").must(2)
+
+
+def test_any_month_can_be_mapped(stage: Stage) -> None:
+    made = stage()
+    made.month(OCT, made.charge(M365, 1, client=216))
+    made.month(NOV, seats(made))
+    run(made, OCT, 0)
+    made.office.run("map", "companies", "--set", f"{company(made, 216)['id']}=215").must(0)
