@@ -32,7 +32,7 @@ from billingsync.web import login
 from billingsync.web.ask import Ask, Desk, NotFound, Page, Shown, own_path
 from billingsync.web.frame import frame
 from billingsync.web.guard import Guard, TooLarge
-from billingsync.web.pages import me, orders, people, ready, runs, status
+from billingsync.web.pages import activity, clients, connections, holds, me, months, orders, people, ready, runs, status
 from billingsync.web.render import render, render_part, static_files
 from billingsync.web.site import Site
 
@@ -50,7 +50,20 @@ _STATUS: tuple[tuple[type[BillingSyncError], int], ...] = (
 
 def pages() -> tuple[Page, ...]:
     """Every page of the desk."""
-    return (*login.PAGES, *ready.PAGES, *orders.PAGES, *runs.PAGES, *status.PAGES, *me.PAGES, *people.PAGES)
+    return (
+        *login.PAGES,
+        *ready.PAGES,
+        *orders.PAGES,
+        *holds.PAGES,
+        *clients.PAGES,
+        *connections.PAGES,
+        *months.PAGES,
+        *runs.PAGES,
+        *activity.PAGES,
+        *status.PAGES,
+        *me.PAGES,
+        *people.PAGES,
+    )
 
 
 def session_limits(settings: Settings) -> SessionLimits:

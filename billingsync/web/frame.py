@@ -9,9 +9,24 @@ from billingsync.web.ask import Ask
 
 # Heading, then (words, path, role) of each page that the side leads to.
 _SIDE: tuple[tuple[str, tuple[tuple[str, str, Role], ...]], ...] = (
-    ("", (("Ready to invoice", "/ready", Role.FINANCIAL),)),
-    ("Set up", (("People", "/people", Role.ADMIN),)),
-    ("History", (("Runs", "/runs", Role.FINANCIAL), ("Status", "/status", Role.USER))),
+    ("", (("Ready to invoice", "/ready", Role.FINANCIAL), ("Holds", "/holds", Role.FINANCIAL))),
+    (
+        "Set up",
+        (
+            ("Clients", "/clients", Role.USER),
+            ("Connections", "/connections", Role.FINANCIAL),
+            ("People", "/people", Role.ADMIN),
+        ),
+    ),
+    (
+        "History",
+        (
+            ("Months", "/months", Role.FINANCIAL),
+            ("Runs", "/runs", Role.FINANCIAL),
+            ("Activity", "/activity", Role.FINANCIAL),
+            ("Status", "/status", Role.USER),
+        ),
+    ),
 )
 
 

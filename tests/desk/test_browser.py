@@ -24,8 +24,20 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),
 ]
 
-SCREENS = ["/ready/2026-11?view=held", "/ready/2026-11?open=0&view=held", "/runs", "/people", "/me", "/status"]
-MAIN = ["/ready/2026-11?view=held"]
+SCREENS = [
+    "/ready/2026-11?view=held",
+    "/ready/2026-11?open=0&view=held",
+    "/holds/2026-11",
+    "/clients",
+    "/months",
+    "/runs",
+    "/activity",
+    "/connections",
+    "/people",
+    "/me",
+    "/status",
+]
+MAIN = ["/ready/2026-11?view=held", "/holds/2026-11"]
 
 
 class Running:

@@ -61,6 +61,8 @@ def _goes_on(ask: Ask, order: Order) -> str:
     if order.kind == OrderKind.POST and order.begun_at is not None:
         runs = [run for run in ask.ledger.runs() if run.digest == order.digest and run.started_at >= order.begun_at]
         return f"/runs/{order.run or runs[-1].id}" if order.run or (runs and order.open) else ""
+    if order.state == OrderState.DONE and order.kind == OrderKind.MAP_COMPANY:
+        return "/clients"
     if order.state == OrderState.DONE and order.kind == OrderKind.PLAN:
         return f"/ready/{order.outcome['period']}"
     return ""

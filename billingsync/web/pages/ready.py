@@ -15,6 +15,8 @@ from billingsync.core.desk import OrderKind, OrderState, Role
 from billingsync.core.period import Period
 from billingsync.errors import StalePlan, UsageError
 from billingsync.report.numbers import Figures
+from billingsync.run.plan import plan_again
+from billingsync.run.set_aside import set_aside
 from billingsync.store.ledger import Ledger
 from billingsync.store.orders import Order
 from billingsync.store.plan_rows import ClientRow, PlanHead
@@ -38,7 +40,7 @@ def home(ask: Ask) -> Response:
 def go(ask: Ask) -> Response:
     """The month that was chosen in the head."""
     try:
-        return see(f"/ready/{Period.parse(ask.query('to'))}")
+        return see(f"/{ask.path('where')}/{Period.parse(ask.query('to'))}")
     except ValueError:
         raise NotFound("There is no such month.") from None
 
@@ -52,11 +54,11 @@ def begin(ask: Ask) -> Shown | Response:
 
 
 def show(ask: Ask) -> Shown:
-    period = _period(ask)
+    period = the_period(ask)
     head = ask.ledger.newest_plan(period)
     month = ask.desk.figures.month(period)
     if head is None:
-        view = {"period": period, "month": month, "periods": _periods(ask, period)}
+        view = {"period": period, "month": month, "periods": periods_view(ask, period)}
         return Shown(template="ready_none", title=f"Ready to invoice: {month}", view=view)
     return Shown(
         template="ready",
@@ -75,20 +77,22 @@ def _document(ask: Ask, head: PlanHead) -> dict[str, Any]:
     return found
 
 
-def _period(ask: Ask) -> str:
+def the_period(ask: Ask) -> str:
+    """The month in the path."""
     try:
         return str(Period.parse(ask.path("period")))
     except ValueError:
         raise NotFound(f"{ask.path('period')!r:.40} is no month; write it like 2026-11.") from None
 
 
-def _periods(ask: Ask, period: str) -> list[View]:
+def periods_view(ask: Ask, period: str) -> list[View]:
+    """The months to choose from."""
     known = sorted({*ask.ledger.planned_periods(), period})
     return [{"period": one, "words": ask.desk.figures.month(one), "here": one == period} for one in known]
 
 
 @lru_cache(maxsize=8)
-def _rows(ledger: Ledger, digest: str) -> tuple[ClientRow, ...]:
+def client_rows(ledger: Ledger, digest: str) -> tuple[ClientRow, ...]:
     """A plan never changes, so its rows are read once."""
     return ledger.client_rows(digest)
 
@@ -97,12 +101,12 @@ def _rows(ledger: Ledger, digest: str) -> tuple[ClientRow, ...]:
 def _row_html(ledger: Ledger, digest: str, main: str, figures: Figures) -> dict[int, str]:
     """Each row as HTML, made once for a plan."""
     row = macro("ready_rows", "row")
-    return {each.nth: str(row(row_view(each, main, figures), digest)) for each in _rows(ledger, digest)}
+    return {each.nth: str(row(row_view(each, main, figures), digest)) for each in client_rows(ledger, digest)}
 
 
 def _view(ask: Ask, head: PlanHead) -> View:
     ledger, figures = ask.ledger, ask.desk.figures
-    rows = _rows(ledger, head.digest)
+    rows = client_rows(ledger, head.digest)
     accounts = equation(figures, head.content["equation"])
     main = accounts[0]["currency"] if accounts else "USD"
     view, query, sort = ask.query("view") or "all", ask.query("q")[:200], ask.query("sort") or "client"
@@ -113,7 +117,7 @@ def _view(ask: Ask, head: PlanHead) -> View:
     return {
         "period": head.period,
         "month": figures.month(head.period),
-        "periods": _periods(ask, head.period),
+        "periods": periods_view(ask, head.period),
         "digest": head.digest,
         "short": head.digest[:SHORT],
         "made": clock(head.created_at, ask.now, ask.desk.settings.zone),
@@ -181,7 +185,10 @@ def _body_html(ask: Ask, digest: str, nth: int) -> Any:
     body = ask.ledger.client_body(digest, nth)
     if body is None:
         raise NotFound("There is no such client in this plan.")
-    return macro("ready_rows", "opened")(nth, body_view(body, ask.desk.figures), digest)
+    head = ask.ledger.plan_head(digest)
+    assert head is not None
+    view = body_view(body, ask.desk.figures) | {"period": head.period}
+    return macro("ready_rows", "opened")(nth, view, digest)
 
 
 def client(ask: Ask) -> Shown | Response:
@@ -243,7 +250,7 @@ def _needs_second(ask: Ask, accounts: Sequence[View]) -> bool:
 
 def confirm(ask: Ask) -> Shown:
     """The question, as a page of its own for who has no script."""
-    head = _as_shown(ask, ask.query("digest"))
+    head = as_shown(ask, ask.query("digest"))
     accounts = equation(ask.desk.figures, head.content["equation"])
     view = {"period": head.period, "month": ask.desk.figures.month(head.period), "digest": head.digest}
     made = clock(head.created_at, ask.now, ask.desk.settings.zone)
@@ -256,7 +263,7 @@ def confirm(ask: Ask) -> Shown:
 
 def post(ask: Ask) -> Response:
     """Files the order to post exactly the plan that was on the page."""
-    head = _as_shown(ask, ask.text("digest"))
+    head = as_shown(ask, ask.text("digest"))
     if not head.content["writes"]:
         raise UsageError("There is nothing to post in this plan.")
     accounts = equation(ask.desk.figures, head.content["equation"])
@@ -272,9 +279,9 @@ def post(ask: Ask) -> Response:
     return see(f"/orders/{order.id}")
 
 
-def _as_shown(ask: Ask, digest: str) -> PlanHead:
+def as_shown(ask: Ask, digest: str) -> PlanHead:
     """The newest plan of the month, if it is the one that was shown; else nothing is done."""
-    period = _period(ask)
+    period = the_period(ask)
     head = ask.ledger.newest_plan(period)
     if head is None or head.digest != digest:
         newer = f" Plan {head.digest[:SHORT]} was made since." if head else ""
@@ -284,6 +291,21 @@ def _as_shown(ask: Ask, digest: str) -> PlanHead:
             next_steps=[["billingsync", "plan", period]],
         )
     return head
+
+
+def set_charges_aside(ask: Ask) -> Response:
+    """Keeps what is ticked from the next posting, and plans anew from what the plan on the page was made from [RI2]:
+    no vendor is asked. Put back on the page of holds."""
+    head = as_shown(ask, ask.text("digest"))
+    nth, ticked = ask.text("nth"), {str(value) for value in ask.form.getlist("line")}
+    body = ask.ledger.client_body(head.digest, int(nth)) if nth.isdigit() else None
+    lines = enumerate(body["lines"] if body else ())
+    charges = [charge for at, line in lines if ask.text("whole") or str(at) in ticked for charge in line["charges"]]
+    if not charges:
+        raise UsageError("Tick at least one line. Nothing was set aside.")
+    set_aside(ask.ledger, charges, reason=ask.text("reason")[:500], who=ask.who, now=ask.now)
+    plan_again(ask.ledger, ask.desk.settings.rules_dir, head.digest)
+    return see(f"/ready/{head.period}")
 
 
 def read_again(ask: Ask) -> Response:
@@ -307,11 +329,12 @@ def to_post_of(head: PlanHead) -> dict[str, Decimal]:
 
 PAGES = (
     Page(path="/", show=home, role=Role.USER),
-    Page(path="/go/ready", show=go, role=Role.FINANCIAL),
+    Page(path="/go/{where}", show=go, role=Role.FINANCIAL),
     Page(path="/ready", show=begin, role=Role.FINANCIAL),
     Page(path="/ready/again", show=read_again, role=Role.FINANCIAL, post=True),
     Page(path="/ready/{period}", show=show, role=Role.FINANCIAL, twin=True),
     Page(path="/ready/{period}/post", show=confirm, role=Role.FINANCIAL),
     Page(path="/ready/{period}/post", show=post, role=Role.FINANCIAL, post=True),
+    Page(path="/ready/{period}/set-aside", show=set_charges_aside, role=Role.FINANCIAL, post=True),
     Page(path="/plans/{digest}/clients/{nth}", show=client, role=Role.FINANCIAL),
 )

@@ -106,7 +106,7 @@
   };
   const pressed = (selector) => { const found = one(selector); if (found) { found.click(); return true; } return false; };
   const inRow = (key) => { const row = here(); const found = row && (one('[data-key="' + key + '"]', row) || (detail(row) && one('[data-key="' + key + '"]', detail(row)))); if (found) found.click(); return Boolean(found); };
-  const GO = { r: "/ready", h: "/holds", c: "/clients", p: "/products", u: "/runs", m: "/months", a: "/activity", s: "/status" };
+  const GO = { r: "/ready", h: "/holds", c: "/clients", u: "/runs", m: "/months", a: "/activity", s: "/status" };
   let went = 0;
   const KEYS = {
     j: ["next row", () => step(1)], k: ["row before", () => step(-1)],

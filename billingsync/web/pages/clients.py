@@ -1,0 +1,126 @@
+"""Which Pax8 company is billed as which HaloPSA client."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from billingsync.core.desk import OrderKind, Role
+from billingsync.core.reasons import title_of
+from billingsync.errors import UsageError
+from billingsync.report.html import clean
+from billingsync.report.labels import matched
+from billingsync.store.plan_rows import ClientRow, PlanHead
+from billingsync.web.ask import Ask, NotFound, Page, Shown, see
+from billingsync.web.kept import clients_of, search
+from billingsync.web.pages.ready import client_rows
+from billingsync.web.views.money import View, money
+from billingsync.web.views.ready import goes, shown_amount
+
+_ORDER = ("unmapped", "doubtful", "guessed", "matched", "never billed")
+
+
+def newest(ask: Ask) -> PlanHead | None:
+    """The newest plan of the newest month."""
+    periods = ask.ledger.planned_periods()
+    return ask.ledger.newest_plan(periods[-1]) if periods else None
+
+
+def show(ask: Ask) -> Shown:
+    head = newest(ask)
+    query = ask.query("q")[:200].casefold()
+    rows = [] if head is None else [_row(ask, row) for row in client_rows(ask.ledger, head.digest) if row.company_id]
+    shown = [row for row in rows if query in f"{row['company']}\n{row['client']}\n{row['id']}".casefold()]
+    shown.sort(key=lambda row: (_ORDER.index(row["state"]), row["company"].casefold()))
+    counts = [(state, sum(1 for row in rows if row["state"] == state)) for state in _ORDER]
+    view = {
+        "rows": shown[:1000],
+        "counts": [(state, count) for state, count in counts if count],
+        "q": ask.query("q")[:200],
+        "planned": head is not None,
+        "month": ask.desk.figures.month(head.period) if head else "",
+        "may": ask.role.may(Role.FINANCIAL),
+    }
+    hidden = () if ask.role.may(Role.FINANCIAL) else ("money",)
+    twin = [{key: value for key, value in row.items() if key not in hidden} for row in shown]
+    return Shown(template="clients", title="Clients", view=view, twin=lambda: {"rows": twin})
+
+
+def _row(ask: Ask, row: ClientRow) -> View:
+    reasons = [hold.reason for hold in row.holds if hold.reason.startswith("client_")]
+    match = ask.ledger.company_matches().get(row.company_id) if row.client_id is None else None
+    never = match is not None and match.client_id is None and match.how == "person"
+    if never:
+        state = "never billed"
+    elif row.client_id is None:
+        state = "unmapped"
+    elif reasons:
+        state = "doubtful"
+    else:
+        state = "guessed" if row.guessed else "matched"
+    number, currency = shown_amount(row)
+    return {
+        "id": row.company_id,
+        "company": clean(row.company_name, 160),
+        "client": f"{clean(row.client_name, 160)} ({row.client_id})" if row.client_id is not None else "",
+        "how": clean(row.guessed, 60) if row.guessed else matched(row.matched_by) if row.matched_by else "",
+        "state": state,
+        "why": title_of(reasons[0]) if reasons else "",
+        "goes": goes(row) if row.client_id is not None else "",
+        "money": money(ask.desk.figures, number, currency) if number else "",
+    }
+
+
+def _company(ask: Ask, id: str) -> tuple[PlanHead, ClientRow]:
+    head = newest(ask)
+    row = next((row for row in client_rows(ask.ledger, head.digest) if row.company_id == id), None) if head else None
+    if head is None or row is None:
+        raise NotFound("There is no such company in the newest plan.")
+    return head, row
+
+
+def choose(ask: Ask) -> Shown:
+    """Candidates for one company. None is chosen beforehand: two may fit."""
+    head, row = _company(ask, ask.query("company"))
+    query = ask.query("q")[:200] or row.company_name
+    found = search(clients_of(ask.ledger, head.digest), query)
+    view = {
+        "company": row.company_id,
+        "name": clean(row.company_name, 160),
+        "now": f"{clean(row.client_name, 160)} ({row.client_id})" if row.client_id is not None else "",
+        "was": "" if row.client_id is None else str(row.client_id),
+        "q": clean(query, 200),
+        "found": [{"id": one.id, "name": clean(one.name, 160), "note": one.note} for one in found],
+        "affects": money(ask.desk.figures, *shown_amount(row)),
+        "charges": row.lines + sum(hold.charges for hold in row.holds),
+        "period": head.period,
+        "month": ask.desk.figures.month(head.period),
+    }
+    return Shown(template="choose_client", title=f"Choose a client for {view['name']}", view=view)
+
+
+def set_client(ask: Ask) -> Response:
+    """Files the order to map a company, and to plan its month anew; nothing is posted by it [DK4]."""
+    head, row = _company(ask, ask.text("company"))
+    chosen, was = ask.text("client") or ask.text("id"), ask.text("was")
+    if chosen != "never" and not chosen.isdigit():
+        raise UsageError("Choose one of the clients, or write a client's id. Nothing was changed.")
+    order = ask.ledger.file_order(
+        OrderKind.MAP_COMPANY,
+        arguments={
+            "company": row.company_id,
+            "client": None if chosen == "never" else int(chosen),
+            "was": int(was) if was.isdigit() else None,
+            "period": head.period,
+        },
+        who=ask.who,
+        now=ask.now,
+    )
+    ask.desk.wake()
+    return see(f"/orders/{order.id}")
+
+
+PAGES = (
+    Page(path="/clients", show=show, role=Role.USER, twin=True),
+    Page(path="/clients/choose", show=choose, role=Role.FINANCIAL),
+    Page(path="/clients/choose", show=set_client, role=Role.FINANCIAL, post=True),
+)

@@ -1,0 +1,170 @@
+"""Holds, clients, months, activity, connections: what each shows, to whom, and that its act is the command's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from office import Office, office
+
+from billingsync.core.desk import Role
+from billingsync.sandbox.options import SandboxOptions
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+PATHS = ("/holds/2026-11", "/clients", "/months", "/activity", "/connections", "/status", "/runs", "/ready/2026-11")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Office]:
+    with office(tmp_path) as opened:
+        opened.plan()
+        yield opened
+
+
+def _field(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]+)"', page)
+    assert found, page[:1500]
+    return found[1]
+
+
+def test_before_any_plan_pages_say_what_comes_next(tmp_path: Path) -> None:
+    with office(tmp_path) as desk:
+        client = desk.browser(Role.ADMIN)
+        for path in ("/clients", "/months", "/runs", "/holds/2026-11", "/ready/2026-11"):
+            page = client.get(path)
+            assert page.status_code == 200 and "<tbody>" not in page.text, path
+        assert client.get("/holds").headers["location"] == "/ready"
+        assert client.get("/holds/nonsense").status_code == 404
+
+
+def test_every_page_and_its_twin_opens(desk: Office) -> None:
+    client = desk.browser(Role.ADMIN)
+    for path in PATHS:
+        assert client.get(path).status_code == 200, path
+        assert client.get(f"{path}.json").json()["format_version"], path
+
+
+def test_a_user_sees_clients_without_money(desk: Office) -> None:
+    financial, user = desk.browser(Role.FINANCIAL), desk.browser(Role.USER)
+    assert "This month" in financial.get("/clients").text
+    page = user.get("/clients").text
+    assert "This month" not in page and " USD" not in page and "Choose client" not in page
+    rows = user.get("/clients.json").json()["rows"]
+    assert rows and not any("money" in row for row in rows)
+    assert all("money" in row for row in financial.get("/clients.json").json()["rows"])
+
+
+def test_a_client_is_chosen_for_a_company_and_the_month_is_planned_anew(desk: Office) -> None:
+    client = desk.browser(Role.FINANCIAL)
+    rows = client.get("/clients.json").json()["rows"]
+    company = next(row for row in rows if row["state"] == "unmapped")
+    target = next(row for row in rows if row["state"] == "matched")
+    id_ = re.search(r"\((\d+)\)$", target["client"])
+    assert id_
+    page = client.get("/clients/choose", params={"company": company["id"], "q": id_[1]}).text
+    assert "checked" not in page  # nobody is chosen beforehand
+    assert f'value="{id_[1]}"' in page
+    form = {"company": company["id"], "client": id_[1], "was": ""}
+    assert client.post("/clients/choose", data={**form, "client": ""}).status_code == 422
+    order = client.post("/clients/choose", data=form).headers["location"]
+    assert desk.carry() == 1
+    assert client.get(order).headers["location"] == "/clients", desk.ledger.orders()[0].outcome
+    match = desk.ledger.company_matches()[company["id"]]
+    assert match.client_id == int(id_[1]) and match.who.startswith("financial@msp.example (desk, session ")
+    again = {row["id"]: row for row in client.get("/clients.json").json()["rows"]}
+    assert again[company["id"]]["state"] != "unmapped"
+    assert not desk.written()  # a mapping posts nothing
+
+
+def test_who_is_over_a_limit_is_let_through_with_a_reason(tmp_path: Path) -> None:
+    with office(tmp_path, SandboxOptions(seed=7, clients=3, charges=30, trouble=False, history=0)) as desk:
+        desk.rules("[limits]\nclient_amount_max = 1.00\n")
+        desk.plan()
+        client = desk.browser(Role.FINANCIAL)
+        page = client.get("/holds/2026-11").text
+        found = re.search(r'type="checkbox" name="client" value="([^"]+)"', page)
+        assert found, page
+        digest, company = _field(page, "digest"), found[1]
+        form = {"digest": digest, "client": company, "kind": "limits"}
+        assert client.post("/holds/2026-11/approve", data=form).status_code == 422  # no reason
+        assert (
+            client.post("/holds/2026-11/approve", data={"digest": digest, "reason": "x", "kind": "limits"}).status_code
+            == 422
+        )
+        stale = client.post("/holds/2026-11/approve", data={**form, "digest": "0" * 64, "reason": "x"})
+        assert stale.status_code == 409
+        assert not desk.ledger.orders(open_only=True)
+        order = client.post("/holds/2026-11/approve", data={**form, "reason": "a new office"})
+        assert order.status_code == 303 and desk.carry() == 0  # planned anew without asking anybody
+        after = client.get("/holds/2026-11").text
+        assert f'name="client" value="{company}"' not in after
+        said = client.get("/activity?q=a+new+office").text
+        assert "a new office" in said and "financial@msp.example" in said
+
+
+def test_no_secret_is_on_any_page(desk: Office) -> None:
+    client = desk.browser(Role.ADMIN)
+    secrets = [secret for secret in desk.settings.secrets() if secret]
+    assert secrets
+    for path in PATHS:
+        for answer in (client.get(path), client.get(f"{path}.json")):
+            for secret in secrets:
+                assert secret not in answer.text, path
+                assert secret not in str(answer.headers), path
+
+
+def test_sign_ins_are_for_admins_alone(desk: Office) -> None:
+    admin, financial = desk.browser(Role.ADMIN), desk.browser(Role.FINANCIAL)
+    assert "desk.signed_in" in admin.get("/activity.json").text
+    assert "desk.signed_in" not in financial.get("/activity.json").text
+
+
+def test_hostile_names_stay_text_on_every_page(tmp_path: Path) -> None:
+    with office(tmp_path) as desk:
+        for company in desk.sandbox.pax8.companies:
+            company["name"] = f"<script>alert(1)</script> =HYPERLINK(1) {company['name']} \u202e" + "x" * 4000
+        desk.plan()
+        client = desk.browser(Role.ADMIN)
+        company = client.get("/clients.json").json()["rows"][0]["id"]
+        for path in (*PATHS, f"/clients/choose?company={company}", "/ready/2026-11?open=0"):
+            page = client.get(path).text
+            assert "<script>alert" not in page and "\u202e" not in page and "x" * 1000 not in page, path
+
+
+def test_what_is_set_aside_waits_and_is_put_back(desk: Office) -> None:
+    client = desk.browser(Role.FINANCIAL)
+    before = desk.ledger.newest_plan("2026-11")
+    assert before
+    row = next(row for row in desk.ledger.client_rows(before.digest) if row.lines > 1)
+    opened = client.get(f"/ready/2026-11?open={row.nth}").text
+    found = re.search(r'type="checkbox" name="line" value="([^"]+)"', opened)
+    assert found
+    form = {"digest": before.digest, "nth": str(row.nth), "line": found[1], "reason": "asked the client"}
+    assert client.post("/ready/2026-11/set-aside", data={"digest": before.digest}).status_code == 422
+    assert client.post("/ready/2026-11/set-aside", data={**form, "digest": "0" * 64}).status_code == 409
+    desk.sandbox.__exit__(None, None, None)  # no vendor is asked
+    assert client.post("/ready/2026-11/set-aside", data=form).status_code == 303
+    after = desk.ledger.newest_plan("2026-11")
+    assert after and after.digest != before.digest
+    assert "Set aside" in client.get("/ready/2026-11").text
+    page = client.get("/holds/2026-11").text
+    back = re.search(r'type="checkbox" name="charge" value="([^"]+)"', page)
+    assert back
+    charges = re.findall(r'type="checkbox" name="charge" value="([^"]+)"', page)
+    assert client.post("/holds/2026-11/put-back", data={"digest": after.digest, "charge": charges}).status_code == 303
+    again = desk.ledger.newest_plan("2026-11")
+    assert again and again.digest == before.digest
+
+
+def test_a_whole_client_is_set_aside(desk: Office) -> None:
+    client = desk.browser(Role.FINANCIAL)
+    before = desk.ledger.newest_plan("2026-11")
+    assert before
+    row = next(row for row in desk.ledger.client_rows(before.digest) if row.lines > 1)
+    client.post("/ready/2026-11/set-aside", data={"digest": before.digest, "nth": str(row.nth), "whole": "1"})
+    after = desk.ledger.newest_plan("2026-11")
+    assert after
+    now = next(one for one in desk.ledger.client_rows(after.digest) if one.company_id == row.company_id)
+    assert not now.lines and any(hold.reason == "set_aside" for hold in now.holds)
