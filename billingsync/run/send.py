@@ -66,6 +66,8 @@ def _still_writable(posting: Posting, there: Invoice | None, written: dict[int, 
         raise CannotWrite(f"invoice {posting.invoice_id} {there.closed} meanwhile; plan again")
     if posting.action == "update" and (why := unusable_because(there, posting.client_id)):
         raise CannotWrite(f"recurring invoice {posting.invoice_id} {why} meanwhile; plan again")
+    if there.currency and posting.currency and there.currency != posting.currency:
+        raise CannotWrite(f"invoice {posting.invoice_id} is in {there.currency} meanwhile; plan again")
     if not there.lines_shown or any(line.id is None for line in there.lines):
         # What goes back may be taken as the whole truth: a line that we do not see, or cannot name, would be lost.
         raise CannotWrite(

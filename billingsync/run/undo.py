@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -36,6 +36,7 @@ from billingsync.store.receipts import UndoIntent
 
 Say = Callable[[str], None]
 
+DAYS_BEFORE_PERIOD = 35  # how far back a credit of ours may be dated
 SENDINGS = 3  # of one undo in one go; each after a first was refused, or was certainly not carried out
 STRAY = (*FREE, "undone")  # not in HaloPSA as far as we know; a late landing may prove that wrong [N5]
 
@@ -478,7 +479,7 @@ def _credit(
         codes = _codes(connected, context, row, closed)
         clients = {row.client_id: client} if client else {}
         own = replace(context, run=run, clients=clients, tax_and_accounts=lambda _: codes)
-        done = write(own, posting, {}, None)
+        done = write(own, posting, {}, _credit_there(context, posting))
         if isinstance(done, RecordedPosting) and done.state in UNRESOLVED:
             resolve(own, [done])
         known = ledger.find_posting(posting.key)
@@ -506,6 +507,13 @@ def _credit(
         credit_invoice=known.invoice_id,
         problem="",
     )
+
+
+def _credit_there(context: RunContext, posting: Posting) -> Invoice | None:
+    """The credit itself, where HaloPSA has it although the ledger does not know it [N6]."""
+    day = context.period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
+    found = context.psa.invoices_since([posting.client_id], day)
+    return next((one for one in found if one.carries(posting.key) and not one.void), None)
 
 
 def _credit_posting(row: RecordedPosting, lines: Sequence[PostedLine]) -> Posting:

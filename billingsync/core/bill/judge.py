@@ -238,6 +238,11 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
         if lines:  # a client with nothing to bill needs no invoice to bill it on
             work.hold_all(work.target.reason, work.target.detail)
         return
+    there = work.target.invoice
+    if there is not None and there.currency and there.currency != work.currency:
+        detail = f"it is charged in {work.currency}, and invoice {there.number or abs(there.id)} is in {there.currency}"
+        work.hold_all(Reason.CURRENCY_MISMATCH, detail)
+        return
     if _left_behind(work, inputs):
         return
     if recurring:
