@@ -227,3 +227,36 @@ def unknown_invoice(stage: Stage) -> None:
     [asked] = stage.calls()
     assert asked.status == 404
     assert json.loads(asked.answer)["status"] == 404
+
+
+# What is sold
+
+
+@scene(reach="any", needs=())
+def sold(stage: Stage) -> None:
+    """Companies, subscriptions and products: whole lists, each row with its id; each subscription has its company."""
+    lists = stage.pax8.lists()
+    assert lists.keys() == {"companies", "subscriptions", "products"}
+    assert {name: one.why for name, one in lists.items() if one.why} == {}
+    ids = {name: [row["id"] for row in one.rows] for name, one in lists.items()}
+    assert all(len(set(found)) == len(found) > 0 for found in ids.values())
+    assert {row["companyId"] for row in lists["subscriptions"].rows} <= set(ids["companies"])
+
+
+@scene(reach="any", needs=())
+def past_and_commitments(stage: Stage) -> None:
+    """What a subscription was before, and what Pax8 documents of the commitments of a product; both read one by one."""
+    subscriptions = stage.pax8.lists()["subscriptions"].rows
+    some = [row["id"] for row in subscriptions[:2]]
+    assert [one.invoice_id for one in stage.pax8.history(some)] == some
+    assert stage.pax8.history([NOBODY]) == []
+    found = stage.pax8.commitments(sorted({row["productId"] for row in subscriptions}))
+    assert all(commitment for commitment in found)
+
+
+@scene(reach="any")
+def counting(stage: Stage) -> None:
+    """Which invoices count: of one month, and of all months at once."""
+    taken, listed = stage.pax8.taken_invoices(period(stage)), stage.pax8.listed()
+    assert taken and all(listed[one] for one in taken)
+    assert set(listed.values()) <= {True, False}
