@@ -31,8 +31,9 @@ companies = ["Tailspin Toys", "Wide World Importers", "Miller's Cross Bakery", "
 """
 
 
-def run_demo(directory: Path | None) -> int:
-    """0 where everything went as it must: something was posted, and planning again has nothing more to post."""
+def run_demo(directory: Path | None, *, desk: bool = False) -> int:
+    """0 where everything went as it must: something was posted, and planning again has nothing more to post. With
+    `desk` the month is planned and shown there until it is stopped."""
     folder = directory or Path(tempfile.mkdtemp(prefix="billingsync-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
     before = {name: value for name, value in os.environ.items() if name.startswith("BILLINGSYNC_")}
@@ -43,7 +44,7 @@ def run_demo(directory: Path | None) -> int:
         os.environ.update(sandbox.environment())
         os.chdir(folder)
         try:
-            return _show(folder, sandbox)
+            return _show_desk(folder) if desk else _show(folder, sandbox)
         finally:
             os.chdir(here)
             for name in [name for name in os.environ if name.startswith("BILLINGSYNC_")]:
@@ -91,6 +92,18 @@ _STEPS = (
     ),
     _Step(title="The same with pictures", words=("reconcile", "licences", "--out", "licences.html")),
 )
+
+
+def _show_desk(folder: Path) -> int:
+    """The demo's month on the desk: reading, posting and undoing there work on the emulated services."""
+    out(f"An emulated Pax8 and HaloPSA on this machine, a new ledger and new rules in {folder}.")
+    write_scaffold(folder, {})
+    (folder / "rules" / "integrations" / "pax8.toml").write_text(_RULES, encoding="utf-8")
+    with redirect_stdout(io.StringIO()):
+        code = main(["plan", "--quiet"])
+    if code not in (0, 3):
+        raise BillingSyncError(f"The demo stopped: `billingsync plan` ended with exit code {code}.")
+    return main(["desk", "--port", "0", "--open"])
 
 
 def _show(folder: Path, sandbox: Sandbox) -> int:

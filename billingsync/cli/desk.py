@@ -102,6 +102,7 @@ def _serve(settings: Settings, redactor: Redactor, ledger: Ledger, port: int, op
     from billingsync.service.order_thread import OrderThread
     from billingsync.web.site import site_of
 
+    stopped = _on_signals()
     carrier = Carrier(ledger, lambda: connections(settings, redactor), kind="desk")
     with OrderThread(carrier) as orders, desk_server(settings, ledger, wake=orders.wake, port=port) as on:
         address = site_of(settings.desk, on.port).url
@@ -112,15 +113,15 @@ def _serve(settings: Settings, redactor: Redactor, ledger: Ledger, port: int, op
         if open_:
             typer.launch(address)
         note("Stop it with Ctrl-C.")
-        _wait_for_a_signal()
+        stopped.wait()
 
 
-def _wait_for_a_signal() -> None:
-    """Until Ctrl-C or SIGTERM: being stopped is how this command ends, and no failure."""
-    stop = threading.Event()
+def _on_signals() -> threading.Event:
+    """Set by Ctrl-C or SIGTERM: being stopped is how this command ends, and no failure."""
+    stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped
 
 
 def first_link(ledger: Ledger, port: int) -> str:

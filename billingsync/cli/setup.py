@@ -397,8 +397,9 @@ def demo(
     keep: Annotated[
         Path | None, typer.Option("--dir", metavar="DIR", help="Work here instead of a temporary folder.")
     ] = None,
+    desk: Annotated[bool, typer.Option("--desk", help="Open the demo's month in the desk instead.")] = False,
 ) -> int:
     """The whole job against the built-in sandbox. A month appears, plan, post, plan again, the equation."""
     from billingsync.cli.demo import run_demo
 
-    return run_demo(keep)
+    return run_demo(keep, desk=desk)

@@ -63,6 +63,24 @@ def test_a_fresh_machine_gets_a_link_that_makes_the_first_admin(running: tuple[A
         assert [(person.email, person.role) for person in ledger.people()] == [("eve@msp.example", "admin")]
 
 
+def test_the_demo_opens_its_month_in_the_desk(here: Path) -> None:
+    words = [sys.executable, "-m", "billingsync", "demo", "--desk", "--dir", str(here / "demo")]
+    quiet = {**os.environ, "BROWSER": "true"}  # nobody's browser is opened
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet) as process:
+        assert process.stdout
+        said = "".join(process.stdout.readline() for _ in range(4))
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/login/once/", said)
+        assert found, said
+        connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=10)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200
+        connection.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    with open_ledger(f"sqlite:///{here / 'demo' / 'billingsync.db'}") as ledger:
+        assert ledger.planned_periods()
+
+
 def test_a_head_that_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     from starlette.applications import Starlette
 
