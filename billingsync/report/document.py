@@ -200,6 +200,7 @@ def true_up_document(up: TrueUp) -> Document:
             {"key": one.key, "invoice_id": one.invoice_id, "closed": one.closed or None} for one in up.postings
         ],
         "state": up.state,
+        "kind": up.kind,
         "replaced": up.replaced,
         "approved_by": up.approved_by or None,
         "detail": up.detail,

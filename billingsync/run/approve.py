@@ -47,6 +47,8 @@ def approve(ledger: Ledger, prefix: str, asked: Asked, *, who: str, at: datetime
     payer = find_payer(payers_of_document(document), asked.client)
     if asked.kind in (ApproveAs.TRUE_UP, ApproveAs.CREDIT_ONLY):
         found = _true_ups(document, payer, asked.kind)
+    elif asked.kind is ApproveAs.SOURCE_CHANGED:
+        found = _true_ups(document, payer, asked.kind) or _charges(document, payer, asked)
     elif asked.kind is ApproveAs.LIMITS:
         found = _limits(document, payer)
     else:
@@ -82,7 +84,7 @@ def _limits(document: Mapping[str, Any], payer: Payer) -> list[Facts]:
 
 
 def _true_ups(document: Mapping[str, Any], payer: Payer, kind: ApproveAs) -> list[Facts]:
-    """The true-ups of the client that wait; a credit only where nothing comes in its place."""
+    """The true-ups of the client that wait, of this kind [R2] [S9]; a credit only where nothing comes in its place."""
     return [
         {
             "currency": up["currency"],
@@ -91,10 +93,14 @@ def _true_ups(document: Mapping[str, Any], payer: Payer, kind: ApproveAs) -> lis
             "taken": frozenset(one["key"] for one in up["invoices"]),
         }
         for up in document.get("true_ups", ())
-        if str(up["client_id"]) == payer.key
-        and up["state"] == "held"
-        and up.get("replaced", False) == (kind is ApproveAs.TRUE_UP)
+        if str(up["client_id"]) == payer.key and up["state"] == "held" and _settled_as(up) is kind
     ]
+
+
+def _settled_as(up: Mapping[str, Any]) -> ApproveAs:
+    if up.get("kind") == "changed":
+        return ApproveAs.SOURCE_CHANGED
+    return ApproveAs.TRUE_UP if up.get("replaced", False) else ApproveAs.CREDIT_ONLY
 
 
 def _charges(document: Mapping[str, Any], payer: Payer, asked: Asked) -> list[Facts]:

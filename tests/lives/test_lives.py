@@ -65,6 +65,20 @@ def test_every_client_was_invoiced_what_it_owes(folder: Path, block: int) -> Non
         must_be_well(folder, seed)
 
 
+@pytest.mark.parametrize("behavior", ["new", "latest"])
+@pytest.mark.parametrize(
+    ("phase", "kind"),
+    [("billed", "amount"), ("billed", "gone_item"), ("billed", "ids"), ("unbilled", "reissue_next"),
+     ("unbilled", "reissue_old")],
+)  # fmt: skip
+def test_what_pax8_takes_back_ends_by_the_printed_step(folder: Path, phase: str, kind: str, behavior: str) -> None:
+    """A counted invoice that says something else, or comes again on one of another month: typed as printed, and right."""
+    script = Script(0, (behavior, behavior), 5, (Event(3, phase, kind, 0, 12),), charges=2)
+    outcome = lived(folder, script)
+    assert outcome.wrong == ()
+    assert kind == "ids" or any(said.words[0] == "approve" for said in outcome.history)
+
+
 @pytest.mark.long
 def test_lives_for_as_long_as_asked(folder: Path) -> None:
     until = time.monotonic() + 60 * float(os.environ.get("BILLINGSYNC_LIVES_MINUTES", "5"))
