@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from decimal import Decimal
 
 
@@ -189,7 +190,7 @@ class ClientFile:
     rules: Rules = field(default_factory=Rules)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Rulebook:
     """All rules of one run. `digest` is a SHA-256 (hex) of the effective rules, independent of comments and order."""
 
@@ -199,18 +200,20 @@ class Rulebook:
 
     def file_for(self, *, company_id: str | None, company_name: str, client_id: int | None) -> ClientFile | None:
         """The client's file: by Pax8 id, else by exact company name, else by HaloPSA client."""
-        for file in self.clients:
-            if file.pax8_company and file.pax8_company == company_id:
-                return file
-        for file in self.clients:
-            if file.name and not file.pax8_company and file.name == company_name:
-                return file
-        for file in self.clients:
-            if (
-                file.halo_client is not None
-                and not file.pax8_company
-                and not file.name
-                and file.halo_client == client_id
-            ):
+        for key in (("company", company_id), ("name", company_name), ("client", client_id)):
+            if file := self._files.get(key):
                 return file
         return None
+
+    @cached_property
+    def _files(self) -> dict[tuple[str, object], ClientFile]:
+        """Each file by what it names: asked for with every company, of which there may be as many as files."""
+        found: dict[tuple[str, object], ClientFile] = {}
+        for file in self.clients:
+            if file.pax8_company:
+                found.setdefault(("company", file.pax8_company), file)
+            elif file.name:
+                found.setdefault(("name", file.name), file)
+            elif file.halo_client is not None:
+                found.setdefault(("client", file.halo_client), file)
+        return found
