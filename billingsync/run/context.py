@@ -19,6 +19,12 @@ from billingsync.store.ledger import Ledger
 Say = Callable[[str], None]  # tells people what is going on
 
 
+class Writing(str):
+    """What is going on, where a write to HaloPSA may be in hand: whoever stops the run gives it more time."""
+
+    __slots__ = ()
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 

@@ -10,7 +10,7 @@ from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
 from billingsync.core.inputs import Item
 from billingsync.errors import UpstreamError
 from billingsync.http import Answered, NotDone, Sent
-from billingsync.run.context import Outcome, RunContext, failed
+from billingsync.run.context import Outcome, RunContext, Writing, failed
 from billingsync.run.send import still_ours
 
 Wanted = tuple[str, str]  # SKU and name
@@ -96,7 +96,7 @@ def _group(context: RunContext, groups: dict[str, int], client_id: int) -> int:
         return min((group_id for group_id, each in context.psa.item_groups() if each == name), default=None)
 
     def create() -> Sent:
-        context.say(f"creating the item group {name}")
+        context.say(Writing(f"creating the item group {name}"))
         return context.psa.new_item_group(name, still_ours(context))
 
     def made(item_id: int | None, called: str) -> int | None:
@@ -113,7 +113,7 @@ def _item(context: RunContext, sku: str, name: str, group: int, client_id: int) 
         return found.id if found else None
 
     def create() -> Sent:
-        context.say(f"creating the item {name}")
+        context.say(Writing(f"creating the item {name}"))
         codes = context.tax_and_accounts(client_id)
         return context.psa.new_item(name, sku, group, codes, still_ours(context))
 

@@ -14,7 +14,7 @@ from billingsync.core.charge import Charged
 from billingsync.core.invoice import Invoice
 from billingsync.errors import MarkerLost, OtherInstallation, UpstreamError
 from billingsync.http import Answered, NotDone, Sent
-from billingsync.run.context import Outcome, RunContext, failed
+from billingsync.run.context import Outcome, RunContext, Writing, failed
 from billingsync.run.items import make_items
 from billingsync.run.late import look_for_late
 from billingsync.run.recover import DAYS_BEFORE, resolve, settle
@@ -55,7 +55,7 @@ def carry_out(
     refused = 0
     waiting: list[Posting] = []
     for nth, posting in enumerate(postings, 1):
-        context.say(f"posting {nth} of {len(postings)}: {posting.client_name}")
+        context.say(Writing(f"posting {nth} of {len(postings)}: {posting.client_name}"))
         done = write(context, posting, charges, found.get(posting.key))
         if isinstance(done, Outcome):
             outcomes.append(done)

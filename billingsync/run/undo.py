@@ -24,7 +24,7 @@ from billingsync.errors import UpstreamError, UsageError
 from billingsync.http import NotDone, OutcomeUnknown, Sent
 from billingsync.psa.psa import Body, Fate
 from billingsync.rulebook import load_rulebook
-from billingsync.run.context import RunContext, now
+from billingsync.run.context import RunContext, Writing, now
 from billingsync.run.find import find_payer, payers_of
 from billingsync.run.post import outcome_of, write
 from billingsync.run.recover import TAKEN, finish_undo, read_target, record_taken, resolve
@@ -208,7 +208,8 @@ def _each(
     strays = _strays(context, rows)
     done: list[UndonePosting] = []
     for number, row in enumerate(rows, 1):
-        context.say(f"{'looking at' if dry_run else 'undoing'} {number} of {len(rows)}: {row.client_name}")
+        which = f"{number} of {len(rows)}: {row.client_name}"
+        context.say(f"looking at {which}" if dry_run else Writing(f"undoing {which}"))
         work = _Undo(context=context, row=row, who=who, dry_run=dry_run)
         result = _told(row, (), "nothing", "gone") if row.state in STRAY else work.carry_out()
         if credit and result.outcome == "closed":

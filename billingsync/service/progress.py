@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from billingsync.http import CallRecord
+from billingsync.run.context import Writing
 
 SLICE_S = 5.0  # a sign of life at least this often while a run waits
 
@@ -42,7 +43,7 @@ class Progress:
     def say(self, text: str) -> None:
         """Where the work stands, between two steps: here it stops if it has to, with no write in hand."""
         with self._lock:
-            self.doing, self.writing, self._last = text, text.startswith(("posting", "creating")), self.clock()
+            self.doing, self.writing, self._last = text, isinstance(text, Writing), self.clock()
         if self.stopping.is_set():
             with self._lock:
                 self.writing = False

@@ -19,6 +19,7 @@ from billingsync.core.period import Period
 from billingsync.errors import NotReachable
 from billingsync.http import CallRecord
 from billingsync.redaction import Redactor
+from billingsync.run.context import Writing
 from billingsync.service.month import Month, read_months, write_months
 from billingsync.service.progress import Progress, Stop
 from billingsync.service.sdnotify import Systemd
@@ -221,11 +222,11 @@ def test_patience_outlasts_every_wait_that_is_meant(tmp_path: Path) -> None:
 
 def test_progress_stops_between_steps_and_knows_a_write() -> None:
     progress = Progress(patience_s=1)
-    progress.say("posting 3 of 9: Contoso")
+    progress.say(Writing("posting 3 of 9: Contoso"))
     assert progress.writing
     progress.stopping.set()
     with pytest.raises(Stop):
-        progress.say("posting 4 of 9: Fabrikam")
+        progress.say(Writing("posting 4 of 9: Fabrikam"))
     assert not progress.writing  # the fourth was not begun
 
 
