@@ -126,8 +126,9 @@ def _is_another(one: Company, company: Company) -> bool:
 
 
 def shared_external_id(match: Match, listed: Sequence[Company]) -> Match:
-    """The same match, held where another company that Pax8 lists has its `externalId` and another name [C1b]."""
-    return _undoubted(match, (), listed) if match.how == "external_id" and not match.reason else match
+    """The same match, held where another company that Pax8 lists has its `externalId` and another name [C1b]. Whose
+    bill it is comes before whether that client may be billed."""
+    return _undoubted(match, (), listed) if match.how == "external_id" and match.client is not None else match
 
 
 def renamed_in_rules(match: Match, called: str) -> Match:
