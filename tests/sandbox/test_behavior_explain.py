@@ -94,7 +94,7 @@ EXCLUDED = {
                 f'excluded by rule product (exclude.products = ["{M365}"] in rules/defaults.toml)'),
     "company": ({}, '[exclude]\ncompanies = ["Contoso Ltd"]\n',
                 'excluded by rule company (exclude.companies = ["Contoso Ltd"] in rules/defaults.toml)'),
-    "nobody": ({"companyId": None}, "", "excluded by rule no_company: there is nobody to bill [A3]"),
+    "nobody": ({"companyId": None, "total": 0, "subTotal": 0, "costTotal": 0}, "", "excluded by rule no_company: there is nobody to bill [A3]"),
 }  # fmt: skip
 
 

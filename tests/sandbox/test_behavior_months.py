@@ -201,7 +201,7 @@ def test_B3_charges_that_come_late_are_added_and_gone_next_month(stage):
     story(made)
     made.office.run("run", "2026-10", "--yes").must()
     for number in range(3):  # one after the other, of one subscription
-        made.month("2026-10", made.charge(DEFENDER, number + 1, sub="s-9"))
+        made.month("2026-10", made.charge(DEFENDER, number + 1, sub="s-9", type="prorate"))
         made.office.run("run", "2026-10", "--yes").must()
         assert total(made.invoice(-201)) == charged(made, "2026-10")
     made.office.run("run", "2026-11", "--yes").must()

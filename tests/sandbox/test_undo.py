@@ -159,6 +159,9 @@ def open_invoices(sandbox: Sandbox, *clients: int) -> None:
     template = sandbox.halo.invoices[90054]
     for client in clients:
         row = copy_json(template) | {"id": 95000 + client, "client_id": client, "invoice_date": "2026-11-20T12:00:00"}
+        whose = sandbox.halo.clients[client]
+        row["currency_code"] = whose["default_currency_code"]
+        row["currency_code_name"] = whose["default_currency_code_name"]
         for line in row["lines"]:
             line |= {"id": sandbox.halo.new_id("lines"), "ihid": row["id"]}
             sandbox._world.halo.invoices.lines.compute(row, line)

@@ -26,6 +26,7 @@ COMMON = frozenset(
 )
 # Documented values of settings (HALO__MARKER, HALO__WRITE_LINES, NOTIFY__HALO_TICKET), and a column of Pax8's portal.
 SETTINGS = {
+    "report/cards.py": frozenset({"contract_id"}),  # a key of our own document, named like it
     "sources/csvfile/profiles.py": frozenset({"invoice_date"}),
     "settings/model.py": frozenset({"add_lines"}),
     "settings/values.py": frozenset({"productnumber", "details_html"}),

@@ -15,7 +15,10 @@ from billingsync.core.inputs import RunInputs, Said
 from billingsync.core.money import plain
 from billingsync.core.steps import Step
 
-_ONCE = frozenset({"prorate", "one-time"})  # what may well be there twice, unless amount and quantity are the same too
+# What may well be there twice, unless amount and quantity are the same too: prorates, one-time charges, and usage, of which
+# one period has many charges that nothing else tells apart.
+_ONCE = frozenset({"prorate", "one-time"})
+_USAGE = "arrears"
 
 
 def twin_key(charge: Charge, period: str) -> str:
@@ -45,7 +48,8 @@ def _dates(charge: Charge) -> list[str]:
 
 
 def _amounts(charge: Charge) -> list[str]:
-    if charge.type not in _ONCE and (charge.subscription_id or _dates(charge)):
+    may_repeat = charge.type in _ONCE or charge.term.casefold() == _USAGE
+    if not may_repeat and (charge.subscription_id or _dates(charge)):
         return []
     return ["" if charge.quantity is None else plain(charge.quantity), plain(charge.price)]
 
