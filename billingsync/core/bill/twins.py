@@ -15,8 +15,8 @@ from billingsync.core.inputs import RunInputs, Said
 from billingsync.core.money import plain
 from billingsync.core.steps import Step
 
-# What may well be there twice, unless amount and quantity are the same too: prorates, one-time charges, and usage, of which
-# one period has many charges that nothing else tells apart.
+# What may well be there twice, unless amount and quantity are the same too: prorates, one-time charges, and usage.
+# Of usage one period has many charges that nothing else tells apart.
 _ONCE = frozenset({"prorate", "one-time"})
 _USAGE = "arrears"
 
