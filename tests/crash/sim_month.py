@@ -133,7 +133,16 @@ def _people(world: World, shape: Shape, members: Sequence[Any]) -> None:
         ]
         tables.recurring[-_recurring_id(index)] = template | {
             "id": -_recurring_id(index), "client_id": member.client_id, "client_name": member.client, "lines": lines,
+            **_currency(world, member.client_id),
         }  # fmt: skip
+
+
+def _currency(world: World, client_id: int) -> dict[str, Any]:
+    """An invoice is in its client's currency: what is charged in another one is held."""
+    client = world.halo.tables.clients[client_id]
+    return {
+        "currency_code": client["default_currency_code"], "currency_code_name": client["default_currency_code_name"],
+    }  # fmt: skip
 
 
 def _pax8(world: World, shape: Shape, members: Sequence[Any]) -> None:

@@ -1,6 +1,6 @@
 """No bytes crash an import, and a file that is taken says what was written [J10].
 
-The short form makes 50,000 files in less than two minutes. `pytest tests/property/test_files.py --long` goes on for
+The short form makes 50,000 files in less than two minutes. `pytest tests/property/test_vendor_files.py --long` goes on for
 BILLINGSYNC_FUZZ_MINUTES (30) and prints how many it made.
 """
 
