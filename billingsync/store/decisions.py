@@ -20,8 +20,8 @@ _KEY = ["partner", "digest", "client", "currency", "kind"]
 
 class DecisionBook(Book):
     def add_decision(self, period: str, one: Approval, now: datetime) -> None:
-        """Keeps an approval. Approving the same again replaces the reason."""
-        facts = {
+        """Keeps an approval. Approving the same again replaces the reason; other charges of the same kind are added."""
+        facts: dict[str, Any] = {
             "amount": str(one.amount),
             "limits": {reason: list(numbers) for reason, numbers in one.limits.items()},
             "charges": {charge: str(price) for charge, price in one.charges.items()},
@@ -39,6 +39,10 @@ class DecisionBook(Book):
             "who": one.who,
         }
         with self.writing() as connection:
+            mine = {"partner": self.name, **body}
+            same = [decision.c[name] == mine[name] for name in _KEY]
+            kept = connection.scalar(select(decision.c.facts).where(*same, decision.c.ended_at.is_(None)))
+            facts["charges"] = {**(kept["charges"] if kept else {}), **facts["charges"]}
             added = insert(connection, decision).values(partner=self.name, **body, at=now, ended_at=None)
             replaced = {name: added.excluded[name] for name in ("facts", "reason", "who", "at", "ended_at")}
             connection.execute(added.on_conflict_do_update(index_elements=_KEY, set_=replaced))

@@ -205,6 +205,17 @@ def test_V1_approvals_are_kept_with_what_was_shown(ledger: Ledger) -> None:
     assert [each.client for each in ledger.decisions("2026-11")] == ["0f3c-uuid"]
 
 
+def test_charges_that_are_approved_one_after_the_other_stay_approved(ledger: Ledger) -> None:
+    for charge in ("i:1", "i:2"):
+        one = decided(kind=ApproveAs.NO_DUPLICATE, charges={charge: Decimal("22.00")})
+        ledger.add_decision("2026-11", one, NOW)
+    (kept,) = ledger.decisions("2026-11")
+    assert kept.charges == {"i:1": Decimal("22.00"), "i:2": Decimal("22.00")}
+    ledger.end_decisions("2026-11", {"214"}, NOW)
+    ledger.add_decision("2026-11", decided(kind=ApproveAs.NO_DUPLICATE, charges={"i:3": Decimal("1.00")}), NOW)
+    assert [set(one.charges) for one in ledger.decisions("2026-11")] == [{"i:3"}]
+
+
 def test_RI2_charges_are_set_aside_and_put_back(ledger: Ledger) -> None:
     ledger.set_charges_aside("2026-11", ["i:1", "i:2"], who="anna", reason=ODD, now=NOW)
     assert ledger.charges_set_aside("2026-11")["i:1"] == SetAside(who="anna", at=NOW, reason=ODD)
