@@ -405,12 +405,13 @@ def one_customer(customer: Customer, inputs: RunInputs) -> dict[str, Fate]:
 
 
 def billed_elsewhere(charge: Charge, customer: Customer, inputs: RunInputs) -> bool:
-    """[S10]. READING: where no dates of service are given, the month of both invoices is one and the same."""
+    """[S10]. READING: where no dates of service are given, the month of both invoices is one and the same; usage is a
+    twin only to the cent, as one period has many charges of it."""
 
     def thing_of(one: Charge) -> list[object]:
         what: list[object] = [one.subscription_id or (one.product_id or one.product, one.sku), one.type, one.currency]
         what.append(one.billed_by_pax8)
-        once = one.type in ("prorate", "one-time")
+        once = one.type in ("prorate", "one-time") or one.term.casefold() == "arrears"
         same = [one.quantity, one.price] if once or not (one.subscription_id or one.start or one.end) else []
         return [*what, one.start[:10], one.end[:10], *same]
 
