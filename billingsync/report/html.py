@@ -51,7 +51,7 @@ def plan_html(
     """The page. Numbers and dates are written as in `locale`; all text is escaped; nothing is loaded from anywhere."""
     figures = Figures(locale)
     command = next_command if next_command is not None else f"billingsync post {plan.digest[:6]}"
-    return _template().render(
+    return page_template("plan.html.j2").render(
         partner=clean(plan.partner, 120),
         month=figures.month(plan.period),
         period=plan.period,
@@ -80,8 +80,9 @@ def clean(text: str, length: int = 400) -> str:
     return shortened(one_line(text), length)
 
 
-@lru_cache(maxsize=1)
-def _template() -> Template:
+@lru_cache(maxsize=4)
+def page_template(name: str) -> Template:
+    """A template of the report pages: it escapes what others wrote, and a name that it lacks is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -91,7 +92,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("plan.html.j2")
+    return environment.get_template(name)
 
 
 def _asked(plan: Plan) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from billingsync import __version__
@@ -14,10 +13,11 @@ from billingsync.report.comparison.files import shown as shown_cell
 from billingsync.report.comparison.tables import Table
 from billingsync.report.comparison.view import View, sums
 from billingsync.report.escape import one_line, shortened
+from billingsync.report.html import page_template
 from billingsync.report.numbers import Figures, code
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    pass
 
 Shown = dict[str, Any]
 _OPEN_ROWS = 60  # a longer table is folded
@@ -39,7 +39,9 @@ def comparison_html(what: str, views: Sequence[View], *, locale: str, partner: s
 
 def page(*, title: str, partner: str, parts: Sequence[Shown]) -> str:
     """A page of parts, one for each month."""
-    return _template().render(title=title, partner=clean(partner, 120), parts=parts, version=__version__)
+    return page_template("comparison.html.j2").render(
+        title=title, partner=clean(partner, 120), parts=parts, version=__version__
+    )
 
 
 def _part(what: str, view: View, figures: Figures) -> Shown:
@@ -109,17 +111,3 @@ def table_view(table: Table, figures: Figures) -> Shown:
 def clean(text: str, length: int = 300) -> str:
     """Foreign text for the page: one line, inert, not too long. The template escapes it."""
     return shortened(one_line(text), length)
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("billingsync.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("comparison.html.j2")
