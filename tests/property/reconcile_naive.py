@@ -188,3 +188,68 @@ def seat_money(row: dict[str, Any], currency: str) -> Decimal | None:
     ]
     mean = sum((count * price for count, price in prices), Fraction(0)) / weight
     return money(abs(row["subscribed"] - row["psa"]) * mean, currency)
+
+
+def taking_part(tenant: Tenant, client: int) -> list[dict[str, Any]]:
+    """The charges of all months that make a client's Pax8 side; credits and what reports leave out stand apart."""
+    companies = {one["id"]: one for one in tenant["companies"]}
+    return [
+        charge
+        for charge in tenant["charges"]
+        if charge["type"] != "rebate"
+        and companies[charge["company"]]["client"] == client
+        and not companies[charge["company"]]["excluded"]
+        and charge["sku"] not in (*tenant["excluded_skus"], "E")
+    ]
+
+
+def amount(charge: dict[str, Any], what: str, currency: str) -> Decimal:
+    return money(Fraction(charge["quantity"]) * Fraction(charge[what]), currency)
+
+
+def pax8_in_month(tenant: Tenant, client: int, what: str, currency: str) -> Decimal:
+    """What the month's invoice says."""
+    return sum(
+        (amount(one, what, currency) for one in taking_part(tenant, client) if one["age"] == 0), start=Decimal(0)
+    )
+
+
+def pax8_spread(tenant: Tenant, client: int, what: str, currency: str) -> Decimal | None:
+    """The same with each longer term divided over its months, the first of which has the remainder. None where a
+    subscription was billed before the first invoice that is known."""
+    kinds = {sub["id"]: count_subscription(tenant, sub)[0] for sub in tenant["subs"]}
+    whole, seats = Decimal(0), []
+    for charge in taking_part(tenant, client):
+        has_seats = charge["type"] == "subscription" and charge["term"] != "Trial" and charge["sku"] != "MST-AZR-U"
+        if has_seats and kinds[charge["sub"]] not in ("trial", "usage", "excluded", "unmapped_product"):
+            seats.append(charge)
+        elif charge["age"] == 0:
+            whole += amount(charge, what, currency)
+    for sub in tenant["subs"]:
+        mine = [one for one in seats if one["sub"] == sub["id"] and one["age"] < MONTHS.get(one["term"], 1)]
+        if not mine:
+            mapped = company_client(tenant, sub) == client
+            if mapped and kinds[sub["id"]] != "excluded" and MONTHS.get(sub["term"], 1) > 1 and not sub["new"]:
+                return None
+            continue
+        newest = min(one["age"] for one in mine)
+        for one in mine:
+            if one["age"] == newest:
+                months, full = MONTHS.get(one["term"], 1), amount(one, what, currency)
+                each = money(Fraction(full) / months, currency)
+                whole += full - each * (months - 1) if newest == 0 else each
+    return whole
+
+
+def psa_in_month(tenant: Tenant, client: int, what: str, currency: str) -> Decimal | None:
+    """What the lines of others come to in a month; None where it is not known of how many months one is."""
+    whole = Decimal(0)
+    for line in counted_lines(tenant, client):
+        if line["ours"]:
+            continue  # known by what was posted, and here nothing was
+        if line["months"] is None:
+            return None
+        share = 100 - line["discount"] if what == "price" else 100
+        full = money(Fraction(line["quantity"]) * Fraction(line[what]) * share / 100, currency)
+        whole += full if line["months"] == 1 else money(Fraction(full) / line["months"], currency)
+    return whole

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reconcile_naive import Tenant, count_subscription, rows, seat_finding, seat_money
+from reconcile_naive import (
+    Tenant,
+    count_subscription,
+    pax8_in_month,
+    pax8_spread,
+    psa_in_month,
+    rows,
+    seat_finding,
+    seat_money,
+)
 from reconcile_tenants import inputs_of, tenants
 
 from billingsync.core.reconcile.card import CardKind
@@ -60,6 +69,29 @@ def check_findings(tenant: Tenant, result: Reconciliation) -> None:
             assert found[key].month == amount, key
 
 
+def check_money(tenant: Tenant, result: Reconciliation) -> None:
+    """Cost, price, spread, margin and Price Difference of each client are the naive counter's [BC1] [BC3] [BC5]."""
+    for client in tenant["clients"]:
+        id_, currency = client["id"], client["currency"]
+        found = [one for one in result.billing if one.client_id == id_ and one.skus != ("E",)]
+        assert {one.currency for one in found} <= {currency}
+        price, cost = (pax8_in_month(tenant, id_, what, currency) for what in ("price", "cost"))
+        assert sum(one.in_month.pax8_price for one in found) == price
+        assert sum(one.in_month.pax8_cost for one in found) == cost
+        for spread, what in ((pax8_spread(tenant, id_, what, currency), what) for what in ("price", "cost")):
+            if spread is not None:
+                assert sum(getattr(one.spread, f"pax8_{what}") for one in found) == spread, what
+        psa = psa_in_month(tenant, id_, "price", currency)
+        if psa is None:
+            assert any(one.in_month.psa_price is None for one in found)
+            continue
+        assert sum(one.in_month.psa_price or 0 for one in found) == psa
+        assert sum(one.in_month.psa_cost or 0 for one in found) == psa_in_month(tenant, id_, "cost", currency)
+        assert sum(one.in_month.price_difference or 0 for one in found) == price - psa
+        assert sum(one.in_month.margin or 0 for one in found) == psa - cost
+        assert sum(one.in_month.mspbots_product_margin or 0 for one in found) == cost - psa
+
+
 def check_invariants(inputs: ReconcileInputs, result: Reconciliation) -> None:
     # J1: each subscription in one class, each line in one, seats and money are the raw lists'.
     assert sum(one.subscriptions for one in result.classes.values()) == len(inputs.snapshot.subscriptions)
@@ -100,6 +132,7 @@ def test_the_naive_counter_says_the_same(tenant: Tenant) -> None:
     result = compare(inputs)
     check_counts(tenant, result)
     check_findings(tenant, result)
+    check_money(tenant, result)
     check_invariants(inputs, result)
 
 
@@ -199,4 +232,5 @@ def test_the_naive_counter_says_the_same_of_very_many(tenant: Tenant) -> None:
     result = compare(inputs)
     check_counts(tenant, result)
     check_findings(tenant, result)
+    check_money(tenant, result)
     check_invariants(inputs, result)
