@@ -16,6 +16,8 @@ from billingsync.errors import BillingSyncError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from billingsync.core.progress import Progress
+
 FORMAT_VERSION = "1.0"
 
 
@@ -59,13 +61,14 @@ def interactive() -> bool:
     return not FLAGS.no_input and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def say(text: str) -> None:
-    """Progress, for people who watch; nothing where nobody does."""
+def say(progress: Progress) -> None:
+    """A step of the work, for people who watch; nothing where nobody does."""
     if FLAGS.quiet or not (sys.stderr.isatty() or FLAGS.verbose):
         return
     from billingsync.report.escape import one_line
+    from billingsync.report.progress import progress_text
 
-    print(f"… {one_line(text)}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"… {one_line(progress_text(progress))}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def note(text: str) -> None:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from billingsync.connect import Connections
 from billingsync.core.period import Period
+from billingsync.core.progress import Say
 from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, CardKind, Choice
 from billingsync.core.reconcile.card_states import (
     NEXT,
@@ -29,7 +30,6 @@ from billingsync.errors import StaleCard, UsageError
 from billingsync.reconcile.choose import for_now
 from billingsync.reconcile.inputs import Books, inputs_for
 from billingsync.rulebook import load_rulebook
-from billingsync.run.context import Say
 from billingsync.store.ledger import Ledger
 
 SHORTEST = 4  # digits of a digest that will do where they are unique

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 from billingsync.connect import Connections
 from billingsync.core.period import Period
+from billingsync.core.progress import Say
 from billingsync.core.reconcile.snapshot import SnapshotState, newest_whole
 from billingsync.errors import NoSnapshot
 from billingsync.reconcile.snapshot import Why, take
-from billingsync.run.context import Say, now
+from billingsync.run.context import now
 from billingsync.store.ledger import Ledger
 from billingsync.store.snapshots import SnapshotEntry
 

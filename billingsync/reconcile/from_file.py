@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from billingsync.connect import Connections
+from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.reconcile.compare import Reconciliation, compare
 from billingsync.core.reconcile.snapshot import Month
 from billingsync.reconcile.choose import for_period
 from billingsync.reconcile.inputs import Books, inputs_for
 from billingsync.rulebook import load_rulebook
-from billingsync.run.context import Say
 from billingsync.sources.source import ChargeSource
 
 
@@ -23,7 +23,7 @@ def reconcile_file(connected: Connections, source: ChargeSource, *, say: Say) ->
     charges = tuple(charge for one in fetched.sources for charge in one.charges)
     rulebook = load_rulebook(connected.settings.rules_dir)
     books = Books(ledger=connected.ledger, rulebook=rulebook, zone=connected.settings.zone)
-    say(f"comparing with snapshot {entry.id}")
+    say(Progress(stage=Stage.COMPARE, about=str(entry.id)))
     inputs = inputs_for(books, entry, period)
     others = tuple(month for month in inputs.months if month.period != period)
     return compare(replace(inputs, months=(*others, Month(period=period, charges=charges))))

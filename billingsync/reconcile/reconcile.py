@@ -6,6 +6,7 @@ from datetime import datetime
 
 from billingsync.connect import Connections
 from billingsync.core.period import Period
+from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.reconcile.compare import Reconciliation, Verdict, compare
 from billingsync.core.reconcile.expiring import Expiry, expiring
 from billingsync.core.reconcile.posted import compare_posted
@@ -15,13 +16,13 @@ from billingsync.errors import NoSnapshot
 from billingsync.reconcile.choose import for_now, for_period
 from billingsync.reconcile.inputs import Books, billing_inputs, inputs_for
 from billingsync.rulebook import load_rulebook
-from billingsync.run.context import Say, now
+from billingsync.run.context import now
 
 
 def reconcile(connected: Connections, period: Period | None, *, say: Say) -> Reconciliation:
     """Both sides as they are now, or as the period's own snapshot has them. NoSnapshot where there is none [SN6]."""
     entry = for_now(connected, say) if period is None else for_period(connected, period)
-    say(f"comparing with snapshot {entry.id}")
+    say(Progress(stage=Stage.COMPARE, about=str(entry.id)))
     return compare(inputs_for(_books(connected), entry, period))
 
 
@@ -45,7 +46,7 @@ def renewals(connected: Connections, *, within: int, say: Say) -> tuple[Reconcil
     products = {
         one.one.subscription.product_id for one in first.subscriptions if one.one.subscription.commitment is not None
     }
-    say("reading what Pax8 documents of these commitments")
+    say(Progress(stage=Stage.READ_COMMITMENTS))
     commitments = connected.pax8.commitments(sorted(filter(None, products)))
     return found, expiring(found.subscriptions, today, commitments, within=within)
 

@@ -13,6 +13,7 @@ from typing import Any
 from billingsync.audit import keep_rules
 from billingsync.connect import Connections
 from billingsync.core.period import Period
+from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.reconcile.snapshot import Snapshot, SnapshotState, newest_whole, suspects
 from billingsync.core.rules import Rulebook
 from billingsync.errors import Locked, NotReleased
@@ -21,7 +22,7 @@ from billingsync.psa.halo import bulk
 from billingsync.psa.halo.client import Halo
 from billingsync.reconcile.kept import mappings, open_snapshot, rows_by_kind, snapshot_of
 from billingsync.rulebook import load_rulebook
-from billingsync.run.context import Say, now
+from billingsync.run.context import now
 from billingsync.run.fetch import keep_sources, newest_released
 from billingsync.sources.pax8 import seats
 from billingsync.sources.pax8.client import Listed
@@ -74,7 +75,7 @@ def take(
     rulebook = rulebook or load_rulebook(connected.settings.rules_dir)
     keep_rules(connected.ledger, connected.settings.rules_dir, rulebook.digest, now())
     invoice_ids = _newest_invoices(connected, say)
-    say("reading subscriptions from Pax8 and recurring invoices from HaloPSA")
+    say(Progress(stage=Stage.READ_SNAPSHOT))
     began = now()
     readers: list[Callable[[], Any]] = [connected.pax8.lists, lambda: _halo_lists(connected)]
     both: list[Any] = in_parallel(lambda read: read(), readers, len(readers))
@@ -111,7 +112,7 @@ def _let_run_end(connected: Connections, say: Say, still: Callable[[], bool]) ->
             raise Locked(
                 "A run is under way. Take the snapshot when it is done.", next_steps=[["billingsync", "status"]]
             )
-        say("a run is under way; waiting for its end")
+        say(Progress(stage=Stage.AWAIT_RUN))
         connected.wait(LOOK_AGAIN_S)
 
 
@@ -125,7 +126,7 @@ def _newest_invoices(connected: Connections, say: Say) -> tuple[str, ...]:
     known = {one.invoice_id: one.charges for one in connected.ledger.source_invoices(period)}
     listed = connected.pax8.taken_invoices(period)
     if not listed or any(known.get(invoice_id) is None for invoice_id in listed):
-        say(f"reading the invoice of {period} from Pax8")
+        say(Progress(stage=Stage.READ_INVOICE, about=str(period)))
         keep_sources(connected, period, connected.pax8.fetch(period))
     return tuple(sorted(listed))
 
@@ -160,7 +161,7 @@ def _histories(
             wanted.append((one.status not in _IN_MOTION, one.id))
     chosen = [subscription_id for _, subscription_id in sorted(wanted)[:MOST_HISTORIES]]
     if chosen:
-        say(f"reading the past of {len(chosen)} subscriptions")
+        say(Progress(stage=Stage.READ_HISTORIES, of=len(chosen)))
     return connected.pax8.history(chosen)
 
 

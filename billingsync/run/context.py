@@ -11,18 +11,11 @@ from decimal import Decimal
 from billingsync.core.bill.plan import Posting
 from billingsync.core.inputs import Client
 from billingsync.core.period import Period
+from billingsync.core.progress import Say
 from billingsync.core.rules import ProductRules
 from billingsync.psa.psa import PSA
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
-
-Say = Callable[[str], None]  # tells people what is going on
-
-
-class Writing(str):
-    """What is going on, where a write to HaloPSA may be in hand: whoever stops the run gives it more time."""
-
-    __slots__ = ()
 
 
 def now() -> datetime:
@@ -31,7 +24,7 @@ def now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """One run's tools. `today` dates new invoices; `say` tells people what is going on; `wait` and the clocks are
+    """One run's tools. `today` dates new invoices; `say` is told each step as it begins; `wait` and the clocks are
     here so that a simulation can bring its own."""
 
     ledger: Ledger

@@ -4,7 +4,7 @@ people."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -18,6 +18,7 @@ from billingsync.core.charge import Charge
 from billingsync.core.inputs import Company, RunInputs, Settled
 from billingsync.core.money import plain
 from billingsync.core.period import Period
+from billingsync.core.progress import Say
 from billingsync.core.reasons import DROPS, EXCLUSIONS, HOLDS, ApproveAs, Exclusion, Hop, Reason, why
 from billingsync.core.rules import ClientFile, Rules
 from billingsync.errors import UsageError
@@ -37,7 +38,7 @@ class Explanation:
     hops: tuple[Told, ...]
 
 
-def explanation(connections: Connections, text: str, *, say: Callable[[str], None]) -> Explanation:
+def explanation(connections: Connections, text: str, *, say: Say) -> Explanation:
     """Looks for the charge in the months whose source may have it, newest first. UsageError where none has it."""
     wanted = text.strip()
     searched: list[Period] = []

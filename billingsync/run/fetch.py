@@ -14,11 +14,12 @@ from billingsync.core.charge import Source
 from billingsync.core.inputs import Client, Company, Item, RunInputs
 from billingsync.core.invoice import Invoice
 from billingsync.core.period import Period
+from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.rules import Rulebook
 from billingsync.errors import NotReleased, Refused, UpstreamError
 from billingsync.http import in_parallel
 from billingsync.psa.psa import Clients
-from billingsync.run.context import Say, now
+from billingsync.run.context import now
 from billingsync.sources.source import Fetched
 from billingsync.store.sources import SeenInvoice
 
@@ -51,7 +52,7 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
 
     Raises NotReleased, NotReady, UpstreamError. Nothing of a partial read is used [S2].
     """
-    say(f"reading {period} from Pax8 and HaloPSA")
+    say(Progress(stage=Stage.READ_MONTH, about=str(period)))
     group = rulebook.base.products.item_group
     # Not an executor: the interpreter waits for an executor's threads, and Ctrl-C would wait for a dead network.
     calls: list[Callable[[], Any]] = [

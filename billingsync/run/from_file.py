@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 
 from billingsync.connect import Connections
+from billingsync.core.progress import Progress, Say, Stage
 from billingsync.errors import Refused
 from billingsync.rulebook import load_rulebook
-from billingsync.run.context import Say
 from billingsync.run.fetch import Upstream
 from billingsync.run.plan import Planned, make_plan
 from billingsync.sources.source import ChargeSource
@@ -28,7 +28,7 @@ def plan_from_file(connected: Connections, source: ChargeSource, *, asked: Seque
         )
     rulebook = load_rulebook(connected.settings.rules_dir)
     fetched = source.fetch(period)
-    say(f"reading HaloPSA for {period}")
+    say(Progress(stage=Stage.READ_PSA, about=str(period)))
     clients = connected.psa.clients()
     upstream = Upstream(
         sources=fetched.sources,

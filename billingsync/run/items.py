@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
 from billingsync.core.inputs import Item
+from billingsync.core.progress import Progress, Stage
 from billingsync.errors import UpstreamError
 from billingsync.http import Answered, NotDone, Sent
-from billingsync.run.context import Outcome, RunContext, Writing, failed
+from billingsync.run.context import Outcome, RunContext, failed
 from billingsync.run.send import still_ours
 
 Wanted = tuple[str, str]  # SKU and name
@@ -65,9 +66,7 @@ def _let_land(context: RunContext) -> None:
     sent = context.ledger.last_open_write()
     left = context.absence_s - (context.now() - sent).total_seconds() if sent is not None else 0
     if left > 0:
-        context.say(
-            f"waiting {min(left, context.absence_s):.0f} s for an item that an interrupted run may have created"
-        )
+        context.say(Progress(stage=Stage.AWAIT_ITEM, seconds=min(left, context.absence_s)))
         context.wait(min(left, context.absence_s))
 
 
@@ -96,7 +95,7 @@ def _group(context: RunContext, groups: dict[str, int], client_id: int) -> int:
         return min((group_id for group_id, each in context.psa.item_groups() if each == name), default=None)
 
     def create() -> Sent:
-        context.say(Writing(f"creating the item group {name}"))
+        context.say(Progress(stage=Stage.CREATE_GROUP, about=name))
         return context.psa.new_item_group(name, still_ours(context))
 
     def made(item_id: int | None, called: str) -> int | None:
@@ -113,7 +112,7 @@ def _item(context: RunContext, sku: str, name: str, group: int, client_id: int) 
         return found.id if found else None
 
     def create() -> Sent:
-        context.say(Writing(f"creating the item {name}"))
+        context.say(Progress(stage=Stage.CREATE_ITEM, about=name))
         codes = context.tax_and_accounts(client_id)
         return context.psa.new_item(name, sku, group, codes, still_ours(context))
 
@@ -156,7 +155,7 @@ def _once(
 
 
 def _after_the_horizon(context: RunContext, what: str, find: Callable[[], int | None]) -> int | None:
-    context.say(f"waiting {context.absence_s:.0f} s: HaloPSA may still show {what}")
+    context.say(Progress(stage=Stage.AWAIT_ITEM, about=what, seconds=context.absence_s))
     context.wait(context.absence_s)
     for _ in range(2):
         there = find()

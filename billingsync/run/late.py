@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
+from billingsync.core.progress import Progress, Stage
 from billingsync.errors import UpstreamError
 from billingsync.run.context import RunContext
 from billingsync.run.recover import CLIENTS_A_LOOK, DAYS_BEFORE, settle
@@ -31,7 +32,7 @@ def look_for_late(
     doubtful += [row for row in sent_again if row.state in BILLED and row.state != "differs"]
     if not doubtful:
         return ()
-    context.say(f"looking for late landings of {len(doubtful)} posting{'s' if len(doubtful) > 1 else ''}")
+    context.say(Progress(stage=Stage.LOOK_FOR_LATE, of=len(doubtful)))
     told = (_judge(context, row, copies) for row, copies in _copies(context, doubtful) if copies)
     return tuple(sentence for sentence in told if sentence)
 
@@ -44,7 +45,7 @@ def _copies(context: RunContext, rows: Sequence[PostingHead]) -> Iterator[tuple[
         try:
             seen = context.psa.search(sorted({row.client_id for row in some}), None, day).rows
         except UpstreamError as failed:
-            context.say(f"late landings cannot be looked for now: {failed.message}")
+            context.say(_trouble(failed))
             continue
         for row in some:
             yield row, [(there, times) for there in seen if (times := _times(there, row))]
@@ -53,9 +54,14 @@ def _copies(context: RunContext, rows: Sequence[PostingHead]) -> Iterator[tuple[
             try:
                 there = context.psa.read(row.target_invoice_id, template=row.action == "update")
             except UpstreamError as failed:
-                context.say(f"late landings cannot be looked for now: {failed.message}")
+                context.say(_trouble(failed))
                 continue
             yield row, [(there, times)] if there is not None and (times := _times(there, row)) else []
+
+
+def _trouble(failed: UpstreamError) -> Progress:
+    about = f"whether earlier postings arrived late cannot be checked now: {failed.message}"
+    return Progress(stage=Stage.TROUBLE, about=about)
 
 
 def _times(there: Invoice, row: PostingHead) -> int:

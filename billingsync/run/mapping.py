@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,14 +13,13 @@ from billingsync.connect import Connections
 from billingsync.core.bill.clients import match_companies
 from billingsync.core.bill.names import normalise
 from billingsync.core.bill.products import Catalogue
+from billingsync.core.progress import Progress, Say, Stage
 from billingsync.errors import UsageError
 from billingsync.rulebook import load_rulebook
 from billingsync.run.fetch import Upstream, fetch, newest_released
 from billingsync.run.plan import charged_companies, similar
 from billingsync.run.remember import kept_charges
 from billingsync.run.sold import sold_now
-
-Say = Callable[[str], None]
 
 SUGGEST_FROM = Decimal(60)  # percent: below it two names have little in common
 
@@ -46,8 +45,10 @@ def companies(connections: Connections, *, say: Say) -> list[Row]:
     """The newest month's companies and all others that have a subscription, unmapped first."""
     rulebook = load_rulebook(connections.settings.rules_dir)
     upstream = fetch(connections, newest_released(connections), rulebook, say)
+    say(Progress(stage=Stage.READ_SUBSCRIPTIONS))
     sold = sold_now(connections)
-    say(sold.why or "subscriptions read")
+    if sold.why:
+        say(Progress(stage=Stage.TROUBLE, about=sold.why))
     charged = charged_companies(upstream)
     ids = {company.id for company in charged}
     month = (*charged, *(one for one in upstream.companies if one.id in sold.companies and one.id not in ids))

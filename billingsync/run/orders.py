@@ -19,9 +19,11 @@ from billingsync.connect import Connections
 from billingsync.core.desk import OrderKind, OrderState
 from billingsync.core.money import plain
 from billingsync.core.period import Period
+from billingsync.core.progress import Progress, Say
 from billingsync.errors import BillingSyncError, ConfigurationError, LedgerError, Locked, Refused, StalePlan, UsageError
+from billingsync.report.progress import progress_text
 from billingsync.run import mapping
-from billingsync.run.context import Say, now
+from billingsync.run.context import now
 from billingsync.run.plan import make_plan
 from billingsync.run.run import post_digest
 from billingsync.run.undo import UndoResult, preview, undo_run
@@ -202,11 +204,11 @@ class Carrier:
             raise UsageError(f"This process cannot carry out an order of the kind {order.kind}.")
         said_at = -SAY_S
 
-        def say(text: str) -> None:
+        def say(progress: Progress) -> None:
             nonlocal said_at
             if time.monotonic() - said_at >= SAY_S:
                 said_at = time.monotonic()
-                self.ledger.say_of_order(order.id, self.id, text)
+                self.ledger.say_of_order(order.id, self.id, progress_text(progress))
 
         with self._connect() as connected:
             return carry(connected, order, say)

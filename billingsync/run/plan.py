@@ -21,13 +21,14 @@ from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.charge import Source
 from billingsync.core.inputs import Client, Company, Memory, RememberedMatch, RunInputs
 from billingsync.core.period import Period
+from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.reasons import Reason
 from billingsync.core.rules import Rulebook
 from billingsync.errors import UsageError
 from billingsync.report.document import kept_plan, plan_document
 from billingsync.report.waiting import OpenHold, plan_holds
 from billingsync.rulebook import load_rulebook
-from billingsync.run.context import Say, now
+from billingsync.run.context import now
 from billingsync.run.fetch import Upstream, detailed, existing_invoices, fetch
 from billingsync.run.find import find_payer, payers_of_matches
 from billingsync.run.plan_rows import plan_rows
@@ -141,7 +142,7 @@ def make_plan(
     if upstream.short:
         inputs = replace(inputs, clients=detailed(connected, inputs))
     inputs = replace(inputs, existing=existing_invoices(connected, inputs))
-    say("planning")
+    say(Progress(stage=Stage.PLAN))
     plan = plan_run(inputs)
     told = shifts(plan, inputs, decided) if replan else None
     planned = Planned(plan=plan, inputs=inputs, created_at=now(), shifts=told, from_file=from_file)

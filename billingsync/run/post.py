@@ -12,9 +12,10 @@ from billingsync.core.bill.plan import Plan, Posting
 from billingsync.core.bill.postings import key_of
 from billingsync.core.charge import Charged
 from billingsync.core.invoice import Invoice
+from billingsync.core.progress import Progress, Stage
 from billingsync.errors import MarkerLost, OtherInstallation, UpstreamError
 from billingsync.http import Answered, NotDone, Sent
-from billingsync.run.context import Outcome, RunContext, Writing, failed
+from billingsync.run.context import Outcome, RunContext, failed
 from billingsync.run.items import make_items
 from billingsync.run.late import look_for_late
 from billingsync.run.recover import DAYS_BEFORE, resolve, settle
@@ -55,7 +56,7 @@ def carry_out(
     refused = 0
     waiting: list[Posting] = []
     for nth, posting in enumerate(postings, 1):
-        context.say(Writing(f"posting {nth} of {len(postings)}: {posting.client_name}"))
+        context.say(Progress(stage=Stage.POST, nth=nth, of=len(postings), client=posting.client_name))
         done = write(context, posting, charges, found.get(posting.key))
         if isinstance(done, Outcome):
             outcomes.append(done)
@@ -227,7 +228,7 @@ def already_there(
     since = context.period.first_day.isoformat()
     seen: Iterable[Invoice] = [one for one in targets if one.id in written or one.date >= since]
     if clients:
-        context.say("looking for what HaloPSA has already")
+        context.say(Progress(stage=Stage.LOOK_FOR_OURS))
         seen = chain(seen, context.psa.invoices_since(clients, context.period.first_day))
     for invoice in seen:
         client = invoice.client_id
@@ -281,7 +282,7 @@ def verify(context: RunContext, heads: Sequence[PostingHead]) -> None:
     alarm, not a repair."""
     if not heads:
         return
-    context.say(f"reading {len(heads)} invoice{'s' if len(heads) > 1 else ''} back")
+    context.say(Progress(stage=Stage.READ_BACK, of=len(heads)))
     day = min(head.intended_at for head in heads).date() - timedelta(days=DAYS_BEFORE)
     created = sorted((head for head in heads if head.action == "create"), key=lambda head: head.client_id)
     alone = [head for head in heads if head.action != "create"]

@@ -11,6 +11,7 @@ from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
+from billingsync.core.progress import Progress, Stage
 from billingsync.errors import UpstreamError
 from billingsync.psa.psa import Comparison, Fate
 from billingsync.run.context import RunContext
@@ -58,7 +59,7 @@ def resolve(context: RunContext, rows: Sequence[RecordedPosting]) -> None:
         due = min(_due(context, row) for row in waiting.values())
         if due > 0:
             names = ", ".join(sorted({row.client_name for row in waiting.values()})[:3])
-            context.say(f"waiting {due:.0f} s: HaloPSA may still show what was sent for {names}")
+            context.say(Progress(stage=Stage.AWAIT_POSTING, seconds=due, client=names))
             context.wait(due)
         ripe = {key: row for key, row in waiting.items() if _due(context, row) <= 0}
         _judge_ripe(context, ripe)
@@ -339,7 +340,7 @@ def finish_undo(context: RunContext, row: RecordedPosting, *, certain: bool = Fa
             )
             return seen
         if due > 0:
-            context.say(f"waiting {due:.0f} s: HaloPSA may still undo what was sent for {row.client_name}")
+            context.say(Progress(stage=Stage.AWAIT_UNDO, seconds=due, client=row.client_name))
         context.wait(max(due, 1.0))
 
 

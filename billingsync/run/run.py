@@ -13,12 +13,13 @@ from billingsync.core.charge import Charged, charged
 from billingsync.core.inputs import Client
 from billingsync.core.money import ZERO, plain
 from billingsync.core.period import Period
+from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.rules import ProductRules, Rulebook
 from billingsync.errors import BillingSyncError, MarkerLost, StalePlan
 from billingsync.report.result import RunResult
 from billingsync.rulebook import load_rulebook
 from billingsync.run.changes import changes_since
-from billingsync.run.context import RunContext, Say, now
+from billingsync.run.context import RunContext, now
 from billingsync.run.fetch import Upstream, fetch
 from billingsync.run.from_file import refuse_from_file
 from billingsync.run.late import look_for_late
@@ -144,7 +145,7 @@ def _recover(
     """Find out what became of postings that an earlier run left open, whatever their period. Gives their number."""
     left = connected.ledger.unresolved()
     if left:
-        say(f"finding out about {len(left)} posting{'s' if len(left) > 1 else ''} of an interrupted run")
+        say(Progress(stage=Stage.RECOVER, of=len(left)))
         for month in sorted({row.period for row in left}):
             context = _context(
                 connected, fence, "", Period.parse(month), upstream.clients, lambda _: rulebook.base.products, say

@@ -19,12 +19,13 @@ from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
 from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
+from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.rules import ProductRules
 from billingsync.errors import UpstreamError, UsageError
 from billingsync.http import NotDone, OutcomeUnknown, Sent
 from billingsync.psa.psa import Body, Fate
 from billingsync.rulebook import load_rulebook
-from billingsync.run.context import RunContext, Writing, now
+from billingsync.run.context import RunContext, now
 from billingsync.run.find import find_payer, payers_of
 from billingsync.run.post import outcome_of, write
 from billingsync.run.recover import TAKEN, finish_undo, read_target, record_taken, resolve
@@ -33,8 +34,6 @@ from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
 from billingsync.store.postings import FREE, UNRESOLVED, PostedLine, RecordedPosting
 from billingsync.store.receipts import UndoIntent
-
-Say = Callable[[str], None]
 
 DAYS_BEFORE_PERIOD = 35  # how far back a credit of ours may be dated
 SENDINGS = 3  # of one undo in one go; each after a first was refused, or was certainly not carried out
@@ -152,7 +151,7 @@ def _undo(connected: Connections, fence: Fence, asked: _Asked, say: Say) -> Undo
         try:
             resolve(context, [row for row in left if only in (None, row.client_id)])
         except UpstreamError as trouble:
-            say(trouble.message)
+            say(Progress(stage=Stage.TROUBLE, about=trouble.message))
     rows = [row for row in ledger.postings(run=run) if only in (None, row.client_id)]
     if of.summary.get("credit_of"):
         done = [_told(row, (), "kept", "untouched", _CREDIT_STAYS) for row in rows]
@@ -208,8 +207,8 @@ def _each(
     strays = _strays(context, rows)
     done: list[UndonePosting] = []
     for number, row in enumerate(rows, 1):
-        which = f"{number} of {len(rows)}: {row.client_name}"
-        context.say(f"looking at {which}" if dry_run else Writing(f"undoing {which}"))
+        stage = Stage.PREVIEW_UNDO if dry_run else Stage.UNDO
+        context.say(Progress(stage=stage, nth=number, of=len(rows), client=row.client_name))
         work = _Undo(context=context, row=row, who=who, dry_run=dry_run)
         result = _told(row, (), "nothing", "gone") if row.state in STRAY else work.carry_out()
         if credit and result.outcome == "closed":

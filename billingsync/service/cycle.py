@@ -5,7 +5,7 @@ The ledger is the truth, and everything here may happen twice: a cycle that is k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ import structlog
 
 from billingsync.connect import Connections
 from billingsync.core.period import Period
+from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.rules import Rulebook, Rules
 from billingsync.core.schedule import Polling, is_overdue, local_day, months_due
 from billingsync.errors import BillingSyncError, Locked, NotReady, NotReleased, RulesError
@@ -30,8 +31,6 @@ from billingsync.store.notices import Thing
 MOST_SKEW_S = 300  # beyond it the day, and with it the period, may be wrong (fault 13)
 WARNED_DAYS = 14  # before a secret ends: time for whoever makes new ones to be back from a holiday
 WATCHED = 2  # closed months that are looked at once more, for invoices that came late or were replaced [S1] [R2]
-
-Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -79,7 +78,7 @@ class Look:
         self.things.append(messages.failure(failed))
 
     def _months(self) -> None:
-        self.say("asking Pax8 which months are released")
+        self.say(Progress(stage=Stage.LIST_MONTHS))
         released = {one.period for one in self.connected.pax8.released() if one.invoices}
         self.connected.psa.service.login()  # while resting, too: a credential that expired is noticed before the day
         well = self._clock_is_right()

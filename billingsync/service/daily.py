@@ -14,6 +14,7 @@ import structlog
 from billingsync.connect import Connections
 from billingsync.core.money import plain
 from billingsync.core.period import Period
+from billingsync.core.progress import Say
 from billingsync.core.reconcile.compare import Reconciliation, Verdict
 from billingsync.core.reconcile.expiring import THRESHOLDS, Expiring, Expiry, Row, due_notices, expiring
 from billingsync.core.reconcile.findings import Side
@@ -25,7 +26,6 @@ from billingsync.reconcile.snapshot import Why, take
 from billingsync.report.escape import one_line, shortened
 from billingsync.report.labels import plural
 from billingsync.report.numbers import Figures
-from billingsync.run.context import Say
 from billingsync.store.ledger import Ledger
 from billingsync.store.notices import Thing
 from billingsync.store.snapshots import SnapshotEntry

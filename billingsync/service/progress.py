@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from billingsync.core.progress import Progress
 from billingsync.http import CallRecord
-from billingsync.run.context import Writing
+from billingsync.report.progress import progress_text
 
 SLICE_S = 5.0  # a sign of life at least this often while a run waits
 
@@ -19,7 +20,7 @@ class Stop(BaseException):
 
 
 @dataclass(slots=True)
-class Progress:
+class Heartbeat:
     """Shared by the thread that works and those that watch it. Each method is one quick step under a lock.
 
     `patience_s`: a work loop that has shown no sign of life for longer hangs. Signs are each step that a run tells
@@ -40,10 +41,10 @@ class Progress:
     def __post_init__(self) -> None:
         self._last = self.clock()
 
-    def say(self, text: str) -> None:
+    def say(self, progress: Progress) -> None:
         """Where the work stands, between two steps: here it stops if it has to, with no write in hand."""
         with self._lock:
-            self.doing, self.writing, self._last = text, isinstance(text, Writing), self.clock()
+            self.doing, self.writing, self._last = progress_text(progress), progress.stage.writes, self.clock()
         if self.stopping.is_set():
             with self._lock:
                 self.writing = False

@@ -23,6 +23,7 @@ import structlog
 
 from billingsync.connect import Connections, OnCall, connections
 from billingsync.core.period import Period
+from billingsync.core.progress import Progress, Stage
 from billingsync.core.schedule import Polling, next_look
 from billingsync.errors import BillingSyncError, LedgerError, UpstreamError
 from billingsync.redaction import Redactor
@@ -32,7 +33,7 @@ from billingsync.service.cycle import Look
 from billingsync.service.month import CLOSED, Month, read_months, write_months
 from billingsync.service.notify import Delivery
 from billingsync.service.ping import Pings
-from billingsync.service.progress import Progress, Stop
+from billingsync.service.progress import Heartbeat, Stop
 from billingsync.service.sdnotify import Systemd
 from billingsync.settings import Settings
 from billingsync.store.cycles import Cycle
@@ -78,10 +79,10 @@ class Worker:
         connect: Connect = connections,
         jitter: float | None = None,
         delivery: Delivery | None = None,
-        progress: Progress | None = None,
+        progress: Heartbeat | None = None,
     ) -> None:
         self.settings, self.redactor, self.ledger, self.clock = settings, redactor, ledger, clock
-        self.progress = progress or Progress(patience_s=patience_s(settings))
+        self.progress = progress or Heartbeat(patience_s=patience_s(settings))
         self.delivery = delivery or Delivery(settings, ledger, redactor)
         self.pings = Pings(settings.ping.url.get_secret_value())
         self.next_at: datetime | None = None
@@ -282,14 +283,14 @@ class Worker:
                 due = min(filter(None, (self.next_at or now, self._asked_at)))
                 if now >= due or (self._last is not None and self._last > now + timedelta(minutes=5)):
                     self._asked_at = None
-                    self.progress.say("a cycle begins")
+                    self.progress.say(Progress(stage=Stage.CYCLE))
                     self.cycle()
                     continue
                 if self.snapshot_due():
-                    self.progress.say("the daily snapshot begins")
+                    self.progress.say(Progress(stage=Stage.DAILY))
                     self.take_snapshot()
                     continue
-                self.progress.say(f"waiting for the next look at {due.isoformat(timespec='seconds')}")
+                self.progress.say(Progress(stage=Stage.IDLE, about=due.isoformat(timespec="seconds")))
                 self._still_alive(now)
                 self._wake.wait(min(TURN_S, ORDERS_S, (due - now).total_seconds()))
                 self._wake.clear()
@@ -298,7 +299,7 @@ class Worker:
         """What the desk asked for, one after another."""
         try:
             while not self.progress.stopping.is_set() and self.orders.one():
-                self.progress.say("carrying out an order of the desk")
+                self.progress.say(Progress(stage=Stage.ORDER))
         except LedgerError as failed:
             structlog.get_logger("desk").error("orders wait", code=failed.code, says=failed.message)
 

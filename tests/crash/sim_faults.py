@@ -12,6 +12,7 @@ import httpcore2
 from sim_month import Shape, Start, account, check, nothing_more, start, until_done
 from simulation import Sim, Trouble
 
+from billingsync.core.progress import Progress
 from billingsync.errors import BillingSyncError
 from billingsync.run import undo
 from billingsync.sandbox.faults import Fault
@@ -177,10 +178,10 @@ def _break_report(sim: Sim, fault: str, hits: list[int]) -> None:
     count = 0
     say = sim.say
 
-    def broken(text: str) -> None:
+    def broken(progress: Progress) -> None:
         nonlocal count
         count += 1
-        say(text)
+        say(progress)
         if count == 1 + number % 7 and not hits:
             hits.append(count)
             raise OSError(kind, "cannot be written")

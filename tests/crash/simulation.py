@@ -36,8 +36,10 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.util import LRUCache
 
 from billingsync import connect
+from billingsync.core.progress import Progress
 from billingsync.http import budget, calls, exchange, login, service, verdict
 from billingsync.redaction import Redactor
+from billingsync.report.progress import progress_text
 from billingsync.rulebook import load_rulebook
 from billingsync.run import context, fetch, plan, result, run, undo
 from billingsync.sandbox import world as world_module
@@ -199,8 +201,8 @@ class Sim:
         with at_work(self), connect.connections(self.settings, Redactor(self.settings.secrets())) as opened:
             yield opened
 
-    def say(self, text: str) -> None:
-        self.said.append(text)
+    def say(self, progress: Progress) -> None:
+        self.said.append(progress_text(progress))
 
     def run(self, period: str = "2026-11", **more: Any) -> Any:
         """One process: (planned, result). Whatever it raises is kept in `errors` too."""

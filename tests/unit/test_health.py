@@ -24,7 +24,7 @@ from billingsync.service import http_port as port_module
 from billingsync.service.health import HealthServer, ask
 from billingsync.service.http_port import Port
 from billingsync.service.metrics import Metrics
-from billingsync.service.progress import Progress
+from billingsync.service.progress import Heartbeat
 from billingsync.service.status import Snapshot, take
 from billingsync.service.webhook import MOST_BODY, PATH, route
 from billingsync.store.ledger import Ledger, open_ledger
@@ -36,7 +36,7 @@ VALUE = "a value nobody guesses"
 @dataclass
 class Bed:
     ledger: Ledger
-    progress: Progress
+    progress: Heartbeat
     woken: list[int] = field(default_factory=list)
     clock: list[float] = field(default_factory=lambda: [0.0])
     port: int = 0
@@ -59,7 +59,7 @@ class Bed:
 @pytest.fixture
 def bed(sqlite_ledger_url: str) -> Iterator[Bed]:
     with open_ledger(sqlite_ledger_url) as ledger:
-        made = Bed(ledger, Progress(patience_s=100, clock=lambda: made.clock[0] if "made" in locals() else 0.0))
+        made = Bed(ledger, Heartbeat(patience_s=100, clock=lambda: made.clock[0] if "made" in locals() else 0.0))
         made.progress.clock = lambda: made.clock[0]
         hook = route(VALUE, lambda: made.woken.append(1))
         server = HealthServer("127.0.0.1", 0, take=lambda: take(ledger), vitals=made.progress)

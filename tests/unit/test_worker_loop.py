@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from billingsync.core.period import Period
+from billingsync.core.progress import Progress, Stage
 from billingsync.errors import NotReachable
 from billingsync.http import CallRecord
 from billingsync.redaction import Redactor
-from billingsync.run.context import Writing
 from billingsync.service.month import Month, read_months, write_months
-from billingsync.service.progress import Progress, Stop
+from billingsync.service.progress import Heartbeat, Stop
 from billingsync.service.sdnotify import Systemd
 from billingsync.service.worker import Worker, patience_s
 from billingsync.settings import load_settings
@@ -135,7 +135,7 @@ def test_the_watchdog_is_fed_while_the_work_lives_and_not_when_it_hangs(tmp_path
     """The process is well all the time: main thread, health server and notifier go on."""
     release, hang = threading.Event(), threading.Event()
     clock = [0.0]
-    worker = Fake(tmp_path, ledger, progress=Progress(patience_s=60, clock=lambda: clock[0]))
+    worker = Fake(tmp_path, ledger, progress=Heartbeat(patience_s=60, clock=lambda: clock[0]))
     worker.act = lambda: hang.is_set() and release.wait(20)
     systemd = Systemd_()
     fed: list[int] = []
@@ -221,18 +221,18 @@ def test_patience_outlasts_every_wait_that_is_meant(tmp_path: Path) -> None:
 
 
 def test_progress_stops_between_steps_and_knows_a_write() -> None:
-    progress = Progress(patience_s=1)
-    progress.say(Writing("posting 3 of 9: Contoso"))
+    progress = Heartbeat(patience_s=1)
+    progress.say(Progress(stage=Stage.POST, nth=3, of=9, client="Contoso"))
     assert progress.writing
     progress.stopping.set()
     with pytest.raises(Stop):
-        progress.say(Writing("posting 4 of 9: Fabrikam"))
+        progress.say(Progress(stage=Stage.POST, nth=4, of=9, client="Fabrikam"))
     assert not progress.writing  # the fourth was not begun
 
 
 def test_every_call_is_a_sign_of_life_and_counted() -> None:
     clock = [0.0]
-    progress = Progress(patience_s=10, clock=lambda: clock[0])
+    progress = Heartbeat(patience_s=10, clock=lambda: clock[0])
     clock[0] = 11
     assert progress.hangs()
     for status, attempt in ((200, 1), (None, 1), (503, 2)):
