@@ -24,6 +24,7 @@ from billingsync.core.rules import ClientFile, Rules
 from billingsync.errors import UsageError
 from billingsync.run.fetch import newest_released
 from billingsync.run.plan import Planned, make_plan
+from billingsync.store.ledger import Ledger
 from billingsync.store.postings import PostedLine, RecordedPosting
 
 HOPS = ("1 read", "2 client", "3 modifiers", "4 product", "5 target", "6 line")
@@ -55,7 +56,7 @@ def explanation(connections: Connections, text: str, *, say: Say) -> Explanation
                 next_steps=[["billingsync", "plan", str(period)]],
             )
         if found:
-            return Explanation(charge=found[0].id, hops=tuple(_Way(connections, found[0], planned).hops()))
+            return Explanation(charge=found[0].id, hops=tuple(Way(connections.ledger, found[0], planned).hops()))
     where = " or ".join(map(str, searched))
     raise UsageError(
         f"No charge of {where} matches {text!r:.80}. Give INVOICE:ITEM.",
@@ -74,11 +75,11 @@ def _months(connections: Connections, wanted: str) -> list[Period]:
     return [newest, *map(Period.parse, others)][:MOST_MONTHS]
 
 
-class _Way:
+class Way:
     """The way of one charge. Each `hopN` says what happened there; a charge that stopped has no later hops."""
 
-    def __init__(self, connections: Connections, charge: Charge, planned: Planned) -> None:
-        self.connections, self.charge, self.planned = connections, charge, planned
+    def __init__(self, ledger: Ledger, charge: Charge, planned: Planned) -> None:
+        self.ledger, self.charge, self.planned = ledger, charge, planned
         self.inputs: RunInputs = planned.inputs
         self.match = _match(charge, self.inputs)
         client_id = self.match.client.id if self.match and self.match.client else None
@@ -150,7 +151,7 @@ class _Way:
         return f"{who}: {how.get(match.how or '', '')}"
 
     def _by_person(self) -> str:
-        known = self.connections.ledger.company_matches().get(self.charge.company_id or "")
+        known = self.ledger.company_matches().get(self.charge.company_id or "")
         return f" by {known.who} on {known.at:%Y-%m-%d}" if known and known.how == "person" else ""
 
     def _modifiers(self) -> str:
@@ -213,7 +214,7 @@ class _Way:
         return f"{', '.join(shown)}{': ' if by else ''}{by}{self._said('products.lifecycle')}"
 
     def _item_by_person(self, sku: str) -> str:
-        known = self.connections.ledger.item_matches().get(sku)
+        known = self.ledger.item_matches().get(sku)
         return f" by {known.who} on {known.at:%Y-%m-%d}" if known else ""
 
     def _target(self) -> str:
@@ -259,9 +260,9 @@ class _Way:
 
     def _posted(self) -> Iterator[tuple[RecordedPosting, PostedLine]]:
         """The live lines that the ledger has of it: several where its product is split over items [P5]."""
-        for claim in self.connections.ledger.claims_of(self.charge.id):
+        for claim in self.ledger.claims_of(self.charge.id):
             if claim.live:
-                row = self.connections.ledger.posting(claim.key)
+                row = self.ledger.posting(claim.key)
                 yield row, row.lines[claim.line]
 
     def _draft(self) -> Draft:

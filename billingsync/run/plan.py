@@ -154,8 +154,14 @@ def make_plan(
 def plan_again(ledger: Ledger, rules_dir: Path, digest: str) -> Planned:
     """The kept plan made anew from what it was made from: no call to Pax8 or HaloPSA. Rules, mappings, approvals and
     what is set aside are as they are now. UsageError for an unknown digest, or where an older version made it."""
-    shown = ledger.find_plan(digest)
-    inputs = kept_inputs(ledger, shown.digest)
+    planned = planned_again(ledger, rules_dir, kept_inputs(ledger, ledger.find_plan(digest).digest))
+    remember(ledger, rules_dir, planned)
+    return planned
+
+
+def planned_again(ledger: Ledger, rules_dir: Path, inputs: RunInputs, companies: Sequence[str] = ()) -> Planned:
+    """As `plan_again`, of these Pax8 companies only where some are given, and nothing is kept of it. `inputs` are
+    those of the kept plan."""
     rulebook = load_rulebook(rules_dir)
     names = charged_in(inputs.sources, inputs.companies)
     inputs = replace(
@@ -164,11 +170,10 @@ def plan_again(ledger: Ledger, rules_dir: Path, digest: str) -> Planned:
         similar=similar(names, inputs.clients, rulebook),
         memory=ledger.memory(inputs.period),
         set_aside=ledger.charges_set_aside(str(inputs.period)),
+        clients_asked=tuple(companies) or inputs.clients_asked,
     )
     inputs = with_memory(ledger, inputs, {one: one not in inputs.credited for one in ledger.known_invoices()})
-    planned = Planned(plan=plan_run(inputs), inputs=inputs, created_at=now())
-    remember(ledger, rules_dir, planned)
-    return planned
+    return Planned(plan=plan_run(inputs), inputs=inputs, created_at=now())
 
 
 def kept_inputs(ledger: Ledger, digest: str) -> RunInputs:

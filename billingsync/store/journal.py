@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, false, or_, select
 
 from billingsync.store.columns import as_json, moment
 from billingsync.store.database import read_as
@@ -56,6 +57,14 @@ def entries(connection: Connection, partner: str) -> tuple[Entry, ...]:
     """All entries, oldest first."""
     rows = connection.execute(select(journal).where(journal.c.partner == partner).order_by(journal.c.seq))
     return tuple(read_as(Entry, row) for row in rows)
+
+
+def naming(connection: Connection, partner: str, texts: Collection[str], most: int) -> tuple[Entry, ...]:
+    """The newest `most` entries whose body has one of these texts, oldest first."""
+    said = [journal.c.body.contains(json.dumps(text)[1:-1], autoescape=True) for text in texts if text]
+    query = select(journal).where(journal.c.partner == partner, or_(false(), *said))
+    rows = connection.execute(query.order_by(journal.c.seq.desc()).limit(most)).all()
+    return tuple(read_as(Entry, row) for row in reversed(rows))
 
 
 def first_altered(entries: tuple[Entry, ...], partner: str) -> Entry | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import TracebackType
 
 from billingsync.store import files, journal
@@ -73,6 +74,11 @@ class Ledger(
         """The journal, oldest entry first."""
         with self.reading() as connection:
             return journal.entries(connection, self.name)
+
+    def entries_naming(self, texts: Collection[str], most: int = 500) -> tuple[journal.Entry, ...]:
+        """The newest `most` entries of the journal that name one of these texts, oldest first."""
+        with self.reading() as connection:
+            return journal.naming(connection, self.name, texts, most)
 
     def first_altered_entry(self) -> journal.Entry | None:
         """The first entry of the journal that is not what was written; None where all are well."""

@@ -118,6 +118,11 @@ class SourceBook(Book):
         with self.reading() as connection:
             return find_documents(connection, self.name, period)
 
+    def invoice_documents(self, invoice_id: str) -> tuple[Document, ...]:
+        """Everything kept of one distributor invoice, oldest first."""
+        with self.reading() as connection:
+            return find_documents(connection, self.name, invoice_id=invoice_id)
+
     def source_invoices(self, period: Period | None = None) -> tuple[SourceInvoice, ...]:
         """The distributor invoices of a period, or all, by period and id."""
         with self.reading() as connection:
@@ -155,14 +160,17 @@ def add_document(connection: Connection, name: str, period: Period, document: An
     connection.execute(row.on_conflict_do_nothing())
 
 
-def find_documents(connection: Connection, name: str, period: Period) -> tuple[Document, ...]:
-    """The documents of a period, in the order in which they came."""
+def find_documents(
+    connection: Connection, name: str, period: Period | None = None, *, invoice_id: str | None = None
+) -> tuple[Document, ...]:
+    """The documents of a period, of an invoice, or all, in the order in which they came."""
     table = source_document.c
-    rows = connection.execute(
-        select(source_document)
-        .where(table.partner == name, table.period == str(period))
-        .order_by(table.fetched_at, table.kind, table.invoice_id, table.page, table.sha256)
-    )
+    query = select(source_document).where(table.partner == name)
+    if period is not None:
+        query = query.where(table.period == str(period))
+    if invoice_id is not None:
+        query = query.where(table.invoice_id == invoice_id)
+    rows = connection.execute(query.order_by(table.fetched_at, table.kind, table.invoice_id, table.page, table.sha256))
     return tuple(read_as(Document, row) for row in rows)
 
 

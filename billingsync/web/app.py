@@ -32,7 +32,20 @@ from billingsync.web import login
 from billingsync.web.ask import Ask, Desk, NotFound, Page, Shown, own_path
 from billingsync.web.frame import frame
 from billingsync.web.guard import Guard, TooLarge
-from billingsync.web.pages import activity, clients, connections, holds, me, months, orders, people, ready, runs, status
+from billingsync.web.pages import (
+    activity,
+    charges,
+    clients,
+    connections,
+    holds,
+    me,
+    months,
+    orders,
+    people,
+    ready,
+    runs,
+    status,
+)
 from billingsync.web.render import render, render_part, static_files
 from billingsync.web.site import Site
 
@@ -55,6 +68,7 @@ def pages() -> tuple[Page, ...]:
         *ready.PAGES,
         *orders.PAGES,
         *holds.PAGES,
+        *charges.PAGES,
         *clients.PAGES,
         *connections.PAGES,
         *months.PAGES,

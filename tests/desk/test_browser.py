@@ -185,6 +185,19 @@ def test_a_month_is_posted_by_keyboard_alone(browser: Any, own: Running) -> None
     assert own.desk.written()
 
 
+def test_the_key_e_explains_the_row_and_axe_finds_nothing_on_the_charge(browser: Any, shown: Running) -> None:
+    from playwright.sync_api import expect
+
+    with tab(browser, shown.base, shown.cookie(Role.FINANCIAL)) as opened:
+        opened.go("/holds/2026-11")
+        opened.page.keyboard.press("j")
+        opened.page.keyboard.press("e")
+        expect(opened.page.get_by_role("heading", name="What was decided, and why")).to_be_visible()
+        assert "/charges/" in opened.page.url
+        opened.axe()
+        opened.no_sideways_scroll()
+
+
 def test_a_month_is_posted_without_script(browser: Any, own: Running) -> None:
     with tab(browser, own.base, own.cookie(Role.FINANCIAL), script=False) as opened:
         opened.go("/ready/2026-11")

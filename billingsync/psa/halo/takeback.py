@@ -77,6 +77,12 @@ def _json(text: str) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
+def answered_line(answer: str, line_id: int | None) -> Raw | None:
+    """The line of that id in HaloPSA's answer (JSON); None where it is not there."""
+    found = [line for one in _json(answer) if isinstance(one, dict) for line in lines_of(one)]
+    return next((line for line in found if line_id is not None and id_of(line) == line_id), None)
+
+
 def fates(written: Written, raw: Raw, ordinals: frozenset[int] | None = None) -> tuple[Fate, ...]:
     """What `raw` shows of each line of a posting, or of those of these ordinals."""
     chosen = [line for line in written.lines if ordinals is None or line.ordinal in ordinals]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from billingsync.core.charge import Source
 from billingsync.http.jsontext import read_json
-from billingsync.sources.pax8.wire import item_id, read_page, read_source
+from billingsync.sources.pax8.wire import is_item_of, item_id, read_page, read_source
 
 
 class Kept(Protocol):
@@ -45,3 +45,17 @@ def sources_of(documents: Iterable[Kept], counted: Collection[str]) -> tuple[Sou
         if read and len(items) == read[-1].page.totalElements:
             found.append(read_source(headers[invoice_id], items))
     return tuple(found)
+
+
+def raw_item(documents: Iterable[Kept], charge: str) -> Mapping[str, Any] | None:
+    """The item of that charge as Pax8 said it last, in the pages of its invoice (oldest first); None where they are
+    kept no more."""
+    found = None
+    name = charge.partition(":")[2].encode()
+    for document in documents:
+        if document.kind != "items" or (name not in document.body and not name.startswith(b"~")):
+            continue  # a page is read only where it can have the item
+        for row in read_page(read_json(document.body, odd_numbers=True)).content:
+            if isinstance(row, dict) and is_item_of(charge, document.invoice_id, row):
+                found = row
+    return found

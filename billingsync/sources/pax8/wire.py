@@ -145,6 +145,14 @@ def invoice_currency(invoice: Mapping[str, object]) -> str:
     return _currency(invoice.get("currencyCode"), NO_CURRENCY)
 
 
+def is_item_of(charge: str, invoice_id: str, item: Mapping[str, object]) -> bool:
+    """Whether a charge's id is what `source_of` calls this item. Items without an id that are equal are told apart by
+    no one: any of them will do."""
+    name = item_id(item)
+    start = f"{invoice_id}:{name or f'~{fingerprint(_said(item))}'}"
+    return charge == start or (not name and charge.startswith(f"{start}:"))
+
+
 def read_charges(invoice_id: str, currency: str, items: Sequence[object]) -> tuple[list[Charge], list[str]]:
     """Some items of an invoice as charges, and their ids, "" where Pax8 gives none: such a charge is called after its
     content until `source_of` has seen them all. Raises NotReady for what cannot be an item."""

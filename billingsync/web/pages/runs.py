@@ -119,6 +119,7 @@ def _view(ask: Ask, run: Run, heads: Sequence[PostingHead]) -> View:
 def row_view(ask: Ask, row: PostingHead) -> View:
     return {
         "client": clean(row.client_name, 160),
+        "path": f"/postings/{row.key}",
         "invoice": "" if row.invoice_id is None else str(abs(row.invoice_id)),
         "action": {"create": "new invoice", "append": "added to it", "update": "recurring, changed"}.get(
             row.action, row.action

@@ -10,7 +10,9 @@ from billingsync.core.reasons import APPROVABLE, ApproveAs, title_of
 from billingsync.report.html import clean
 from billingsync.report.numbers import Figures
 from billingsync.web.views.money import View, money, sums
+from billingsync.web.views.paths import charge_path
 
+MOST_LINKS = 200  # charges of one row that are named
 NOBODY = "No company named by Pax8"
 _MAPS = frozenset({"client_unmapped", "client_ambiguous", "client_renamed", "client_guessed", "client_changed"})
 
@@ -89,5 +91,6 @@ def _shown(entry: View, figures: Figures) -> View:
     return entry | {
         "money": money(figures, entry["amount"], entry["currency"]),
         "count": len(entry["charges"]),
+        "whys": [(charge, charge_path(charge)) for charge in entry["charges"][:MOST_LINKS]],
         "products": ", ".join(products[:4]) + (f" and {len(products) - 4} more" if len(products) > 4 else ""),
     }

@@ -12,7 +12,9 @@ from billingsync.report.html import clean
 from billingsync.report.numbers import Figures, code
 from billingsync.store.plan_rows import ClientRow, Held
 from billingsync.web.views.money import View, amount, minus, money
+from billingsync.web.views.paths import charge_path
 
+MOST_LINKS = 200  # charges of one line that are named
 CHUNK = 40  # rows laid out together, when they come into sight
 
 
@@ -183,6 +185,8 @@ def _line(line: Mapping[str, Any], currency: str, figures: Figures) -> View:
         "margin": minus(rate),
         "charges": list(line["charges"]),
         "charge": line["charges"][0] if line["charges"] else "",
+        "more": [(charge, charge_path(charge)) for charge in line["charges"][1:MOST_LINKS]],
+        "path": charge_path(line["charges"][0]) if line["charges"] else "",
     }
 
 
@@ -194,6 +198,7 @@ def _left_out(entry: Mapping[str, Any], kind: str, why: str, figures: Figures) -
         "amount": money(figures, Decimal(entry["amount"]), entry["currency"]),
         "cost": amount(figures, Decimal(entry["cost"]), entry["currency"]),
         "charge": entry["charge"],
+        "path": charge_path(entry["charge"]),
     }
 
 
