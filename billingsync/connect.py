@@ -13,6 +13,7 @@ import structlog
 from billingsync.http import CallRecord, Service, ServiceConfig
 from billingsync.psa.halo.client import Tenant, discover
 from billingsync.psa.halo.psa import HaloPsa
+from billingsync.psa.halo.takeback import answered_line
 from billingsync.psa.psa import PSA
 from billingsync.redaction import Redactor
 from billingsync.settings import Settings
@@ -24,6 +25,8 @@ TICKET_CALLS = 8  # a minute: with the 50 for billing within the 60 that hosted 
 TICKET_TIMEOUT_S = 30.0
 
 OnCall = Callable[[CallRecord], None]
+
+__all__ = ["Connections", "OnCall", "answered_line", "connections", "halo_service", "pax8_service", "ticket_service"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from billingsync.connect import answered_line
 from billingsync.errors import UsageError
-from billingsync.psa.halo.takeback import answered_line
 from billingsync.run.explain import Told, Way
 from billingsync.run.plan import kept_inputs, planned_again
 from billingsync.sources.pax8.kept import raw_item
