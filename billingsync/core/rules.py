@@ -32,7 +32,7 @@ class ModifierRules:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientMatchRules:
     match_percent: Decimal = Decimal(90)
-    guessed: str = "post"  # post | hold
+    guessed: str = "hold"  # post | hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,12 +167,12 @@ def set_product(
 
 
 def confirm_guessed(connections: Connections, rows: Sequence[Row], *, who: str, now: datetime) -> list[str]:
-    """Make every guessed match a mapping of this person's. Says what was done."""
-    done = []
-    for row in rows:
-        if row.how.startswith("guessed") and row.halo_id is not None:
-            connections.ledger.set_company_match(row.pax8_id, row.halo_id, company_name=row.pax8_name, who=who, now=now)
-            done.append(f"confirmed: {row.pax8_name} -> {row.halo_name} ({row.halo_id})")
+    """Make every guessed match a mapping of this person's. Says which are guessed, then what was done."""
+    guesses = [(row, row.halo_id) for row in rows if row.how.startswith("guessed") and row.halo_id is not None]
+    done = [f"{row.how}: {row.pax8_name} -> {row.halo_name} ({client})" for row, client in guesses]
+    for row, client in guesses:
+        connections.ledger.set_company_match(row.pax8_id, client, company_name=row.pax8_name, who=who, now=now)
+        done.append(f"confirmed: {row.pax8_name} -> {row.halo_name} ({client})")
     return done or ["no guessed match waits to be confirmed"]
 
 

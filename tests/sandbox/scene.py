@@ -44,6 +44,11 @@ class Scene:
             one for one in cast.members(options.seed, options.clients, trouble=False) if one.client_id == client
         )
 
+    def listed(self, client: int = 214) -> dict[str, Any]:
+        """The company as Pax8 lists it, to be changed in place."""
+        id_ = self.company(client).company_id
+        return next(row for row in self.sandbox.pax8.companies if row["id"] == id_)
+
     def charge(
         self, sku: str, quantity: Any = 1, price: Any = None, *, client: int = 214, **more: Any
     ) -> dict[str, Any]:
@@ -64,8 +69,8 @@ class Scene:
             "billedByPax8": False, "currencyCode": member.currency, "salesTax": Decimal(0),
             "subscriptionId": more.pop("sub", None), "vendorName": product.vendor,
         }  # fmt: skip
-        if member.external_id:
-            row["externalId"] = member.external_id
+        if external_id := self.listed(client).get("externalId"):
+            row["externalId"] = external_id
         return row | more
 
     def month(self, period: str, *charges: dict[str, Any], invoice: str = "") -> None:

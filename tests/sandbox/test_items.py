@@ -294,14 +294,18 @@ def test_P5_the_parts_of_a_product_add_up_to_the_cent(stage, parts, amounts):
 def test_map_companies_shows_unmapped_first_with_what_could_be_meant(stage):
     made = stage()
     stranger = {"companyId": "c-stranger", "companyName": "Fabrikan AG"}
+    made.listed(219).pop("externalId")
     made.month("2026-11", made.charge(M365, 1), made.charge(M365, 1, client=219), made.charge(M365, 1) | stranger)
     rows = made.office.run("map", "companies", "--json").must().json["companies"]
     assert (rows[0]["pax8_name"], rows[0]["halo_id"]) == ("Fabrikan AG", None)
     assert rows[0]["suggestions"] == "FABRIKAM (217) 88 %"
     assert [row["how"] for row in rows[1:3]] == ["guessed (97 % similar)", "name"]
     assert {row["how"] for row in rows[3:]} <= {"name", "external_id"}  # those that only have subscriptions
+    assert made.office.plan("2026-11", "--client", "219")["clients"][0]["held"] == "client_guessed"
     done = made.office.run("map", "companies", "--auto").must()
-    assert "confirmed: Wide World Importers -> Wide World Importer (219)" in done.stderr
+    pair = "Wide World Importers -> Wide World Importer (219)"
+    shown, confirmed = (done.stderr.index(f"{how}: {pair}") for how in ("guessed (97 % similar)", "confirmed"))
+    assert shown < confirmed
     made.office.run("map", "companies", "--exclude", "Fabrikan AG").must()
     rows = {row["pax8_name"]: row for row in made.office.run("map", "companies", "--json").must().json["companies"]}
     assert (rows["Wide World Importers"]["how"], rows["Fabrikan AG"]["how"]) == ("person", "never billed")
