@@ -10,12 +10,13 @@ from billingsync.cli.billing import FORMATS, JsonOption
 from billingsync.cli.roles import may, require
 from billingsync.cli.session import connected
 from billingsync.cli.terminal import console, note, out, say, write_file
-from billingsync.errors import NoSnapshot, UsageError
+from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
     from billingsync.connect import Connections
     from billingsync.core.period import Period
     from billingsync.core.reconcile.compare import Reconciliation
+    from billingsync.errors import NoSnapshot
     from billingsync.report.comparison.view import Filters, View
 
 PeriodArgument = Annotated[
@@ -33,8 +34,6 @@ InvoiceOption = Annotated[list[int] | None, typer.Option("--invoice", help="Only
 KindOption = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind of finding; repeatable.")]
 FormatOption = Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")]
 OutOption = Annotated[str | None, typer.Option("--out", help="Write to this file; - is stdout.", metavar="FILE")]
-
-_CODES = {"clean": 0, "differences": 3, "incomplete": 3, "nothing_compared": 4}
 
 
 def register(app: typer.Typer) -> None:
@@ -148,23 +147,15 @@ def _filters(
     invoice: list[int] | None,
     kind: list[str] | None,
 ) -> Filters:
-    from rapidfuzz import process
+    from billingsync.report.comparison.view import Filters, kinds_of
 
-    from billingsync.core.reconcile.findings import Kind
-    from billingsync.report.comparison.view import Filters
-
-    known = [one.value for one in Kind]
-    for text in kind or ():
-        if text not in known:
-            near = process.extractOne(text, known, score_cutoff=50)
-            raise UsageError(f"There is no kind {text!r:.40}." + (f" Did you mean {near[0]}?" if near else ""))
     return Filters(
         clients=tuple(client or ()),
         products=tuple(product or ()),
         vendors=tuple(vendor or ()),
         tags=tuple(tag or ()),
         invoices=tuple(invoice or ()),
-        kinds=tuple(map(Kind, kind or ())),
+        kinds=kinds_of(kind or ()),
     )
 
 
@@ -172,37 +163,31 @@ def _each(
     what: str, period: str | None, filters: Filters, options: dict[str, Any], format: str, out_file: str | None
 ) -> int:
     """One period, or each of several by its own snapshot; months without one are named, not filled [BC12]."""
-    from billingsync.reconcile.reconcile import posted_only, reconcile
-    from billingsync.report.comparison.view import view
+    from billingsync.reconcile.reconcile import books_of, months, posted_only, reconcile
+    from billingsync.report.comparison.view import require_known, view
 
     with connected() as connections:
         settings = connections.settings
         if what != "licences":
             require(settings, "financial", f"see {what}")
-        periods = _periods(period)
-        shown: list[View] = []
-        code = 0
-        for one in periods:
-            try:
-                found = reconcile(connections, one, say=say)
-            except NoSnapshot as refusal:
-                if what == "billing" and one is not None and len(periods) == 1:
-                    found = posted_only(connections, one, refusal)
-                    note(f"{refusal.message} Shown is what billingsync itself posted for {one}.")
-                    code = 3
-                elif len(periods) == 1:
-                    raise
-                else:
-                    note(f"{one}: {refusal.message}")
-                    code = max(code, 3)
-                    continue
-            shown.append(view(found, filters, money=may(settings, "financial"), **options))
-            code = max(code, _CODES[found.verdict.value])
-        if not shown:
-            raise NoSnapshot(f"None of these months has a whole snapshot: {period}.")
-        _nobody(shown, filters)
+
+        def posted(one: Period, refusal: NoSnapshot) -> Reconciliation:
+            return posted_only(books_of(connections.ledger, settings), one, refusal)
+
+        compared = months(
+            period,
+            lambda one: reconcile(connections, one, say=say),
+            posted if what == "billing" else None,
+        )
+        if compared.posted:
+            note(f"{compared.posted} Shown is what billingsync itself posted for {period}.")
+        for month, why in compared.missing:
+            note(f"{month}: {why}")
+        money = may(settings, "financial")
+        shown = [view(found, filters, money=money, **options) for found in compared.found]
+        require_known(shown, filters)
         _show(what, shown, format, out_file, connections)
-    return code
+    return compared.code
 
 
 def _from_file(
@@ -214,53 +199,16 @@ def _from_file(
 ) -> int:
     """The billing of the month that a file is of; nothing is asked of Pax8 [IM11]."""
     from billingsync.cli.source_file import compared_with_file
-    from billingsync.report.comparison.view import view
+    from billingsync.reconcile.reconcile import Months
+    from billingsync.report.comparison.view import require_known, view
 
     path, profile, currency = file
     with compared_with_file(path, (profile, currency), period) as (connections, found):
         require(connections.settings, "financial", "see billing")
         shown = view(found, filters, money=True, **options)
-        _nobody([shown], filters)
+        require_known([shown], filters)
         _show("billing", [shown], *output, connections)
-    return _CODES[found.verdict.value]
-
-
-def _periods(text: str | None) -> list[Period | None]:
-    from billingsync.core.period import Period
-
-    if text is None:
-        return [None]
-    try:
-        first, dots, last = text.partition("..")
-        start = Period.parse(first)
-        end = Period.parse(last) if dots else start
-    except ValueError as wrong:
-        raise UsageError(f"{str(wrong).capitalize()}.", next_steps=[["billingsync", "snapshots"]]) from wrong
-    found: list[Period | None] = []
-    while start <= end and len(found) < 120:
-        found.append(start)
-        start = start.next
-    if not found:
-        raise UsageError(f"{text} ends before it begins.")
-    return found
-
-
-def _nobody(shown: list[View], filters: Filters) -> None:
-    """A name that fits nothing gets the nearest right one, rather than an empty page."""
-    if not (filters.clients or filters.products) or any(one.rows or one.findings for one in shown):
-        return
-    from rapidfuzz import process
-
-    whole: list[Reconciliation] = [one.whole for one in shown]
-    clients = {row.client_name for one in whole for row in one.rows} | {
-        finding.company_name for one in whole for finding in one.findings
-    }
-    products = {row.product for one in whole for row in one.rows}
-    for texts, known, noun in ((filters.clients, clients, "client"), (filters.products, products, "product")):
-        for text in texts:
-            near = process.extract(text, sorted(filter(None, known)), limit=3, score_cutoff=45)
-            hint = f" Nearest: {', '.join(name for name, _, _ in near)}." if near else ""
-            raise UsageError(f"No {noun} here is called {text!r:.80}, together with the other filters.{hint}")
+    return Months(found=(found,)).code
 
 
 def _show(what: str, shown: list[View], format: str, out_file: str | None, connections: Connections) -> None:

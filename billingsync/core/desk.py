@@ -41,6 +41,7 @@ class OrderKind(StrEnum):
     POST = "post"
     UNDO = "undo"
     MAP_COMPANY = "map_company"
+    SNAPSHOT = "snapshot"  # read both sides at one time, to compare them
 
 
 class OrderState(StrEnum):

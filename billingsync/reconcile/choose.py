@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from billingsync.connect import Connections
 from billingsync.core.period import Period
@@ -35,17 +36,27 @@ def for_now(connected: Connections, say: Say) -> SnapshotEntry:
     return taken
 
 
-def for_period(connected: Connections, period: Period) -> SnapshotEntry:
+def newest_kept(ledger: Ledger, zone: ZoneInfo) -> SnapshotEntry:
+    """The newest whole snapshot, however old: nothing is asked of anybody. NoSnapshot where there is none."""
+    entries = ledger.snapshots()
+    newest = newest_whole(one.taken(zone) for one in entries)
+    if newest is not None:
+        return next(one for one in entries if one.id == newest.id)
+    why = f" Snapshot {entries[-1].id} is not whole: {' '.join(entries[-1].missing)}" if entries else ""
+    raise NoSnapshot(f"No whole snapshot was taken yet.{why}", next_steps=[["billingsync", "snapshot"]])
+
+
+def for_period(ledger: Ledger, zone: ZoneInfo, period: Period) -> SnapshotEntry:
     """The one that counts for the period. NoSnapshot where there is none, naming the periods that have one."""
-    found = connected.ledger.snapshot_for(period, connected.settings.zone, now())
+    found = ledger.snapshot_for(period, zone, now())
     if found is None:
-        raise no_snapshot(connected, period)
+        raise no_snapshot(ledger, zone, period)
     return found
 
 
-def no_snapshot(connected: Connections, period: Period) -> NoSnapshot:
+def no_snapshot(ledger: Ledger, zone: ZoneInfo, period: Period) -> NoSnapshot:
     """Why a period cannot be compared, and which can."""
-    have = periods_with_one(connected.ledger, connected)
+    have = periods_with_one(ledger, zone)
     named = ", ".join(map(str, have[-_MOST_NAMED:])) if have else "none yet"
     return NoSnapshot(
         f"There is no whole snapshot of {period}, and today's seats say nothing of that month. "
@@ -56,8 +67,7 @@ def no_snapshot(connected: Connections, period: Period) -> NoSnapshot:
     )
 
 
-def periods_with_one(ledger: Ledger, connected: Connections) -> list[Period]:
+def periods_with_one(ledger: Ledger, zone: ZoneInfo) -> list[Period]:
     """The months inside which a whole snapshot was taken, oldest first."""
-    zone = connected.settings.zone
     whole = [one for one in ledger.snapshots() if one.state is SnapshotState.WHOLE]
     return sorted({Period.of(one.as_at.astimezone(zone).date()) for one in whole})

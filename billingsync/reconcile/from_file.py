@@ -18,7 +18,7 @@ def reconcile_file(connected: Connections, source: ChargeSource, *, say: Say) ->
     """The file's charges beside the snapshot of their month; where Pax8's own invoice of it is kept, the file stands in
     its place. NoSnapshot where the month has none [SN6]."""
     period = source.released()[0].period
-    entry = for_period(connected, period)
+    entry = for_period(connected.ledger, connected.settings.zone, period)
     fetched = source.fetch(period)
     charges = tuple(charge for one in fetched.sources for charge in one.charges)
     rulebook = load_rulebook(connected.settings.rules_dir)

@@ -26,6 +26,7 @@ from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Stage
 from billingsync.core.schedule import Polling, next_look
 from billingsync.errors import BillingSyncError, LedgerError, UpstreamError
+from billingsync.reconcile.orders import CARRIES
 from billingsync.redaction import Redactor
 from billingsync.run.orders import Carrier
 from billingsync.service import daily, messages
@@ -95,7 +96,7 @@ class Worker:
         self._pinged: datetime | None = None
         self._snapshot_tried: datetime | None = None
         self._shown_alive: datetime | None = None
-        self.orders = Carrier(ledger, self._connected, kind="worker", clock=clock)
+        self.orders = Carrier(ledger, self._connected, kind="worker", carries=CARRIES, clock=clock)
         share = random.random() if jitter is None else jitter  # noqa: S311  spreads load, guards nothing
         poll = settings.poll
         self.polling = Polling(

@@ -186,6 +186,13 @@ class SnapshotBook(Book):
         with self.reading() as connection:
             return tuple(json.loads(body) for body in connection.execute(query.order_by(journal.c.seq)).scalars())
 
+    def newest_change(self) -> int:
+        """The number of the newest entry of the journal but those of the desk itself, such as who looked at what: as
+        long as it stays, whatever is compared stays as it was."""
+        mine = (journal.c.partner == self.name, ~journal.c.kind.like("desk.%"))
+        with self.reading() as connection:
+            return int(connection.scalar(select(func.max(journal.c.seq)).where(*mine)) or 0)
+
     def confirm_snapshot(self, number: int, who: str, now: datetime) -> None:
         """A person says that what is suspect about it is right [SN4]."""
         with self.writing() as connection:

@@ -22,7 +22,17 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from billingsync.core.desk import Role
-from billingsync.errors import BillingSyncError, LedgerError, NotReady, NotReleased, Refused, UpstreamError, UsageError
+from billingsync.errors import (
+    BillingSyncError,
+    LedgerError,
+    NoSnapshot,
+    NotReady,
+    NotReleased,
+    Refused,
+    UpstreamError,
+    UsageError,
+)
+from billingsync.reconcile.kept_comparison import Comparisons
 from billingsync.report.document import dump, error_document
 from billingsync.report.numbers import Figures
 from billingsync.settings import Settings
@@ -43,11 +53,13 @@ from billingsync.web.pages import (
     orders,
     people,
     ready,
+    reconcile,
     runs,
     status,
 )
 from billingsync.web.render import render, render_part, static_files
 from billingsync.web.site import Site
+from billingsync.web.twins import Twin, sheets
 
 MOST_FIELDS = 1000
 _STATUS: tuple[tuple[type[BillingSyncError], int], ...] = (
@@ -56,6 +68,7 @@ _STATUS: tuple[tuple[type[BillingSyncError], int], ...] = (
     (Refused, 409),
     (NotReleased, 409),
     (NotReady, 409),
+    (NoSnapshot, 409),
     (LedgerError, 503),
     (UpstreamError, 502),
 )
@@ -69,6 +82,7 @@ def pages() -> tuple[Page, ...]:
         *orders.PAGES,
         *holds.PAGES,
         *charges.PAGES,
+        *reconcile.PAGES,
         *clients.PAGES,
         *connections.PAGES,
         *months.PAGES,
@@ -88,7 +102,16 @@ def session_limits(settings: Settings) -> SessionLimits:
 def make_desk(settings: Settings, ledger: Ledger, site: Site, **others: Any) -> Desk:
     """What the pages work with, from settings and ledger."""
     limits = session_limits(settings)
-    return Desk(settings=settings, ledger=ledger, site=site, limits=limits, figures=Figures(settings.locale), **others)
+    figures, comparisons = Figures(settings.locale), Comparisons(ledger, settings)
+    return Desk(
+        settings=settings,
+        ledger=ledger,
+        site=site,
+        limits=limits,
+        figures=figures,
+        comparisons=comparisons,
+        **others,
+    )
 
 
 def make_app(desk: Desk) -> ASGIApp:
@@ -110,13 +133,15 @@ def make_app(desk: Desk) -> ASGIApp:
 
 def _routes(desk: Desk, page: Page) -> list[Route]:
     methods = ["POST"] if page.post else ["GET"]
-    found = [Route(page.path, _endpoint(desk, page, twin=False), methods=methods)]
-    if page.twin:
-        found.append(Route(f"{page.path.rstrip('/')}.json", _endpoint(desk, page, twin=True), methods=["GET"]))
-    return found[::-1]  # the twin first: `{period}` would fit `2026-11.json` too
+    # The twins first: `{period}` would fit `2026-11.json` too.
+    twins = [twin for twin in Twin if twin is not Twin.PAGE and (page.twin if twin is Twin.JSON else page.sheets)]
+    return [
+        *(Route(f"{page.path.rstrip('/')}.{twin}", _endpoint(desk, page, twin), methods=["GET"]) for twin in twins),
+        Route(page.path, _endpoint(desk, page, Twin.PAGE), methods=methods),
+    ]
 
 
-def _endpoint(desk: Desk, page: Page, *, twin: bool) -> Any:
+def _endpoint(desk: Desk, page: Page, twin: Twin) -> Any:
     async def endpoint(request: Request) -> Response:
         form = FormData()
         session: Session | None = None
@@ -136,7 +161,7 @@ def _endpoint(desk: Desk, page: Page, *, twin: bool) -> Any:
             return await run_in_threadpool(_answer, ask, page, shown, twin)
         except BillingSyncError as failed:
             ask = Ask(desk=desk, request=request, now=desk.clock(), session=session, form=form)
-            return await run_in_threadpool(error_page, ask, failed, twin)
+            return await run_in_threadpool(error_page, ask, failed, twin is Twin.JSON)
 
     return endpoint
 
@@ -146,8 +171,9 @@ def _session(desk: Desk, request: Request) -> Session | None:
     return desk.ledger.session(secret, desk.limits, desk.clock()) if 20 <= len(secret) <= 200 else None
 
 
-def _refused(ask: Ask, page: Page, twin: bool) -> Response | None:
+def _refused(ask: Ask, page: Page, kind: Twin) -> Response | None:
     """The one check of who may use a page: its declared role against the person's."""
+    twin = kind is Twin.JSON
     if page.role is None:
         return None
     if ask.session is None:
@@ -173,17 +199,19 @@ async def _form(request: Request) -> FormData:
         raise UsageError("The form could not be read. Nothing was done.") from wrong
 
 
-def _answer(ask: Ask, page: Page, shown: Shown | Response, twin: bool) -> Response:
+def _answer(ask: Ask, page: Page, shown: Shown | Response, twin: Twin) -> Response:
     if isinstance(shown, Response):
         return shown
-    if twin:
-        assert shown.twin is not None, shown.template
-        if page.role is not None and page.role is not Role.USER:
-            said = {"who": ask.who, "path": ask.request.url.path[:200]}
-            ask.ledger.note_act("read", said, ask.now)
-        body = {"format_version": "1.0", "as_at": ask.now.isoformat(timespec="seconds"), "next_steps": []}
-        return Response(dump(body | dict(shown.twin())), media_type="application/json")
-    return _page(ask, shown)
+    if twin is Twin.PAGE:
+        return _page(ask, shown)
+    if page.role is not None and ask.role.may(Role.FINANCIAL):
+        said = {"who": ask.who, "path": ask.request.url.path[:200]}
+        ask.ledger.note_act("read", said, ask.now)
+    if twin is not Twin.JSON:
+        return sheets(ask, shown, twin)
+    assert shown.twin is not None, shown.template
+    body = {"format_version": "1.0", "as_at": ask.now.isoformat(timespec="seconds"), "next_steps": []}
+    return Response(dump(body | dict(shown.twin())), media_type="application/json")
 
 
 def _page(ask: Ask, shown: Shown) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,8 @@ from starlette.responses import RedirectResponse, Response
 
 from billingsync.core.desk import Role
 from billingsync.errors import BillingSyncError
+from billingsync.reconcile.kept_comparison import Comparisons
+from billingsync.report.comparison.tables import Table
 from billingsync.report.numbers import Figures
 from billingsync.settings import Settings
 from billingsync.store.ledger import Ledger
@@ -37,6 +39,7 @@ class Desk:
     site: Site
     limits: SessionLimits
     figures: Figures
+    comparisons: Comparisons
     passwords: Passwords = field(default_factory=Passwords)
     wake: Callable[[], None] = lambda: None
     watch: Watch = field(default_factory=Watch)
@@ -98,7 +101,7 @@ class Ask:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
     """A page to render: `view` is all that its template gets. `part` is the block that is enough for a fragment;
-    `twin` is the same as JSON [DP2]."""
+    `twin` is the same as JSON, `tables` as spreadsheets: the first one is the CSV [DP2]."""
 
     template: str
     title: str
@@ -106,6 +109,7 @@ class Shown:
     part: str = "main"
     status: int = 200
     twin: Callable[[], Mapping[str, Any]] | None = None
+    tables: Callable[[], Sequence[Table]] | None = None
 
 
 Handler = Callable[[Ask], Shown | Response]
@@ -121,6 +125,7 @@ class Page:
     role: Role | None
     post: bool = False
     twin: bool = False  # whether PATH.json is served too
+    sheets: bool = False  # whether PATH.csv and PATH.xlsx are
 
 
 def see(path: str) -> Response:

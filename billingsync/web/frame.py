@@ -9,7 +9,14 @@ from billingsync.web.ask import Ask
 
 # Heading, then (words, path, role) of each page that the side leads to.
 _SIDE: tuple[tuple[str, tuple[tuple[str, str, Role], ...]], ...] = (
-    ("", (("Ready to invoice", "/ready", Role.FINANCIAL), ("Holds", "/holds", Role.FINANCIAL))),
+    (
+        "",
+        (
+            ("Ready to invoice", "/ready", Role.FINANCIAL),
+            ("Holds", "/holds", Role.FINANCIAL),
+            ("Reconcile", "/reconcile", Role.USER),
+        ),
+    ),
     (
         "Set up",
         (

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from billingsync.connect import connections
 from billingsync.core.desk import OrderKind, Role, SignIn
+from billingsync.reconcile.orders import CARRIES
 from billingsync.redaction import Redactor
 from billingsync.run.orders import Carrier
 from billingsync.sandbox.options import SandboxOptions
@@ -85,6 +86,12 @@ class Office:
         assert self.carry() == 1
         assert self.ledger.orders()[0].state == "done", self.ledger.orders()[0].outcome
 
+    def compare(self) -> None:
+        """Takes a snapshot of both sides."""
+        self.ledger.file_order(OrderKind.SNAPSHOT, arguments={}, who="the test", now=self.clock())
+        assert self.carry() == 1
+        assert self.ledger.orders()[0].state == "done", self.ledger.orders()[0].outcome
+
     def carry(self) -> int:
         """Carries out what waits; how many orders came to an end."""
         done = 0
@@ -118,7 +125,9 @@ def office(folder: Path, options: SandboxOptions | None = None, **environment: s
         settings = load_settings(env=env, cwd=folder, run_secrets=folder / "none").settings
         redactor, clock = Redactor(settings.secrets()), Moving()
         with open_ledger(settings.database_url) as ledger:
-            carrier = Carrier(ledger, lambda: connections(settings, redactor), kind="desk", clock=clock)
+            carrier = Carrier(
+                ledger, lambda: connections(settings, redactor), kind="desk", carries=CARRIES, clock=clock
+            )
             app = make_app(make_desk(settings, ledger, site_of(settings.desk, PORT), clock=clock))
             found = Office(folder, sandbox, settings, ledger, carrier, clock, app)
             found.rules(RULES)

@@ -12,6 +12,7 @@ from office import Office, office
 
 from billingsync.connect import connections
 from billingsync.core.desk import Role
+from billingsync.reconcile.orders import CARRIES
 from billingsync.redaction import Redactor
 from billingsync.run.orders import Carrier
 from billingsync.service.order_thread import OrderThread
@@ -28,6 +29,9 @@ SCREENS = [
     "/ready/2026-11?view=held",
     "/ready/2026-11?open=0&view=held",
     "/holds/2026-11",
+    "/reconcile/licences",
+    "/reconcile/billing",
+    "/reconcile/findings?kind=not_billed",
     "/clients",
     "/months",
     "/runs",
@@ -37,7 +41,7 @@ SCREENS = [
     "/me",
     "/status",
 ]
-MAIN = ["/ready/2026-11?view=held", "/holds/2026-11"]
+MAIN = ["/ready/2026-11?view=held", "/holds/2026-11", "/reconcile/licences", "/reconcile/billing"]
 
 
 class Running:
@@ -59,7 +63,7 @@ def browser() -> Iterator[Any]:
 
 def _running(desk: Office) -> Any:
     settings, redactor = desk.settings, Redactor(desk.settings.secrets())
-    carrier = Carrier(desk.ledger, lambda: connections(settings, redactor), kind="desk")
+    carrier = Carrier(desk.ledger, lambda: connections(settings, redactor), kind="desk", carries=CARRIES)
     orders = OrderThread(carrier)
 
     def make(port: int) -> Any:
@@ -75,6 +79,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with office(tmp_path_factory.mktemp("shown")) as desk:
         desk.plan("2026-10")
         desk.plan()
+        desk.compare()
         orders, server = _running(desk)
         with orders, server:
             yield Running(desk, f"http://127.0.0.1:{server.port}")
@@ -230,3 +235,32 @@ def test_a_policy_of_its_own_stays_on(browser: Any, shown: Running) -> None:
         opened.page.wait_for_timeout(100)
         assert any("Content Security Policy" in text for text in opened.said)
         opened.said.clear()
+
+
+def test_a_comparison_is_read_opened_and_filtered_by_keyboard(browser: Any, shown: Running) -> None:
+    from playwright.sync_api import expect
+
+    with tab(browser, shown.base, shown.cookie(Role.FINANCIAL)) as opened:
+        opened.go("/reconcile/licences")
+        page = opened.page
+        page.keyboard.press("j")
+        page.keyboard.press("o")
+        expect(page.locator("tr.more")).to_have_count(1)
+        expect(page.locator("tr.r:focus [data-open]")).to_have_attribute("aria-expanded", "true")
+        opened.axe()
+        name = page.locator("tr.of bdi").first.inner_text()
+        page.keyboard.press("/")
+        page.keyboard.type(name)
+        page.keyboard.press("Enter")
+        expect(page.locator("tr.of")).to_have_count(1)
+        assert "q=" in page.url
+        page.get_by_role("button", name="Read again").click()
+        expect(page.get_by_role("heading", name="Licences")).to_be_visible(timeout=30_000)
+        assert "q=" in page.url
+
+
+def test_a_comparison_opens_without_script(browser: Any, shown: Running) -> None:
+    with tab(browser, shown.base, shown.cookie(Role.USER), script=False) as opened:
+        opened.go("/reconcile/licences")
+        opened.page.locator("tr.r th.name a").first.click()
+        assert opened.page.locator("tr.more").count() == 1

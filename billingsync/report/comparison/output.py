@@ -66,10 +66,10 @@ def rendered(what: str, shown: Sequence[View], format: str, locale: str, partner
     if format == "json":
         return dump(documents(what, shown)).encode()
     if format == "csv":
-        return files.table_csv(_joined([tables_of(what, one)[0] for one in shown], shown)).encode()
+        return files.table_csv(joined(what, shown)).encode()
     if format == "xlsx":
         made = shown[-1].whole.as_at.isoformat(timespec="seconds")
-        sheets = [table for one in shown for table in _named(tables_of(what, one), one, len(shown) > 1)]
+        sheets = [table for one in shown for table in named_tables(what, one, len(shown) > 1)]
         return files.tables_xlsx(sheets, title, made)
     if format == "markdown":
         figures = Figures(locale)
@@ -86,12 +86,15 @@ def rendered(what: str, shown: Sequence[View], format: str, locale: str, partner
     return "\n".join(pages).encode()
 
 
-def _named(found: list[Table], view: View, several: bool) -> list[Table]:
+def named_tables(what: str, view: View, several: bool) -> list[Table]:
+    """The tables of a view; of several months with the month in their names."""
+    found = tables_of(what, view)
     return [replace(one, name=f"{one.name} {view.whole.period}") for one in found] if several else found
 
 
-def _joined(found: list[Table], shown: Sequence[View]) -> Table:
+def joined(what: str, shown: Sequence[View]) -> Table:
     """One table; of several months with the month in front of each row."""
+    found = [tables_of(what, one)[0] for one in shown]
     if len(found) == 1:
         return found[0]
     rows = [(str(view.whole.period), *row) for table, view in zip(found, shown, strict=True) for row in table.rows]

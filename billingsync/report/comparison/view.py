@@ -12,6 +12,7 @@ from billingsync.core.money import ZERO
 from billingsync.core.reconcile.compare import Reconciliation
 from billingsync.core.reconcile.findings import SEATS, Finding, Kind, Side
 from billingsync.core.reconcile.licences import SeatRow
+from billingsync.errors import UsageError
 
 SIDES = (Side.MISSING, Side.OWED, Side.PAX8)  # the three sums that are never netted
 
@@ -171,3 +172,32 @@ def unmapped_cost(findings: Iterable[Finding]) -> dict[str, Decimal]:
     """By currency what a month of everything costs that nobody has mapped."""
     found = sums(one for one in findings if one.side is Side.COST)
     return {currency: by_side[Side.COST] for currency, by_side in found.items() if by_side[Side.COST]}
+
+
+def kinds_of(texts: Iterable[str]) -> tuple[Kind, ...]:
+    """Kinds of findings by name. Raises UsageError with the nearest right one for a name that is none."""
+    known = [one.value for one in Kind]
+    for text in texts:
+        if text not in known:
+            from rapidfuzz import process
+
+            near = process.extractOne(text, known, score_cutoff=50)
+            raise UsageError(f"There is no kind {text!r:.40}." + (f" Did you mean {near[0]}?" if near else ""))
+    return tuple(map(Kind, texts))
+
+
+def require_known(shown: Sequence[View], filters: Filters) -> None:
+    """A name that fits nothing gets the nearest right one (UsageError), rather than an empty page."""
+    if not (filters.clients or filters.products) or any(one.rows or one.findings for one in shown):
+        return
+    from rapidfuzz import process
+
+    whole = [one.whole for one in shown]
+    clients = {row.client_name for one in whole for row in one.rows}
+    clients |= {finding.company_name for one in whole for finding in one.findings}
+    products = {row.product for one in whole for row in one.rows}
+    for texts, known, noun in ((filters.clients, clients, "client"), (filters.products, products, "product")):
+        for text in texts:
+            near = process.extract(text, sorted(filter(None, known)), limit=3, score_cutoff=45)
+            hint = f" Nearest: {', '.join(name for name, _, _ in near)}." if near else ""
+            raise UsageError(f"No {noun} here is called {text!r:.80}, together with the other filters.{hint}")

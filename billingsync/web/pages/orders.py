@@ -12,7 +12,7 @@ from billingsync.core.desk import OrderKind, OrderState, Role
 from billingsync.errors import Refused, StalePlan
 from billingsync.report.html import clean
 from billingsync.store.orders import Order
-from billingsync.web.ask import Ask, NotFound, Page, Shown, see
+from billingsync.web.ask import Ask, NotFound, Page, Shown, own_path, see
 from billingsync.web.pages.ready import to_post_of
 from billingsync.web.views.money import View, money
 from billingsync.web.views.times import clock
@@ -22,6 +22,7 @@ _HEADINGS = {
     OrderKind.POST: "Posting",
     OrderKind.UNDO: "Undoing a run",
     OrderKind.MAP_COMPANY: "Choosing a client",
+    OrderKind.SNAPSHOT: "Reading both sides to compare them",
 }
 _WORDS = {
     OrderState.ASKED: "Waits for a second person",
@@ -63,6 +64,8 @@ def _goes_on(ask: Ask, order: Order) -> str:
         return f"/runs/{order.run or runs[-1].id}" if order.run or (runs and order.open) else ""
     if order.state == OrderState.DONE and order.kind == OrderKind.MAP_COMPANY:
         return "/clients"
+    if order.state == OrderState.DONE and order.kind == OrderKind.SNAPSHOT:
+        return own_path(str(order.arguments.get("to", "/reconcile")))
     if order.state == OrderState.DONE and order.kind == OrderKind.PLAN:
         return f"/ready/{order.outcome['period']}"
     return ""
