@@ -14,12 +14,13 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from billingsync.core.states import PostingState, RunState
 from billingsync.store import schema
 from billingsync.store.columns import from_json
 from billingsync.store.journal import FIRST as NO_HASH
 from billingsync.store.journal import Entry, entries, hash_of
 from billingsync.store.ledger import Ledger
-from billingsync.store.postings import RecordedPosting, find_postings, lines_text
+from billingsync.store.postings import FREE, RecordedPosting, find_postings, lines_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,14 +263,15 @@ def _runs(connection: Connection, name: str, story: _Story) -> Iterator[Problem]
             yield _at(entry, f"the run {row.id} has another month, plan or person than it began with")
         if row.id in ended and (ended[row.id][1]["state"], ended[row.id][1]["summary"]) != (row.state, row.summary):
             yield _at(ended[row.id][0], f"the run {row.id} is {row.state}, and did not end so")
-        elif row.id not in ended and row.state not in ("running", "interrupted"):
+        elif row.id not in ended and row.state not in (RunState.RUNNING, RunState.INTERRUPTED):
             yield _at(entry, f"the run {row.id} is {row.state}, and never ended")
     yield from (_at(entry, f"the run {id} is gone") for id, (entry, _) in started.items() if id not in seen)
 
 
 # Postings and claims --------------------------------------------------------------------------------------------------
 
-_LATER = ("sending", "posted", "adopted", "differs", "unknown", "refused", "abandoned", "undone", "undoing", "kept")
+_KEPT = "kept"  # an undo that did not happen
+_LATER = (*PostingState, _KEPT)
 
 
 def _postings(
@@ -334,19 +336,19 @@ def _receipt(
     row: RecordedPosting, intent: Entry, later: list[tuple[Entry, dict[str, Any]]], claims: list[Any]
 ) -> Iterator[Problem]:
     """The state that the entries lead to, HaloPSA's answer, and which charges are still on lines."""
-    state, entry = "sending", intent
+    state, entry = PostingState.SENDING, intent
     taken: set[int] = set()
     answer = price = cost = None
     whole = free = False
     for said, body in later:
         what = said.kind.removeprefix("posting.")
         entry = said
-        state = body["state"] if what == "kept" else what
-        if what == "undone" and not body.get("lines"):
+        state = PostingState(body["state"] if what == _KEPT else what)
+        if what == PostingState.UNDONE and not body.get("lines"):
             whole = True
-        taken |= set(body.get("lines", [])) if what != "undoing" else set()
-        free = what in ("refused", "abandoned") or (free and what in ("kept", "undoing"))
-        answer = body.get("answer_sha256", None if what in ("unknown", "refused") else answer)
+        taken |= set(body.get("lines", [])) if what != PostingState.UNDOING else set()
+        free = what in FREE or (free and what in (_KEPT, PostingState.UNDOING))
+        answer = body.get("answer_sha256", None if what in (PostingState.UNKNOWN, PostingState.REFUSED) else answer)
         price, cost = body.get("returned_price", price), body.get("returned_cost", cost)
     what = f"the posting {row.key}"
     if state != row.state:
@@ -359,6 +361,6 @@ def _receipt(
         yield _at(entry, f"what HaloPSA returned for {what} is not what it said")
     live = {claim.line for claim in claims if claim.live}
     all_lines = {claim.line for claim in claims}
-    none = whole or free or row.state in ("refused", "abandoned", "undone")
+    none = whole or free or row.state in (*FREE, PostingState.UNDONE)
     if live != (set() if none else all_lines - taken):
         yield _at(entry, f"the charges on lines of {what} are not those that its entries leave there")

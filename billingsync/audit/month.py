@@ -12,12 +12,13 @@ from sqlalchemy import select
 
 from billingsync.core.money import plain
 from billingsync.core.period import Period
+from billingsync.core.states import ChargeState, PostingState
 from billingsync.store import schema
 from billingsync.store.columns import from_json
 from billingsync.store.journal import Entry
 from billingsync.store.ledger import Ledger
 from billingsync.store.plans import SavedPlan
-from billingsync.store.postings import RecordedPosting
+from billingsync.store.postings import ARRIVED, RecordedPosting
 from billingsync.store.runs import Run
 from billingsync.store.sources import Document, SourceInvoice
 
@@ -116,7 +117,7 @@ def _charges(
     for row in postings:
         live = ledger.live_lines(row.key)
         ids = {line.ordinal: line.line_id for line in row.returned_lines}
-        state = "posted" if row.state in ("posted", "adopted") else row.state
+        state = ChargeState.POSTED if row.state in ARRIVED else row.state
         for line in row.lines:
             for share in line.shares if line.ordinal in live else ():
                 found.setdefault(share.charge, []).append(
@@ -169,7 +170,7 @@ def _undone(
     """Charges whose last posting was undone, and that are nowhere else: billed to nobody."""
     found: dict[str, list[Mapping[str, object]]] = {}
     for row in postings:
-        if row.state != "undone":
+        if row.state != PostingState.UNDONE:
             continue
         mine: dict[str, list[Mapping[str, object]]] = {}
         for line in row.lines:
@@ -177,7 +178,7 @@ def _undone(
                 mine.setdefault(share.charge, []).append(
                     {
                         "charge": share.charge,
-                        "state": "undone",
+                        "state": PostingState.UNDONE,
                         "by": row.message,
                         "price": plain(share.price, row.currency),
                         "cost": plain(share.cost, row.currency),

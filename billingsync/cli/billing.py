@@ -9,6 +9,7 @@ import typer
 
 from billingsync.cli.session import connected
 from billingsync.cli.terminal import FLAGS, ask, console, document, interactive, needs_yes, note, out, say, write_file
+from billingsync.core.states import RunState
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def _period(connections: Connections, text: str | None) -> Period:
 def periods(json: JsonOption = False) -> int:
     """Released months and what became of each."""
     from billingsync.report.layout import table
+    from billingsync.store.postings import ARRIVED
 
     with connected() as connections:
         released = connections.pax8.released()
@@ -78,7 +80,7 @@ def periods(json: JsonOption = False) -> int:
         rows = []
         for month in released:
             mine = [one for one in runs if one.period == str(month.period)]
-            posted = connections.ledger.heads(period=month.period, states=("posted", "adopted"))
+            posted = connections.ledger.heads(period=month.period, states=ARRIVED)
             state = mine[-1].state if mine else "not posted"
             last = mine[-1].started_at.date().isoformat() if mine else ""
             rows.append((str(month.period), month.invoices, month.skipped, state, len(posted), last))
@@ -270,7 +272,7 @@ def _told(connections: Connections, result: RunResult, json: bool) -> int:
         from billingsync.report.outcome import print_run
 
         print_run(result, console(), locale=connections.settings.locale)
-    return {"complete": 0, "held": 3, "failed": 1}[result.state]
+    return {RunState.COMPLETE: 0, RunState.HELD: 3, RunState.FAILED: 1}[result.state]
 
 
 def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:

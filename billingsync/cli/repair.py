@@ -11,6 +11,7 @@ import typer
 
 from billingsync.cli.session import connected, ledger_only
 from billingsync.cli.terminal import ask, console, document, interactive, needs_yes, note, out, say
+from billingsync.core.states import GIVEN_BACK, STILL_BILLED, LineFate, UndoOutcome, UndoState
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
 
-_CODES = {"undone": 0, "held": 3, "refused": 5, "failed": 1}
+_CODES = {UndoState.UNDONE: 0, UndoState.HELD: 3, UndoState.REFUSED: 5, UndoState.FAILED: 1}
 
 
 def register(app: typer.Typer) -> None:
@@ -86,9 +87,9 @@ def _steps(result: UndoResult) -> list[list[str]]:
     if result.dry_run:
         return [["billingsync", "undo", result.run]]
     steps = []
-    if result.state == "refused":
+    if result.state == UndoState.REFUSED:
         steps.append(["billingsync", "undo", result.run, "--credit"])
-    if result.state == "failed":
+    if result.state == UndoState.FAILED:
         steps.append(["billingsync", "undo", result.run])
     return [*steps, ["billingsync", "plan", result.period]]
 
@@ -115,9 +116,9 @@ def _as_json(result: UndoResult) -> dict[str, object]:
                 "currency": posting.currency,
                 "outcome": posting.outcome,
                 "invoice": posting.invoice,
-                "removed": money(posting, "taken", "gone", "back", "credited"),
-                "kept": money(posting, "edited", "later", "unsure", "still_there"),
-                "credit_needed": money(posting, "closed"),
+                "removed": money(posting, *GIVEN_BACK),
+                "kept": money(posting, *(fate for fate in STILL_BILLED if fate != LineFate.CLOSED)),
+                "credit_needed": money(posting, LineFate.CLOSED),
                 "credit_invoice": posting.credit_invoice,
                 "problem": posting.problem,
                 "lines": [
@@ -170,7 +171,7 @@ def _print(result: UndoResult, locale: str, *, error: bool = False) -> None:
     for posting in result.postings:
         page.blank()
         invoice = "" if posting.invoice_id is None else f"  -> invoice {abs(posting.invoice_id)}"
-        removed, _ = posting.sum("taken", "gone", "back", "credited")
+        removed, _ = posting.sum(*GIVEN_BACK)
         page.row(
             posting.client_name,
             figures.amount(-removed if removed else ZERO, posting.currency),
@@ -192,8 +193,8 @@ def _print(result: UndoResult, locale: str, *, error: bool = False) -> None:
             )
             if why:
                 page.prose(shortened(one_line(why), 400), indent="      ")
-        credit, cost = posting.sum("closed")
-        if posting.outcome == "closed":
+        credit, cost = posting.sum(LineFate.CLOSED)
+        if posting.outcome == UndoOutcome.CLOSED:
             page.prose(
                 f"A credit of {figures.money(credit, posting.currency)} (cost {figures.amount(cost, posting.currency)})"
                 " would be needed; --credit posts it on a new invoice.",

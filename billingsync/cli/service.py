@@ -11,6 +11,7 @@ import typer
 
 from billingsync.cli.session import ledger_only, load
 from billingsync.cli.terminal import console, document, note, out
+from billingsync.core.states import CycleState
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from billingsync.service.worker import Worker
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
-_CODES = {"well": 0, "held": 3, "waiting": 4, "failed": 1}
+_CODES = {CycleState.WELL: 0, CycleState.HELD: 3, CycleState.WAITING: 4, CycleState.FAILED: 1}
 
 
 def register(app: typer.Typer) -> None:
@@ -108,7 +109,7 @@ def status(json: JsonOption = False) -> int:
         document(found.as_json() | {"worker": alive}, _steps(found))
     else:
         _show(found, answer.get("state") if answer else ("not answering" if health.port else "not asked: port 0"))
-    if found.cycle is not None and found.cycle.state == "failed":
+    if found.cycle is not None and found.cycle.state == CycleState.FAILED:
         return 1
     return 3 if found.held_charges or found.unresolved else 0
 
@@ -132,7 +133,7 @@ def _show(found: Snapshot, worker_state: str | None) -> None:
     rows.append(("last cycle", f"{moment(cycle.started_at)}, {cycle.state}" if cycle else "never"))
     rows.append(("last good cycle", moment(found.last_success)))
     rows.append(("next cycle", moment(found.next_at)))
-    if found.problem and cycle and cycle.state == "failed":
+    if found.problem and cycle and cycle.state == CycleState.FAILED:
         rows.append(("problem", one_line(f"{found.problem['code']}: {found.problem['message']}")))
     for period, month in found.months.items():
         rows.append((f"month {period}", _month(month)))

@@ -12,6 +12,7 @@ from billingsync.core.decisions import Approval, SetAside
 from billingsync.core.invoice import Invoice
 from billingsync.core.period import Period
 from billingsync.core.rules import Rulebook
+from billingsync.core.states import ChargeState, PostingAction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +67,9 @@ class RememberedMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """A charge whose fate earlier runs decided. `state`: posted | dropped | excluded | unresolved (being sent,
-    outcome not known) | differs (HaloPSA has something else than was sent). `by` is the modifier or rule, or the
-    posting's key."""
+    """A charge whose fate earlier runs decided. `by` is the modifier or rule, or the posting's key."""
 
-    state: str
+    state: ChargeState
     by: str
     price: Decimal
     cost: Decimal
@@ -118,9 +117,9 @@ class LivePosting:
     client_id: int
     client_name: str
     invoice_id: int | None
-    action: str  # create | append | update
+    action: PostingAction
     currency: str
-    state: str
+    state: ChargeState
     price: Decimal
     cost: Decimal
     charges: frozenset[str]

@@ -16,6 +16,7 @@ from billingsync.core.bill.plan import Posting
 from billingsync.core.inputs import Client, Item, WrittenLine
 from billingsync.core.invoice import Invoice
 from billingsync.core.rules import ProductRules
+from billingsync.core.states import LineAction, LineFate
 from billingsync.http import Sent, Service
 from billingsync.store.postings import RecordedPosting
 
@@ -23,12 +24,12 @@ Check = Callable[[], None]  # asked right before each request; raises where it m
 
 
 class Intended(Protocol):
-    """One line as we meant it. `action`: add | update | remove; `line_id` is the PSA's for the latter two."""
+    """One line as we meant it. `line_id` is the PSA's for all but new lines."""
 
     @property
     def ordinal(self) -> int: ...
     @property
-    def action(self) -> str: ...
+    def action(self) -> LineAction: ...
     @property
     def line_id(self) -> int | None: ...
     @property
@@ -74,18 +75,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """What became of one line of a posting. `kind`:
-
-    there   as we wrote it: it can be taken back
-    gone    not there any more, by whatever hand
-    back    what was there before us is there again
-    edited  somebody changed it since: it is kept
-    later   a later posting wrote it anew: that one is to be undone first
-    unsure  it cannot be told which line is ours, or what was there before
-    """
+    """What became of one line of a posting: `there` to `unsure` of its kinds."""
 
     ordinal: int
-    kind: str
+    kind: LineFate
     line_id: int | None = None
     why: str = ""
 

@@ -22,6 +22,7 @@ from billingsync.core.reconcile.snapshot import (
     Unposted,
 )
 from billingsync.core.rules import Rulebook
+from billingsync.core.states import PostingAction
 from billingsync.reconcile.counts import counts_beside
 from billingsync.reconcile.kept import Opened, open_month, open_snapshot, read_histories
 from billingsync.store.ledger import Ledger
@@ -115,7 +116,7 @@ def _lines_of(
             company_id=line.company_id,
             invoice_id=posting.invoice_id,
             line_id=back.line_id if back else line.line_id,
-            recurring=posting.action == "update",
+            recurring=posting.action == PostingAction.UPDATE,
             quantity=line.quantity,
             unit_price=line.unit_price,
             unit_cost=line.unit_cost,

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 
 from billingsync.core.bill.plan import ClientPlan, Dropped, Excluded, PlanLine
 from billingsync.core.money import ZERO
+from billingsync.core.states import LineAction
 from billingsync.report.escape import one_line, shortened
 from billingsync.report.labels import spoken
 from billingsync.report.layout import Page
@@ -81,7 +82,7 @@ def _client_row(client: ClientPlan, where: str, page: Page, figures: Figures) ->
 def _line(line: PlanLine, currency: str, page: Page, figures: Figures) -> None:
     sign, style = ("=", "dim") if line.stays else _SIGNS.get(line.action, ("?", ""))
     amount = figures.amount(line.amount, currency)
-    if line.action == "add":
+    if line.action == LineAction.ADD:
         name, times = line.description or line.title, _times(line.quantity, line.unit_price, currency, figures)
     else:
         name = line.title or line.description
@@ -110,7 +111,7 @@ def _change_of_times(line: PlanLine, currency: str, figures: Figures) -> str:
     except InvalidOperation:
         return line.before
     before = f"{figures.quantity(quantity)} x {figures.amount(price, currency)}"
-    if line.action == "remove":
+    if line.action == LineAction.REMOVE:
         return before
     if price == line.unit_price:
         if quantity == line.quantity:

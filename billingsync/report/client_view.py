@@ -8,6 +8,7 @@ from typing import Any
 from billingsync.core.bill.plan import ClientPlan, Dropped, Excluded, Hold, PlanLine
 from billingsync.core.money import ZERO
 from billingsync.core.reasons import title_of
+from billingsync.core.states import LineAction
 from billingsync.report.escape import one_line, shortened
 from billingsync.report.labels import client_target, matched
 from billingsync.report.numbers import Figures, code
@@ -71,8 +72,8 @@ def _line(line: PlanLine, currency: str, figures: Figures) -> View:
         "word": word,
         "text": shortened(one_line(line.description or line.title), 400),
         "note": shortened("; ".join(notes), 240),
-        "quantity": "" if line.action == "remove" else figures.quantity(line.quantity),
-        "unit": "" if line.action == "remove" else figures.amount(line.unit_price, currency),
+        "quantity": "" if line.action == LineAction.REMOVE else figures.quantity(line.quantity),
+        "unit": "" if line.action == LineAction.REMOVE else figures.amount(line.unit_price, currency),
         "before": "" if line.before_amount is None else figures.amount(line.before_amount, currency),
         "amount": figures.amount(line.amount, currency),
         "cost": figures.amount(line.cost, currency),

@@ -14,6 +14,7 @@ from billingsync import __version__
 from billingsync.core.bill.plan import ClientPlan, CurrencyAccount, Plan, SourceSummary
 from billingsync.core.money import ZERO
 from billingsync.core.reasons import title_of
+from billingsync.core.states import TrueUpState
 from billingsync.report.chart import picture
 from billingsync.report.client_view import client_view, left_out_view
 from billingsync.report.equation import both, header_difference, sentence
@@ -210,8 +211,10 @@ def _true_ups(plan: Plan, figures: Figures) -> Sequence[View]:
             "add": figures.amount(up.add, up.currency),
             "net": figures.amount(up.net, up.currency),
             "code": code(up.currency),
-            "how": clean(up.detail if up.state == "blocked" else taken_back_from(up), 600),
-            "state": {"approved": "approved", "held": "waits for approval"}.get(up.state, "cannot be done yet"),
+            "how": clean(up.detail if up.state == TrueUpState.BLOCKED else taken_back_from(up), 600),
+            "state": {TrueUpState.APPROVED: "approved", TrueUpState.HELD: "waits for approval"}.get(
+                up.state, "cannot be done yet"
+            ),
             "step": clean(up.next_step, 300),
         }
         for up in plan.true_ups

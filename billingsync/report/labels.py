@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from billingsync.core.bill.plan import ClientPlan, Plan, TakenBack, TrueUp
+from billingsync.core.states import PostingAction
 
 _MATCHED = {
     "rules": "named in the client's rules file",
@@ -55,7 +56,7 @@ def new_invoice_counts(plan: Plan) -> dict[tuple[int, str], int]:
     """How many invoices a plan creates for each client and currency: `group_by` may split them [B1]."""
     counts: dict[tuple[int, str], int] = {}
     for posting in plan.postings:
-        if posting.action == "create":
+        if posting.action == PostingAction.CREATE:
             where = (posting.client_id, posting.currency)
             counts[where] = counts.get(where, 0) + 1
     return counts

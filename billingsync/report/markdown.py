@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from billingsync.core.bill.plan import ClientPlan, CurrencyAccount, Dropped, Excluded, Plan, PlanLine
 from billingsync.core.reasons import title_of
+from billingsync.core.states import TrueUpState
 from billingsync.report.equation import both, sentence
 from billingsync.report.escape import one_line, shortened
 from billingsync.report.labels import (
@@ -110,7 +111,7 @@ def _true_ups(plan: Plan, figures: Figures) -> list[str]:
         (
             escaped(up.client_name, 120),
             *(_money(figures, amount, up.currency) for amount in (up.take_back, up.add, up.net)),
-            escaped(up.detail if up.state == "blocked" else taken_back_from(up)),
+            escaped(up.detail if up.state == TrueUpState.BLOCKED else taken_back_from(up)),
             escaped(up.next_step or up.state),
         )
         for up in plan.true_ups

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from billingsync.core.bill.plan import CurrencyAccount
 from billingsync.core.money import ZERO
 from billingsync.core.reasons import title_of
+from billingsync.core.states import InvoiceFate, LineFate, OutcomeState, RunState
 from billingsync.report.block import why_and_what
 from billingsync.report.escape import one_line, shortened
 from billingsync.report.labels import plural
@@ -21,13 +22,18 @@ from billingsync.report.waiting import NOBODY, OpenHold, Wait, by_reason, money_
 if TYPE_CHECKING:
     from rich.console import Console
 
-_STATES = {"complete": "complete", "held": "done; something is held", "failed": "failed"}
-_STYLES = {"posted": "green", "adopted": "green", "unknown": "yellow", "failed": "red"}
+_STATES = {RunState.COMPLETE: "complete", RunState.HELD: "done; something is held", RunState.FAILED: "failed"}
+_STYLES = {
+    OutcomeState.POSTED: "green",
+    OutcomeState.ADOPTED: "green",
+    OutcomeState.UNKNOWN: "yellow",
+    OutcomeState.FAILED: "red",
+}
 _TOLD = {
-    "posted": "",
-    "adopted": "found in HaloPSA and taken over: an earlier attempt had reached it",
-    "unknown": "not known yet whether HaloPSA has it: it is looked for again, and never sent twice blindly",
-    "failed": "failed",
+    OutcomeState.POSTED: "",
+    OutcomeState.ADOPTED: "found in HaloPSA and taken over: an earlier attempt had reached it",
+    OutcomeState.UNKNOWN: "not known yet whether HaloPSA has it: it is looked for again, and never sent twice blindly",
+    OutcomeState.FAILED: "failed",
 }
 
 
@@ -130,7 +136,9 @@ def _posting(posting: PostingResult, page: Page, figures: Figures) -> None:
 
 def _back(back: TakenBackResult, page: Page, figures: Figures) -> None:
     where = "" if back.invoice_id is None else f"  <- invoice {abs(back.invoice_id)}"
-    how = {"deleted": " (deleted)", "credited": f" (credited by invoice {back.credit_invoice})"}.get(back.how, "")
+    how = {InvoiceFate.DELETED: " (deleted)", LineFate.CREDITED: f" (credited by invoice {back.credit_invoice})"}.get(
+        back.how, ""
+    )
     page.row(
         back.client_name,
         figures.amount(-back.amount, back.currency),

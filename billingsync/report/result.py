@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from billingsync.core.bill.plan import CurrencyAccount, Hold, TrueUp
+from billingsync.core.states import InvoiceFate, LineFate, OutcomeState, PostingAction, RunState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,19 +18,19 @@ class PostingResult:
     client_id: int
     client_name: str
     invoice_id: int | None  # None where HaloPSA gave none, or its answer is not known
-    action: str  # create | append | update
+    action: PostingAction
     lines: int
     amount: Decimal
     cost: Decimal
     currency: str
-    state: str  # posted | adopted | unknown | failed
+    state: OutcomeState
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenBackResult:
-    """One posting that a true-up took back [R2], with what came back; `how`: deleted | changed | gone | untouched |
-    credited (by `credit_invoice`). `problem` says what a person must do about what is left."""
+    """One posting that a true-up took back [R2], with what came back; `how`: the invoice's fate,
+    or `credited` (by `credit_invoice`). `problem` says what a person must do about what is left."""
 
     key: str
     client_id: int
@@ -38,7 +39,7 @@ class TakenBackResult:
     amount: Decimal
     cost: Decimal
     currency: str
-    how: str
+    how: InvoiceFate | LineFate
     credit_invoice: int | None = None
     problem: str = ""
 
@@ -52,7 +53,7 @@ class RunResult:
     run: str
     digest: str
     period: str
-    state: str  # complete | held | failed
+    state: RunState  # complete | held | failed
     postings: tuple[PostingResult, ...]
     holds: tuple[Hold, ...]
     accounts: tuple[CurrencyAccount, ...]

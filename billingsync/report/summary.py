@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from billingsync.core.bill.plan import ClientPlan, Plan
 from billingsync.core.money import ZERO
 from billingsync.core.reasons import title_of
+from billingsync.core.states import LineAction
 from billingsync.report.equation import pieces
 from billingsync.report.escape import one_line, shortened
 from billingsync.report.labels import client_target, new_invoice_counts, plural
@@ -119,7 +120,10 @@ def _moved(client: ClientPlan) -> Decimal:
 
 def _counts(client: ClientPlan) -> str:
     """`~2 +1 -1 =8`: lines that change, come, go, and stay at their amount."""
-    found = Counter("=" if line.stays else {"add": "+", "update": "~"}.get(line.action, "-") for line in client.lines)
+    found = Counter(
+        "=" if line.stays else {LineAction.ADD: "+", LineAction.UPDATE: "~"}.get(line.action, "-")
+        for line in client.lines
+    )
     return " ".join(f"{sign}{found[sign]}" for sign in "~+-=" if found[sign])
 
 

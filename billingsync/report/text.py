@@ -7,6 +7,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from billingsync.core.bill.plan import CurrencyAccount, Plan, TrueUp
+from billingsync.core.states import TrueUpState
 from billingsync.report.block import client_block, held_rows, left_out_rows
 from billingsync.report.equation import pieces
 from billingsync.report.escape import one_line, shortened
@@ -136,7 +137,9 @@ def true_up_rows(ups: Sequence[TrueUp], page: Page, figures: Figures) -> None:
         page.say(line, "bold" if number == 0 else "")
     for up in ups:
         where = f"take it back {taken_back_from(up)}"
-        what = {"approved": f"approved: {where}", "held": f"waits: {where}"}.get(up.state, f"waits: {up.detail}")
+        what = {TrueUpState.APPROVED: f"approved: {where}", TrueUpState.HELD: f"waits: {where}"}.get(
+            up.state, f"waits: {up.detail}"
+        )
         page.prose(shortened(one_line(f"{up.client_name}: {what}"), 600), indent="  ")
         if up.next_step:
             page.say(f"    {one_line(up.next_step)}", "bold")

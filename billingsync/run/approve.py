@@ -11,6 +11,7 @@ from typing import Any
 
 from billingsync.core.decisions import Approval
 from billingsync.core.reasons import APPROVABLE, ApproveAs
+from billingsync.core.states import SourceChange, TrueUpState
 from billingsync.errors import UsageError
 from billingsync.run.find import Payer, find_payer, payers_of_document
 from billingsync.store.ledger import Ledger
@@ -93,12 +94,12 @@ def _true_ups(document: Mapping[str, Any], payer: Payer, kind: ApproveAs) -> lis
             "taken": frozenset(one["key"] for one in up["invoices"]),
         }
         for up in document.get("true_ups", ())
-        if str(up["client_id"]) == payer.key and up["state"] == "held" and _settled_as(up) is kind
+        if str(up["client_id"]) == payer.key and up["state"] == TrueUpState.HELD and _settled_as(up) is kind
     ]
 
 
 def _settled_as(up: Mapping[str, Any]) -> ApproveAs:
-    if up.get("kind") == "changed":
+    if up.get("kind") == SourceChange.CHANGED:
         return ApproveAs.SOURCE_CHANGED
     return ApproveAs.TRUE_UP if up.get("replaced", False) else ApproveAs.CREDIT_ONLY
 

@@ -13,6 +13,7 @@ from billingsync.core.inputs import Client
 from billingsync.core.period import Period
 from billingsync.core.progress import Say
 from billingsync.core.rules import ProductRules
+from billingsync.core.states import OutcomeState, PostingAction
 from billingsync.psa.psa import PSA
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
@@ -48,18 +49,18 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one posting. `state`: posted | adopted | unknown | failed; `problem` says why in the latter."""
+    """What became of one posting. `problem` says why it is unknown or failed."""
 
     key: str
     client_id: int
     client_name: str
-    action: str
+    action: PostingAction
     invoice_id: int | None
     lines: int
     amount: Decimal
     cost: Decimal
     currency: str
-    state: str
+    state: OutcomeState
     problem: str = ""
     charges: tuple[str, ...] = field(default=())
 
@@ -76,7 +77,7 @@ def failed(posting: Posting, problem: str) -> Outcome:
         amount=posting.amount,
         cost=posting.cost,
         currency=posting.currency,
-        state="failed",
+        state=OutcomeState.FAILED,
         problem=problem,
         charges=posting.charges,
     )

@@ -21,6 +21,7 @@ from billingsync.core.period import Period
 from billingsync.core.progress import Say
 from billingsync.core.reasons import DROPS, EXCLUSIONS, HOLDS, ApproveAs, Exclusion, Hop, Reason, why
 from billingsync.core.rules import ClientFile, Rules
+from billingsync.core.states import SET_ASIDE
 from billingsync.errors import UsageError
 from billingsync.run.fetch import newest_released
 from billingsync.run.plan import Planned, make_plan
@@ -176,7 +177,7 @@ class Way:
 
     def _gone(self) -> str:
         """Why it is neither billed nor held: excluded or dropped, now or by an earlier run."""
-        if self.settled and self.settled.state in ("dropped", "excluded"):
+        if self.settled and self.settled.state in SET_ASIDE:
             row = why(self.settled.by)
             key = row.key if row else ""
             now = f"; today {key} is {self._value(key)}{self._from(key)}" if key else ""

@@ -16,6 +16,7 @@ from billingsync.core.invoice import Invoice
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.rules import Rulebook
+from billingsync.core.states import PostingAction
 from billingsync.errors import NotReleased, Refused, UpstreamError
 from billingsync.http import in_parallel
 from billingsync.psa.psa import Clients
@@ -151,7 +152,7 @@ def existing_invoices(connected: Connections, inputs: RunInputs) -> tuple[Invoic
     listed = {abs(one.id): one for one in _templates(connected)}
     # And those of billed clients on which HaloPSA counts by itself: its own Pax8 sync would bill there.
     recurring |= {id_ for id_, one in listed.items() if one.counts_licences and one.client_id in billed}
-    affected = {one.invoice_id for one in to_take_back(inputs, changes(inputs)) if one.action != "update"}
+    affected = {one.invoice_id for one in to_take_back(inputs, changes(inputs)) if one.action != PostingAction.UPDATE}
     existing = [connected.psa.read(id_, template=False) for id_ in sorted(id_ for id_ in affected if id_ is not None)]
     existing += [_template(connected, listed.get(id_), id_) for id_ in sorted(recurring)]
     latest = sorted(clients_billed(inputs, "latest"))

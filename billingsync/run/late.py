@@ -13,6 +13,7 @@ from datetime import timedelta
 from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
 from billingsync.core.progress import Progress, Stage
+from billingsync.core.states import PostingAction, PostingState
 from billingsync.errors import UpstreamError
 from billingsync.run.context import RunContext
 from billingsync.run.recover import CLIENTS_A_LOOK, DAYS_BEFORE, settle
@@ -27,9 +28,9 @@ def look_for_late(
 ) -> tuple[str, ...]:
     """Looks for the keys of all postings that may yet turn up otherwise than the ledger knows: sent more than once,
     given up, refused, undone, or different; `also` those of these keys. Gives a sentence for each that did."""
-    doubtful = [row for row in rows if row.state in (*FREE, "undone", "differs")]
+    doubtful = [row for row in rows if row.state in (*FREE, PostingState.UNDONE, PostingState.DIFFERS)]
     sent_again = [row for row in rows if row.attempts > 1 or row.key in also]
-    doubtful += [row for row in sent_again if row.state in BILLED and row.state != "differs"]
+    doubtful += [row for row in sent_again if row.state in BILLED and row.state != PostingState.DIFFERS]
     if not doubtful:
         return ()
     context.say(Progress(stage=Stage.LOOK_FOR_LATE, of=len(doubtful)))
@@ -38,7 +39,7 @@ def look_for_late(
 
 
 def _copies(context: RunContext, rows: Sequence[PostingHead]) -> Iterator[tuple[PostingHead, Copies]]:
-    created = sorted((row for row in rows if row.action == "create"), key=lambda row: row.client_id)
+    created = sorted((row for row in rows if row.action == PostingAction.CREATE), key=lambda row: row.client_id)
     for start in range(0, len(created), CLIENTS_A_LOOK):
         some = created[start : start + CLIENTS_A_LOOK]
         day = min(row.intended_at for row in some).date() - timedelta(days=DAYS_BEFORE)
@@ -50,9 +51,9 @@ def _copies(context: RunContext, rows: Sequence[PostingHead]) -> Iterator[tuple[
         for row in some:
             yield row, [(there, times) for there in seen if (times := _times(there, row))]
     for row in rows:
-        if row.action != "create" and row.target_invoice_id is not None:
+        if row.action != PostingAction.CREATE and row.target_invoice_id is not None:
             try:
-                there = context.psa.read(row.target_invoice_id, template=row.action == "update")
+                there = context.psa.read(row.target_invoice_id, template=row.action == PostingAction.UPDATE)
             except UpstreamError as failed:
                 context.say(_trouble(failed))
                 continue
@@ -77,7 +78,7 @@ def _judge(context: RunContext, head: PostingHead, copies: Copies) -> str:
     row = context.ledger.posting(head.key)
     there, _ = copies[0]
     times = sum(each for _, each in copies)
-    if row.state == "undone":
+    if row.state == PostingState.UNDONE:
         if there.id == row.invoice_id and there.closed:
             return ""  # credited: its lines stay on the closed invoice
         return _alarm(context, row, copies, "it was undone, and is there again: it landed late; undo its run once more")
@@ -88,7 +89,7 @@ def _judge(context: RunContext, head: PostingHead, copies: Copies) -> str:
     if row.state in FREE:
         settled = settle(context, row, there, adopted=True)
         return f"{row.client_name}: HaloPSA invoice {there.id} landed late ({settled.state})"
-    if row.state == "differs" or there.id != row.invoice_id:
+    if row.state == PostingState.DIFFERS or there.id != row.invoice_id:
         settle(context, row, there, adopted=True, only_if_equal=True)  # made right by a person
     return ""
 
@@ -96,7 +97,7 @@ def _judge(context: RunContext, head: PostingHead, copies: Copies) -> str:
 def _alarm(context: RunContext, row: RecordedPosting, copies: Copies, why: str) -> str:
     ids = ", ".join(str(there.id) for there, _ in copies)
     message = f"{row.client_name}: posting {row.key} is on HaloPSA invoice {ids}: {why}"
-    if row.state == "differs" and row.message == message:
+    if row.state == PostingState.DIFFERS and row.message == message:
         return message
     first = next((there for there, _ in copies if there.id == row.invoice_id), copies[0][0])
     comparison = context.psa.compare(first, row)

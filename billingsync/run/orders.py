@@ -20,6 +20,7 @@ from billingsync.core.desk import OrderKind, OrderState
 from billingsync.core.money import plain
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say
+from billingsync.core.states import GIVEN_BACK, STILL_BILLED, RunState, UndoState
 from billingsync.errors import BillingSyncError, ConfigurationError, LedgerError, Locked, Refused, StalePlan, UsageError
 from billingsync.report.progress import progress_text
 from billingsync.run import mapping
@@ -61,7 +62,7 @@ def _plan(connected: Connections, order: Order, say: Say) -> Done:
 def _post(connected: Connections, order: Order, say: Say) -> Done:
     assert order.digest is not None
     _, result = post_digest(connected, order.digest, who=order.who, say=say)
-    state = OrderState.FAILED if result.state == "failed" else OrderState.DONE
+    state = OrderState.FAILED if result.state == RunState.FAILED else OrderState.DONE
     return Done(run=result.run, outcome={"state": result.state, "message": result.message}, state=state)
 
 
@@ -81,7 +82,9 @@ def _undo(connected: Connections, order: Order, say: Say) -> Done:
     if result is None:
         raise StalePlan("What undoing would do has changed since you looked. Nothing was undone; look again.")
     return Done(
-        run=run, outcome=_undone(result), state=OrderState.FAILED if result.state == "failed" else OrderState.DONE
+        run=run,
+        outcome=_undone(result),
+        state=OrderState.FAILED if result.state == UndoState.FAILED else OrderState.DONE,
     )
 
 
@@ -89,8 +92,8 @@ def _undone(result: UndoResult) -> dict[str, Any]:
     """What an undo did, or would do, and a digest of that."""
     postings = []
     for posting in result.postings:
-        removed, _ = posting.sum("taken", "gone", "back", "credited")
-        kept, _ = posting.sum("edited", "later", "unsure", "still_there", "closed")
+        removed, _ = posting.sum(*GIVEN_BACK)
+        kept, _ = posting.sum(*STILL_BILLED)
         postings.append(
             {
                 "client": posting.client_name,

@@ -11,6 +11,7 @@ from typing import Any
 from billingsync.core.bill.plan import ClientPlan, Hold, Plan
 from billingsync.core.money import ZERO
 from billingsync.core.rules import Rulebook
+from billingsync.core.states import LineAction
 from billingsync.report.document import client_document, plan_document
 from billingsync.store.plan_rows import ClientRow, Held, PlanRows, body_of
 
@@ -33,7 +34,7 @@ def _rows(plan: Plan, rulebook: Rulebook) -> Iterator[tuple[ClientRow, str]]:
         key, text = body_of(client_document(client))
         counts: dict[str, int] = defaultdict(int)
         for line in client.lines:
-            stays = line.action == "update" and line.before_amount == line.amount
+            stays = line.action == LineAction.UPDATE and line.before_amount == line.amount
             counts["same" if stays else line.action] += 1
         row = ClientRow(
             nth=nth,
@@ -46,9 +47,9 @@ def _rows(plan: Plan, rulebook: Rulebook) -> Iterator[tuple[ClientRow, str]]:
             behavior=client.behavior,
             target_invoice_id=client.target_invoice_id,
             currency=client.currency,
-            added=counts["add"],
-            updated=counts["update"],
-            removed=counts["remove"],
+            added=counts[LineAction.ADD],
+            updated=counts[LineAction.UPDATE],
+            removed=counts[LineAction.REMOVE],
             same=counts["same"],
             amount=client.amount,
             cost=client.cost,

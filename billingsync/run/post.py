@@ -13,6 +13,7 @@ from billingsync.core.bill.postings import key_of
 from billingsync.core.charge import Charged
 from billingsync.core.invoice import Invoice
 from billingsync.core.progress import Progress, Stage
+from billingsync.core.states import OutcomeState, PostingState
 from billingsync.errors import MarkerLost, OtherInstallation, UpstreamError
 from billingsync.http import Answered, NotDone, Sent
 from billingsync.run.context import Outcome, RunContext, failed
@@ -312,9 +313,16 @@ def verify(context: RunContext, heads: Sequence[PostingHead]) -> None:
         settle(context, context.ledger.posting(head.key), there, again=True)
 
 
+_OUTCOME = {
+    PostingState.POSTED: OutcomeState.POSTED,
+    PostingState.ADOPTED: OutcomeState.ADOPTED,
+    PostingState.SENDING: OutcomeState.UNKNOWN,
+    PostingState.UNKNOWN: OutcomeState.UNKNOWN,
+}
+
+
 def outcome_of(row: PostingHead, posting: Posting) -> Outcome:
     """A recorded posting as it is told: `differs` and `refused` have failed, what is not known yet is unknown."""
-    state = {"posted": "posted", "adopted": "adopted", "sending": "unknown", "unknown": "unknown"}
     return Outcome(
         key=row.key,
         client_id=row.client_id,
@@ -325,7 +333,7 @@ def outcome_of(row: PostingHead, posting: Posting) -> Outcome:
         amount=row.amount,
         cost=row.cost,
         currency=row.currency,
-        state=state.get(row.state, "failed"),
+        state=_OUTCOME.get(row.state, OutcomeState.FAILED),
         problem=row.message if row.state not in ("posted", "adopted") else "",
         charges=posting.charges,
     )

@@ -12,6 +12,7 @@ from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Stage
+from billingsync.core.states import LineFate, PostingState
 from billingsync.errors import UpstreamError
 from billingsync.psa.psa import Comparison, Fate
 from billingsync.run.context import RunContext
@@ -213,7 +214,7 @@ def settle(
     # What HaloPSA made of our texts is what a person's edit shows against; long after the write it may be one.
     texts = {} if adopted else {line.id: line.title for line in there.lines}
     receipt = _receipt(context, row, there, comparison.price, comparison.cost, comparison, texts=texts)
-    state, at = "adopted" if adopted else "posted", context.now()
+    state, at = PostingState.ADOPTED if adopted else PostingState.POSTED, context.now()
     try:
         context.ledger.record_done(context.fence, row.key, receipt, at, state=state)
     except AlreadyClaimed as twice:
@@ -325,7 +326,7 @@ def finish_undo(context: RunContext, row: RecordedPosting, *, certain: bool = Fa
     while True:
         there = read_target(context, invoice_id, template=row.action == "update")
         if there is None:
-            seen = tuple(Fate(ordinal=ordinal, kind="gone") for ordinal in intent.lines)
+            seen = tuple(Fate(ordinal=ordinal, kind=LineFate.GONE) for ordinal in intent.lines)
         else:
             seen = context.psa.fates(row, there, frozenset(intent.lines))
         taken = [fate for fate in seen if fate.kind in TAKEN]

@@ -15,6 +15,7 @@ from billingsync.core.bill.twins import recognised, reissue_key, twin_key
 from billingsync.core.charge import Charge, Source
 from billingsync.core.inputs import Billed, RunInputs
 from billingsync.core.period import Period
+from billingsync.core.states import SET_ASIDE
 from billingsync.errors import NotReady
 from billingsync.http import read_json
 from billingsync.sources.pax8.wire import read_source
@@ -77,7 +78,7 @@ def _looks_back_at_this_month(inputs: RunInputs) -> bool:
     """Whether something of this month is billed from an invoice that is gone, or that says something else now."""
     counted = {source.invoice_id for source in inputs.sources}
     states = ((invoice_of(charge), each.state) for charge, each in inputs.memory.settled.items())
-    billed = {invoice for invoice, state in states if state not in ("dropped", "excluded")}
+    billed = {invoice for invoice, state in states if state not in SET_ASIDE}
     return not billed <= counted or bool(changes(inputs))
 
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from billingsync.core.bill.plan import Plan
 from billingsync.core.inputs import RunInputs, Settled
 from billingsync.core.money import ZERO, plain
+from billingsync.core.states import ChargeState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +52,8 @@ def shifts(plan: Plan, inputs: RunInputs, decided: Mapping[str, Settled]) -> tup
             settled, now = decided.get(charge.id), fates.get(charge.id)
             if settled is None or now is None:
                 continue
-            before = settled.state if settled.state == "posted" else f"{settled.state}: {settled.by}"
-            if settled.state in ("unresolved", "differs"):
+            before = settled.state if settled.state == ChargeState.POSTED else f"{settled.state}: {settled.by}"
+            if settled.state in (ChargeState.UNRESOLVED, ChargeState.DIFFERS):
                 before = "posted"
             if before != now:
                 found[charge.company_name, charge.currency, before, now].append((charge.id, charge.price, charge.cost))

@@ -11,11 +11,23 @@ from billingsync.core.bill.plan import Account, CurrencyAccount, Plan
 from billingsync.core.charge import Charged
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
+from billingsync.core.states import (
+    GIVEN_BACK,
+    OUTCOME_ARRIVED,
+    STILL_BILLED,
+    UNDO_TROUBLE,
+    ChargeState,
+    InvoiceFate,
+    LineFate,
+    OutcomeState,
+    RunState,
+    TrueUpState,
+)
 from billingsync.report.result import PostingResult, RunResult, TakenBackResult
 from billingsync.run.context import Outcome, now
-from billingsync.run.recover import TAKEN
 from billingsync.run.undo import UndonePosting
 from billingsync.store.book import Fence
+from billingsync.store.postings import ARRIVED
 from billingsync.store.runs import Decision
 
 
@@ -29,11 +41,11 @@ def settle(
 ) -> None:
     """What this run dropped or excluded stays so [R3], for every client whose postings all arrived. `charges` are
     all of the month."""
-    failed = {outcome.client_id for outcome in outcomes if outcome.state not in ("posted", "adopted")}
+    failed = {outcome.client_id for outcome in outcomes if outcome.state not in OUTCOME_ARRIVED}
     decisions = [
         Decision(
             charge=gone.charge,
-            state="dropped",
+            state=ChargeState.DROPPED,
             by=gone.modifier,
             price=gone.amount,
             cost=gone.cost,
@@ -52,7 +64,7 @@ def settle(
     decisions += [
         Decision(
             charge=entry.charge,
-            state="excluded",
+            state=ChargeState.EXCLUDED,
             by=entry.rule,
             price=entry.amount,
             cost=entry.cost,
@@ -62,7 +74,7 @@ def settle(
     ]
     connected.ledger.settle(fence, run, decisions, now())
     companies = {charge.company_id for charge in charges.values()}
-    posted = (charge for outcome in outcomes if outcome.state in ("posted", "adopted") for charge in outcome.charges)
+    posted = (charge for outcome in outcomes if outcome.state in OUTCOME_ARRIVED for charge in outcome.charges)
     products = {charges[id_].product for id_ in posted if id_ in charges}
     connected.ledger.note_seen(Period.parse(plan.period), [id_ for id_ in companies if id_], products)
 
@@ -80,10 +92,10 @@ def result_of(
     holds = tuple(hold for client in plan.clients for hold in client.holds) + plan.unassigned_holds
     names = {hold.charge: client.company_name for client in plan.clients for hold in client.holds}
     back = tuple(map(_taken_back, taken))
-    failed = bool(late) or any(outcome.state == "failed" for outcome in outcomes)
-    failed = failed or any(one.outcome in ("failed", "unknown") for one in taken)
-    unknown = any(outcome.state == "unknown" for outcome in outcomes)
-    state = "failed" if failed else "held" if unknown or plan.held else "complete"
+    failed = bool(late) or any(outcome.state == OutcomeState.FAILED for outcome in outcomes)
+    failed = failed or any(one.outcome in UNDO_TROUBLE for one in taken)
+    unknown = any(outcome.state == OutcomeState.UNKNOWN for outcome in outcomes)
+    state = RunState.FAILED if failed else RunState.HELD if unknown or plan.held else RunState.COMPLETE
     returned = _returned(connected, plan, charges, outcomes)
     steps: list[tuple[str, ...]] = []
     if holds or unknown:
@@ -117,14 +129,14 @@ def result_of(
         next_steps=tuple(steps),
         message="\n".join(late),
         taken_back=back,
-        true_ups=tuple(up for up in plan.true_ups if up.state != "approved"),
+        true_ups=tuple(up for up in plan.true_ups if up.state != TrueUpState.APPROVED),
         companies=names,
     )
 
 
 def _taken_back(one: UndonePosting) -> TakenBackResult:
-    price, cost = one.sum("taken", "credited", *TAKEN)
-    left = {line.why for line in one.lines if line.fate in ("edited", "later", "unsure", "still_there", "closed")}
+    price, cost = one.sum(*GIVEN_BACK)
+    left = {line.why for line in one.lines if line.fate in STILL_BILLED}
     return TakenBackResult(
         key=one.key,
         client_id=one.client_id,
@@ -133,7 +145,7 @@ def _taken_back(one: UndonePosting) -> TakenBackResult:
         amount=price,
         cost=cost,
         currency=one.currency,
-        how="credited" if one.credit_invoice is not None else one.invoice,
+        how=LineFate.CREDITED if one.credit_invoice is not None else InvoiceFate(one.invoice),
         credit_invoice=one.credit_invoice,
         problem=one.problem or "; ".join(sorted(left - {""})),
     )
@@ -147,7 +159,7 @@ def _returned(
     asked = frozenset(plan.clients_asked)
     scope = {id_ for id_, charge in charges.items() if charge.company_id in asked} if asked else charges.keys()
     sums = {account.currency: (ZERO, ZERO) for account in plan.accounts}
-    heads = connected.ledger.heads(period=plan.period, states=("posted", "adopted"))
+    heads = connected.ledger.heads(period=plan.period, states=ARRIVED)
     heads = tuple(head for head in heads if head.currency in sums)
     for head in heads:
         if head.key in mine:
@@ -172,7 +184,7 @@ def _after(accounts: Sequence[CurrencyAccount], outcomes: Sequence[Outcome]) -> 
         missed = [
             outcome
             for outcome in outcomes
-            if outcome.currency == account.currency and outcome.state not in ("posted", "adopted")
+            if outcome.currency == account.currency and outcome.state not in OUTCOME_ARRIVED
         ]
         price = sum((outcome.amount for outcome in missed), ZERO)
         cost = sum((outcome.cost for outcome in missed), ZERO)

@@ -15,6 +15,7 @@ from billingsync.core.money import ZERO, plain
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.rules import ProductRules, Rulebook
+from billingsync.core.states import PostingState, RunState, TrueUpState, UndoOutcome
 from billingsync.errors import BillingSyncError, MarkerLost, StalePlan
 from billingsync.report.result import RunResult
 from billingsync.rulebook import load_rulebook
@@ -31,6 +32,7 @@ from billingsync.run.result import result_of, settle
 from billingsync.run.undo import UndonePosting, take_back
 from billingsync.store.book import Fence
 from billingsync.store.lookback import SaidCharge
+from billingsync.store.postings import ARRIVED, FREE
 
 
 def run_period(
@@ -105,7 +107,7 @@ class _Ready:
 
 
 def _ready(planned: Planned, upstream: Upstream) -> _Ready:
-    again = any(up.state == "approved" for up in planned.plan.true_ups)
+    again = any(up.state == TrueUpState.APPROVED for up in planned.plan.true_ups)
     charges = charged(planned.inputs.sources)
     said = to_be_said(planned.inputs.sources, planned.inputs.period)
     if not again:
@@ -171,11 +173,13 @@ def _late(
     months = (period.previous, period)
     known = {key for month in months for run in ledger.runs(month) for key in run.summary.get("read_back", ())}
     rows = [row for month in months for row in ledger.heads(period=month)]
-    unread = [row for row in rows if row.state in ("posted", "adopted") and row.key not in known]
+    unread = [row for row in rows if row.state in ARRIVED and row.key not in known]
     failed = read_back(context, unread)
     keys = frozenset(row.key for row in unread)
     rows = [row for month in months for row in ledger.heads(period=month)]
-    alarms = [f"{row.client_name}: {row.message}" for row in rows if row.key in keys and row.state == "differs"]
+    alarms = [
+        f"{row.client_name}: {row.message}" for row in rows if row.key in keys and row.state == PostingState.DIFFERS
+    ]
     late = look_for_late(context, rows)
     alarms += [sentence for sentence in late if sentence not in alarms]
     return Seen(alarms=(*alarms, *([failed] if failed else [])), read_back=() if failed else tuple(sorted(keys)))
@@ -205,7 +209,7 @@ def _post(
             ledger.note_said(fence, ready.said, to_be_billed(plan))
         carried = carry_out(context, plan, charges, planned.inputs.existing) if plan.postings else Carried()
     except BaseException as stopped:
-        state = "failed" if isinstance(stopped, BillingSyncError) else "interrupted"
+        state = RunState.FAILED if isinstance(stopped, BillingSyncError) else RunState.INTERRUPTED
         if ledger.fence_holds(fence):
             ended: dict[str, object] = {
                 "stopped": type(stopped).__name__,
@@ -213,14 +217,14 @@ def _post(
                 "read_back": list(seen.read_back),
             }
             ledger.finish_run(fence, run, state, ended, now())
-        written = [row.client_name for row in ledger.heads(run=run, states=("posted", "adopted"))]
+        written = [row.client_name for row in ledger.heads(run=run, states=ARRIVED)]
         names = f": {', '.join(written[:5])}{', ...' if len(written) > 5 else ''}" if written else ""
         stopped.add_note(f"{len(written)} of {len(plan.postings)} invoices were written to HaloPSA{names}.")
         raise
     settle(connected, fence, run, plan, charges, carried.outcomes)
     alarms = (*seen.alarms, *([carried.unread] if carried.unread else []))
     result = result_of(connected, run, plan, charges, carried.outcomes, alarms, taken)
-    written = [key for key, state in ledger.states(run=run).items() if state in ("posted", "adopted")]
+    written = [key for key, state in ledger.states(run=run).items() if state in ARRIVED]
     summary: dict[str, object] = {
         "digest": plan.digest,
         "recovered": recovered,
@@ -237,12 +241,12 @@ def _true_up(
     """Take back what was allowed to be [R2], and plan what comes instead. A process that dies in between leaves charges
     that are on no line and wait for the next run, never such that are on two."""
     shown = planned.plan
-    ups = [up for up in shown.true_ups if up.state == "approved"]
+    ups = [up for up in shown.true_ups if up.state == TrueUpState.APPROVED]
     keys = {posting.key for up in ups for posting in up.postings}
     taken: tuple[UndonePosting, ...] = ()
     for period in sorted({up.period or shown.period for up in ups}):
         taken += take_back(connected, fence, period, keys, who=fence.holder, say=say)
-    stuck = {each.client_id for each in taken if each.outcome not in ("undone", "nothing")}
+    stuck = {each.client_id for each in taken if each.outcome not in (UndoOutcome.UNDONE, UndoOutcome.NOTHING)}
     well = {up.client_id for up in ups} - stuck
     fresh = make_plan(
         connected,
@@ -279,7 +283,7 @@ def _marker_known_lost(connected: Connections, plan: Plan) -> None:
     setting = connected.settings.halo.marker
     lost = [run for run in last if (run.summary.get("stopped"), run.summary.get("marker")) == ("MarkerLost", setting)]
     if plan.postings and len(lost) == 2:
-        gone = ("refused", "abandoned", "undone")
+        gone = (*FREE, PostingState.UNDONE)
         left = [row for row in connected.ledger.heads(run=lost[-1].id) if row.state not in gone]
         if left:
             raise MarkerLost(

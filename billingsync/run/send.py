@@ -9,6 +9,7 @@ from billingsync.core.bill.plan import Posting
 from billingsync.core.bill.targets import touched, unusable_because
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice
+from billingsync.core.states import LineAction, PostingAction
 from billingsync.errors import Locked
 from billingsync.http import Answered, Sent
 from billingsync.psa.psa import NewInvoice
@@ -40,11 +41,11 @@ def prepare(context: RunContext, posting: Posting) -> Prepared:
         period=str(context.period),
         codes=context.tax_and_accounts(posting.client_id),
     )
-    if posting.action == "create":
+    if posting.action == PostingAction.CREATE:
         body = context.psa.new_invoice(new)
         return Prepared(content=body.content, before=None, there=None, send=body.send)
     assert posting.invoice_id is not None
-    there = context.psa.read(posting.invoice_id, template=posting.action == "update")
+    there = context.psa.read(posting.invoice_id, template=posting.action == PostingAction.UPDATE)
     written = {line.line_id: line for line in context.ledger.written_lines() if line.invoice_id == posting.invoice_id}
     _still_writable(posting, there, written)
     assert there is not None
@@ -62,9 +63,9 @@ def _still_writable(posting: Posting, there: Invoice | None, written: dict[int, 
         raise CannotWrite(f"invoice {posting.invoice_id} is gone from HaloPSA; plan again")
     if there.carries(posting.key):
         return  # a ledger that was restored from before this posting: it is adopted, not written
-    if posting.action == "append" and there.closed:
+    if posting.action == PostingAction.APPEND and there.closed:
         raise CannotWrite(f"invoice {posting.invoice_id} {there.closed} meanwhile; plan again")
-    if posting.action == "update" and (why := unusable_because(there, posting.client_id)):
+    if posting.action == PostingAction.UPDATE and (why := unusable_because(there, posting.client_id)):
         raise CannotWrite(f"recurring invoice {posting.invoice_id} {why} meanwhile; plan again")
     if there.currency and posting.currency and there.currency != posting.currency:
         raise CannotWrite(f"invoice {posting.invoice_id} is in {there.currency} meanwhile; plan again")
@@ -76,7 +77,7 @@ def _still_writable(posting: Posting, there: Invoice | None, written: dict[int, 
     present = there.by_id
     for line in posting.lines:
         if line.line_id is not None and (before := written.get(line.line_id)):
-            trouble = touched(before, present.get(line.line_id), line if line.action == "update" else None)
+            trouble = touched(before, present.get(line.line_id), line if line.action == LineAction.UPDATE else None)
             if trouble:
                 raise CannotWrite(f"{trouble.detail} since the plan was made; plan again")
 
@@ -103,7 +104,7 @@ def finish_removals(
     invoice as it is afterwards, None where that cannot be read.
     """
     assert row.target_invoice_id is not None
-    template = row.action == "update"
+    template = row.action == PostingAction.UPDATE
     now: Invoice | None = there
     for _ in range(REMOVALS):
         if now is None:

@@ -21,6 +21,7 @@ from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.rules import ProductRules
+from billingsync.core.states import UNDO_TROUBLE, LineAction, LineFate, PostingAction, RunState, UndoOutcome, UndoState
 from billingsync.errors import UpstreamError, UsageError
 from billingsync.http import NotDone, OutcomeUnknown, Sent
 from billingsync.psa.psa import Body, Fate
@@ -81,7 +82,7 @@ class UndonePosting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoResult:
-    """`state`: undone | held | refused | failed, worst last; with `dry_run` what it would be."""
+    """With `dry_run` its state is what it would be."""
 
     run: str
     period: str
@@ -90,13 +91,14 @@ class UndoResult:
     items: tuple[tuple[int, str], ...] = ()  # created by the run, on no line of ours any more
 
     @property
-    def state(self) -> str:
+    def state(self) -> UndoState:
+        """The worst of its postings decides."""
         outcomes = {posting.outcome for posting in self.postings}
-        if outcomes & {"failed", "unknown"}:
-            return "failed"
-        if "closed" in outcomes:
-            return "refused"
-        return "held" if outcomes & {"part", "kept"} else "undone"
+        if outcomes & set(UNDO_TROUBLE):
+            return UndoState.FAILED
+        if UndoOutcome.CLOSED in outcomes:
+            return UndoState.REFUSED
+        return UndoState.HELD if outcomes & {UndoOutcome.PART, UndoOutcome.KEPT} else UndoState.UNDONE
 
 
 def preview(connected: Connections, run: str, *, client: str = "", say: Say) -> UndoResult:
@@ -352,7 +354,7 @@ class _Undo:
             if self.stray is not None or line.ordinal in live or line.action == "remove"
         )
         if raw is None or raw.void:
-            return tuple(Fate(ordinal=ordinal, kind="gone") for ordinal in sorted(asked))
+            return tuple(Fate(ordinal=ordinal, kind=LineFate.GONE) for ordinal in sorted(asked))
         return self.context.psa.fates(self.row, raw, asked)
 
     def _send(self, raw: Invoice, there: Sequence[Fate], body: Body) -> Sent:
@@ -485,7 +487,11 @@ def _credit(
         known = ledger.find_posting(posting.key)
         well = known is not None and known.state in ("posted", "adopted")
         ledger.finish_run(
-            context.fence, run, "complete" if well else "failed", {"credit_of": row.key, "undo_of": row.run}, now()
+            context.fence,
+            run,
+            RunState.COMPLETE if well else RunState.FAILED,
+            {"credit_of": row.key, "undo_of": row.run},
+            now(),
         )
     elif known.state in UNRESOLVED:
         resolve(context, [known])
@@ -520,7 +526,7 @@ def _credit_posting(row: RecordedPosting, lines: Sequence[PostedLine]) -> Postin
     key = hashlib.sha256(json.dumps(["credit", row.key, sorted(line.ordinal for line in lines)]).encode()).hexdigest()
     credits = tuple(
         PlanLine(
-            action="add",
+            action=LineAction.ADD,
             line_id=None,
             title=line.title,
             description=f"Credit for invoice {row.invoice_id}: {line.description}",
@@ -538,7 +544,7 @@ def _credit_posting(row: RecordedPosting, lines: Sequence[PostedLine]) -> Postin
         key=key[:20],
         base_key=key[:20],
         generation=0,
-        action="create",
+        action=PostingAction.CREATE,
         client_id=row.client_id,
         client_name=row.client_name,
         invoice_id=None,

@@ -17,6 +17,7 @@ from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.rules import Rulebook, Rules
 from billingsync.core.schedule import Polling, is_overdue, local_day, months_due
+from billingsync.core.states import CycleState, MonthState, OutcomeState, PostingState, RunState, TrueUpState
 from billingsync.errors import BillingSyncError, Locked, NotReady, NotReleased, RulesError
 from billingsync.report.result import RunResult
 from billingsync.report.waiting import together
@@ -66,7 +67,7 @@ class Look:
         except (NotReleased, NotReady) as later_on:  # a list that does not fit together: soon it will
             for period in self._due() if self.since else ():
                 month = self.months.get(period, Month())
-                state = "unreadable" if month.state == "waiting" else month.state
+                state = MonthState.UNREADABLE if month.state == MonthState.WAITING else month.state
                 self._not_there(period, replace(month, state=state, problem=later_on.message))
         except BillingSyncError as failed:
             self.failed(failed)
@@ -108,13 +109,13 @@ class Look:
 
     def _reopen(self) -> None:
         """The newest closed months are due again where Pax8 has other invoices for them than they were closed with."""
-        done = sorted(period for period, month in self.months.items() if month.state == "done")
+        done = sorted(period for period, month in self.months.items() if month.state == MonthState.DONE)
         for period in done[-WATCHED:]:
             headers = [read_header(row) for row in self.connected.pax8.invoices(period)]
             now = tuple(sorted(header.id for header in headers if header.taken))
             if now != self.months[period].invoices:
                 structlog.get_logger().info("the month has other invoices now", period=str(period))
-                self.months[period] = replace(self.months[period], state="waiting")
+                self.months[period] = replace(self.months[period], state=MonthState.WAITING)
 
     def _recover(self) -> None:
         """What an earlier run left open is found out about before anything is planned [N5]."""
@@ -128,21 +129,23 @@ class Look:
         before = self.months.get(period, Month())
         if period not in released:
             later = any(one > period for one in released)
-            self._not_there(period, replace(before, state="absent" if later else "waiting", problem=""))
+            self._not_there(
+                period, replace(before, state=MonthState.ABSENT if later else MonthState.WAITING, problem="")
+            )
             return True
         if rulebook is None:
-            self.months[period] = replace(before, state="failed", problem="the rules are wrong")
+            self.months[period] = replace(before, state=MonthState.FAILED, problem="the rules are wrong")
             return False
         try:
             self._bill(period, rulebook)
         except (NotReleased, NotReady) as later_on:
-            self._not_there(period, replace(before, state="unreadable", problem=later_on.message))
+            self._not_there(period, replace(before, state=MonthState.UNREADABLE, problem=later_on.message))
             return True
         except Locked:
             self.months.setdefault(period, before)
             raise
         except BillingSyncError as failed:
-            self.months[period] = replace(before, state="failed", problem=failed.message)
+            self.months[period] = replace(before, state=MonthState.FAILED, problem=failed.message)
             self.failed(failed)
             return False
         self.checked.append(f"overdue:{period}")
@@ -150,7 +153,7 @@ class Look:
 
     def _not_there(self, period: Period, month: Month) -> None:
         self.months[period] = month
-        if month.state == "absent":
+        if month.state == MonthState.ABSENT:
             return
         self.checked.append(f"overdue:{period}")
         if is_overdue(self.now, period, zone=self.connected.settings.zone, polling=self.polling):
@@ -166,10 +169,11 @@ class Look:
         plan = planned.plan
         holds = open_holds(self.connected, planned)
         locale = self.connected.settings.locale
-        problem = next((one.problem for one in result.postings if one.state == "failed"), "") if result else ""
-        state = "failed" if problem else "held" if plan.held else "ready" if plan.writes else "done"
+        postings = result.postings if result else ()
+        problem = next((one.problem for one in postings if one.state == OutcomeState.FAILED), "")
+        open_state = MonthState.HELD if plan.held else MonthState.READY if plan.writes else MonthState.DONE
         self.months[period] = Month(
-            state=state,
+            state=MonthState.FAILED if problem else open_state,
             invoices=tuple(sorted(source.invoice_id for source in plan.sources)),
             digest=plan.digest,
             problem=problem,
@@ -179,14 +183,14 @@ class Look:
         self.things.append(messages.released(planned, locale))
         self.things += [messages.held(period, wait, locale) for wait in together(holds)]
         waiting = {client.client_id for client in plan.clients if client.holds}
-        alone = [up for up in plan.true_ups if up.state != "approved" and up.client_id not in waiting]
+        alone = [up for up in plan.true_ups if up.state != TrueUpState.APPROVED and up.client_id not in waiting]
         self.things += [messages.credited(period, up) for up in alone]
         if result is not None:
             self.things += messages.trouble(result, locale)
         undone = self.connected.ledger.undone_runs()  # nobody is told that they wrote what is there no more
         runs = self.connected.ledger.runs(period)
         written = [run for run in runs if run.summary.get("postings") and run.id not in undone]
-        ended = [run for run in written if run.state in ("complete", "held", "failed")]
+        ended = [run for run in written if run.state in (RunState.COMPLETE, RunState.HELD, RunState.FAILED)]
         self.things += [messages.posted(run, planned, locale) for run in ended]
 
     def _post(self, period: Period, planned: Planned) -> RunResult | None:
@@ -239,20 +243,25 @@ class Look:
         """Postings that HaloPSA has otherwise than they were sent: an alarm each [N5]."""
         self.checked.append("failed:differs:")
         for period in self.months:
-            for row in self.connected.ledger.heads(period=period, states=("differs",)):
+            for row in self.connected.ledger.heads(period=period, states=(PostingState.DIFFERS,)):
                 self.things.append(messages.differs(row))
 
     # The result ------------------------------------------------------------------------------------------------------
 
     @property
-    def state(self) -> str:
-        """failed | held | waiting | well."""
+    def state(self) -> CycleState:
+        """What the cycle came to."""
         states = {month.state for month in self.months.values()}
-        if self.problems or "failed" in states or any(thing.key.startswith("failed:") for thing in self.things):
-            return "failed"
-        if states & {"held", "ready"}:
-            return "held"
-        return "waiting" if self.locked or states & {"waiting", "unreadable"} else "well"
+        if (
+            self.problems
+            or MonthState.FAILED in states
+            or any(thing.key.startswith("failed:") for thing in self.things)
+        ):
+            return CycleState.FAILED
+        if states & {MonthState.HELD, MonthState.READY}:
+            return CycleState.HELD
+        waiting = self.locked or states & {MonthState.WAITING, MonthState.UNREADABLE}
+        return CycleState.WAITING if waiting else CycleState.WELL
 
     def summary(self) -> dict[str, Any]:
         """What `status` and the metrics show of the cycle."""

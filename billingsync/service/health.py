@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from billingsync.core.states import CycleState
 from billingsync.errors import LedgerError
 from billingsync.service.http_port import Port
 from billingsync.service.metrics import CONTENT_TYPE, Metrics, Vitals
@@ -72,7 +73,7 @@ class HealthServer(Port):
             fresh = last is not None and now - datetime.fromtimestamp(last, UTC) < STALE
             checks[service] = "ok" if fresh else "no answer yet" if last is None else "no answer for more than a day"
         failed_code = str(found.problem["code"]) if found.problem and found.cycle else ""
-        if failed_code and found.cycle and found.cycle.state == "failed":
+        if failed_code and found.cycle and found.cycle.state == CycleState.FAILED:
             checks["cycle"] = failed_code
         return checks
 

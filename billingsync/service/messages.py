@@ -11,6 +11,7 @@ from billingsync.core.bill.plan import CurrencyAccount, Plan, TrueUp
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.reasons import title_of
+from billingsync.core.states import MonthState, OutcomeState
 from billingsync.errors import BillingSyncError, LoginFailed, Refused, RulesError, UpstreamError
 from billingsync.report.equation import sentence
 from billingsync.report.escape import one_line, shortened
@@ -105,7 +106,7 @@ def credited(period: Period, up: TrueUp) -> Thing:
 
 def overdue(period: Period, month: Month) -> Thing:
     why = f": {_short(month.problem, 300)}" if month.problem else ""
-    what = "is not completely readable yet" if month.state == "unreadable" else "has not been released yet"
+    what = "is not completely readable yet" if month.state == MonthState.UNREADABLE else "has not been released yet"
     return Thing(
         key=f"overdue:{period}",
         event="overdue",
@@ -183,7 +184,7 @@ def trouble(result: RunResult, locale: str) -> list[Thing]:
             lasting=True,
         )
         for one in result.postings
-        if one.state == "failed"
+        if one.state == OutcomeState.FAILED
     ]
     for account in result.accounts:
         back = result.returned.get(account.currency, (ZERO, ZERO))

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from billingsync.core.states import CycleState
 from billingsync.errors import LedgerError
 from billingsync.service.status import Snapshot
 
@@ -104,7 +105,7 @@ def _picture(found: Snapshot) -> Iterator[Metric]:
             gauge.add_metric([], moment.timestamp())
         yield gauge
     failed = GaugeMetricFamily("billingsync_last_cycle_failed", "1 where the last cycle failed.")
-    failed.add_metric([], 1.0 if found.cycle and found.cycle.state == "failed" else 0.0)
+    failed.add_metric([], 1.0 if found.cycle and found.cycle.state == CycleState.FAILED else 0.0)
     yield failed
     yield GaugeMetricFamily("billingsync_unresolved_postings", "Writes whose outcome is not known.", found.unresolved)
     yield GaugeMetricFamily("billingsync_open_notices", "Things that go on and were told.", len(found.open))

@@ -10,21 +10,21 @@ from typing import Any
 from billingsync.core.bill.plan import CurrencyAccount, Plan
 from billingsync.core.money import ZERO, plain
 from billingsync.core.period import Period
+from billingsync.core.states import MonthState
 from billingsync.report.waiting import OpenHold
 
-OPEN = ("waiting", "unreadable", "ready", "held", "failed")
-CLOSED = ("done", "absent")
+CLOSED = (MonthState.DONE, MonthState.ABSENT)
+OPEN = tuple(state for state in MonthState if state not in CLOSED)
 _SIDES = ("charges", "posted", "already_posted", "dropped", "excluded", "held")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Month:
-    """`state`: waiting (Pax8 has no invoice yet) | unreadable (not completely readable yet) | ready (a person posts
-    it) | held (something waits for a person) | failed | done | absent (Pax8 never made one). `money` is, by currency
+    """`money` is, by currency
     and state, (price, cost) as text; `charges` counts charges by state; `holds` has, by reason, how many charges wait,
     since how many days at most, and their price by currency."""
 
-    state: str = "waiting"
+    state: MonthState = MonthState.WAITING
     invoices: tuple[str, ...] = ()  # those that counted when it was last planned
     digest: str = ""
     problem: str = ""
@@ -49,7 +49,8 @@ def read_months(document: Mapping[str, Any]) -> tuple[Period | None, dict[Period
 
 def read_month(document: Mapping[str, Any]) -> Month:
     known = {name: document[name] for name in Month.__slots__ if name in document}
-    return Month(**known | {"invoices": tuple(known.get("invoices", ()))})
+    state = MonthState(known.get("state", MonthState.WAITING))
+    return Month(**known | {"state": state, "invoices": tuple(known.get("invoices", ()))})
 
 
 def write_months(since: Period | None, months: Mapping[Period, Month]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from billingsync.connect import Connections, OnCall, connections
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Stage
 from billingsync.core.schedule import Polling, next_look
+from billingsync.core.states import CycleState
 from billingsync.errors import BillingSyncError, LedgerError, UpstreamError
 from billingsync.reconcile.orders import CARRIES
 from billingsync.redaction import Redactor
@@ -105,11 +106,11 @@ class Worker:
 
     # A cycle ---------------------------------------------------------------------------------------------------------
 
-    def cycle(self) -> str:
-        """One cycle, whatever goes wrong in it. Gives its state: well | held | waiting | failed. Raises Stop only."""
+    def cycle(self) -> CycleState:
+        """One cycle, whatever goes wrong in it. Returns its state. Raises Stop only."""
         self._last = self.clock()
         self.pings.send("start")
-        state = "failed"
+        state = CycleState.FAILED
         try:
             state = self._recorded_cycle(self._last)
         except LedgerError as failed:  # neither the cycle nor a notice can be written down
@@ -118,17 +119,17 @@ class Worker:
             self.delivery.directly(messages.failure(failed))
         finally:
             self._ended = self.clock()
-            self.pings.send("fail" if state == "failed" else "well")
+            self.pings.send("fail" if state == CycleState.FAILED else "well")
             self._pinged = self._ended
             self.delivery.wake()
         return state
 
-    def _recorded_cycle(self, began: datetime) -> str:
+    def _recorded_cycle(self, began: datetime) -> CycleState:
         cycle = self.ledger.start_cycle(began)
         since, months = read_months(cycle.months)
         log = structlog.get_logger().bind(cycle=cycle.id)
         log.info("cycle started")
-        state, things, checked, summary = "interrupted", [], [], dict(cycle.summary)
+        state, things, checked, summary = CycleState.INTERRUPTED, [], [], dict(cycle.summary)
         retries = self.progress.counts()[1]
         try:
             try:
@@ -153,17 +154,17 @@ class Worker:
                 state = look.state
             except BillingSyncError as failed:
                 self._log_failure(failed)
-                state, things = "failed", [*things, messages.failure(failed)]
+                state, things = CycleState.FAILED, [*things, messages.failure(failed)]
                 summary = summary | {"problem": {"code": failed.code, "message": failed.message}}
             except Exception as bug:
                 # Our own mistake must not stop the service: the next cycle may well go through.
                 log.error("cycle failed", kind=type(bug).__name__, exc_info=True)
-                state, things = "failed", [*things, _bug(bug)]
+                state, things = CycleState.FAILED, [*things, _bug(bug)]
                 summary = summary | {"problem": {"code": "BS-BUG", "message": type(bug).__name__}}
         finally:
             summary = summary | {"services": self._services(summary.get("services", {}), retries)}
             self._end(cycle, state, since, months, things, checked, summary)
-        log.info("cycle ended", state=state, next=self.next_at.isoformat() if self.next_at else None)
+        log.info("cycle ended", state=state.value, next=self.next_at.isoformat() if self.next_at else None)
         return state
 
     def _services(self, known: dict[str, Any], before: dict[str, int]) -> dict[str, Any]:
@@ -182,7 +183,7 @@ class Worker:
     def _end(
         self,
         cycle: Cycle,
-        state: str,
+        state: CycleState,
         since: Period | None,
         months: dict[Period, Month],
         things: list[Thing],
@@ -192,10 +193,10 @@ class Worker:
         """Writes the cycle down, then what people must be told of it, and says when the next one is."""
         now = self.clock()
         problem = summary.get("problem")
-        self.last_problem = str(problem["code"]) if problem and state == "failed" else ""
-        if state != "failed":
+        self.last_problem = str(problem["code"]) if problem and state == CycleState.FAILED else ""
+        if state != CycleState.FAILED:
             summary = summary | {"problem": None}
-        self.next_at = self.due(since, months, failed=state == "failed", now=now)
+        self.next_at = self.due(since, months, failed=state == CycleState.FAILED, now=now)
         clean: Any = self.redactor.value({"months": write_months(since, months), "summary": summary})
         self.ledger.end_cycle(
             cycle.id, state, months=clean["months"], summary=clean["summary"], next_at=self.next_at, now=now

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Dialect, LargeBinary, Text
@@ -52,6 +53,23 @@ class Words(TypeDecorator[str]):
         if value is None or not value.startswith(_ESCAPED):
             return value
         return str(json.loads(value[1:]))
+
+
+class Named(TypeDecorator[StrEnum]):
+    """A state, kept as its text; a text that is none of its kind is an error on reading and on writing."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else self.kind(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
+        return None if value is None else self.kind(value)
 
 
 class Money(TypeDecorator[Decimal]):

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, select, update
 
+from billingsync.core.states import CycleState
 from billingsync.store.book import Book
 from billingsync.store.database import read_as
 from billingsync.store.schema import cycle
@@ -18,11 +19,11 @@ KEPT = 2_000  # cycles: three months of hourly ones; the months themselves trave
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cycle:
-    """`state`: running | well | held | waiting | failed | interrupted. `months` and `summary` are JSON; a running or
+    """`months` and `summary` are JSON; a running or
     interrupted cycle has the months of the one before."""
 
     id: int
-    state: str
+    state: CycleState
     started_at: datetime
     ended_at: datetime | None
     next_at: datetime | None
@@ -36,14 +37,14 @@ class CycleBook(Book):
         with self.writing() as connection:
             last = newest_cycle(connection, self.name)
             mine = cycle.c.partner == self.name
-            running = update(cycle).where(mine, cycle.c.state == "running")
-            connection.execute(running.values(state="interrupted", ended_at=now))
+            running = update(cycle).where(mine, cycle.c.state == CycleState.RUNNING)
+            connection.execute(running.values(state=CycleState.INTERRUPTED, ended_at=now))
             id = last.id + 1 if last else 1
             months = dict(last.months) if last else {}
             summary = dict(last.summary) if last else {}
             row: dict[str, Any] = {
                 "id": id,
-                "state": "running",
+                "state": CycleState.RUNNING,
                 "started_at": now,
                 "months": months,
                 "summary": summary,
@@ -55,7 +56,7 @@ class CycleBook(Book):
     def end_cycle(
         self,
         id: int,
-        state: str,
+        state: CycleState,
         *,
         months: Mapping[str, Any],
         summary: Mapping[str, Any],
@@ -74,7 +75,7 @@ class CycleBook(Book):
 
     def last_success(self) -> datetime | None:
         """When the last cycle that did not fail ended."""
-        good = ("well", "held", "waiting")
+        good = (CycleState.WELL, CycleState.HELD, CycleState.WAITING)
         with self.reading() as connection:
             query = select(func.max(cycle.c.ended_at)).where(cycle.c.partner == self.name, cycle.c.state.in_(good))
             found = connection.scalar(query)

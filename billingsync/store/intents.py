@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from billingsync.core.bill.plan import Posting
 from billingsync.core.money import ZERO
+from billingsync.core.states import PostingState
 from billingsync.errors import LedgerError
 from billingsync.store.book import Book, Fence
 from billingsync.store.claims import AlreadyClaimed, add_claims, live_keys, remove_claims, settled_states
@@ -106,7 +107,7 @@ class IntentBook(Book):
             known = find_state(connection, self.name, key)
             if known is None or known[0] not in UNRESOLVED:
                 raise LedgerError(f"Posting {key} is {known[0] if known else 'not known'}; it is not sent again.")
-            values = {"state": "sending", "attempts": known[1] + 1, "sent_at": now}
+            values = {"state": PostingState.SENDING, "attempts": known[1] + 1, "sent_at": now}
             update_posting(connection, self.name, key, values)
             self.note(connection, "posting.sending", {"key": key, "attempt": known[1] + 1}, now)
             return find_postings(connection, self.name, keys=(key,))[0]
@@ -178,7 +179,7 @@ def _row(posting: Posting, content: str, lines: str) -> dict[str, Any]:
         "cost": posting.cost,
         "content": content.encode(),
         "lines": JsonText(lines),
-        "state": "sending",
+        "state": PostingState.SENDING,
         "message": "",
         "invoice_id": None,
         "settled_at": None,

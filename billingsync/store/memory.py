@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from billingsync.core.inputs import LivePosting, Memory, RememberedMatch, Settled, WrittenLine
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
+from billingsync.core.states import ChargeState, PostingState
 from billingsync.store.book import Book
 from billingsync.store.database import read_as
 from billingsync.store.decisions import find_decisions
@@ -110,7 +111,7 @@ def _claims(connection: Connection, name: str, which: ColumnElement[bool]) -> di
             price=row.price + other.price if other else row.price,
             cost=row.cost + other.cost if other else row.cost,
             currency=row.currency,
-            detail=row.message if row.state not in BILLED or row.state == "differs" else "",
+            detail=row.message if row.state not in BILLED or row.state == PostingState.DIFFERS else "",
         )
     return found
 
@@ -149,15 +150,17 @@ def live_postings(connection: Connection, name: str, month: str) -> tuple[LivePo
     return tuple(found)
 
 
-def _state(state: str) -> str:
-    return "differs" if state == "differs" else "posted" if state in BILLED else "unresolved"
+def _state(state: PostingState) -> ChargeState:
+    if state == PostingState.DIFFERS:
+        return ChargeState.DIFFERS
+    return ChargeState.POSTED if state in BILLED else ChargeState.UNRESOLVED
 
 
 def generations(connection: Connection, name: str, month: str) -> dict[str, int]:
     """For each base key that was undone, the generation that comes next [R5]."""
     query = (
         select(posting.c.base_key, func.max(posting.c.generation))
-        .where(posting.c.partner == name, posting.c.period == month, posting.c.state == "undone")
+        .where(posting.c.partner == name, posting.c.period == month, posting.c.state == PostingState.UNDONE)
         .group_by(posting.c.base_key)
     )
     return {base_key: newest + 1 for base_key, newest in connection.execute(query)}

@@ -20,14 +20,16 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, delet
 from billingsync.core.bill.plan import Posting
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.money import ZERO
+from billingsync.core.states import LineAction, PostingAction, PostingState
 from billingsync.store.columns import as_json
 from billingsync.store.database import insert
 from billingsync.store.schema import posting as table
 from billingsync.store.schema import written_line
 
-UNRESOLVED = ("sending", "unknown")
-BILLED = ("posted", "adopted", "differs")
-FREE = ("refused", "abandoned")  # not in HaloPSA: the same key may be intended again
+UNRESOLVED = tuple(state for state in PostingState if state.unresolved)
+ARRIVED = tuple(state for state in PostingState if state.arrived)
+BILLED = tuple(state for state in PostingState if state.billed)
+FREE = tuple(state for state in PostingState if state.free)  # not in HaloPSA: the same key may be intended again
 
 
 # Named tuples, as a month has very many of them.
@@ -45,7 +47,7 @@ class PostedLine(NamedTuple):
     """One line of a posting, numbered from 0; `action`, `line_id` and the rest as in `core.plan.PlanLine`."""
 
     ordinal: int
-    action: str
+    action: LineAction
     line_id: int | None
     title: str
     description: str
@@ -98,13 +100,13 @@ class PostingHead:
     period: str
     client_id: int
     client_name: str
-    action: str
+    action: PostingAction
     group: str
     target_invoice_id: int | None
     currency: str
     amount: Decimal
     cost: Decimal
-    state: str
+    state: PostingState
     invoice_id: int | None
     attempts: int
     intended_at: datetime
@@ -208,7 +210,7 @@ _COLUMNS: dict[str, tuple[ColumnElement[Any], ...]] = {
 _AMONG = {"keys": table.c.key, "states": table.c.state}
 
 
-def received(row: RecordedPosting, receipt: Receipt, state: str, at: datetime) -> RecordedPosting:
+def received(row: RecordedPosting, receipt: Receipt, state: PostingState, at: datetime) -> RecordedPosting:
     """The posting as the ledger has it once `record_done` is committed, without reading it again."""
     return replace(
         row,
@@ -233,13 +235,13 @@ def update_posting(connection: Connection, name: str, key: str, values: Mapping[
     connection.execute(_UPDATE, {"of_partner": name, "of_key": key, **values})
 
 
-def find_state(connection: Connection, name: str, key: str) -> tuple[str, int] | None:
+def find_state(connection: Connection, name: str, key: str) -> tuple[PostingState, int] | None:
     """A posting's state and how often it was sent; None where there is none of that key."""
     row = connection.execute(_STATE, {"of_partner": name, "of_key": key}).first()
     return (row.state, row.attempts) if row else None
 
 
-def find_states(connection: Connection, name: str, *, run: str | None, period: str | None) -> dict[str, str]:
+def find_states(connection: Connection, name: str, *, run: str | None, period: str | None) -> dict[str, PostingState]:
     """Key -> state of the postings of a run or of a period."""
     query, wanted = _query("states", name, run=run, period=period)
     return {row.key: row.state for row in connection.execute(query, wanted)}
@@ -366,7 +368,7 @@ def _posted_line(line: dict[str, Any]) -> PostedLine:
         for share in line["shares"]
     ]
     amounts = {name: Decimal(line[name]) for name in _AMOUNTS}
-    return PostedLine(**{**line, **amounts, "shares": tuple(shares)})
+    return PostedLine(**{**line, **amounts, "action": LineAction(line["action"]), "shares": tuple(shares)})
 
 
 def _returned_line(line: dict[str, Any]) -> ReturnedLine:

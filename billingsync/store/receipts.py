@@ -12,11 +12,13 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from billingsync.core.inputs import WrittenLine
+from billingsync.core.states import PostingState
 from billingsync.errors import LedgerError
 from billingsync.store.book import Book, Fence
 from billingsync.store.claims import AlreadyClaimed, Claim, any_live, find_claims, live_keys, set_live
 from billingsync.store.columns import from_json
 from billingsync.store.postings import (
+    ARRIVED,
     BILLED,
     FREE,
     UNRESOLVED,
@@ -37,15 +39,19 @@ from billingsync.store.schema import journal
 
 # State -> the states it may follow. A late landing turns a refused posting into an adopted one, an undone one into an
 # alarm.
-_MAY_FOLLOW = {
-    "posted": UNRESOLVED + BILLED + FREE,
-    "adopted": UNRESOLVED + BILLED + FREE,
-    "differs": (*UNRESOLVED, *BILLED, *FREE, "undone"),
-    "unknown": UNRESOLVED,
-    "refused": UNRESOLVED,
-    "abandoned": UNRESOLVED,
-    "undoing": (*BILLED, *FREE, "undone"),  # the last two: a late landing that a person takes out again
-    "undone": (*BILLED, "undoing"),
+_MAY_FOLLOW: dict[PostingState, tuple[PostingState, ...]] = {
+    PostingState.POSTED: UNRESOLVED + BILLED + FREE,
+    PostingState.ADOPTED: UNRESOLVED + BILLED + FREE,
+    PostingState.DIFFERS: (*UNRESOLVED, *BILLED, *FREE, PostingState.UNDONE),
+    PostingState.UNKNOWN: UNRESOLVED,
+    PostingState.REFUSED: UNRESOLVED,
+    PostingState.ABANDONED: UNRESOLVED,
+    PostingState.UNDOING: (
+        *BILLED,
+        *FREE,
+        PostingState.UNDONE,
+    ),  # the last two: a late landing that a person takes out again
+    PostingState.UNDONE: (*BILLED, PostingState.UNDOING),
 }
 
 
@@ -55,7 +61,7 @@ class UndoIntent:
     a DELETE), the invoice as it was read right before (JSON), and what the posting was before it."""
 
     key: str
-    was: str
+    was: PostingState
     lines: tuple[int, ...]
     content: str
     before: str
@@ -78,32 +84,34 @@ def batches(heads: Iterable[PostingHead], size: int) -> Iterator[list[PostingHea
 
 
 class ReceiptBook(Book):
-    def record_done(self, fence: Fence, key: str, receipt: Receipt, now: datetime, *, state: str = "posted") -> None:
+    def record_done(
+        self, fence: Fence, key: str, receipt: Receipt, now: datetime, *, state: PostingState = PostingState.POSTED
+    ) -> None:
         """HaloPSA has our key with our amounts: `posted` by its own answer, or `adopted` when it was found later.
 
         AlreadyClaimed where the posting had been refused and its charges went elsewhere meanwhile."""
-        assert state in ("posted", "adopted"), state
+        assert state in ARRIVED, state
         self._received(fence, key, state, receipt, "", now)
 
     def record_differs(self, fence: Fence, key: str, receipt: Receipt, message: str, now: datetime) -> None:
         """HaloPSA has our key, but not with our amounts: an alarm, and the charges stay claimed [N5]."""
-        self._received(fence, key, "differs", receipt, message, now)
+        self._received(fence, key, PostingState.DIFFERS, receipt, message, now)
 
     def record_unknown(self, fence: Fence, key: str, message: str, now: datetime, *, answer: str | None = None) -> None:
         """Nobody can tell whether HaloPSA has it. The charges stay claimed until the key is found, or is absent."""
         with self.fenced(fence) as connection:
-            self._move(connection, key, "unknown", {"message": message, "answer": _packed(answer)}, now)
+            self._move(connection, key, PostingState.UNKNOWN, {"message": message, "answer": _packed(answer)}, now)
 
     def record_refused(self, fence: Fence, key: str, message: str, now: datetime, *, answer: str | None = None) -> None:
         """HaloPSA said no, or was never reached. The charges are free again."""
         with self.fenced(fence) as connection:
-            self._move(connection, key, "refused", {"message": message, "answer": _packed(answer)}, now)
+            self._move(connection, key, PostingState.REFUSED, {"message": message, "answer": _packed(answer)}, now)
             set_live(connection, self.name, key, False)
 
     def record_abandoned(self, fence: Fence, key: str, message: str, now: datetime) -> None:
         """It is certain that HaloPSA does not have it, and it will not be sent again as it is. The charges are free."""
         with self.fenced(fence) as connection:
-            self._move(connection, key, "abandoned", {"message": message}, now)
+            self._move(connection, key, PostingState.ABANDONED, {"message": message}, now)
             set_live(connection, self.name, key, False)
 
     def record_undone(
@@ -124,10 +132,10 @@ class ReceiptBook(Book):
         with self.fenced(fence) as connection:
             set_live(connection, self.name, key, False, lines)
             state = _known(connection, self.name, key)
-            if state == "undoing" and (intent := find_undo(connection, self.name, key)) is not None:
+            if state is PostingState.UNDOING and (intent := find_undo(connection, self.name, key)) is not None:
                 state = intent.was
             if lines is None or not any_live(connection, self.name, key):
-                state = "undone"
+                state = PostingState.UNDONE
                 remove_written_by(connection, self.name, key)
             self._move(connection, key, state, {"message": message}, now, lines=sorted(lines or ()))
             remove_written_lines(connection, self.name, gone)
@@ -138,9 +146,9 @@ class ReceiptBook(Book):
         charges stay claimed until it is known. Ask `read_undo_back` before sending."""
         with self.fenced(fence) as connection:
             before = _known(connection, self.name, intent.key)
-            if before not in _MAY_FOLLOW["undoing"]:
+            if before not in _MAY_FOLLOW[PostingState.UNDOING]:
                 raise LedgerError(f"Posting {intent.key} is {before}, which cannot be undone. Nothing was changed.")
-            values = {"state": "undoing", "sent_at": now, "settled_at": None}
+            values = {"state": PostingState.UNDOING, "sent_at": now, "settled_at": None}
             update_posting(connection, self.name, intent.key, values)
             told = {
                 "key": intent.key,
@@ -157,7 +165,7 @@ class ReceiptBook(Book):
         with self.reading(fresh=True) as connection:
             found = find_postings(connection, self.name, keys=(intent.key,))
             kept = find_undo(connection, self.name, intent.key)
-        if not found or found[0].state != "undoing" or kept is None or kept.content != intent.content:
+        if not found or found[0].state is not PostingState.UNDOING or kept is None or kept.content != intent.content:
             raise LedgerError(
                 f"The database {self.database.where} did not keep the intent to undo posting {intent.key}. Nothing was "
                 "sent.",
@@ -174,7 +182,7 @@ class ReceiptBook(Book):
         """It is certain that the undo did not happen: the posting is again what it was."""
         with self.fenced(fence) as connection:
             intent = find_undo(connection, self.name, key)
-            if _known(connection, self.name, key) != "undoing" or intent is None:
+            if _known(connection, self.name, key) is not PostingState.UNDOING or intent is None:
                 raise LedgerError(f"Posting {key} is not being undone. Nothing was changed.")
             update_posting(connection, self.name, key, {"state": intent.was, "settled_at": now})
             self.note(connection, "posting.kept", {"key": key, "state": intent.was, "message": message}, now)
@@ -217,7 +225,7 @@ class ReceiptBook(Book):
     def unresolved(self) -> tuple[RecordedPosting, ...]:
         """Postings of which nobody knows yet whether HaloPSA has them, or has them still, of all periods."""
         with self.reading() as connection:
-            return find_postings(connection, self.name, states=(*UNRESOLVED, "undoing"))
+            return find_postings(connection, self.name, states=(*UNRESOLVED, PostingState.UNDOING))
 
     def heads(
         self, *, run: str | None = None, period: object = None, states: Collection[str] = ()
@@ -256,7 +264,7 @@ class ReceiptBook(Book):
         for some in batches(heads, SIZE_AT_ONCE):
             yield from self.postings(keys=[head.key for head in some], texts=False)
 
-    def states(self, *, run: str | None = None, period: object = None) -> dict[str, str]:
+    def states(self, *, run: str | None = None, period: object = None) -> dict[str, PostingState]:
         """The state of each posting of a run or of a period, by key: without reading all that they hold."""
         with self.reading() as connection:
             return find_states(connection, self.name, run=run, period=None if period is None else str(period))
@@ -266,7 +274,9 @@ class ReceiptBook(Book):
         with self.reading() as connection:
             return find_claims(connection, self.name, charge=charge)
 
-    def _received(self, fence: Fence, key: str, state: str, receipt: Receipt, message: str, now: datetime) -> None:
+    def _received(
+        self, fence: Fence, key: str, state: PostingState, receipt: Receipt, message: str, now: datetime
+    ) -> None:
         values = {
             "message": message,
             "invoice_id": receipt.invoice_id,
@@ -278,7 +288,7 @@ class ReceiptBook(Book):
         try:
             with self.fenced(fence) as connection:
                 before = self._move(connection, key, state, values, now)
-                if before in (*FREE, "undone"):  # what was undone line by line must stay so
+                if before in (*FREE, PostingState.UNDONE):  # what was undone line by line must stay so
                     set_live(connection, self.name, key, True)
                 remove_written_lines(connection, self.name, receipt.gone)
                 put_written_lines(connection, self.name, key, receipt.written)
@@ -288,14 +298,14 @@ class ReceiptBook(Book):
             raise
 
     def _move(
-        self, connection: Connection, key: str, state: str, values: dict[str, Any], now: datetime, **also: Any
-    ) -> str:
+        self, connection: Connection, key: str, state: PostingState, values: dict[str, Any], now: datetime, **also: Any
+    ) -> PostingState:
         """Changes the state, if that may follow, and tells the journal. Gives the state before."""
         before = _known(connection, self.name, key)
-        part = before == "undoing" and "lines" in also  # what is left of it is what it was
+        part = before is PostingState.UNDOING and "lines" in also  # what is left of it is what it was
         if before not in _MAY_FOLLOW[state] and not part:
             raise LedgerError(f"Posting {key} is {before}, which cannot become {state}. Nothing was changed.")
-        settled_at = None if state == "unknown" else now
+        settled_at = None if state is PostingState.UNKNOWN else now
         update_posting(connection, self.name, key, {"state": state, "settled_at": settled_at, **values})
         told = {"key": key, "was": before, **also}
         for name in ("message", "invoice_id"):
@@ -323,11 +333,13 @@ def find_undo(connection: Connection, name: str, key: str) -> UndoIntent | None:
         told = from_json(body)
         if told["key"] == key:
             lines = tuple(told["lines"])
-            return UndoIntent(key=key, was=told["was"], lines=lines, content=told["content"], before=told["before"])
+            return UndoIntent(
+                key=key, was=PostingState(told["was"]), lines=lines, content=told["content"], before=told["before"]
+            )
     return None
 
 
-def _known(connection: Connection, name: str, key: str) -> str:
+def _known(connection: Connection, name: str, key: str) -> PostingState:
     """The state of a posting that must be there."""
     known = find_state(connection, name, key)
     if known is None:

@@ -13,24 +13,26 @@ from sqlalchemy import Connection, delete, select, update
 
 from billingsync import __version__
 from billingsync.core.period import Period
+from billingsync.core.states import SET_ASIDE, ChargeState, PostingState, RunState
 from billingsync.errors import UsageError
 from billingsync.store.book import Book, Fence
 from billingsync.store.claims import AlreadyClaimed, live_keys
 from billingsync.store.columns import as_json
 from billingsync.store.database import insert, read_as
+from billingsync.store.postings import FREE
 from billingsync.store.schema import company_seen, posting, product_seen, run, settled
 
-ENDED = frozenset({"complete", "held", "failed", "interrupted"})
+ENDED = frozenset(RunState) - {RunState.RUNNING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """`state`: running | complete | held | failed | interrupted. `digest` is the plan's, None where there was none."""
+    """`digest` is the plan's, None where there was none."""
 
     id: str
     period: str
     digest: str | None
-    state: str
+    state: RunState
     started_at: datetime
     ended_at: datetime | None
     who: str
@@ -42,7 +44,7 @@ class Decision:
     """A charge that a run did not post. `state`: dropped | excluded; `by` is the modifier or the rule."""
 
     charge: str
-    state: str
+    state: ChargeState
     by: str
     price: Decimal
     cost: Decimal
@@ -63,7 +65,7 @@ class RunBook(Book):
             self.note(connection, "run.started", body, now)
         return id
 
-    def finish_run(self, fence: Fence, id: str, state: str, summary: Mapping[str, Any], now: datetime) -> None:
+    def finish_run(self, fence: Fence, id: str, state: RunState, summary: Mapping[str, Any], now: datetime) -> None:
         """Closes a run. `summary` is JSON without floats."""
         assert state in ENDED, state
         with self.fenced(fence) as connection:
@@ -87,11 +89,11 @@ class RunBook(Book):
         """The runs of which everything that they wrote was undone since."""
         rows = select(posting.c.run, posting.c.state).where(posting.c.partner == self.name).distinct()
         with self.reading() as connection:
-            states: dict[str, set[str]] = {}
+            states: dict[str, set[PostingState]] = {}
             for row in connection.execute(rows):
                 states.setdefault(row.run, set()).add(row.state)
-        not_there = {"undone", "refused", "abandoned"}
-        return frozenset(id_ for id_, found in states.items() if "undone" in found and found <= not_there)
+        not_there = {PostingState.UNDONE, *FREE}
+        return frozenset(id_ for id_, found in states.items() if PostingState.UNDONE in found and found <= not_there)
 
     def settle(self, fence: Fence, id: str, decisions: Sequence[Decision], now: datetime) -> None:
         """Keeps what a run dropped or excluded: it stays so, and the first decision about a charge is the one that
@@ -144,8 +146,8 @@ def run_ids(name: str, fence: Fence, now: datetime) -> Iterable[str]:
 
 def end_running(connection: Connection, name: str, now: datetime) -> None:
     """Marks every run that still seems to run as interrupted."""
-    mine = (run.c.partner == name, run.c.state == "running")
-    connection.execute(update(run).where(*mine).values(state="interrupted", ended_at=now))
+    mine = (run.c.partner == name, run.c.state == RunState.RUNNING)
+    connection.execute(update(run).where(*mine).values(state=RunState.INTERRUPTED, ended_at=now))
 
 
 def add_run(
@@ -154,12 +156,21 @@ def add_run(
     """Opens a run."""
     connection.execute(
         run.insert().values(
-            partner=name, id=id, period=str(period), digest=digest, state="running", started_at=now, who=who, summary={}
+            partner=name,
+            id=id,
+            period=str(period),
+            digest=digest,
+            state=RunState.RUNNING,
+            started_at=now,
+            who=who,
+            summary={},
         )
     )
 
 
-def end_run(connection: Connection, name: str, id: str, state: str, summary: Mapping[str, Any], now: datetime) -> None:
+def end_run(
+    connection: Connection, name: str, id: str, state: RunState, summary: Mapping[str, Any], now: datetime
+) -> None:
     """Closes a run."""
     mine = (run.c.partner == name, run.c.id == id)
     ended = connection.execute(update(run).where(*mine).values(state=state, summary=dict(summary), ended_at=now))
@@ -179,7 +190,7 @@ def find_runs(
 
 
 def _values(decision: Decision) -> dict[str, Any]:
-    assert decision.state in ("dropped", "excluded"), decision.state
+    assert decision.state in SET_ASIDE, decision.state
     return {
         "charge": decision.charge,
         "state": decision.state,

@@ -22,7 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from billingsync.store.columns import Json, Moment, Money, Packed, Words
+from billingsync.core.states import ChargeState, CycleState, PostingAction, PostingState, RunState
+from billingsync.store.columns import Json, Moment, Money, Named, Packed, Words
 
 # Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
@@ -43,11 +44,11 @@ def _table(name: str, key: tuple[str, ...], *content: Column[Any] | Index | Fore
     return Table(name, metadata, partner, *content, PrimaryKeyConstraint("partner", *key))
 
 
-def _required(name: str, kind: type[TypeEngine[Any]]) -> Column[Any]:
+def _required(name: str, kind: type[TypeEngine[Any]] | TypeEngine[Any]) -> Column[Any]:
     return Column(name, kind, nullable=False)
 
 
-def _optional(name: str, kind: type[TypeEngine[Any]]) -> Column[Any]:
+def _optional(name: str, kind: type[TypeEngine[Any]] | TypeEngine[Any]) -> Column[Any]:
     return Column(name, kind, nullable=True)
 
 
@@ -177,7 +178,7 @@ run = _table(
     _required("id", Text),
     _required("period", Text),
     _optional("digest", Text),
-    _required("state", Text),
+    _required("state", Named(RunState)),
     _required("started_at", Moment),
     _optional("ended_at", Moment),
     _required("who", Words),
@@ -196,7 +197,7 @@ posting = _table(
     _required("period", Text),
     _required("client_id", BigInteger),
     _required("client_name", Words),
-    _required("action", Text),
+    _required("action", Named(PostingAction)),
     _required("grouped_by", Words),
     _optional("target_invoice_id", BigInteger),
     _required("currency", Words),
@@ -205,7 +206,7 @@ posting = _table(
     _required("content", Packed),  # the body, byte for byte as it is sent, and sent again
     _optional("before", Packed),  # the target invoice as it was
     _required("lines", Json),
-    _required("state", Text),
+    _required("state", Named(PostingState)),
     _optional("invoice_id", BigInteger),
     _required("attempts", Integer),
     _required("intended_at", Moment),
@@ -256,7 +257,7 @@ settled = _table(
     ("charge",),
     _required("charge", Words),
     _required("period", Text),
-    _required("state", Text),
+    _required("state", Named(ChargeState)),
     _required("by", Words),
     _required("price", Money),
     _required("cost", Money),
@@ -335,7 +336,7 @@ cycle = _table(
     "cycle",
     ("id",),
     _required("id", BigInteger),
-    _required("state", Text),
+    _required("state", Named(CycleState)),
     _required("started_at", Moment),
     _optional("ended_at", Moment),
     _optional("next_at", Moment),

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 
+from billingsync.core.states import PostingState, RunState
 from billingsync.errors import BillingSyncError
-from billingsync.store.postings import PostingHead
+from billingsync.store.postings import BILLED, PostingHead
 from billingsync.store.runs import Run
 from billingsync.web.views.money import money, sums
 
@@ -25,7 +26,7 @@ EVERY_S = 0.5
 QUIET_S = 15.0  # a comment, so that no proxy takes the silence for an end
 LONGEST_S = 1800.0  # then the browser comes back
 MOST = 20
-SETTLED = ("posted", "adopted", "differs", "unknown", "failed", "refused")
+SETTLED = (*BILLED, PostingState.UNKNOWN, PostingState.REFUSED)
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ class Watch:
                     yield _posting(ask, seen, nth)
                     spoke = time.monotonic()
                 told = max(told, len(seen.settled))
-                if seen.run.state != "running":
+                if seen.run.state != RunState.RUNNING:
                     yield _event("done", told, {"state": seen.run.state})
                     return
                 if time.monotonic() - spoke > QUIET_S:

@@ -11,6 +11,7 @@ from billingsync.core.bill.plan import Account, CurrencyAccount, Excluded, Hold
 from billingsync.core.charge import Charge
 from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, round_money
+from billingsync.core.states import ChargeState
 
 
 def accounts_of(
@@ -44,7 +45,7 @@ def accounts_of(
     for charge in charges:
         name = state.get(charge.id, "")
         if not name and (settled := inputs.memory.settled.get(charge.id)) is not None:
-            name = "already_posted" if settled.state == "posted" else settled.state
+            name = "already_posted" if settled.state == ChargeState.POSTED else settled.state
         assert name, f"charge {charge.id} has no state"
         sums_of = sums[charge.currency]
         for both in (sums_of["charges"], sums_of[name]):

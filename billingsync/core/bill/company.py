@@ -21,6 +21,7 @@ from billingsync.core.charge import Charge
 from billingsync.core.inputs import Company, RunInputs
 from billingsync.core.reasons import HOLDS, Exclusion, Reason
 from billingsync.core.rules import ClientFile, Rules
+from billingsync.core.states import ChargeState
 from billingsync.core.steps import NOTHING, Fill, Slot, Step
 
 
@@ -92,8 +93,8 @@ class Work:
 
 # What was sent, yet is not safely there: (reason, detail) by the state that the ledger has for it [N2] [N5].
 IN_DOUBT = {
-    "unresolved": (Reason.WRITE_UNKNOWN, "it was sent to HaloPSA, and whether it arrived is not known yet"),
-    "differs": (
+    ChargeState.UNRESOLVED: (Reason.WRITE_UNKNOWN, "it was sent to HaloPSA, and whether it arrived is not known yet"),
+    ChargeState.DIFFERS: (
         Reason.WRITE_DIFFERS,
         "HaloPSA has something else than was sent: see billingsync runs, and correct it there",
     ),

@@ -26,6 +26,7 @@ from billingsync.core.decisions import SetAside, approved_charges
 from billingsync.core.inputs import RunInputs
 from billingsync.core.reasons import HOLDS, ApproveAs, Exclusion, Reason
 from billingsync.core.rules import Rules
+from billingsync.core.states import PostingAction, SourceChange
 from billingsync.core.steps import Slot
 
 
@@ -172,7 +173,7 @@ def _usable(
     readable = []
     for charge in charges:
         if waits_for is not None:
-            reason = Reason.SOURCE_CHANGED if waits_for.kind == "changed" else Reason.SOURCE_REPLACED
+            reason = Reason.SOURCE_CHANGED if waits_for.kind == SourceChange.CHANGED else Reason.SOURCE_REPLACED
             work.hold(charge, reason, waits_for.detail, steps=waits_for.steps)
         elif twin := waiting.get(charge.id):
             work.hold(charge, Reason.SOURCE_DUPLICATE, twin.detail, steps=twin.steps)
@@ -202,7 +203,7 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
     subscriptions: dict[str, set[str]] = defaultdict(set)
     for draft in drafts:
         subscriptions[draft.product_name].add(draft.subscription_id)
-    period, recurring = str(inputs.period), work.target.action == "update"
+    period, recurring = str(inputs.period), work.target.action == PostingAction.UPDATE
     lines: list[PlanLine] = []
     keys: list[str] = []
     prices = full_prices(work.all_charges, inputs.memory.full_prices)

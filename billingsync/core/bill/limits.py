@@ -14,6 +14,7 @@ from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
 from billingsync.core.reasons import Reason
 from billingsync.core.rules import LimitRules
+from billingsync.core.states import ChargeState, LineAction, PostingAction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +184,7 @@ def _posted_before(inputs: RunInputs) -> dict[tuple[str, str], Decimal]:
         for source in inputs.sources:
             for charge in source.charges:
                 settled = inputs.memory.settled.get(charge.id)
-                if charge.company_id is not None and settled and settled.state == "posted":
+                if charge.company_id is not None and settled and settled.state == ChargeState.POSTED:
                     found[charge.company_id, settled.currency] += settled.price
     return found
 
@@ -197,7 +198,7 @@ def _bill(
     before = sum((posted.get((company, currency), ZERO) for company in companies), ZERO)
     created: dict[tuple[str, str], Decimal] = defaultdict(lambda: ZERO)
     for work in members:
-        if work.target.action == "create":
+        if work.target.action == PostingAction.CREATE:
             for line in work.lines:
                 created[line.group, work.currency] += line.amount
     return Bill(
@@ -207,7 +208,7 @@ def _bill(
         cost=sum((line.cost for line in lines), ZERO),
         amount_before=before,
         last=inputs.memory.last_amounts.get((client_id, currency)),
-        lines=[line for line in lines if line.action != "remove"],
+        lines=[line for line in lines if line.action != LineAction.REMOVE],
         products=frozenset(product for work in members for product in work.products),
         new_invoices=tuple(created.values()),
     )

@@ -12,6 +12,7 @@ from billingsync.core.bill.modifiers import Draft
 from billingsync.core.bill.plan import ItemRef, PlanLine
 from billingsync.core.money import ZERO, divide, is_half, multiply, plain, round_money
 from billingsync.core.rules import Part
+from billingsync.core.states import LineAction
 
 _FIELD = re.compile(r"\{(\w+)\}|\{\{|\}\}")
 _EMPTY_PERIOD = re.compile(r"\s*\(\s*(?:to|bis|-|–)?\s*\)")  # what is left of "({start} to {end})" without dates
@@ -133,7 +134,7 @@ def draft_lines(
             said = f"{text} - {plain(draft.quantity)} x {plain(draft.unit_price, draft.currency)}"
         lines.append(
             PlanLine(
-                action="add",
+                action=LineAction.ADD,
                 line_id=None,
                 title=draft.product_name or draft.label,
                 description=said,

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from billingsync.core.reasons import Exclusion, Modifier, Reason
+from billingsync.core.states import LineAction, PostingAction, SourceChange, TrueUpState
 from billingsync.core.steps import Slot, Step
 
 
@@ -24,7 +25,7 @@ class ItemRef:
 class PlanLine(NamedTuple):
     """One line change on one HaloPSA invoice. `amount` is what HaloPSA makes of quantity x unit_price [L1]."""
 
-    action: str  # add | update | remove
+    action: LineAction
     line_id: int | None
     title: str
     description: str
@@ -44,7 +45,7 @@ class PlanLine(NamedTuple):
     @property
     def stays(self) -> bool:
         """Whether only the text of the line moves on, to the next month, and its amount stays."""
-        return self.action == "update" and self.before_amount == self.amount
+        return self.action == LineAction.UPDATE and self.before_amount == self.amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +173,7 @@ class Posting:
     key: str
     base_key: str
     generation: int
-    action: str  # create | append | update
+    action: PostingAction
     client_id: int
     client_name: str
     invoice_id: int | None
@@ -223,14 +224,14 @@ class TrueUp:
     take_back_cost: Decimal
     add: Decimal
     add_cost: Decimal
-    state: str
+    state: TrueUpState
     detail: str = ""
     replaced: bool = False  # whether anything comes in its place
     approved_by: str = ""  # who; "" where the rules allow it
     steps: tuple[Step, ...] = ()  # while it is held; `approve` settles it
     period: str = ""  # of the postings
     older: bool = False  # of another period than the plan's
-    kind: str = "credited"  # credited (also: void, or listed no more) | changed (it lists other items now) [S9]
+    kind: SourceChange = SourceChange.CREDITED
     waits: frozenset[str] = frozenset()  # of an older period: this period's charges that come in its place [S10]
 
     @property
@@ -282,9 +283,9 @@ class Plan:
     @property
     def writes(self) -> bool:
         """Whether carrying it out would change anything in HaloPSA."""
-        return bool(self.postings) or any(up.state == "approved" for up in self.true_ups)
+        return bool(self.postings) or any(up.state == TrueUpState.APPROVED for up in self.true_ups)
 
     @property
     def held(self) -> bool:
-        waiting = any(up.state != "approved" for up in self.true_ups)
+        waiting = any(up.state != TrueUpState.APPROVED for up in self.true_ups)
         return waiting or bool(self.unassigned_holds) or any(client.holds for client in self.clients)

@@ -23,6 +23,7 @@ from billingsync.core.decisions import approved_charges
 from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
 from billingsync.core.reasons import ApproveAs
+from billingsync.core.states import TrueUpState
 from billingsync.core.steps import Slot, Step
 
 
@@ -118,7 +119,7 @@ def _with_true_ups(
         for work in works_of(month.again, charges)
         if any(concerns(up, work) for up in mine) or any(charge.id in late for charge in work.charges)
     }
-    everything = _waiting(month, [replace(up, state="approved") for up in ups])
+    everything = _waiting(month, [replace(up, state=TrueUpState.APPROVED) for up in ups])
     for trial in trials.values():
         judge(trial, month.again, month.catalogue, everything)
     coming = {company: list(trial.lines) for company, trial in trials.items()}
@@ -132,7 +133,7 @@ def _with_true_ups(
     fresh: dict[str, Work] = {}  # of companies whose bill is taken back while something else of them waits
     judged = []
     for work in works:
-        stops = [up for up in ups if up.state != "approved" and not up.older and concerns(up, work)]
+        stops = [up for up in ups if up.state != TrueUpState.APPROVED and not up.older and concerns(up, work)]
         waits = min(stops, key=lambda up: up.detail == AFTER_ANOTHER, default=None)
         taken_back = any(not up.older and concerns(up, work) for up in ups)
         if waits is not None or not taken_back:
@@ -174,7 +175,7 @@ def _waiting(month: _Month, ups: Sequence[TrueUp]) -> dict[str, Waiting]:
     for charge, twin in month.twins.items():
         if twin.invoice_id not in month.inputs.credited:
             found[charge] = by_itself(twin)
-        elif up := next((up for up in ups if charge in up.waits and up.state != "approved"), None):
+        elif up := next((up for up in ups if charge in up.waits and up.state != TrueUpState.APPROVED), None):
             found[charge] = by_true_up(twin, up)
     others = approved_charges(month.inputs.memory.approvals, ApproveAs.NO_DUPLICATE)
     if others and found:

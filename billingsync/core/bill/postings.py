@@ -12,11 +12,12 @@ from billingsync.core.bill.plan import PlanLine, PlannedTarget, Posting
 from billingsync.core.inputs import RunInputs
 from billingsync.core.invoice import InvoiceLine
 from billingsync.core.money import ZERO, plain
+from billingsync.core.states import LineAction, PostingAction
 
 
 def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]:
     """One posting a client, target and group [B1], with its derived key [N1]. Companies of one client share them."""
-    together: dict[tuple[int, str, int | None, str, str], list[tuple[Work, PlanLine]]] = defaultdict(list)
+    together: dict[tuple[int, PostingAction, int | None, str, str], list[tuple[Work, PlanLine]]] = defaultdict(list)
     for work in works:
         invoice = work.target.invoice.id if work.target.invoice else None
         client_id, action, currency = work.client_id, work.target.action, work.currency
@@ -29,7 +30,7 @@ def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]
         work = members[0][0]
         assert work.match.client is not None
         charges = sorted({charge for line in lines for charge in line.charges})
-        removed = sorted(f"-{line.line_id}" for line in lines if line.action == "remove")
+        removed = sorted(f"-{line.line_id}" for line in lines if line.action == LineAction.REMOVE)
         target = f"{action}:{'' if invoice is None else invoice}:{inputs.period}"
         base = _hash([inputs.partner, client_id, target, charges, removed])
         generation = inputs.memory.generations.get(base, 0)

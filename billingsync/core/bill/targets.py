@@ -15,6 +15,7 @@ from billingsync.core.invoice import Invoice, InvoiceLine
 from billingsync.core.money import ZERO, multiply, plain, round_money
 from billingsync.core.reasons import BILL, EXCLUDE_PRODUCT, ApproveAs, Reason, approve
 from billingsync.core.rules import InvoiceRules, ModifierRules
+from billingsync.core.states import LineAction, PostingAction
 from billingsync.core.steps import Slot, Step, instruction
 
 # HaloPSA keeps quantities and prices as floats (reference/halopsa 2.7); ours have far fewer decimals than this.
@@ -26,7 +27,7 @@ _CUT_FROM = 200  # characters: a text that HaloPSA cut is still at least this lo
 class Target:
     """Where lines go. `invoice` is None for a new one; with a `reason` nothing goes anywhere."""
 
-    action: str = "create"  # create | append | update
+    action: PostingAction = PostingAction.CREATE
     invoice: Invoice | None = None
     reason: Reason | None = None
     detail: str = ""
@@ -84,7 +85,7 @@ def find_target(client_id: int, rules: InvoiceRules, existing: Iterable[Invoice]
             reason=Reason.RECURRING_MISSING,
             detail=f"recurring invoice {abs(invoice.id)} {why}",
         )
-    return Target(action="update", invoice=invoice)
+    return Target(action=PostingAction.UPDATE, invoice=invoice)
 
 
 def unusable_because(invoice: Invoice, client_id: int) -> str:
@@ -102,7 +103,7 @@ def _latest(client_id: int, rules: InvoiceRules, existing: Iterable[Invoice]) ->
     else:
         newest = max(mine, key=lambda invoice: (invoice.date, invoice.id))
         if not newest.closed:
-            return Target(action="append", invoice=newest)
+            return Target(action=PostingAction.APPEND, invoice=newest)
         why, reason = f"the client's latest invoice {newest.number or newest.id} {newest.closed}", Reason.LATEST_CLOSED
     if rules.when_latest_closed == "new":
         return Target()
@@ -172,7 +173,7 @@ def recurring_changes(
             continue
         changes.append(
             line._replace(
-                action="update",
+                action=LineAction.UPDATE,
                 line_id=before.line_id,
                 before=f"{before.quantity} x {before.unit_price}",
                 before_amount=round_money(multiply(before.quantity, before.unit_price), currency),
@@ -243,7 +244,7 @@ def left_behind(
 
 def _removal(before: WrittenLine, currency: str) -> PlanLine:
     return PlanLine(
-        action="remove",
+        action=LineAction.REMOVE,
         line_id=before.line_id,
         title=before.title,
         description=before.description,

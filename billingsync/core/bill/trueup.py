@@ -17,6 +17,7 @@ from billingsync.core.decisions import swapped
 from billingsync.core.inputs import LivePosting, RunInputs, Settled
 from billingsync.core.money import ZERO, plain
 from billingsync.core.reasons import RUN, WAIT, ApproveAs, approve
+from billingsync.core.states import ChargeState, SourceChange, TrueUpState
 from billingsync.core.steps import Slot, Step, command
 
 AFTER_ANOTHER = "another true-up of the same client must be settled first"
@@ -75,18 +76,18 @@ def true_ups(
             take_back_cost=sum((posting.cost for posting in postings), ZERO),
             add=ZERO,
             add_cost=ZERO,
-            state="held",
+            state=TrueUpState.HELD,
             detail="; ".join(f"{each.invoice_id}: {each.detail}" for each in mine) if not gone else "",
             period=period,
             older=period != month,
-            kind="credited" if gone else "changed",
+            kind=SourceChange.CREDITED if gone else SourceChange.CHANGED,
             waits=frozenset(id_ for id_, twin in twins.items() if period != month and twin.charge in billed),
         )
         if blocked := _blocked(up, postings, inputs, asked):
             why, step = blocked
-            up = replace(up, state="blocked", detail=why, steps=(step,))
+            up = replace(up, state=TrueUpState.BLOCKED, detail=why, steps=(step,))
         elif client_id not in inputs.memory.not_taken_back and _allowed(up, works, inputs):
-            up = replace(up, state="approved")
+            up = replace(up, state=TrueUpState.APPROVED)
         found.append(up)
     return tuple(found)
 
@@ -102,7 +103,7 @@ def _blocked(
 ) -> tuple[str, Step] | None:
     """Why nobody may take this back now, and what ends that; None where a person may."""
     month = {Slot.PERIOD: str(inputs.period)}
-    if any(posting.state != "posted" for posting in postings):
+    if any(posting.state != ChargeState.POSTED for posting in postings):
         return "whether HaloPSA has all that was sent for this client is not certain", RUN.filled(month)
     if asked and not set(up.companies) <= set(asked):
         return "its invoices bill another company too, which --client leaves out", WITHOUT_CLIENT.filled(month)
@@ -122,7 +123,7 @@ def _allowed(up: TrueUp, works: Sequence[Work], inputs: RunInputs) -> bool:
     invoice that says something else now always waits for a person [S9]."""
     if _begun(up, inputs):
         return True
-    if up.kind == "changed":
+    if up.kind == SourceChange.CHANGED:
         return False
     if up.older:
         reissued = bool(up.waits)
@@ -142,19 +143,24 @@ def agreed(ups: Sequence[TrueUp], trials: Sequence[Work], inputs: RunInputs) -> 
     is held (a person sees the numbers and may go on); and nothing happens while another true-up of the same companies
     waits, as their charges wait then, too."""
     found = [
-        told(replace(up, state="held"))
-        if up.state == "approved"
+        told(replace(up, state=TrueUpState.HELD))
+        if up.state == TrueUpState.APPROVED
         and not (up.approved_by or _begun(up, inputs))
         and any(_waits_there(up, t) for t in trials)
         else up
         for up in ups
     ]
-    while waiting := [up for up in found if up.state != "approved"]:
-        stuck = [up for up in found if up.state == "approved" and any(_shared(up, one, trials) for one in waiting)]
+    while waiting := [up for up in found if up.state != TrueUpState.APPROVED]:
+        stuck = [
+            up for up in found if up.state == TrueUpState.APPROVED and any(_shared(up, one, trials) for one in waiting)
+        ]
         if not stuck:
             break
         steps = waiting[0].steps
-        found = [replace(up, state="blocked", detail=AFTER_ANOTHER, steps=steps) if up in stuck else up for up in found]
+        found = [
+            replace(up, state=TrueUpState.BLOCKED, detail=AFTER_ANOTHER, steps=steps) if up in stuck else up
+            for up in found
+        ]
     return tuple(found)
 
 
@@ -198,18 +204,18 @@ def with_what_comes(up: TrueUp, trials: Sequence[Work], inputs: RunInputs) -> Tr
         add = (sum((line.amount for line in lines), ZERO), sum((line.cost for line in lines), ZERO))
         comes = any(line.charges for line in lines)
     up = replace(up, add=add[0], add_cost=add[1], replaced=comes)
-    if up.state != "held":
+    if up.state != TrueUpState.HELD:
         return up
     client, sums = (str(up.client_id), up.currency), (up.take_back, up.add)
     ruling = swapped(inputs.memory.approvals, approved_as(up), client, sums, (one.key for one in up.postings))
     if ruling.by and up.client_id not in inputs.memory.not_taken_back:
-        return replace(up, state="approved", approved_by=ruling.by.who)
+        return replace(up, state=TrueUpState.APPROVED, approved_by=ruling.by.who)
     return told(up, ruling.lapsed)
 
 
 def approved_as(up: TrueUp) -> ApproveAs:
     """How a person approves it; a credit with nothing in its place is a decision of its own [R2]."""
-    if up.kind == "changed":
+    if up.kind == SourceChange.CHANGED:
         return ApproveAs.SOURCE_CHANGED
     return ApproveAs.TRUE_UP if up.replaced else ApproveAs.CREDIT_ONLY
 
@@ -225,7 +231,7 @@ def wording(up: TrueUp) -> str:
     currency = up.currency
     which = ", ".join(up.credited[:3])
     happened = f"Pax8 credited its invoice {which}, which is billed"
-    if up.kind == "changed":
+    if up.kind == SourceChange.CHANGED:
         happened = f"Pax8's invoice {up.detail}"
     elif up.older:
         happened = f"Pax8 credited its invoice {which}, which is billed in {up.period}"

@@ -13,6 +13,7 @@ from billingsync.core.bill.plan import TrueUp
 from billingsync.core.charge import Charge, Source
 from billingsync.core.inputs import RunInputs, Said
 from billingsync.core.money import plain
+from billingsync.core.states import SET_ASIDE
 from billingsync.core.steps import Step
 
 # What may well be there twice, unless amount and quantity are the same too: prorates, one-time charges, and usage.
@@ -84,7 +85,7 @@ def duplicates(inputs: RunInputs, *, as_if_taken_back: bool = False) -> dict[str
             before = settled.get(charge.id)
             if before is None:
                 open_charges.append((source, charge))
-            if before is None or before.state not in ("dropped", "excluded"):
+            if before is None or before.state not in SET_ASIDE:
                 by_key[twin_key(charge, month)].append(_of_this_month(source, charge, month, before is not None))
     by_key.pop("", None)  # what has no key is like nothing
     found = {}

@@ -11,6 +11,7 @@ from billingsync.core.bill.targets import licence_lines
 from billingsync.core.charge import Source
 from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
+from billingsync.core.states import ChargeState
 
 
 def source_summary(source: Source) -> SourceSummary:
@@ -65,7 +66,11 @@ def warnings_of(
             )
         for charge in source.charges:
             settled = inputs.memory.settled.get(charge.id)
-            if settled and settled.state == "posted" and (settled.price, settled.cost) != (charge.price, charge.cost):
+            if (
+                settled
+                and settled.state == ChargeState.POSTED
+                and (settled.price, settled.cost) != (charge.price, charge.cost)
+            ):
                 warnings.append(
                     f"charge {charge.id} was billed at {settled.price} (cost {settled.cost}), and Pax8 now says "
                     f"{charge.price} (cost {charge.cost}) {charge.currency}"

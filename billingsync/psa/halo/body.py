@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from billingsync.core.bill.plan import PlanLine
 from billingsync.core.inputs import WrittenLine
+from billingsync.core.states import LineAction, PostingAction
 from billingsync.psa.halo.wire import (
     Raw,
     WireLine,
@@ -58,10 +59,14 @@ def changed(
     """Path suffix and body of a change of an existing invoice, in the way that HALO__WRITE_LINES says
     (reference/halopsa 3.3). `written` are our lines on it, by id, as we wrote them before."""
     posting = new.posting
-    changes = {line.line_id: (n, line) for n, line in enumerate(posting.lines) if line.action == "update"}
-    removed = {line.line_id for line in posting.lines if line.action == "remove"}
-    added = [as_line(_wire_line(new, n, line), marker) for n, line in enumerate(posting.lines) if line.action == "add"]
-    if posting.action == "update":
+    changes = {line.line_id: (n, line) for n, line in enumerate(posting.lines) if line.action == LineAction.UPDATE}
+    removed = {line.line_id for line in posting.lines if line.action == LineAction.REMOVE}
+    added = [
+        as_line(_wire_line(new, n, line), marker)
+        for n, line in enumerate(posting.lines)
+        if line.action == LineAction.ADD
+    ]
+    if posting.action == PostingAction.UPDATE:
         added = [{**line, "isinactive": False, "isActive": True} for line in added]
     present = {id_of(line): line for line in lines_of(raw)}
     updated = {

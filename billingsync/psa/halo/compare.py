@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from billingsync.core.money import ZERO, minor_unit, multiply, round_money
+from billingsync.core.states import LineAction
 from billingsync.psa.halo.wire import Raw, header_marker, id_of, lines_of, markers, nothing, number, same
 from billingsync.psa.psa import Comparison, Intended
 
@@ -38,7 +39,7 @@ def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, mar
     if len(ours) != len(found):
         differences.append(f"{len(ours)} lines carry the marks of {len(found)}")
     for line in lines:
-        if line.action == "remove":
+        if line.action == LineAction.REMOVE:
             if line.line_id is not None and line.line_id in present and not nothing(present[line.line_id]):
                 still_there.append(line.line_id)
                 differences.append(f"line {line.line_id} ({line.title:.40}) is still there")
@@ -52,7 +53,7 @@ def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, mar
         cost += line_cost
         if (line_id := id_of(there)) is not None:
             line_ids[line.ordinal] = line_id
-        if line.action == "update" and id_of(there) != line.line_id:
+        if line.action == LineAction.UPDATE and id_of(there) != line.line_id:
             differences.append(f"line {line.line_id} ({line.title:.40}) was not changed, but added anew")
         if line_price != line.amount:
             differences.append(f"line {line.ordinal} ({line.title:.40}): {line_price} instead of {line.amount}")
@@ -95,7 +96,7 @@ def twin(raw: Raw, lines: Sequence[Intended]) -> bool:
     there = lines_of(raw)
     if not there or any(markers(line) for line in there):
         return False
-    mine = sorted((line.quantity, line.unit_price) for line in lines if line.action == "add")
+    mine = sorted((line.quantity, line.unit_price) for line in lines if line.action == LineAction.ADD)
     theirs = sorted(
         (number(line.get("qty_order")) or ZERO, number(line.get("unit_price")) or number(line.get("baseprice")) or ZERO)
         for line in there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from billingsync.core.states import PostingAction
 from billingsync.errors import UpstreamError
 from billingsync.psa.halo.compare import foreign_changes
 from billingsync.psa.halo.read import closed_because
@@ -29,7 +30,9 @@ def beside_ours(before: Raw, raw: Raw, row: RecordedPosting, changes: Changes, *
     ours = frozenset(line.line_id for line in row.lines if line.line_id is not None)
     found = foreign_changes(before, raw, ours)
     found += [f"{name} of the invoice changed" for name in _KEPT if not same(before.get(name), raw.get(name))]
-    closed = closed_because(raw) if row.action == "append" and not adopted and not closed_because(before) else ""
+    closed = (
+        closed_because(raw) if row.action == PostingAction.APPEND and not adopted and not closed_because(before) else ""
+    )
     if closed:
         found.append(f"the invoice {closed} now, so these lines may be missing there")
     return [*found, *_prorata(before, raw, ours), *_lost_edits(row.key, before, raw, ours, changes)]

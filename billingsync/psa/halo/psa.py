@@ -10,6 +10,7 @@ from decimal import Decimal
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice
 from billingsync.core.rules import ProductRules
+from billingsync.core.states import LineAction, PostingAction
 from billingsync.http import Sent, Service, write_json
 from billingsync.psa.halo import body, compare, disturbed, takeback
 from billingsync.psa.halo.client import Halo, one_object
@@ -69,18 +70,18 @@ class HaloPsa(Halo):
     def change(self, new: NewInvoice, there: Invoice, written: Mapping[int, WrittenLine]) -> Body:
         """`written` are our lines on it, by id, as we wrote them before."""
         suffix, rows = body.changed(new, there.origin, written, self.marker, self.write_lines)
-        return self._change(suffix, rows, template=new.posting.action == "update")
+        return self._change(suffix, rows, template=new.posting.action == PostingAction.UPDATE)
 
     def zeroed(self, there: Invoice, line_ids: Collection[int], *, template: bool) -> Body:
         return self._change("", body.zeroed(there.origin, line_ids), template=template)
 
     def take_back(self, row: RecordedPosting, there: Invoice, taken: Sequence[Fate]) -> Body:
         """What takes back the `taken` fates (all `there`) of a posting."""
-        ours = row.action == "create"
+        ours = row.action == PostingAction.CREATE
         made = takeback.request(takeback.as_written(row), there.origin, taken, ours=ours, way=self.write_lines)
         if made.rows is None:
             return Body(content="", send=lambda check: self.delete_invoice(there.id, before=check))
-        return self._change(made.suffix, made.rows, template=row.action == "update")
+        return self._change(made.suffix, made.rows, template=row.action == PostingAction.UPDATE)
 
     def _change(self, suffix: str, rows: list[dict[str, object]], *, template: bool) -> Body:
         return Body(
@@ -104,7 +105,7 @@ class HaloPsa(Halo):
 
     def compare(self, there: Invoice, row: RecordedPosting) -> Comparison | None:
         """What the invoice carries of a posting; None where nothing. One that only removes lines leaves no marker."""
-        marked = not all(line.action == "remove" for line in row.lines)
+        marked = not all(line.action == LineAction.REMOVE for line in row.lines)
         return compare.compare(there.origin, row.key, row.lines, row.currency, marked=marked)
 
     def is_twin(self, there: Invoice, row: RecordedPosting) -> bool:
@@ -121,7 +122,7 @@ class HaloPsa(Halo):
         """Whether a line like one that we add is there which was not there before and carries no mark: ours perhaps,
         with its mark lost, and adding it again would bill it twice (fault 7)."""
         before = {id_of(line) for line in lines_of(json.loads(row.before or "{}", parse_float=Decimal))}
-        ours = {(line.quantity, line.unit_price) for line in row.lines if line.action == "add"}
+        ours = {(line.quantity, line.unit_price) for line in row.lines if line.action == LineAction.ADD}
         fresh = (line for line in lines_of(there.origin) if id_of(line) not in before and markers(line) is None)
         return any(
             (number(line.get("qty_order")), number(line.get("unit_price", line.get("baseprice")))) in ours

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
+from billingsync.core.states import LineAction, LineFate
 from billingsync.psa.halo.body import ZEROED
 from billingsync.psa.halo.compare import COMPUTED
 from billingsync.psa.halo.wire import Raw, id_of, lines_of, markers, nothing, number
@@ -86,55 +87,61 @@ def answered_line(answer: str, line_id: int | None) -> Raw | None:
 def fates(written: Written, raw: Raw, ordinals: frozenset[int] | None = None) -> tuple[Fate, ...]:
     """What `raw` shows of each line of a posting, or of those of these ordinals."""
     chosen = [line for line in written.lines if ordinals is None or line.ordinal in ordinals]
-    return tuple((_removed if line.action == "remove" else _fate)(written, raw, line) for line in chosen)
+    return tuple((_removed if line.action == LineAction.REMOVE else _fate)(written, raw, line) for line in chosen)
 
 
 def _fate(written: Written, raw: Raw, line: Intended) -> Fate:
     present = {id_of(each): each for each in lines_of(raw)}
     marked = [each for each in lines_of(raw) if _marked(each, written.key, line.ordinal) and not nothing(each)]
-    known = line.line_id if line.action == "update" else written.line_ids.get(line.ordinal)
+    known = line.line_id if line.action == LineAction.UPDATE else written.line_ids.get(line.ordinal)
     there = present.get(known) if known is not None else None
     if there is None:
         if not marked:
-            return Fate(ordinal=line.ordinal, kind="gone", line_id=known)
+            return Fate(ordinal=line.ordinal, kind=LineFate.GONE, line_id=known)
         if len(marked) > 1:
             ids = ", ".join(str(id_of(each)) for each in marked)
-            return Fate(ordinal=line.ordinal, kind="unsure", why=f"lines {ids} all carry its mark")
+            return Fate(ordinal=line.ordinal, kind=LineFate.UNSURE, why=f"lines {ids} all carry its mark")
         there = marked[0]
     line_id = id_of(there)
     assert line_id is not None
     if nothing(there):
-        return Fate(ordinal=line.ordinal, kind="gone", line_id=line_id)
+        return Fate(ordinal=line.ordinal, kind=LineFate.GONE, line_id=line_id)
     before = _line(written.before, line_id)
     mark = markers(there)
     if mark is None or mark[0] != written.key:
         if before is not None and (markers(before) == mark if mark else not changed(before, there)):
-            return Fate(ordinal=line.ordinal, kind="back", line_id=line_id)
+            return Fate(ordinal=line.ordinal, kind=LineFate.BACK, line_id=line_id)
         if mark is not None:
-            return Fate(ordinal=line.ordinal, kind="later", line_id=line_id, why=f"posting {mark[0]} wrote it anew")
-        return Fate(ordinal=line.ordinal, kind="edited", line_id=line_id, why="our mark was taken off it")
-    if line.action == "update" and before is None:
-        return Fate(ordinal=line.ordinal, kind="unsure", line_id=line_id, why="what it was before us is not known")
+            return Fate(
+                ordinal=line.ordinal, kind=LineFate.LATER, line_id=line_id, why=f"posting {mark[0]} wrote it anew"
+            )
+        return Fate(ordinal=line.ordinal, kind=LineFate.EDITED, line_id=line_id, why="our mark was taken off it")
+    if line.action == LineAction.UPDATE and before is None:
+        return Fate(
+            ordinal=line.ordinal, kind=LineFate.UNSURE, line_id=line_id, why="what it was before us is not known"
+        )
     edits = _edits(written, there, line)
-    return Fate(ordinal=line.ordinal, kind="edited" if edits else "there", line_id=line_id, why=edits)
+    return Fate(ordinal=line.ordinal, kind=LineFate.EDITED if edits else LineFate.THERE, line_id=line_id, why=edits)
 
 
 def _removed(written: Written, raw: Raw, line: Intended) -> Fate:
     """A line of an earlier month that the posting removed from a recurring invoice."""
     before = _line(written.before, line.line_id)
     if before is None:
-        return Fate(ordinal=line.ordinal, kind="unsure", line_id=line.line_id, why="what it was is not known")
+        return Fate(ordinal=line.ordinal, kind=LineFate.UNSURE, line_id=line.line_id, why="what it was is not known")
     there = _line(raw, line.line_id)
     if there is not None:
-        kind = "there" if nothing(there) else "back"
+        kind = LineFate.THERE if nothing(there) else LineFate.BACK
         return Fate(ordinal=line.ordinal, kind=kind, line_id=line.line_id)
     mark = markers(before)
     again = [each for each in lines_of(raw) if mark is not None and markers(each) == mark and not nothing(each)]
     if again:
-        return Fate(ordinal=line.ordinal, kind="back", line_id=id_of(again[0]))
+        return Fate(ordinal=line.ordinal, kind=LineFate.BACK, line_id=id_of(again[0]))
     if mark is None:  # without a mark a second adding could not be told from the first
-        return Fate(ordinal=line.ordinal, kind="unsure", why="it carried no mark by which it would be found again")
-    return Fate(ordinal=line.ordinal, kind="there")
+        return Fate(
+            ordinal=line.ordinal, kind=LineFate.UNSURE, why="it carried no mark by which it would be found again"
+        )
+    return Fate(ordinal=line.ordinal, kind=LineFate.THERE)
 
 
 def _edits(written: Written, there: Raw, line: Intended) -> str:
@@ -228,12 +235,12 @@ class Request:
 def request(written: Written, raw: Raw, taken: Sequence[Fate], *, ours: bool, way: str) -> Request:
     """What takes back the `taken` fates (all `there`). `ours`: we created the invoice; `way` is HALO__WRITE_LINES."""
     actions = {line.ordinal: line for line in written.lines}
-    out = {fate.line_id for fate in taken if actions[fate.ordinal].action == "add"}
+    out = {fate.line_id for fate in taken if actions[fate.ordinal].action == LineAction.ADD}
     put_back: dict[int, Raw] = {}
     add_again: list[Raw] = []
     for fate in taken:
         line = actions[fate.ordinal]
-        if line.action == "add":
+        if line.action == LineAction.ADD:
             continue
         was = _line(written.before, line.line_id)
         assert was is not None
@@ -286,7 +293,7 @@ def disturbed(before: Raw, after: Raw, written: Written, taken: Sequence[Fate]) 
             told.append(f"line {line_id}: {', '.join(moved[:6])} changed")
     for mine in written.lines:
         was, back = _line(written.before, mine.line_id), now.get(mine.line_id)
-        if mine.action != "update" or mine.line_id not in ours or was is None or back is None:
+        if mine.action != LineAction.UPDATE or mine.line_id not in ours or was is None or back is None:
             continue
         if moved := changed(was, back):
             told.append(f"line {mine.line_id} is not what it was before: {', '.join(moved[:6])}")

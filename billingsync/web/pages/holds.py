@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from billingsync.core.desk import Role
 from billingsync.core.reasons import ApproveAs
+from billingsync.core.states import TrueUpState
 from billingsync.errors import UsageError
 from billingsync.report.html import clean
 from billingsync.run.approve import Asked, approve
@@ -38,7 +39,9 @@ def show(ask: Ask) -> Shown:
             "short": head.digest[:6],
             "made": clock(head.created_at, ask.now, ask.desk.settings.zone),
             "groups": groups(sorted(bodies.items()), head.content["unassigned"], ask.desk.figures),
-            "true_ups": [_true_up(ask, up) for up in head.content.get("true_ups", ()) if up["state"] != "approved"],
+            "true_ups": [
+                _true_up(ask, up) for up in head.content.get("true_ups", ()) if up["state"] != TrueUpState.APPROVED
+            ],
         }
     return Shown(
         template="holds", title=f"Holds: {month}", view=view | {"planned": head is not None}, twin=lambda: _twin(view)
@@ -65,7 +68,7 @@ def _true_up(ask: Ask, up: View) -> View:
         "add": amount(figures, up_money(up, "add"), currency),
         "net": amount(figures, up_money(up, "net"), currency),
         "detail": clean(up.get("detail") or "", 400),
-        "may": up["state"] == "held",
+        "may": up["state"] == TrueUpState.HELD,
         "kind": kind.value,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from billingsync.core.desk import Role
+from billingsync.core.states import RunState
 from billingsync.web.ask import Ask, Page, Shown
 from billingsync.web.charts import price_and_cost
 from billingsync.web.views.money import View, amount, equation
@@ -35,7 +36,7 @@ def _month(ask: Ask, period: str) -> View:
     currency = first["currency"] if first else ""
 
     posted, to_post = (first["price"]["posted"], first["price"]["to_post"]) if first else (zero, zero)
-    if head and any(run.digest == head.digest and run.state in ("complete", "held") for run in runs):
+    if head and any(run.digest == head.digest and run.state in (RunState.COMPLETE, RunState.HELD) for run in runs):
         posted, to_post = posted + to_post, zero  # the plan is as it was before it was posted
 
     def shown(number: Decimal) -> str:

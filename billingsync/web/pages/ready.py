@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from billingsync.core.desk import OrderKind, OrderState, Role
 from billingsync.core.period import Period
+from billingsync.core.states import RunState
 from billingsync.errors import StalePlan, UsageError
 from billingsync.report.numbers import Figures
 from billingsync.run.plan import plan_again
@@ -229,7 +230,8 @@ def _dock(ask: Ask, head: PlanHead, accounts: list[View]) -> View:
         "charged": [money(figures, one["price"]["charges"], one["currency"]) for one in accounts],
         "invoices": figures.count(int(head.content["invoices"])),
         "margin": figures.percent(price - cost.get(main, Decimal(0)), price) if price > 0 else "",
-        "may_post": bool(head.content["writes"]) and not (runs and runs[-1].state in ("complete", "held")),
+        "may_post": bool(head.content["writes"])
+        and not (runs and runs[-1].state in (RunState.COMPLETE, RunState.HELD)),
         "run": runs[-1].id if runs else "",
         "run_state": runs[-1].state if runs else "",
         "order": order.id if order else "",

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from billingsync.core.desk import OrderKind, Role
 from billingsync.core.money import plain
+from billingsync.core.states import PostingState, RunState
 from billingsync.errors import UsageError
 from billingsync.report.html import clean
 from billingsync.report.numbers import code
@@ -87,11 +88,11 @@ def _view(ask: Ask, run: Run, heads: Sequence[PostingHead]) -> View:
     figures = ask.desk.figures
     head = ask.ledger.plan_head(run.digest or "")
     accounts = equation(figures, head.content["equation"]) if head else []
-    running = run.state == "running"
+    running = run.state == RunState.RUNNING
     settled = [row for row in heads if row.state in SETTLED]
     total = int(head.content["invoices"]) if head else len(heads)
     wanted = {one["currency"]: one["price"]["to_post"] for one in accounts if one["price"]["to_post"]}
-    undone = bool(heads) and all(row.state == "undone" for row in heads)
+    undone = bool(heads) and all(row.state == PostingState.UNDONE for row in heads)
     return {
         "id": run.id,
         "period": run.period,

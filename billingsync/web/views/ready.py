@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from billingsync.core.reasons import title_of
+from billingsync.core.states import LineAction
 from billingsync.report.html import clean
 from billingsync.report.numbers import Figures, code
 from billingsync.store.plan_rows import ClientRow, Held
@@ -167,7 +168,7 @@ def _facts(body: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _line(line: Mapping[str, Any], currency: str, figures: Figures) -> View:
     now = Decimal(line["amount"])
     before = None if line.get("before_amount") is None else Decimal(line["before_amount"])
-    stays = line["action"] == "update" and before == now
+    stays = line["action"] == LineAction.UPDATE and before == now
     sign, word = ("=", "stays") if stays else _SIGNS[line["action"]]
     cost, quantity = Decimal(line["cost"]), figures.quantity(Decimal(line["quantity"]))
     item = line.get("item")
