@@ -1,4 +1,4 @@
-"""The commands about cards. They list, show and put aside; nothing here writes to HaloPSA."""
+"""The commands about cards that list, show and put aside; nothing here writes to HaloPSA."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from billingsync.cli import card_writes
+from billingsync.cli.card_options import Digests, JsonOption, ReasonOption, WithCost, WithPrice, card_filter
 from billingsync.cli.roles import may, require
 from billingsync.cli.session import connected
 from billingsync.cli.terminal import console, document, note, out, say
@@ -16,11 +18,6 @@ if TYPE_CHECKING:
     from billingsync.core.reconcile.card_states import CardState, Filter
     from billingsync.reconcile.cards import Deck
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
-Digests = Annotated[list[str], typer.Argument(metavar="DIGEST...", help="Cards by their digest, or its beginning.")]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with your name.")]
-WithPrice = Annotated[bool, typer.Option("--with-price", help="Propose Pax8's price too.")]
-WithCost = Annotated[bool, typer.Option("--with-cost", help="Propose Pax8's cost too.")]
 _CODES = "Exit codes: 0, 3 a card lacks something, 4 no snapshot, 5 a card is stale, 1, 2."
 
 
@@ -38,6 +35,7 @@ def register(app: typer.Typer) -> None:
     group.command(
         "snooze", epilog=f'Example: billingsync cards snooze 7c1e9f --until 2026-12-20 --reason "asked". {_CODES}'
     )(snooze)
+    card_writes.register(group)
     app.add_typer(group, name="cards")
 
 
@@ -64,7 +62,7 @@ def cards(
     with connected() as connections:
         money = may(connections.settings, "financial")
         deck = deal(connections, say=say, chosen=Choice(with_price=with_price, with_cost=with_cost))
-    wanted = _filter((vendor, tag, client, product, invoice), (kind, state), deck)
+    wanted = card_filter((vendor, tag, client, product, invoice), (kind, state), deck)
     found = deck.chosen(wanted, unchanged=CardKind.UNCHANGED in wanted.kinds)
     together = deck.together(wanted)
     if json:
@@ -83,9 +81,8 @@ def cards(
 
 
 def _print(deck: Deck, wanted: Filter, *, money: bool) -> None:
-    from billingsync.core.money import ZERO, plain
     from billingsync.core.reconcile.card import CardKind
-    from billingsync.report.cards import CARD_HEADERS, card_rows
+    from billingsync.report.cards import CARD_HEADERS, card_rows, set_sentences
     from billingsync.report.layout import table
 
     found = deck.chosen(wanted, unchanged=CardKind.UNCHANGED in wanted.kinds)
@@ -95,54 +92,9 @@ def _print(deck: Deck, wanted: Filter, *, money: bool) -> None:
         return
     table(console(), CARD_HEADERS, card_rows(found, money=money))
     if money:
-        together = deck.together(wanted)
-        for currency in sorted({*together.more, *together.less}):
-            more, less = (plain(sums.get(currency, ZERO), currency) for sums in (together.more, together.less))
-            note(f"{len(together.cards)} could be approved: {more} {currency} a month more, {less} {currency} less.")
+        for sentence in set_sentences(deck.together(wanted)):
+            note(sentence)
     note(f"One card in full:  billingsync cards show {found[0].card.digest[:8]}")
-
-
-def _filter(
-    words: tuple[list[str] | None, list[str] | None, list[str] | None, list[str] | None, list[int] | None],
-    names: tuple[list[str] | None, list[str] | None],
-    deck: Deck,
-) -> Filter:
-    from billingsync.core.reconcile.card import CardKind
-    from billingsync.core.reconcile.card_states import CardState, Filter
-
-    vendor, tag, client, product, invoice = words
-    kinds, states = names
-    return Filter(
-        vendors=frozenset(vendor or ()),
-        tags=frozenset(tag or ()),
-        clients=frozenset(_client(text, deck) for text in client or ()),
-        products=frozenset(product or ()),
-        invoices=frozenset(-abs(one) for one in invoice or ()),
-        kinds=frozenset(CardKind(_one_of(text, [kind.value for kind in CardKind], "kind")) for text in kinds or ()),
-        states=frozenset(CardState(_one_of(text, [one.value for one in CardState], "state")) for text in states or ()),
-    )
-
-
-def _one_of(text: str, known: list[str], noun: str) -> str:
-    if text in known:
-        return text
-    from billingsync.rulebook.wording import nearest
-
-    near = nearest(text, known)
-    raise UsageError(f"There is no {noun} {text!r:.40}." + (f" Did you mean {near}?" if near else ""))
-
-
-def _client(text: str, deck: Deck) -> int:
-    """A client by id or by whole name, case aside [V2]."""
-    names = {one.card.client_id: one.card.client_name for one in deck.cards}
-    wanted = text.strip().casefold()
-    for id_, name in names.items():
-        if wanted in (str(id_), name.casefold()):
-            return id_
-    from billingsync.rulebook.wording import nearest
-
-    near = nearest(text, names.values())
-    raise UsageError(f"No client with a card is called {text!r:.60}." + (f" Did you mean {near}?" if near else ""))
 
 
 def show(digests: Digests, with_price: WithPrice = False, with_cost: WithCost = False, json: JsonOption = False) -> int:

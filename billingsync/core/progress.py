@@ -34,6 +34,7 @@ class Stage(StrEnum):
     READ_BACK = "read_back"  # of: invoices
     PREVIEW_UNDO = "preview_undo"  # nth, of, client
     UNDO = "undo"  # nth, of, client
+    SET_LINES = "set_lines"  # client
     AWAIT_POSTING = "await_posting"  # seconds; client: one or some
     AWAIT_UNDO = "await_undo"  # seconds, client
     AWAIT_ITEM = "await_item"  # seconds; about: which item, "" where an interrupted run left it open
@@ -42,7 +43,7 @@ class Stage(StrEnum):
     @property
     def writes(self) -> bool:
         """Whether a write to the PSA may be in hand: whoever stops the work gives it more time."""
-        return self in (Stage.CREATE_GROUP, Stage.CREATE_ITEM, Stage.POST, Stage.UNDO)
+        return self in (Stage.CREATE_GROUP, Stage.CREATE_ITEM, Stage.POST, Stage.UNDO, Stage.SET_LINES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

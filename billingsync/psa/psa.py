@@ -15,6 +15,8 @@ from typing import Protocol
 from billingsync.core.bill.plan import Posting
 from billingsync.core.inputs import Client, Item, WrittenLine
 from billingsync.core.invoice import Invoice
+from billingsync.core.reconcile.card_write import LineSet
+from billingsync.core.reconcile.snapshot import RecurringInvoice
 from billingsync.core.rules import ProductRules
 from billingsync.core.states import LineAction, LineFate
 from billingsync.http import Sent, Service
@@ -105,6 +107,41 @@ class NewInvoice:
     codes: ProductRules
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineSight:
+    """What a recurring invoice shows of one line that a card sets. `shows`: `to` | `from` | `other`, or `unmarked`
+    where a line like the one that we added is there without our mark. `said` is the line's numbers, for people."""
+
+    ordinal: int
+    shows: str
+    line_id: int | None = None
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSight:
+    """What a recurring invoice shows of a card's write. `beside` is what else changed, `prorated` the pro rata that
+    the PSA added by itself, each in words; `made` says that it made an invoice meanwhile."""
+
+    lines: tuple[LineSight, ...]
+    beside: tuple[str, ...] = ()
+    prorated: tuple[str, ...] = ()
+    made: bool = False
+
+    def all_show(self, what: str) -> bool:
+        return all(line.shows == what for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetLines:
+    """What a card's write is made of: the changes of one recurring invoice's lines, and what added ones carry."""
+
+    sets: Sequence[LineSet]
+    key: str
+    installation: str
+    codes: ProductRules
+
+
 class PSA(Protocol):
     """Reading raises UpstreamError where it fails, and says None only of what the PSA itself says is not there."""
 
@@ -127,11 +164,13 @@ class PSA(Protocol):
     def answered(self, json: object) -> Invoice | None: ...
     def kept(self, invoice: Invoice) -> str: ...
     def from_kept(self, text: str | None) -> Invoice | None: ...
+    def recurring(self, there: Invoice) -> RecurringInvoice | None: ...
 
     # Writing
     def new_invoice(self, new: NewInvoice) -> Body: ...
     def change(self, new: NewInvoice, there: Invoice, written: Mapping[int, WrittenLine]) -> Body: ...
     def zeroed(self, there: Invoice, line_ids: Collection[int], *, template: bool) -> Body: ...
+    def set_lines(self, there: Invoice, wanted: SetLines) -> Body: ...
     def take_back(self, row: RecordedPosting, there: Invoice, taken: Sequence[Fate]) -> Body: ...
     def new_item_group(self, name: str, before: Check) -> Sent: ...
     def new_item(self, name: str, sku: str, group: int, codes: ProductRules, before: Check) -> Sent: ...
@@ -144,4 +183,7 @@ class PSA(Protocol):
     def unmarked(self, there: Invoice, row: RecordedPosting) -> bool: ...
     def beside_ours(self, there: Invoice, row: RecordedPosting, *, adopted: bool) -> list[str]: ...
     def fates(self, row: RecordedPosting, there: Invoice, ordinals: frozenset[int]) -> tuple[Fate, ...]: ...
+    def set_sight(
+        self, before: Invoice, after: Invoice, sets: Sequence[LineSet], key: str, *, asked: bool
+    ) -> SetSight: ...
     def disturbed(self, before: Invoice, after: Invoice, row: RecordedPosting, taken: Sequence[Fate]) -> list[str]: ...

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
-from zoneinfo import ZoneInfo
+from functools import cached_property
 
 from billingsync.connect import Connections
 from billingsync.core.period import Period
 from billingsync.core.progress import Say
-from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, CardKind, Choice
+from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, CardKind, Choice, card_id
 from billingsync.core.reconcile.card_states import (
     NEXT,
     SNOOZE_DAYS,
@@ -24,8 +24,10 @@ from billingsync.core.reconcile.card_states import (
     shown,
 )
 from billingsync.core.reconcile.cards import cards_of
-from billingsync.core.reconcile.compare import Verdict, compare_tenant
-from billingsync.core.reconcile.tenant import tenant_of
+from billingsync.core.reconcile.compare import Reconciliation, Verdict, compare_tenant
+from billingsync.core.reconcile.snapshot import ReconcileInputs, RecurringInvoice
+from billingsync.core.reconcile.tenant import Tenant, tenant_of
+from billingsync.core.rules import Rules
 from billingsync.errors import StaleCard, UsageError
 from billingsync.reconcile.choose import for_now
 from billingsync.reconcile.inputs import Books, inputs_for
@@ -73,31 +75,86 @@ class Deck:
         return found[0]
 
 
-def deal(connected: Connections, *, say: Say, chosen: Choice = NOTHING_CHOSEN) -> Deck:
-    """Both sides as they are now, and the card of each line; `chosen` is what a person wants of every card, such as
-    Pax8's price or cost too. NoSnapshot where there is no whole snapshot."""
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What the cards of now stand on: both sides of one snapshot, and what was decided so far."""
+
+    inputs: ReconcileInputs
+    decisions: tuple[Decision, ...]
+    today: date
+
+    @property
+    def cycle(self) -> Period:
+        return Period.of(self.today)
+
+    @cached_property
+    def _compared(self) -> tuple[Tenant, Reconciliation]:
+        tenant = tenant_of(self.inputs)
+        return tenant, compare_tenant(tenant)
+
+    def rules_of(self, client_id: int) -> Rules:
+        """The rules of a client."""
+        return self._compared[0].rules_of.client(client_id)
+
+    def deck(self, chosen: Choice = NOTHING_CHOSEN, only: Card | None = None) -> Deck:
+        """The card of each line. `chosen` is what a person wants: of the card `only`, else of every one."""
+        tenant, result = self._compared
+        cards = cards_of(result, tenant)
+        if chosen != NOTHING_CHOSEN:
+            ids = [card.id for card in cards] if only is None else [only.id, card_id(only.client_id, only.key, None)]
+            cards = cards_of(result, tenant, dict.fromkeys(ids, chosen))
+        return Deck(
+            snapshot=result.snapshot,
+            as_at=result.as_at,
+            verdict=result.verdict,
+            cycle=self.cycle,
+            cards=tuple(shown(card, self.decisions, self.cycle, self.today) for card in cards),
+        )
+
+    def chosen(self, card: Card, choice: Choice) -> Shown | None:
+        """What a card becomes with a person's choice, such as typed values; None where no card stands there now."""
+        line_id = choice.line_id if choice.line_id is not None else card.line_id
+        return next((one for one in self.beside(card, choice) if one.card.line_id == line_id), None)
+
+    def beside(self, card: Card, choice: Choice = NOTHING_CHOSEN) -> list[Shown]:
+        """All cards of the same client and product."""
+        cards = self.deck(choice, card).cards
+        return [one for one in cards if (one.card.client_id, one.card.key) == (card.client_id, card.key)]
+
+    def with_read(self, read: Iterable[RecurringInvoice], gone: Collection[int] = ()) -> Ground:
+        """The same with recurring invoices as they were just read, and without those that are gone."""
+        fresh = {abs(one.id): one for one in read}
+        snapshot = self.inputs.snapshot
+        recurring = tuple(
+            replace(fresh[abs(old.id)], id=old.id, moving=old.moving) if abs(old.id) in fresh else old
+            for old in snapshot.recurring
+            if old.id not in gone
+        )
+        return replace(self, inputs=replace(self.inputs, snapshot=replace(snapshot, recurring=recurring)))
+
+    def invoices_of(self, card: Card) -> tuple[int, ...]:
+        """The recurring invoices that a card rests on: its own, those of its group, and all of its client."""
+        mine = {one.id for one in self.inputs.snapshot.recurring if one.client_id == card.client_id}
+        mine |= {invoice_id for invoice_id, _, _ in card.lines if invoice_id is not None and invoice_id < 0}
+        return tuple(sorted(mine | ({card.invoice_id} if card.invoice_id is not None else set())))
+
+
+def stand(connected: Connections, *, say: Say) -> Ground:
+    """Both sides as they are now. NoSnapshot where there is no whole snapshot."""
     entry = for_now(connected, say)
     zone = connected.settings.zone
     books = Books(ledger=connected.ledger, rulebook=load_rulebook(connected.settings.rules_dir), zone=zone)
-    tenant = tenant_of(inputs_for(books, entry, None))
-    result = compare_tenant(tenant)
-    today = _today(zone)
-    cycle = Period.of(today)
-    decisions = connected.ledger.card_decisions()
-    cards = cards_of(result, tenant)
-    if chosen != NOTHING_CHOSEN:
-        cards = cards_of(result, tenant, {card.id: chosen for card in cards})
-    return Deck(
-        snapshot=result.snapshot,
-        as_at=result.as_at,
-        verdict=result.verdict,
-        cycle=cycle,
-        cards=tuple(shown(card, decisions, cycle, today) for card in cards),
+    return Ground(
+        inputs=inputs_for(books, entry, None),
+        decisions=connected.ledger.card_decisions(),
+        today=datetime.now(zone).date(),
     )
 
 
-def _today(zone: ZoneInfo) -> date:
-    return datetime.now(zone).date()
+def deal(connected: Connections, *, say: Say, chosen: Choice = NOTHING_CHOSEN) -> Deck:
+    """Both sides as they are now, and the card of each line; `chosen` is what a person wants of every card, such as
+    Pax8's price or cost too. NoSnapshot where there is no whole snapshot."""
+    return stand(connected, say=say).deck(chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

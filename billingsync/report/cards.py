@@ -90,6 +90,15 @@ def set_document(together: CardSet, *, money: bool) -> dict[str, object]:
     }
 
 
+def set_sentences(together: CardSet) -> list[str]:
+    """What cards come to that are approved together, one sentence a currency."""
+    said = []
+    for currency in sorted({*together.more, *together.less}):
+        more, less = (plain(sums.get(currency, Decimal(0)), currency) for sums in (together.more, together.less))
+        said.append(f"{len(together.cards)} could be approved: {more} {currency} a month more, {less} {currency} less.")
+    return said
+
+
 CARD_HEADERS = ("Card", "Client", "Product", "HaloPSA", "", "To", "A month", "State", "Lacks")
 
 

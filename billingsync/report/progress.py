@@ -30,6 +30,7 @@ _WORDS = {
     Stage.READ_BACK: "reading back {of} {invoices}",
     Stage.PREVIEW_UNDO: "checking {nth} of {of}: {client}",
     Stage.UNDO: "undoing {nth} of {of}: {client}",
+    Stage.SET_LINES: "writing cards of {client}",
     Stage.AWAIT_POSTING: "waiting {seconds:.0f} s: HaloPSA may still show what was sent for {client}",
     Stage.AWAIT_UNDO: "waiting {seconds:.0f} s: HaloPSA may still carry out the undo for {client}",
     Stage.AWAIT_ITEM: "waiting {seconds:.0f} s: HaloPSA may still show {item}",

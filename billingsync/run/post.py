@@ -216,7 +216,7 @@ def already_there(
     billed = {posting.client_id for posting in plan.postings}
     written = {posting.invoice_id for posting in plan.postings}
     ours = context.ledger.installations()
-    known = set(context.ledger.states(period=context.period))
+    known = {*context.ledger.states(period=context.period), *context.ledger.card_keys()}
     again = {
         key_of(one.base_key, generation): (one, generation)
         for one in plan.postings

@@ -19,6 +19,7 @@ from billingsync.core.states import PostingState, RunState, TrueUpState, UndoOut
 from billingsync.errors import BillingSyncError, MarkerLost, StalePlan
 from billingsync.report.result import RunResult
 from billingsync.rulebook import load_rulebook
+from billingsync.run.card_writes import resolve_cards
 from billingsync.run.changes import changes_since
 from billingsync.run.context import RunContext, now
 from billingsync.run.fetch import Upstream, fetch
@@ -145,6 +146,8 @@ def _recover(
     connected: Connections, fence: Fence, period: Period, upstream: Upstream, rulebook: Rulebook, say: Say
 ) -> int:
     """Find out what became of postings that an earlier run left open, whatever their period. Gives their number."""
+    context = _context(connected, fence, "", period, upstream.clients, lambda _: rulebook.base.products, say)
+    resolve_cards(context)  # a card that lands late would put back the lines that we write now
     left = connected.ledger.unresolved()
     if left:
         say(Progress(stage=Stage.RECOVER, of=len(left)))

@@ -41,6 +41,9 @@ def sow(halo: Halo, pax8: Pax8, options: SandboxOptions, members: Sequence[Membe
             invoice = invoices.save("recurring", {"id": invoice["id"], "lines": [*invoice["lines"], *lines]}, "")
             invoice["disabled"] = False
         _prorata(place, invoice, options)
+        for line in invoice["lines"]:
+            invoices.lines.compute(invoice, line)
+        invoices.compute(invoice)
     tables.settle()
 
 

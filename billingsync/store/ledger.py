@@ -6,7 +6,7 @@ from collections.abc import Collection
 from types import TracebackType
 
 from billingsync.store import files, journal
-from billingsync.store.cards import CardBook
+from billingsync.store.card_writes import CardWriteBook
 from billingsync.store.cycles import CycleBook
 from billingsync.store.database import Database
 from billingsync.store.decisions import DecisionBook
@@ -48,7 +48,7 @@ class Ledger(
     SessionBook,
     SnapshotBook,
     ImportBook,
-    CardBook,
+    CardWriteBook,
     OrderBook,
     PlanRowBook,
 ):

@@ -26,7 +26,7 @@ from billingsync.core.states import ChargeState, CycleState, PostingAction, Post
 from billingsync.store.columns import Json, Moment, Money, Named, Packed, Words
 
 # Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0012")
 
 metadata = MetaData(
     naming_convention={
@@ -565,8 +565,47 @@ card_decision = _table(
     _required("reason", Words),
     _optional("until", Text),
     _required("at", Moment),
+    _optional("choice", Json),  # what the person typed or chose
 )
 
+# One write of cards to one recurring invoice: its intent, and what became of it [WB1].
+card_write = _table(
+    "card_write",
+    ("key",),
+    _required("key", Text),
+    _required("base_key", Text),
+    _required("generation", Integer),
+    _optional("undoes", Text),  # the key of the write that this one takes back
+    _required("client_id", BigInteger),
+    _required("client_name", Words),
+    _required("invoice_id", BigInteger),
+    _required("cycle", Text),
+    _required("who", Words),
+    _required("reason", Words),
+    _required("lines", Json),
+    _required("content", Packed),
+    _required("before", Packed),
+    _required("installation", Text),
+    _required("state", Text),
+    _required("message", Words),
+    _optional("answer", Packed),
+    _required("attempts", Integer),
+    _required("intended_at", Moment),
+    _required("sent_at", Moment),
+    _optional("settled_at", Moment),
+    Index(None, "partner", "state"),
+)
+
+# A person said that a line carries a client's product [LC6]; `family` is a SKU, or a product's name.
+pairing = _table(
+    "pairing",
+    ("client_id", "line_id"),
+    _required("client_id", BigInteger),
+    _required("line_id", BigInteger),
+    _required("family", Words),
+    _required("who", Words),
+    _required("at", Moment),
+)
 
 # What the desk asked for that takes longer than a page. Claimed by compare and set, by one process at a time.
 desk_order = _table(

@@ -24,5 +24,5 @@ def test_names_with_braces_stay_as_they_are() -> None:
 
 def test_only_stages_that_may_have_a_write_in_hand_say_so() -> None:
     assert {stage for stage in Stage if stage.writes} == {
-        Stage.CREATE_GROUP, Stage.CREATE_ITEM, Stage.POST, Stage.UNDO,
+        Stage.CREATE_GROUP, Stage.CREATE_ITEM, Stage.POST, Stage.UNDO, Stage.SET_LINES,
     }  # fmt: skip

@@ -115,11 +115,16 @@ class Card:
     finding: str | None
     guessed: bool
     lines: tuple[tuple[int | None, int | None, Decimal], ...]  # the group's: invoice, line, quantity
+    facts: tuple[object, ...] = ()  # what else the digest is of
 
     @property
     def approvable(self) -> bool:
         """Within limits or not: beyond one it takes a reason, one card at a time."""
         return not self.lacks and self.kind is not CardKind.UNCHANGED
+
+    def digest_from(self, day: date) -> str:
+        """What the digest was, or will be, as a card that counts from that day on."""
+        return card_digest(self.id, self.before, self.after, self.facts, day, ())
 
     @property
     def scheduled(self) -> bool:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
-from billingsync.core.reconcile.card import Card, CardKind
+from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, CardKind, Choice
 from billingsync.core.reconcile.card_change import Values
 
 SNOOZE_DAYS = 92  # at most
@@ -36,14 +36,16 @@ NEXT: Mapping[CardState, frozenset[CardState]] = {
     CardState.OPEN: frozenset(
         (CardState.SNOOZED, CardState.DISMISSED, CardState.APPROVED, CardState.SCHEDULED, CardState.REPLACED)
     ),
-    CardState.SNOOZED: frozenset((CardState.OPEN, CardState.DISMISSED, CardState.APPROVED, CardState.REPLACED)),
-    CardState.DISMISSED: frozenset((CardState.OPEN, CardState.APPROVED, CardState.REPLACED)),
+    CardState.SNOOZED: frozenset(
+        (CardState.OPEN, CardState.DISMISSED, CardState.APPROVED, CardState.SCHEDULED, CardState.REPLACED)
+    ),
+    CardState.DISMISSED: frozenset((CardState.OPEN, CardState.APPROVED, CardState.SCHEDULED, CardState.REPLACED)),
     CardState.APPROVED: frozenset((CardState.WRITING, CardState.OPEN, CardState.REPLACED)),
     CardState.SCHEDULED: frozenset((CardState.WRITING, CardState.OPEN, CardState.REPLACED)),
     CardState.WRITING: frozenset((CardState.DONE, CardState.FAILED)),
     CardState.DONE: frozenset((CardState.UNDONE, CardState.OPEN)),
-    CardState.FAILED: frozenset((CardState.OPEN, CardState.WRITING, CardState.REPLACED)),
-    CardState.UNDONE: frozenset((CardState.OPEN, CardState.APPROVED, CardState.REPLACED)),
+    CardState.FAILED: frozenset((CardState.OPEN, CardState.APPROVED, CardState.SCHEDULED, CardState.REPLACED)),
+    CardState.UNDONE: frozenset((CardState.OPEN, CardState.APPROVED, CardState.SCHEDULED, CardState.REPLACED)),
     CardState.REPLACED: frozenset(),
 }
 
@@ -64,6 +66,7 @@ class Decision:
     who: str = ""
     reason: str = ""
     until: date | None = None  # of a snooze, or the day of what is scheduled
+    choice: Choice = NOTHING_CHOSEN  # what the person typed or chose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -296,6 +296,7 @@ class _Maker:
             finding=self.finding.id if self.finding else None,
             guessed=row.guessed,
             lines=lines,
+            facts=tuple(fields),
         )
 
     def _effective(

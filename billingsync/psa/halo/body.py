@@ -78,13 +78,13 @@ def changed(
         rows += [{"ihid": posting.invoice_id, "id": id_, **ZEROED} for id_ in removed]
         return "updatelines", [*rows, *({"ihid": posting.invoice_id, **line} for line in added)]
     if way == "add_lines" and not updated and not removed:
-        return "", [{**_sequence(raw, posting.invoice_id), "add_lines": added}]
+        return "", [{**sequence(raw, posting.invoice_id), "add_lines": added}]
     # All existing lines exactly as received: HaloPSA may take this list as the whole truth (reference/halopsa 0.2).
     lines = [{**line, **updated.get(id_of(line), {})} for line in lines_of(raw) if id_of(line) not in removed]
-    return "", [{**_sequence(raw, posting.invoice_id), "lines": [*lines, *added]}]
+    return "", [{**sequence(raw, posting.invoice_id), "lines": [*lines, *added]}]
 
 
-def _sequence(raw: Raw, invoice_id: int | None) -> Row:
+def sequence(raw: Raw, invoice_id: int | None) -> Row:
     header: Row = {"id": invoice_id}
     if isinstance(raw.get("change_seq"), int):
         header["last_change_seq"] = raw["change_seq"]
@@ -115,4 +115,4 @@ def _as_updated(wire: WireLine, marker: str, there: Raw, before: WrittenLine | N
 def zeroed(raw: Raw, line_ids: Collection[int]) -> list[Row]:
     """The body that sets lines to nothing, where HaloPSA keeps those that a list leaves out."""
     lines = [{**line, **(ZEROED if id_of(line) in line_ids else {})} for line in lines_of(raw)]
-    return [{**_sequence(raw, id_of(raw)), "lines": lines}]
+    return [{**sequence(raw, id_of(raw)), "lines": lines}]

@@ -15,7 +15,7 @@ Changes = Callable[[int], Sequence[Raw]]  # HaloPSA's history of one invoice
 
 # Header properties and schedules that a write of lines must leave alone [B4]. Sums and counters follow the lines, and
 # what accounting sets is looked at by itself; a property that we do not know may be either.
-_KEPT = (
+KEPT = (
     "client_id client_name sitenumber uid original_client_id invoicenumber invoice_date duedate due_date_type "
     "due_date_int paymentterms period_start_date period_end_date currency_code currency_code_name "
     "currency_conversion_rate reference order_number cust_order_number payment_ref internal_note notes_1 notes_2 "
@@ -29,7 +29,7 @@ def beside_ours(before: Raw, raw: Raw, row: RecordedPosting, changes: Changes, *
     long after."""
     ours = frozenset(line.line_id for line in row.lines if line.line_id is not None)
     found = foreign_changes(before, raw, ours)
-    found += [f"{name} of the invoice changed" for name in _KEPT if not same(before.get(name), raw.get(name))]
+    found += [f"{name} of the invoice changed" for name in KEPT if not same(before.get(name), raw.get(name))]
     closed = (
         closed_because(raw) if row.action == PostingAction.APPEND and not adopted and not closed_because(before) else ""
     )

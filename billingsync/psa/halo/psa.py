@@ -9,14 +9,16 @@ from decimal import Decimal
 
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice
+from billingsync.core.reconcile.card_write import LineSet
+from billingsync.core.reconcile.snapshot import RecurringInvoice
 from billingsync.core.rules import ProductRules
 from billingsync.core.states import LineAction, PostingAction
 from billingsync.http import Sent, Service, write_json
-from billingsync.psa.halo import body, compare, disturbed, takeback
+from billingsync.psa.halo import body, compare, disturbed, set_lines, takeback, templates
 from billingsync.psa.halo.client import Halo, one_object
 from billingsync.psa.halo.read import read_invoice
 from billingsync.psa.halo.wire import Raw, id_of, item_body, item_group_body, lines_of, markers, number
-from billingsync.psa.psa import Body, Check, Comparison, Fate, NewInvoice, Search
+from billingsync.psa.psa import Body, Check, Comparison, Fate, NewInvoice, Search, SetLines, SetSight
 from billingsync.store.postings import RecordedPosting
 
 
@@ -61,6 +63,10 @@ class HaloPsa(Halo):
         """The invoice that `kept` made a text of."""
         return None if text is None else read_invoice(json.loads(text, parse_float=Decimal))
 
+    def recurring(self, there: Invoice) -> RecurringInvoice | None:
+        """A recurring invoice as a snapshot has it."""
+        return templates.read_recurring(there.origin)
+
     # Writing
 
     def new_invoice(self, new: NewInvoice) -> Body:
@@ -71,6 +77,13 @@ class HaloPsa(Halo):
         """`written` are our lines on it, by id, as we wrote them before."""
         suffix, rows = body.changed(new, there.origin, written, self.marker, self.write_lines)
         return self._change(suffix, rows, template=new.posting.action == PostingAction.UPDATE)
+
+    def set_lines(self, there: Invoice, wanted: SetLines) -> Body:
+        """What gives lines of a recurring invoice other numbers, and leaves all else as it was."""
+        suffix, rows = set_lines.body(
+            there.origin, wanted.sets, wanted.key, wanted.installation, self.marker, self.write_lines, wanted.codes
+        )
+        return self._change(suffix, rows, template=True)
 
     def zeroed(self, there: Invoice, line_ids: Collection[int], *, template: bool) -> Body:
         return self._change("", body.zeroed(there.origin, line_ids), template=template)
@@ -139,6 +152,11 @@ class HaloPsa(Halo):
     def fates(self, row: RecordedPosting, there: Invoice, ordinals: frozenset[int]) -> tuple[Fate, ...]:
         """What the invoice shows of these lines of a posting."""
         return takeback.fates(takeback.as_written(row), there.origin, ordinals)
+
+    def set_sight(self, before: Invoice, after: Invoice, sets: Sequence[LineSet], key: str, *, asked: bool) -> SetSight:
+        """What a recurring invoice shows of a card's write; `asked`: HaloPSA's history is asked who else saved."""
+        history = self.changes if asked else None
+        return set_lines.sight(before.origin, after.origin, sets, key, history)
 
     def disturbed(self, before: Invoice, after: Invoice, row: RecordedPosting, taken: Sequence[Fate]) -> list[str]:
         """What an undo changed beyond its own lines, or did not put back as it was [B4]; empty is as it must be."""

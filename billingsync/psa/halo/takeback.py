@@ -16,7 +16,7 @@ from billingsync.psa.psa import Fate, Intended
 from billingsync.store.postings import RecordedPosting
 
 # What a person may have changed of a line. All else HaloPSA computes, or moves on its own (its place, its sync ids).
-_EDITABLE = (
+EDITABLE = (
     "qty_order",
     "unit_price",
     "baseprice",
@@ -148,7 +148,7 @@ def _edits(written: Written, there: Raw, line: Intended) -> str:
     """What a person changed of a line of ours, in words; "" for nothing."""
     answered = next((one for one in lines_of(written.answer) if _marked(one, written.key, line.ordinal)), None)
     if answered is not None:
-        names = [name for name in _EDITABLE if name in answered and name in there]
+        names = [name for name in EDITABLE if name in answered and name in there]
         moved = [name for name in names if not same(answered[name], there[name])]
         if "customfields" in answered and "customfields" in there and answered["customfields"] != there["customfields"]:
             moved.append("customfields")

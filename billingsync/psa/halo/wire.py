@@ -239,10 +239,10 @@ def as_line(line: WireLine, marker: str) -> dict[str, object]:
     wire: dict[str, object] = {
         "item_shortdescription": _cut(text, TEXT_LENGTH),
         "item_longdescription": _cut(text, TEXT_LENGTH),
-        "qty_order": _number(line.quantity),
-        "unit_price": _number(line.unit_price),
-        "baseprice": _number(line.unit_price),
-        "unit_cost": _number(line.unit_cost),
+        "qty_order": as_number(line.quantity),
+        "unit_price": as_number(line.unit_price),
+        "baseprice": as_number(line.unit_price),
+        "unit_cost": as_number(line.unit_cost),
     }
     if line.item_id is not None:
         wire |= {"_itemid": line.item_id, "item_code": str(line.item_id)}
@@ -316,7 +316,7 @@ def _cut(text: str, length: int) -> str:
     return units[: 2 * (length - 1)].decode("utf-16-le", "ignore") + "…"  # half an emoji at the cut is ignored
 
 
-def _number(number: Decimal) -> int | Decimal:
+def as_number(number: Decimal) -> int | Decimal:
     """Whole numbers as such: 3, not 3.00; others with exactly their digits, however many."""
     whole = number.to_integral_value()
     return int(whole) if whole == number else Decimal(plain(number))

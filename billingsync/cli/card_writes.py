@@ -1,0 +1,223 @@
+"""The commands that write cards to HaloPSA, and take them back."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from billingsync.cli.card_options import Digests, JsonOption, WithCost, WithPrice, card_filter
+from billingsync.cli.roles import require
+from billingsync.cli.session import connected
+from billingsync.cli.terminal import ask, console, document, interactive, note, out, say
+from billingsync.errors import UsageError
+
+if TYPE_CHECKING:
+    from billingsync.connect import Connections
+    from billingsync.core.reconcile.card import Choice
+    from billingsync.core.reconcile.card_states import Filter
+    from billingsync.reconcile.approval import CardResult
+    from billingsync.reconcile.cards import Deck
+
+Some = Annotated[list[str] | None, typer.Argument(metavar="DIGEST...", help="Cards by their digest, or its beginning.")]
+Line = Annotated[int | None, typer.Option("--line", help="The line to change, where several carry the seats.")]
+Invoice = Annotated[int | None, typer.Option("--invoice", help="The recurring invoice that gets a new line.")]
+Quantity = Annotated[str | None, typer.Option("--quantity", metavar="N", help="Another quantity than the card's.")]
+Price = Annotated[str | None, typer.Option("--price", metavar="AMOUNT", help="Another unit price.")]
+Cost = Annotated[str | None, typer.Option("--cost", metavar="AMOUNT", help="Another unit cost.")]
+Day = Annotated[
+    str | None, typer.Option("--effective", metavar="DATE", help="From this day on; else the next invoice.")
+]
+Entries = Annotated[
+    list[str] | None,
+    typer.Option("--prorate", metavar="DATE=SEATS", help="Seats added from a day in the running period; repeatable."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+_CODES = "Exit codes: 0, 1 failed or not known, 3 blocked or to be looked at, 5 stale or locked, 2, 4."
+
+
+def register(group: typer.Typer) -> None:
+    """Adds the commands to `billingsync cards`."""
+    group.command("approve", epilog=f"Example: billingsync cards approve 7c1e9f. {_CODES}")(approve)
+    group.command("undo", epilog=f"Example: billingsync cards undo 7c1e9f. {_CODES}")(undo)
+
+
+def approve(
+    digests: Some = None,
+    all_: Annotated[bool, typer.Option("--all", help="All that the filters take, within the limits.")] = False,
+    expect: Annotated[str, typer.Option("--expect", metavar="DIGEST", help="The digest of the set, with --all.")] = "",
+    client: Annotated[list[str] | None, typer.Option("--client", help="With --all: only this client.")] = None,
+    vendor: Annotated[list[str] | None, typer.Option("--vendor", help="With --all: only this vendor.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="With --all: only this tag.")] = None,
+    product: Annotated[list[str] | None, typer.Option("--product", help="With --all: only this product.")] = None,
+    kind: Annotated[list[str] | None, typer.Option("--kind", help="With --all: new, changed or gone.")] = None,
+    invoice: Invoice = None,
+    line: Line = None,
+    quantity: Quantity = None,
+    price: Price = None,
+    cost: Cost = None,
+    with_price: WithPrice = False,
+    with_cost: WithCost = False,
+    effective: Day = None,
+    prorate: Entries = None,
+    over_limit: Annotated[bool, typer.Option("--over-limit", help="Also beyond a limit; needs --reason.")] = False,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with your name.")] = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: JsonOption = False,
+) -> int:
+    """Write cards to HaloPSA's recurring invoices."""
+    from billingsync.reconcile.approval import Approval
+    from billingsync.reconcile.write_back import approve as carry_out
+    from billingsync.store.lock import who
+
+    if bool(digests) == all_:
+        raise UsageError("Name cards by their digests, or say --all.", next_steps=[["billingsync", "cards"]])
+    if over_limit and not reason.strip():
+        raise UsageError("--over-limit needs --reason: it is what somebody will read next month.")
+    choice = _choice((line, invoice), (quantity, price, cost), (with_price, with_cost), (effective, prorate))
+    with connected() as connections:
+        require(connections.settings, "financial", "approve cards")
+        wanted = None
+        if all_:
+            words = (vendor, tag, client, product, None if invoice is None else [invoice])
+            deck = deal(connections, choice)
+            wanted = card_filter(words, (kind, None), deck)
+            if not (yes and expect) and not dry_run:
+                expect = _asked(deck, wanted)
+                if not expect:
+                    return 0
+        asked = Approval(
+            who=who(),
+            digests=tuple(digests or ()),
+            choice=choice,
+            over_limit=over_limit,
+            reason=reason,
+            wanted=wanted,
+            expect=expect,
+            dry_run=dry_run,
+        )
+        results = carry_out(connections, asked, say=say)
+    return _told(results, json=json)
+
+
+def deal(connections: Connections, choice: Choice) -> Deck:
+    from billingsync.reconcile.cards import deal as dealt
+
+    return dealt(connections, say=say, chosen=choice)
+
+
+def _asked(deck: Deck, wanted: Filter) -> str:
+    """The digest of the set, once a person has seen it and said yes; "" where they said no."""
+    from billingsync.report.cards import CARD_HEADERS, card_rows, set_sentences
+    from billingsync.report.layout import table
+
+    together = deck.together(wanted)
+    if not interactive():
+        raise UsageError(
+            "There is no terminal to ask on. Say --yes --expect DIGEST, with the digest of the set that you saw.",
+            next_steps=[["billingsync", "cards", "approve", "--all", "--yes", "--expect", together.digest]],
+        )
+    names = {card.id for card in together.cards}
+    table(console(), CARD_HEADERS, card_rows([one for one in deck.cards if one.card.id in names], money=True))
+    for sentence in set_sentences(together):
+        note(sentence)
+    return together.digest if together.cards and ask(f"Write {len(together.cards)} cards to HaloPSA?") else ""
+
+
+def undo(
+    digests: Digests,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with your name.")] = "",
+    dry_run: DryRun = False,
+    json: JsonOption = False,
+) -> int:
+    """Put back what written cards changed, where the lines still show it."""
+    from billingsync.reconcile.take_back import TakeBack
+    from billingsync.reconcile.take_back import undo as carry_out
+    from billingsync.store.lock import who
+
+    with connected() as connections:
+        require(connections.settings, "financial", "undo cards")
+        asked = TakeBack(who=who(), digests=tuple(digests), reason=reason, dry_run=dry_run)
+        results = carry_out(connections, asked, say=say)
+    return _told(results, json=json)
+
+
+def _told(results: Sequence[CardResult], *, json: bool) -> int:
+    """Prints what became of each card; gives the exit code."""
+    from billingsync.reconcile.approval import exit_code
+    from billingsync.report.card_results import result_document, result_sentence
+
+    code = exit_code(results)
+    if json:
+        body: dict[str, object] = {"results": [result_document(one) for one in results]}
+        if code:
+            worst = next(one for one in results if exit_code([one]) == code)
+            body["error"] = {"code": _ERRORS[code], "message": worst.message, "exit_code": code}
+        document(body, [["billingsync", "cards"]])
+    else:
+        for one in results:
+            out(result_sentence(one))
+            if one.body:
+                out(one.body)
+        if not results:
+            note("No card is to be written.")
+    return code
+
+
+_ERRORS = {1: "BS-FAILED", 3: "BS-CARD-BLOCKED", 5: "BS-STALE-CARD"}
+
+
+# What was typed -------------------------------------------------------------------------------------------------------
+
+
+def _choice(
+    places: tuple[int | None, int | None],
+    numbers: tuple[str | None, str | None, str | None],
+    taken: tuple[bool, bool],
+    days: tuple[str | None, list[str] | None],
+) -> Choice:
+    from billingsync.core.reconcile.card import Choice
+
+    effective, prorate = days
+    entries = []
+    for text in prorate or ():
+        day, _, seats = text.partition("=")
+        entries.append((_day("--prorate", day), _number("--prorate", seats)))
+    quantity, price, cost = (
+        None if text is None else _number(name, text)
+        for name, text in zip(("--quantity", "--price", "--cost"), numbers, strict=True)
+    )
+    return Choice(
+        line_id=places[0],
+        invoice_id=None if places[1] is None else -abs(places[1]),
+        quantity=quantity,
+        price=price,
+        cost=cost,
+        with_price=taken[0],
+        with_cost=taken[1],
+        day=None if effective is None else _day("--effective", effective),
+        entries=tuple(entries),
+    )
+
+
+def _number(name: str, text: str) -> Decimal:
+    """A number as typed: digits with a point, never guessed."""
+    if not re.fullmatch(r"-?\d{1,12}(\.\d{1,6})?", text.strip(), re.ASCII):
+        raise UsageError(f"{name} takes a number such as 12 or 21.50, not {text!r:.40}.")
+    number = Decimal(text.strip())
+    if number < 0:
+        raise UsageError(f"{name} must not be negative.")
+    return number
+
+
+def _day(name: str, text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(f"{name} takes a day such as 2026-12-20, not {text!r:.40}.") from None
