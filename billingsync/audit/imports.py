@@ -88,3 +88,35 @@ def write_cards(out: Folder, ledger: Ledger, period: Period) -> None:
             for one in decided
         ],
     )
+    _write_written(out, ledger, period)
+
+
+def _write_written(out: Folder, ledger: Ledger, period: Period) -> None:
+    """What was sent for cards of that month, and the recurring invoice before and after, as they were read."""
+    writes = [one for one in ledger.card_writes() if one.cycle == period]
+    if not writes:
+        return
+    out.table(
+        "card-writes.csv",
+        ("write", "undoes", "client", "recurring_invoice", "state", "message", "who", "sent_at", "settled_at", "cards"),
+        [
+            (
+                one.key,
+                one.undoes,
+                one.client_id,
+                one.invoice_id,
+                one.state.value,
+                one.message,
+                one.who,
+                one.sent_at.isoformat(),
+                one.settled_at.isoformat() if one.settled_at else None,
+                " ".join(line.digest for line in one.lines),
+            )
+            for one in writes
+        ],
+    )
+    for one in writes:
+        out.put(f"cards/{one.key}-sent.json", one.content.encode())
+        out.put(f"cards/{one.key}-before.json", one.before.encode())
+        if one.answer is not None:
+            out.put(f"cards/{one.key}-after.json", one.answer.encode())

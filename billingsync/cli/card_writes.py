@@ -44,6 +44,7 @@ _CODES = "Exit codes: 0, 1 failed or not known, 3 blocked or to be looked at, 5 
 def register(group: typer.Typer) -> None:
     """Adds the commands to `billingsync cards`."""
     group.command("approve", epilog=f"Example: billingsync cards approve 7c1e9f. {_CODES}")(approve)
+    group.command("pair", epilog=f"Example: billingsync cards pair 7c1e9f --line 9001. {_CODES}")(pair)
     group.command("undo", epilog=f"Example: billingsync cards undo 7c1e9f. {_CODES}")(undo)
 
 
@@ -146,6 +147,27 @@ def undo(
         asked = TakeBack(who=who(), digests=tuple(digests), reason=reason, dry_run=dry_run)
         results = carry_out(connections, asked, say=say)
     return _told(results, json=json)
+
+
+def pair(
+    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="A new card, by its digest or its beginning.")],
+    line: Annotated[int, typer.Option("--line", help="The line that carries these seats already.")],
+    json: JsonOption = False,
+) -> int:
+    """Say that a line carries the seats of a new card. Nothing is written to HaloPSA."""
+    from billingsync.reconcile.pair import pair as join
+    from billingsync.store.lock import who
+
+    with connected() as connections:
+        require(connections.settings, "financial", "pair cards")
+        cards = join(connections, digest, line, who=who(), say=say)
+    if json:
+        results = [{"digest": card.digest, "kind": card.kind.value, "line_id": card.line_id} for card in cards]
+        document({"results": results}, [["billingsync", "cards"]])
+    else:
+        for card in cards:
+            out(f"{card.client_name}, {card.product}: {card.kind} on line {card.line_id} (card {card.digest[:8]}).")
+    return 0
 
 
 def _told(results: Sequence[CardResult], *, json: bool) -> int:

@@ -92,6 +92,27 @@ class Ground:
         tenant = tenant_of(self.inputs)
         return tenant, compare_tenant(tenant)
 
+    @cached_property
+    def _plain_cards(self) -> tuple[Card, ...]:
+        tenant, result = self._compared
+        return cards_of(result, tenant)
+
+    def _choices(self, cards: Sequence[Card], chosen: Choice, only: Card | None) -> dict[str, Choice]:
+        """By card: what is chosen now, else what was chosen for a later day."""
+        choices: dict[str, Choice] = {}
+        last = {one.card: one for one in self.decisions}
+        for one in last.values():
+            if one.state is CardState.SCHEDULED and one.until is not None and one.until > self.today:
+                choices |= {
+                    id_: one.choice
+                    for card in cards
+                    for id_ in _ids(card, one.choice)
+                    if one.card in _ids(card, one.choice)
+                }
+        if chosen != NOTHING_CHOSEN or only is not None:
+            choices |= {id_: chosen for card in (cards if only is None else [only]) for id_ in _ids(card, chosen)}
+        return choices
+
     def rules_of(self, client_id: int) -> Rules:
         """The rules of a client."""
         return self._compared[0].rules_of.client(client_id)
@@ -99,10 +120,9 @@ class Ground:
     def deck(self, chosen: Choice = NOTHING_CHOSEN, only: Card | None = None) -> Deck:
         """The card of each line. `chosen` is what a person wants: of the card `only`, else of every one."""
         tenant, result = self._compared
-        cards = cards_of(result, tenant)
-        if chosen != NOTHING_CHOSEN:
-            ids = [card.id for card in cards] if only is None else [only.id, card_id(only.client_id, only.key, None)]
-            cards = cards_of(result, tenant, dict.fromkeys(ids, chosen))
+        cards = self._plain_cards
+        if choices := self._choices(cards, chosen, only):
+            cards = cards_of(result, tenant, choices)
         return Deck(
             snapshot=result.snapshot,
             as_at=result.as_at,
@@ -118,8 +138,15 @@ class Ground:
 
     def beside(self, card: Card, choice: Choice = NOTHING_CHOSEN) -> list[Shown]:
         """All cards of the same client and product."""
-        cards = self.deck(choice, card).cards
-        return [one for one in cards if (one.card.client_id, one.card.key) == (card.client_id, card.key)]
+        return self._same(self.deck(choice, card), card.client_id, card.key)
+
+    def beside_key(self, client_id: int, key: str) -> list[Shown]:
+        """All cards of a client and product."""
+        return self._same(self.deck(), client_id, key)
+
+    @staticmethod
+    def _same(deck: Deck, client_id: int, key: str) -> list[Shown]:
+        return [one for one in deck.cards if (one.card.client_id, one.card.key) == (client_id, key)]
 
     def with_read(self, read: Iterable[RecurringInvoice], gone: Collection[int] = ()) -> Ground:
         """The same with recurring invoices as they were just read, and without those that are gone."""
@@ -137,6 +164,11 @@ class Ground:
         mine = {one.id for one in self.inputs.snapshot.recurring if one.client_id == card.client_id}
         mine |= {invoice_id for invoice_id, _, _ in card.lines if invoice_id is not None and invoice_id < 0}
         return tuple(sorted(mine | ({card.invoice_id} if card.invoice_id is not None else set())))
+
+
+def _ids(card: Card, choice: Choice) -> tuple[str, ...]:
+    """The ids that a card has, or gets with the line that was chosen."""
+    return card.id, card_id(card.client_id, card.key, choice.line_id)
 
 
 def stand(connected: Connections, *, say: Say) -> Ground:

@@ -114,6 +114,7 @@ def mappings(ledger: Ledger) -> dict[str, Any]:
             for company_id, match in ledger.company_matches().items()
         },
         "items_by_sku": {sku: match.item_ids for sku, match in ledger.item_matches().items()},
+        "pairings": ledger.pairings(),
     }
 
 

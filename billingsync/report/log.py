@@ -37,6 +37,7 @@ _SENTENCES: Mapping[str, str] = {
     "card.refused": "HaloPSA refused write {key}: {message}",
     "card.abandoned": "HaloPSA does not have write {key}",
     "card.failed": "Write {key} failed: {message}",
+    "pairing": "Paired line {line_id} of client {client_id} with {family}",
     "import": "Imported {file_name} for {period} with profile {profile} (import {import})",
     "import.removed": "Removed import {import}",
     "import.match": "Mapped {kind} {name} of profile {profile} to {targets}",

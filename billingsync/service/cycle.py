@@ -24,7 +24,7 @@ from billingsync.report.waiting import together
 from billingsync.rulebook import load_rulebook
 from billingsync.run.plan import Planned, make_plan, open_holds
 from billingsync.run.run import run_period
-from billingsync.service import daily, messages
+from billingsync.service import cards, daily, messages
 from billingsync.service.month import CLOSED, Month, counted
 from billingsync.sources.pax8.wire import read_header
 from billingsync.store.notices import Thing
@@ -100,6 +100,8 @@ class Look:
             if not self._look_at(period, released, rulebook):
                 break  # what failed there would fail for the next month, too; and months are posted in order
         self._differences()
+        if well:
+            self.things += cards.carry_out(self.connected, self.now, self.who, self.say)
 
     def _due(self) -> tuple[Period, ...]:
         assert self.since is not None

@@ -26,6 +26,7 @@ from billingsync.reconcile.snapshot import Why, take
 from billingsync.report.escape import one_line, shortened
 from billingsync.report.labels import plural
 from billingsync.report.numbers import Figures
+from billingsync.service.cards import counted
 from billingsync.store.ledger import Ledger
 from billingsync.store.notices import Thing
 from billingsync.store.snapshots import SnapshotEntry
@@ -86,7 +87,7 @@ class Daily:
         before = self.connected.ledger.reconciled()
         told = {(str(name), int(days)) for body in before for name, days in body.get("expiring_told", ())}
         due = due_notices(ending, told)
-        body = summary(found, ending)
+        body = summary(found, ending) | counted(self.connected, self.say)
         if moved := _moved(before[-1] if before else None, body):
             self.things.append(_differences(found, moved, self.connected.settings.locale))
         self.things += _expiring(due, today.isoformat())

@@ -164,7 +164,13 @@ def _reconciled(found: Snapshot) -> Iterator[Metric]:
     ending = GaugeMetricFamily(
         "billingsync_expiring_subscriptions", "What ends within so many days.", labels=["days", "row"]
     )
+    cards = GaugeMetricFamily("billingsync_cards", "Cards of this month.", labels=["kind", "state"])
+    rows = GaugeMetricFamily("billingsync_import_rows", "Rows of the imported files that count.", labels=["state"])
     body = found.reconciled
+    for kind, state, number in body.get("cards", ()):
+        cards.add_metric([kind, state], number)
+    for state, number in body.get("import_rows", {}).items():
+        rows.add_metric([state], number)
     for name, number in body.get("classes", {}).items():
         classes.add_metric([name], number)
     for currency, sides in body.get("money", {}).items():
@@ -175,4 +181,4 @@ def _reconciled(found: Snapshot) -> Iterator[Metric]:
     for row, counts in body.get("expiring", {}).items():
         for days, number in counts.items():
             ending.add_metric([days, row], number)
-    yield from (age, classes, money, findings, ending)
+    yield from (age, classes, money, findings, ending, cards, rows)

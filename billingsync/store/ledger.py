@@ -18,6 +18,7 @@ from billingsync.store.mappings import MappingBook
 from billingsync.store.memory import MemoryBook
 from billingsync.store.notices import NoticeBook
 from billingsync.store.orders import OrderBook
+from billingsync.store.pairings import PairingBook
 from billingsync.store.partners import PartnerBook, add_partner, partner_exists
 from billingsync.store.people import PeopleBook
 from billingsync.store.plan_rows import PlanRowBook
@@ -49,6 +50,7 @@ class Ledger(
     SnapshotBook,
     ImportBook,
     CardWriteBook,
+    PairingBook,
     OrderBook,
     PlanRowBook,
 ):

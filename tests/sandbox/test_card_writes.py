@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import shutil
 
 import pytest
-from cli import CALM, TEXT_ONLY, Office
+from cards_office import SOLD, approvable, approve, dealt, invoice, line_of, new_office, one, posts
 
 from billingsync.sandbox.server import Sandbox
-
-SOLD = dataclasses.replace(CALM, charges=None, clients=8, hand_kept=3)
 
 
 @pytest.fixture(scope="module")
@@ -23,46 +19,6 @@ def sandbox():
 @pytest.fixture
 def office(sandbox, sqlite_template, tmp_path):
     return new_office(sandbox, sqlite_template, tmp_path)
-
-
-def new_office(sandbox, sqlite_template, tmp_path, options=SOLD):
-    sandbox.reset(options)
-    shutil.copy(sqlite_template, tmp_path / "ledger.db")
-    office = Office(tmp_path, sandbox)
-    office.rules(TEXT_ONLY)
-    return office
-
-
-def dealt(office, *words):
-    return office.run("cards", *words, "--json").must(0, 3).json["cards"]
-
-
-def approvable(office, *, kind="changed"):
-    return next(
-        card
-        for card in dealt(office, "--kind", kind)
-        if not card["lacks"] and not card["limits"] and card["state"] == "open"
-    )
-
-
-def invoice(sandbox, card):
-    return sandbox.halo.table("recurring")[card["invoice_id"]]
-
-
-def line_of(sandbox, card):
-    return next(line for line in invoice(sandbox, card)["lines"] if line["id"] == card["line_id"])
-
-
-def posts(sandbox):
-    return [call for call in sandbox.calls if call.service == "halo" and call.method == "POST" and call.effect]
-
-
-def approve(office, *words):
-    return office.run("cards", "approve", *words, "--json")
-
-
-def one(ran, code=0):
-    return ran.must(code).json["results"][0]
 
 
 def everything_but(row, line_id):

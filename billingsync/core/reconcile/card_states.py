@@ -92,16 +92,21 @@ def shown(card: Card, decisions: Sequence[Decision], cycle: Period, today: date)
         state = last.state if asleep else CardState.OPEN
     elif last.state is CardState.DONE and card.before == last.after and card.kind is CardKind.UNCHANGED:
         state = CardState.DONE
-    elif last.state in _AFTER and last.digest == card.digest:
+    elif last.state in _AFTER and _is_of(last, card):
         state = last.state
     return Shown(card=card, state=state, note=note)
 
 
 def _scheduled_before(card: Card, decisions: Sequence[Decision]) -> CardState:
     """What was scheduled in an earlier cycle still is, as long as it is the same card."""
-    if decisions and decisions[-1].state is CardState.SCHEDULED and decisions[-1].digest == card.digest:
+    if decisions and decisions[-1].state is CardState.SCHEDULED and _is_of(decisions[-1], card):
         return CardState.SCHEDULED
     return CardState.OPEN
+
+
+def _is_of(one: Decision, card: Card) -> bool:
+    """Whether a decision was about just this card; on the day that it was scheduled for, it has no day any more."""
+    return one.digest == card.digest or (one.until is not None and one.digest == card.digest_from(one.until))
 
 
 def _note(earlier: Sequence[Decision]) -> str:
