@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from billingsync.connect import Connections
-from billingsync.core.bill.clients import Match, match_companies
-from billingsync.core.bill.modifiers import Draft, apply_modifiers, draft_of, is_azure
+from billingsync.core.bill.decided import DecidedCompany, DecidedDraft, KeptBy
 from billingsync.core.bill.plan import ClientPlan, Hold, PlanLine
-from billingsync.core.bill.products import Catalogue, resolve
-from billingsync.core.bill.targets import group_of
+from billingsync.core.bill.products import ItemBy
 from billingsync.core.charge import Charge
-from billingsync.core.inputs import Company, RunInputs, Settled
+from billingsync.core.inputs import RunInputs, Settled
 from billingsync.core.money import plain
 from billingsync.core.period import Period
 from billingsync.core.progress import Say
 from billingsync.core.reasons import DROPS, EXCLUSIONS, HOLDS, ApproveAs, Exclusion, Hop, Reason, why
 from billingsync.core.rules import ClientFile, Rules
-from billingsync.core.states import SET_ASIDE
+from billingsync.core.states import SET_ASIDE, LineAction, PostingAction
 from billingsync.errors import UsageError
 from billingsync.run.fetch import newest_released
 from billingsync.run.plan import Planned, make_plan
@@ -82,24 +80,21 @@ class Way:
     def __init__(self, ledger: Ledger, charge: Charge, planned: Planned) -> None:
         self.ledger, self.charge, self.planned = ledger, charge, planned
         self.inputs: RunInputs = planned.inputs
-        self.match = _match(charge, self.inputs)
-        client_id = self.match.client.id if self.match and self.match.client else None
-        rulebook = self.inputs.rulebook
-        self.file: ClientFile | None = rulebook.file_for(
-            company_id=charge.company_id, company_name=self.company_name, client_id=client_id
+        plan, rulebook = planned.plan, self.inputs.rulebook
+        self.company: DecidedCompany | None = next(
+            (one for one in plan.decided if one.company_id == charge.company_id), None
         )
+        path = self.company.rules_file if self.company else ""
+        self.file: ClientFile | None = next((file for file in rulebook.clients if path and file.path == path), None)
         self.rules: Rules = self.file.rules if self.file else rulebook.base
-        plan = planned.plan
+        drafts = self.company.drafts if self.company else ()
+        self.draft: DecidedDraft | None = next((one for one in drafts if charge.id in one.charges), None)
         mine = [one for one in plan.clients if one.company_id == charge.company_id and charge.company_id is not None]
         self.client: ClientPlan | None = mine[0] if mine else None
         self.settled: Settled | None = self.inputs.memory.settled.get(charge.id)
         self.held: Hold | None = next((hold for one in mine for hold in one.holds if hold.charge == charge.id), None)
         self.lines: list[PlanLine] = [line for one in mine for line in one.lines if charge.id in line.charges]
         self.posted = list(self._posted())
-
-    @property
-    def company_name(self) -> str:
-        return self.match.company.name if self.match else self.charge.company_name
 
     def hops(self) -> Iterator[Told]:
         row = HOLDS[self.held.reason] if self.held else None
@@ -134,46 +129,40 @@ class Way:
         return f"Pax8 invoice {charge.invoice_id}, {kind}: {charge.product}; {money} {charge.currency}{problem}"
 
     def _client(self) -> str:
-        match = self.match
-        if match is None:
+        company = self.company
+        if company is None:
             return "it belongs to no company"
-        if match.excluded:
-            return f"{match.company.name}: never billed{self._by_person()}"
-        if match.client is None:
-            return f"{match.company.name}: no HaloPSA client"
+        if company.never_billed:
+            return f"{company.company_name}: never billed{self._by_person()}"
+        if company.client_id is None:
+            return f"{company.company_name}: no HaloPSA client"
         how = {
             "rules": f"as {self.file.path if self.file else 'the rules'} says (client.halo_client)",
             "person": f"mapped by hand{self._by_person()}",
             "external_id": "Pax8's externalId is its HaloPSA id",
             "name": "their names are equal",
-            "similarity": f"their names are {_percent(match.percent)} similar{self._said('clients.match_percent')}",
+            "similarity": f"their names are {_percent(company.percent)} similar{self._said('clients.match_percent')}",
         }
-        who = f"{match.company.name} is HaloPSA client {match.client.name} ({match.client.id})"
-        return f"{who}: {how.get(match.how or '', '')}"
+        who = f"{company.company_name} is HaloPSA client {company.client_name} ({company.client_id})"
+        return f"{who}: {how.get(company.matched_by or '', '')}"
 
     def _by_person(self) -> str:
         known = self.ledger.company_matches().get(self.charge.company_id or "")
         return f" by {known.who} on {known.at:%Y-%m-%d}" if known and known.how == "person" else ""
 
     def _modifiers(self) -> str:
-        charge, rules = self.charge, self.rules.modifiers
-        together = len(self._draft().charges)
         for posting, line in self.posted:
-            together = max(len(line.shares), 1)
-            if together > 1:
-                return f"summed with {together - 1} other Azure charges by run {posting.run}"
+            if len(line.shares) > 1:
+                return f"summed with {len(line.shares) - 1} other Azure charges by run {posting.run}"
             return "kept as it is"
-        if is_azure(charge, rules):
-            if rules.azure == "collapse":
-                others = "no other Azure charge" if together == 1 else f"{together - 1} other Azure charges"
-                return f"summed with {others} on one line{self._said('modifiers.azure')}"
-            return f"Azure, kept as it is{self._said('modifiers.azure')}"
-        if charge.type == "prorate" and charge.price < 0:
-            return f"a favorable prorate, kept{self._said('modifiers.favorable_prorata')}"
-        if charge.price == 0:
-            key = "zero_lines" if rules.zero_lines == "keep" or charge.cost == 0 else "zero_price_with_cost"
-            return f"a price of nothing, kept{self._said(f'modifiers.{key}')}"
-        return "kept as it is: no modifier is about it"
+        draft = self.draft
+        if draft is None or draft.kept_by is KeptBy.NONE:
+            return "kept as it is: no modifier is about it"
+        what = _KEPT[draft.kept_by]
+        if draft.collapsed:
+            others = len(draft.charges) - 1
+            what = f"summed with {f'{others} other Azure charges' if others else 'no other Azure charge'} on one line"
+        return f"{what}{self._said(draft.kept_by)}"
 
     def _gone(self) -> str:
         """Why it is neither billed nor held: excluded or dropped, now or by an earlier run."""
@@ -187,7 +176,7 @@ class Way:
             if entry.charge == self.charge.id:
                 if entry.rule is Exclusion.NO_COMPANY:
                     return "excluded by rule no_company: there is nobody to bill [A3]"
-                if entry.rule is Exclusion.COMPANY and self.match and self.match.excluded:
+                if entry.rule is Exclusion.COMPANY and self.company and self.company.never_billed:
                     return f"excluded by rule company: a person said so{self._by_person()}"
                 if entry.rule is Exclusion.COMPANY and self.file and self.file.exclude:
                     return f"excluded by rule company (client.exclude = true in {self.file.path})"
@@ -201,16 +190,17 @@ class Way:
         if self.posted:
             items = [f"item {line.item_id}" if line.item_id is not None else "text only" for _, line in self.posted]
             return f"{', '.join(items)}, as it was posted"
-        draft = self._draft()
-        resolved = resolve(draft, self.rules, Catalogue.of(self.inputs.items), self.inputs.memory.items_by_sku)
-        by = {
-            "lifecycle off": "",
-            "created": f"no item has its SKU or name, so one is made in {self.rules.products.item_group}"
+        found_by = self.draft.item_by if self.draft else ""
+        sku = self.charge.sku.strip()
+        words: dict[str, str] = {
+            ItemBy.LIFECYCLE_OFF: "",
+            ItemBy.CREATED: f"no item has its SKU or name, so one is made in {self.rules.products.item_group}"
             f"{self._from('products.item_group')}",
-            "SKU": f"has the SKU {draft.sku}",
-            "name": "has the product's name",
-            "mapped by hand": f"mapped by hand{self._item_by_person(draft.sku)}",
-        }.get(resolved.by, resolved.by)
+            ItemBy.SKU: f"has the SKU {sku}",
+            ItemBy.NAME: "has the product's name",
+            ItemBy.PERSON: f"mapped by hand{self._item_by_person(sku)}",
+        }
+        by = words.get(found_by, found_by)
         shown = ["text only" if line.item is None else _item(line) for line in self.lines]
         return f"{', '.join(shown)}{': ' if by else ''}{by}{self._said('products.lifecycle')}"
 
@@ -221,7 +211,7 @@ class Way:
     def _target(self) -> str:
         if self.posted:
             row = self.posted[0][0]
-            return f"{_DONE.get(row.action, row.action)} {abs(row.invoice_id or 0)} of {row.client_name}"
+            return f"{_DONE[row.action]} {abs(row.invoice_id or 0)} of {row.client_name}"
         said = self._said("invoice.behavior")
         behavior = self.rules.invoice.behavior
         target = self.client.target_invoice_id if self.client else None
@@ -236,7 +226,7 @@ class Way:
         else:
             where = "the client's latest invoice" if behavior == "latest" else "a new invoice"
             said += self._said("invoice.group_by") if any(line.group for line in self.lines) else ""
-        actions = {"add": "added to", "update": "updates its line on"}
+        actions = {LineAction.ADD: "added to", LineAction.UPDATE: "updates its line on"}
         verb = actions.get(self.lines[0].action, "on") if self.lines else "on"
         return f"{verb} {where}{said}{self._approved()}"
 
@@ -266,20 +256,6 @@ class Way:
                 row = self.ledger.posting(claim.key)
                 yield row, row.lines[claim.line]
 
-    def _draft(self) -> Draft:
-        """The line to be that this charge is part of: a collapsed one has others in it."""
-        mine = [
-            charge
-            for source in self.inputs.sources
-            for charge in source.charges
-            if charge.company_id == self.charge.company_id and (self.charge.id == charge.id or self._with_it(charge))
-        ]
-        drafts, _ = apply_modifiers(mine, self.rules.modifiers, lambda one: group_of(one, self.rules.invoice))
-        return next((draft for draft in drafts if self.charge in draft.charges), draft_of(self.charge))
-
-    def _with_it(self, charge: Charge) -> bool:
-        return any(charge.id in line.charges for line in self.lines)
-
     def _value(self, key: str) -> str:
         section, _, name = key.partition(".")
         value = getattr(getattr(self.rules, section), name)
@@ -296,26 +272,17 @@ class Way:
         return f" ({key} = {self._value(key)}{self._from(key)})" if key else ""
 
 
-_DONE = {"create": "new invoice", "append": "appended to invoice", "update": "on recurring invoice"}
-
-
-def _match(charge: Charge, inputs: RunInputs) -> Match | None:
-    """How the charge's company is matched, judged together with the month's others as planning does."""
-    if charge.company_id is None:
-        return None
-    listed = {company.id: company for company in inputs.companies}
-    companies: dict[str, Company] = {}
-    for source in inputs.sources:
-        for one in source.charges:
-            if one.company_id is not None and one.company_id not in companies:
-                found = listed.get(one.company_id)
-                external_id = (found.external_id if found else "") or one.external_id
-                name = found.name if found else one.company_name
-                companies[one.company_id] = Company(id=one.company_id, name=name, external_id=external_id)
-    matches = match_companies(
-        list(companies.values()), inputs.clients, inputs.rulebook, inputs.memory.matches, inputs.similar
-    )
-    return matches[charge.company_id]
+_DONE = {
+    PostingAction.CREATE: "new invoice",
+    PostingAction.APPEND: "appended to invoice",
+    PostingAction.UPDATE: "on recurring invoice",
+}
+_KEPT = {
+    KeptBy.AZURE: "Azure, kept as it is",
+    KeptBy.FAVORABLE_PRORATA: "a favorable prorate, kept",
+    KeptBy.ZERO_LINES: "a price of nothing, kept",
+    KeptBy.ZERO_PRICE_WITH_COST: "a price of nothing, kept",
+}
 
 
 def _item(line: PlanLine) -> str:

@@ -15,6 +15,7 @@ from billingsync.core.bill.clients import (
     shared_external_id,
     who_pays_stays,
 )
+from billingsync.core.bill.decided import DecidedDraft
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine
 from billingsync.core.bill.targets import Target
 from billingsync.core.charge import Charge
@@ -46,6 +47,7 @@ class Work:
     renamed: str = ""  # what the rules call it, where Pax8 calls it otherwise since [C4]
     left: tuple[str, ...] = ()
     limits: Mapping[Reason, tuple[str, ...]] = field(default_factory=dict)  # those that it is over, with the numbers
+    drafts: list[DecidedDraft] = field(default_factory=list)  # its lines to be, with what decided them
     would_bill: Decimal | None = None  # what its client would be billed this period, where a limit holds it
     period: str = ""
     called: str = ""  # how commands name the company, and the client: by name where only one has it, else by id

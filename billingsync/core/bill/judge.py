@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from billingsync.core.bill.company import IN_DOUBT, Work, excluded_by, held_by
+from billingsync.core.bill.decided import decided_draft
 from billingsync.core.bill.lines import draft_lines, line_text, numbered
 from billingsync.core.bill.modifiers import Draft, apply_modifiers, is_azure
 from billingsync.core.bill.parts import Items, as_shares, full_prices, needs_full_price, sold
@@ -209,6 +210,7 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
     prices = full_prices(work.all_charges, inputs.memory.full_prices)
     for draft in drafts:
         resolved = resolve(draft, work.rules, catalogue, inputs.memory.items_by_sku)
+        work.drafts.append(decided_draft(draft, work.rules.modifiers, resolved.by))
         if resolved.reason:
             if resolved.reason is Reason.PRODUCT_UNMATCHED and work.rules.products.lifecycle == "manual":
                 work.hold_all(resolved.reason, resolved.detail, resolved.fill, resolved.steps)

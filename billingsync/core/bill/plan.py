@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
+from billingsync.core.bill.decided import DecidedCompany
 from billingsync.core.reasons import Exclusion, Modifier, Reason
 from billingsync.core.states import LineAction, PostingAction, SourceChange, TrueUpState
 from billingsync.core.steps import Slot, Step
@@ -274,6 +275,7 @@ class Plan:
     clients_asked: tuple[str, ...] = ()  # --client: where not empty, the plan covers these only
     true_ups: tuple[TrueUp, ...] = ()
     targets: tuple[PlannedTarget, ...] = ()  # the invoices in HaloPSA that it would write to, as they are
+    decided: tuple[DecidedCompany, ...] = ()  # every company that the plan covers, for `explain`
 
     @property
     def empty(self) -> bool:

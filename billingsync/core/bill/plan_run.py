@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from billingsync.core.bill.account import accounts_of
 from billingsync.core.bill.changed import changes
 from billingsync.core.bill.company import Work, is_settled, works_of
+from billingsync.core.bill.decided import DecidedCompany
 from billingsync.core.bill.judge import judge, without_company
 from billingsync.core.bill.limits import apply_limits, missing_companies
 from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine, TrueUp
@@ -82,6 +83,7 @@ def plan_run(inputs: RunInputs) -> Plan:
         clients_asked=inputs.clients_asked,
         true_ups=ups,
         targets=targets_of(works),
+        decided=tuple(_decided(work) for work in works),
     )
     digest = _digest(plan)
     with_digest = _Binder(digest)
@@ -232,6 +234,21 @@ def _client_plan(work: Work, inputs: RunInputs) -> ClientPlan:
         last_amount=last[1] if last else None,
         limits=work.limits,
         would_bill=work.would_bill,
+    )
+
+
+def _decided(work: Work) -> DecidedCompany:
+    client = work.match.client
+    return DecidedCompany(
+        company_id=work.company.id,
+        company_name=work.company.name,
+        client_id=work.client_id,
+        client_name=client.name if client else "",
+        matched_by=work.match.how,
+        percent=work.match.percent,
+        never_billed=work.match.excluded,
+        rules_file=work.file.path if work.file else "",
+        drafts=tuple(work.drafts),
     )
 
 

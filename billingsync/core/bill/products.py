@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from billingsync.core.bill.modifiers import Draft
 from billingsync.core.bill.plan import ItemRef
@@ -15,6 +16,16 @@ from billingsync.core.rules import Part, ProductBlock, Rules
 from billingsync.core.steps import NOTHING, Fill, Slot, Step, instruction
 
 NAME_LENGTH = 240  # characters of an item's name, so that HaloPSA does not cut the end that tells two items apart
+
+
+class ItemBy(StrEnum):
+    """By what a product's item was found, where it is no rule's text that names it."""
+
+    LIFECYCLE_OFF = "lifecycle off"
+    PERSON = "mapped by hand"
+    SKU = "SKU"
+    NAME = "name"
+    CREATED = "created"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,18 +97,18 @@ def resolve(draft: Draft, rules: Rules, catalogue: Catalogue, by_person: Mapping
     """[P1] in its order, then the lifecycle [P2]."""
     lifecycle = rules.products.lifecycle
     if lifecycle == "off":
-        return Resolved(items=((None, None),), by="lifecycle off")
+        return Resolved(items=((None, None),), by=ItemBy.LIFECYCLE_OFF)
     if lifecycle == "default_item":
         return _default_item(rules, catalogue)
     if block := _block(draft, rules.product_blocks):
         return _from_block(block, catalogue, rules)
     sku = draft.sku.strip()
     if sku and sku in by_person:
-        return _known(by_person[sku], catalogue, "mapped by hand", fill={Slot.SKU: sku})
+        return _known(by_person[sku], catalogue, ItemBy.PERSON, fill={Slot.SKU: sku})
     found = catalogue.by_code.get(sku, ()) if sku else ()
-    by = "SKU"
+    by = ItemBy.SKU
     if not found:
-        found, by = _of_this_name(draft.product_name, sku, catalogue), "name"
+        found, by = _of_this_name(draft.product_name, sku, catalogue), ItemBy.NAME
     if len(found) == 1:
         return _item(found[0].id, found[0].name, by)
     fill, steps = {Slot.SKU: sku}, () if sku else _NO_SKU
@@ -147,7 +158,7 @@ def _item(item_id: int, name: str, by: str) -> Resolved:
 
 
 def _created(name: str, sku: str) -> Resolved:
-    return Resolved(items=((None, ItemRef(id=None, name=name, create=True, sku=sku)),), by="created")
+    return Resolved(items=((None, ItemRef(id=None, name=name, create=True, sku=sku)),), by=ItemBy.CREATED)
 
 
 def _block(draft: Draft, blocks: Iterable[ProductBlock]) -> ProductBlock | None:
