@@ -53,7 +53,7 @@ def decided_draft(draft: Draft, rules: ModifierRules, item_by: str) -> DecidedDr
 
 
 def _kept_by(draft: Draft, rules: ModifierRules) -> KeptBy:
-    if draft.collapsed or is_azure(draft.charges[0], rules):
+    if draft.collapsed or (rules.azure == "keep" and is_azure(draft.charges[0], rules)):
         return KeptBy.AZURE
     if draft.kind == "prorate" and draft.price < 0:
         return KeptBy.FAVORABLE_PRORATA
