@@ -216,9 +216,12 @@ def test_it_waits_while_a_run_holds_the_lock(office):
     with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger:
         with ledger.run_lock("a run"):
             waiting = office.start("snapshot", "--verbose")
+            too_long = threading.Timer(60, waiting.kill)  # what says nothing must not wait for half an hour
+            too_long.start()
             for line in waiting.stderr:
-                if "waiting for its end" in line:
+                if "waiting: another run" in line:
                     break
+            too_long.cancel()
             assert waiting.poll() is None and kept(office) == ()
         waiting.communicate(timeout=30)
     assert waiting.returncode == 0
