@@ -65,13 +65,13 @@ def take(
     why: Why,
     say: Say,
     rulebook: Rulebook | None = None,
-    still: Callable[[], bool] = lambda: True,
+    patience: timedelta = LONGEST_WAIT,
 ) -> SnapshotEntry:
     """Reads everything and keeps it, whole or partial.
 
-    Waits while a run holds the lock; takes at most half of HaloPSA's budget. Raises Locked where a run took too long,
-    UpstreamError where a service cannot be reached; then nothing is kept. `still` may end the wait early."""
-    _let_run_end(connected, say, still)
+    Waits while a run holds the lock, as long as `patience`; takes at most half of HaloPSA's budget. Raises Locked where
+    a run took too long, UpstreamError where a service cannot be reached; then nothing is kept."""
+    _let_run_end(connected, say, patience)
     rulebook = rulebook or load_rulebook(connected.settings.rules_dir)
     keep_rules(connected.ledger, connected.settings.rules_dir, rulebook.digest, now())
     invoice_ids = _newest_invoices(connected, say)
@@ -104,11 +104,11 @@ def take(
     return next(one for one in connected.ledger.snapshots() if one.id == number)
 
 
-def _let_run_end(connected: Connections, say: Say, still: Callable[[], bool]) -> None:
+def _let_run_end(connected: Connections, say: Say, patience: timedelta) -> None:
     """A snapshot taken in the middle of a run would see half of its invoices; and the run needs the calls [SN3]."""
-    until = now() + LONGEST_WAIT
+    until = now() + patience
     while connected.ledger.run_is_under_way():
-        if now() > until or not still():
+        if now() >= until:
             raise Locked(
                 "A run is under way. Take the snapshot when it is done.", next_steps=[["billingsync", "status"]]
             )

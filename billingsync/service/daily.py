@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -33,6 +33,7 @@ from billingsync.store.snapshots import SnapshotEntry
 
 _SIDES = (Side.MISSING, Side.OWED, Side.PAX8, Side.MARGIN)
 _STEPS = (("billingsync", "reconcile", "findings"),)
+_NO_WAIT = timedelta(0)  # for a run of somebody else: bills and orders would wait too, and the next cycle comes
 _MOST_TRIES = 3  # of a month's snapshot that came out partial
 _MOST = 10  # subscriptions named in one message
 
@@ -54,7 +55,7 @@ def snapshot_of_month(connected: Connections, period: Period, now: datetime, say
     if read is None or len(since) >= _MOST_TRIES or any(one.state is SnapshotState.WHOLE for one in since):
         return
     try:
-        take(connected, why=Why.INVOICE, say=say)
+        take(connected, why=Why.INVOICE, say=say, patience=_NO_WAIT)
     except BillingSyncError as failed:
         structlog.get_logger().warning("the month's snapshot failed", code=failed.code, says=failed.message)
 
@@ -71,7 +72,7 @@ class Daily:
     def take(self) -> SnapshotEntry | None:
         """The snapshot, and where it is whole the comparison. None where it failed: that is logged and tried again."""
         try:
-            entry = take(self.connected, why=Why.DAILY, say=self.say)
+            entry = take(self.connected, why=Why.DAILY, say=self.say, patience=_NO_WAIT)
             if entry.state is SnapshotState.WHOLE:
                 self._compare()
         except BillingSyncError as failed:
