@@ -51,16 +51,19 @@ def connections(
     needs: Sequence[str] = ("pax8", "halo"),
 ) -> Iterator[Connections]:
     """Open everything a run needs; checks first that all credentials are set, then that this is the tenant that the
-    ledger belongs to, before anything else is read from it [N6] (fault 14). `on_call` hears of every call that ends;
-    `wait` is how a run waits, so that a service can stop in the middle of it. What is not among `needs` is not asked
-    for anything, and its credentials may be missing."""
+    ledger belongs to, before anything else is read from it [N6] (fault 14). A ledger that belongs to none is tied to
+    this one by the first answer that needed a login: an address with a typo lets nobody in.
+
+    `on_call` hears of every call that ends; `wait` is how a run waits, so that a service can stop in the middle of it.
+    What is not among `needs` is not asked for anything, and its credentials may be missing."""
     settings.require_upstreams(needs)
     with ExitStack() as stack:
         ledger = stack.enter_context(open_ledger(settings.database_url))
         pax8 = stack.enter_context(pax8_service(settings, redactor, on_call=on_call))
         halo, tenant = halo_service(settings, redactor, on_call=on_call)
         stack.enter_context(halo)
-        ledger.bind_tenant(settings.halo.base_url, tenant.id, datetime.now(UTC))
+        if not ledger.check_tenant(settings.halo.base_url, tenant.id):
+            halo.on_first_answer(lambda: ledger.bind_tenant(settings.halo.base_url, tenant.id, datetime.now(UTC)))
         yield Connections(
             settings=settings,
             ledger=ledger,

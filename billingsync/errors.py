@@ -177,6 +177,10 @@ class Retryable(UpstreamError):
     retry_after: float | None = None
 
 
+class AnswerTooLarge(UpstreamError):
+    """An answer is larger than it may be."""
+
+
 class LoginFailed(UpstreamError):
     """The credentials were not accepted."""
 

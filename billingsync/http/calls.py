@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import tenacity
 
-from billingsync.errors import UpstreamError
+from billingsync.errors import AnswerTooLarge, UpstreamError
 from billingsync.http.budget import LONGEST_WAIT_S, Budget
 from billingsync.http.exchange import CURRENT, Exchange, TooLarge
 from billingsync.http.values import Asked, CallRecord, ServiceConfig
@@ -53,7 +53,7 @@ class Calls:
             except UpstreamError:
                 raise
             except TooLarge as bad:
-                raise self._verdict.error(UpstreamError, asked, exchange.status, f"{asked}: {bad}") from None
+                raise self._verdict.error(AnswerTooLarge, asked, exchange.status, f"{asked}: {bad}") from None
             except Exception as bad:
                 raise self._verdict.broken(bad, asked, exchange) from bad
             finally:

@@ -11,25 +11,33 @@ from typing import Any
 
 import simplejson
 
+# An answer of 8 MiB can be three million empty objects, which take forty times its size. Rows of real answers have more
+# than twenty bytes a value.
+MOST_VALUES = 1_000_000
+# What a double can hold lies within. Beyond, a number of ten letters can take all memory and hours as soon as somebody
+# makes a whole number of it.
+_MOST_DIGITS = 400
+
 
 def read_json(body: bytes, *, odd_numbers: bool = False) -> Any:
     """The JSON value of an answer, fractions as exact Decimals; ValueError with the reason where it is not strict JSON.
 
-    Duplicate keys are an error, not "last wins". With `odd_numbers` a NaN, an Infinity and an endless number become
-    Decimals that `core.money.read_number` refuses: one damaged amount holds one charge, not the month (fault 19).
+    Duplicate keys are an error, not "last wins". No number is larger or longer than what software writes: with
+    `odd_numbers` such a one, a NaN and an Infinity become Decimals that `core.money.read_number` refuses (one damaged
+    amount holds one charge, not the month, fault 19), else they are an error.
     """
+    if sum(map(body.count, (b"{", b"[", b","))) > MOST_VALUES:
+        raise ValueError(f"it holds more than {MOST_VALUES:,} values")
     try:
         return json.loads(
             _decoded(body),
-            parse_float=_fraction if odd_numbers else Decimal,
+            parse_float=_fraction if odd_numbers else _strict_fraction,
             parse_int=_whole if odd_numbers else None,
-            parse_constant=Decimal if odd_numbers else _refuse,
+            parse_constant=_unusable if odd_numbers else _refuse,
             object_pairs_hook=_no_twins,
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
-    except ArithmeticError:  # Decimal's InvalidOperation is no ValueError
-        raise ValueError("a number beyond all bounds") from None
 
 
 _LARGE = 1_000_000  # bytes
@@ -58,13 +66,27 @@ def write_json(body: object) -> bytes:
 
 def _fraction(text: str) -> Decimal:
     try:
-        return Decimal(text)
+        number = Decimal(text)
     except ArithmeticError:  # an exponent of twenty digits
         return Decimal("NaN")
+    return number if abs(number.adjusted()) <= _MOST_DIGITS else Decimal("NaN")
+
+
+def _strict_fraction(text: str) -> Decimal:
+    number = _fraction(text)
+    if number.is_nan():
+        raise ValueError(f"a number beyond all bounds: {text[:30]}")
+    return number
 
 
 def _whole(text: str) -> int | Decimal:
-    return int(text) if len(text) <= 40 else Decimal(text)  # int() gives up at 4300 digits
+    if len(text) > _MOST_DIGITS:
+        return Decimal("NaN")
+    return int(text) if len(text) <= 40 else Decimal(text)
+
+
+def _unusable(name: str) -> Decimal:
+    return Decimal("NaN")  # the infinities too: int() of one is another error than int() of NaN
 
 
 def _refuse(name: str) -> None:

@@ -21,6 +21,7 @@ from billingsync.redaction import Redactor
 
 _CREDENTIALS_GO_AS = {"json": "json", "form": "client_secret_post"}  # Authlib's names; "json" is ours, see below
 _UNKNOWN_LIFETIME_S = 600.0  # where the answer does not say
+_LONGEST_LIFETIME_S = 86_400.0  # Pax8's; whoever says more is asked again after a day
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Login:
             message = f"{self._config.name}'s login answer has no access token"
             raise self._verdict.error(UpstreamError, asked, 200, message)
         try:
-            seconds = max(float(str(lifetime)), 1.0)
+            seconds = max(1.0, min(_LONGEST_LIFETIME_S, float(str(lifetime))))  # in this order NaN is the longest
         except ValueError:
             seconds = _UNKNOWN_LIFETIME_S
         # A few minutes early where a token lives a day (Pax8), one minute where it lives an hour (HaloPSA).

@@ -63,6 +63,7 @@ class Service:
         self._calls = Calls(config, self._verdict, budget, on_call, sleep)
         self._sleep = sleep
         self._share: Budget | None = None
+        self._first_answer: Callable[[], None] | None = None
         headers = self._headers(Asked("POST", ""))
         self._login = Login(config, self._calls, self._verdict, self._fresh, headers, self.redactor)
 
@@ -85,6 +86,11 @@ class Service:
         other = copy.copy(self)
         other._share = Budget(max(calls_per_minute, 1), sleep=self._sleep)
         return other
+
+    def on_first_answer(self, act: Callable[[], None]) -> None:
+        """`act` is called when the first reading call with a token was answered, before its caller gets the answer;
+        what it raises is raised there. Threads that read at the same time may call it more than once."""
+        self._first_answer = act
 
     def budget_left(self) -> int:
         """Calls that could start right now."""
@@ -118,6 +124,9 @@ class Service:
                 response = self._call(asked, attempt)
             value = self._verdict.json(response, asked, odd_numbers=odd_numbers)
             headers = dict(response.headers)
+            if self._first_answer is not None and not anonymous:
+                self._first_answer()
+                self._first_answer = None
             return Answer(json=value, status=response.status_code, headers=headers, body=response.content)
 
         return self._calls.repeat(once, lambda error: isinstance(error, Retryable))

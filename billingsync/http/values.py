@@ -30,7 +30,7 @@ class ServiceConfig:
     at_once: int | None = None  # calls under way at a time; an answer that came is read while the next is under way
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     login_hint: str = ""  # added to the message of a failed login
-    max_body: int = 64 * 2**20  # bytes, unpacked: 200 invoice items are about 0.3 MB
+    max_body: int = 8 * 2**20  # bytes, unpacked: 200 invoice items are about 0.3 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

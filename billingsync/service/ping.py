@@ -30,6 +30,7 @@ class Pings:
                 self._queue.put_nowait(what)
 
     def stop(self, timeout_s: float = 3.0) -> None:
+        """Sends what waits, for so long at most."""
         if not self._thread.is_alive():
             return
         with suppress(queue.Full):

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from billingsync.errors import SettingsError
 from billingsync.settings.model import PREFIX, Settings, variables
 from billingsync.settings.places import Given, Places, readable_by_others
+from billingsync.settings.surroundings import wrong_surroundings
 from billingsync.settings.values import is_loopback, nearest, printable, short
 
 _SECRETS_DIR = PREFIX + "SECRETS_DIR"
@@ -44,10 +45,11 @@ def load_settings(
 ) -> Loaded:
     """Reads and checks all settings; raises SettingsError with every mistake. Credentials need not be there:
     `Settings.require_upstreams` asks for them where they are needed."""
-    places = _gather(os.environ if env is None else env, cwd or Path.cwd(), run_secrets)
+    env = os.environ if env is None else env
+    places = _gather(env, cwd or Path.cwd(), run_secrets)
     known = {variable.name: variable for variable in variables()}
     raw: dict[str, Any] = {}
-    problems = list(places.problems)
+    problems = [*places.problems, *wrong_surroundings(env)]
     for name, given in places.values.items():
         if name not in known:
             continue

@@ -300,6 +300,8 @@ class Settings(BaseSettings):
         found.append(self.desk.oidc.client_secret)
         found += self.notify.urls
         texts = [secret.get_secret_value() for secret in (*found, *self.halo.extra_headers.values())]
+        for address in (*self.notify.urls, self.ping.url):
+            texts += values.secret_parts(address.get_secret_value())
         if self.database_url.startswith("postgresql"):
             from sqlalchemy.engine import make_url
 

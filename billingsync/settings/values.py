@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import date
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from billingsync.core.money import minor_unit
 
@@ -285,6 +285,24 @@ def notify_urls(value: object) -> object:
         if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://.", url):
             raise ValueError(f"entry {number} is not an Apprise URL such as workflows://... or mailto://...")
     return tuple(urls)
+
+
+# Characters. A shorter user or word of an address is an innocent word elsewhere, where `***` would hide what matters.
+_TELLING_PASSWORD, _TELLING_USER, _TELLING_WORD = 4, 8, 12
+
+
+def secret_parts(url: str) -> list[str]:
+    """What of a notice's address may open a door by itself: the user part, the password, each long word behind the
+    host; as written and percent-decoded. Libraries quote addresses in such pieces."""
+    rest = url.partition("://")[2]
+    user, at, _ = rest.partition("?")[0].rpartition("@")
+    host = rest.removeprefix(user + at).partition("/")[0].partition("?")[0]
+    name, _, password = user.partition(":")
+    pieces = re.split(r"[/?&@:]", rest.replace(host, "", 1) if "." in host or is_loopback(host) else rest)
+    words = [word for word in (*pieces, *(piece.partition("=")[2] for piece in pieces)) if len(word) >= _TELLING_WORD]
+    words += [word for word in (user, name) if len(word) >= _TELLING_USER]
+    words += [password] if len(password) >= _TELLING_PASSWORD else []
+    return list(dict.fromkeys(form for word in words for form in (word, unquote(word))))
 
 
 def _list(value: str, separator: str) -> list[str]:

@@ -92,10 +92,13 @@ def quick_check(path: Path) -> None:
 def copy(path: Path, file: Path) -> None:
     """A consistent copy of a database in use, by SQLite's backup API: one step under one read lock, so that writers
     neither wait nor disturb it. It appears under its name only when it is complete and checked."""
-    if file.exists():
-        raise LedgerError(f"{file} exists already; a backup overwrites nothing. Give it another name.")
-    if not file.parent.is_dir():
-        raise LedgerError(f"The folder {file.parent} does not exist. Create it first.")
+    try:
+        if file.exists():
+            raise LedgerError(f"{file} exists already; a backup overwrites nothing. Give it another name.")
+        if not file.parent.is_dir():
+            raise LedgerError(f"The folder {file.parent} does not exist. Create it first.")
+    except OSError as problem:
+        raise _not_written(file, problem) from problem
     prepare(path, create=False)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:
@@ -113,9 +116,17 @@ def copy(path: Path, file: Path) -> None:
         os.rename(partial, file)
         _sync(file.parent)
     except OSError as problem:
-        raise LedgerError(f"The backup {file} could not be written: {problem.strerror}.") from problem
+        raise _not_written(file, problem) from problem
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that became read-only has its own message above
+            partial.unlink(missing_ok=True)
+
+
+def _not_written(file: Path, problem: OSError) -> LedgerError:
+    return LedgerError(
+        f"The backup {file} could not be written: {problem.strerror}. There is no backup. Give it a folder that you "
+        "may write to, with room on its disk."
+    )
 
 
 def _sync(path: Path) -> None:

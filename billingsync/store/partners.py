@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, update
 from billingsync.errors import OtherTenant
 from billingsync.store.book import Book
 from billingsync.store.database import insert
-from billingsync.store.schema import installation, partner
+from billingsync.store.schema import installation, partner, posting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +32,19 @@ class PartnerBook(Book):
         with self.reading() as connection:
             return find_partner(connection, self.name)
 
-    def bind_tenant(self, base_url: str, tenant_id: str | None, now: datetime) -> None:
-        """Ties the ledger to the HaloPSA tenant of its first run. OtherTenant where it belongs to another one.
+    def check_tenant(self, base_url: str, tenant_id: str | None) -> bool:
+        """Whether the ledger is tied to this tenant already. OtherTenant where it belongs to another one and something
+        was posted there: before that it may still be tied to any.
 
         Tenant ids decide where both are known: an address may change. Else the address does."""
-        address = base_url.strip().rstrip("/").lower()
-        tenant = tenant_id or None
-        known = self.partner()
+        address, tenant = _canonical(base_url, tenant_id)
+        with self.reading() as connection:
+            known = find_partner(connection, self.name)
+            posted = connection.scalar(select(posting.c.key).where(posting.c.partner == self.name).limit(1)) is not None
         if known.halo_base_url is not None:
             by_id = known.halo_tenant and tenant
-            if (known.halo_tenant != tenant) if by_id else (known.halo_base_url != address):
+            same = known.halo_tenant == tenant if by_id else known.halo_base_url == address
+            if not same and posted:
                 raise OtherTenant(
                     f"This database belongs to the HaloPSA tenant {_tenant(known.halo_base_url, known.halo_tenant)}, "
                     f"and the settings point at {_tenant(address, tenant)}. Nothing was read or written. Set "
@@ -49,11 +52,21 @@ class PartnerBook(Book):
                     "BILLINGSYNC_DATABASE_URL.",
                     next_steps=[["billingsync", "settings", "show"]],
                 )
-        tenant = tenant or known.halo_tenant
-        if (known.halo_base_url, known.halo_tenant) != (address, tenant):
-            with self.writing() as connection:
-                set_tenant(connection, self.name, address, tenant, known.bound_at or now)
-                self.note(connection, "tenant", {"base_url": address, "tenant": tenant}, now)
+            if not same:
+                return False
+        return (known.halo_base_url, known.halo_tenant) == (address, tenant or known.halo_tenant)
+
+    def bind_tenant(self, base_url: str, tenant_id: str | None, now: datetime) -> None:
+        """Ties the ledger to the HaloPSA tenant that has just let us in. Raises as `check_tenant`."""
+        if self.check_tenant(base_url, tenant_id):
+            return
+        address, tenant = _canonical(base_url, tenant_id)
+        with self.writing() as connection:
+            known = find_partner(connection, self.name)
+            moved = known.halo_base_url == address or (known.halo_tenant and known.halo_tenant == tenant)
+            tenant = tenant or (known.halo_tenant if moved else None)
+            set_tenant(connection, self.name, address, tenant, known.bound_at if moved and known.bound_at else now)
+            self.note(connection, "tenant", {"base_url": address, "tenant": tenant}, now)
 
     def installations(self) -> frozenset[str]:
         """Whose markers are ours: this installation's and those it took over."""
@@ -66,6 +79,10 @@ class PartnerBook(Book):
         with self.writing() as connection:
             add_installation(connection, self.name, id, who, now)
             self.note(connection, "installation.adopted", {"installation": id, "who": who}, now)
+
+
+def _canonical(base_url: str, tenant_id: str | None) -> tuple[str, str | None]:
+    return base_url.strip().rstrip("/").lower(), tenant_id or None
 
 
 def _tenant(address: str, id: str | None) -> str:

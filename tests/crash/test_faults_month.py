@@ -151,6 +151,8 @@ def test_fault_14_another_tenant(folder: Path) -> None:
     """Exit 5 before any client is read."""
     begun = start(NEW)
     sim = begun.sim(folder)
+    cycle(sim, End())
+    sim.requests.clear()
     elsewhere = sim.settings.halo.model_copy(update={"base_url": "http://localhost:1/halo"})
     sim.settings = sim.settings.model_copy(update={"halo": elsewhere})
     end = End()

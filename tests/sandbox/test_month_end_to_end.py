@@ -14,6 +14,7 @@ from cli import CALM, TEXT_ONLY, Office
 
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
+from billingsync.store.ledger import open_ledger
 
 FULL = SandboxOptions()  # twelve clients, and everything that must be held
 
@@ -436,12 +437,32 @@ def test_fault_01_a_ledger_from_before_the_run_adopts_what_it_forgot(quick):
 
 
 def test_fault_14_another_tenant_stops_before_anything_is_read(quick):
-    quick.run("plan").must(0)
+    quick.run("run", "--yes").must(0)
     quick.sandbox.calls.clear()
     quick.settings["BILLINGSYNC_HALO__BASE_URL"] = quick.sandbox.url.replace("127.0.0.1", "localhost") + "/halo"
     stopped = quick.run("run", "--yes", "--json").must(5)
     assert stopped.json["error"]["code"] == "BS-OTHER-TENANT"
     assert not [call for call in quick.sandbox.calls if call.path in ("/Client", "/Invoice")]
+
+
+def test_an_address_with_a_typo_ties_the_ledger_to_nothing(quick):
+    """It lets nobody in; and what was only planned elsewhere ties nobody for ever."""
+    right = quick.sandbox.url + "/halo"
+    quick.settings["BILLINGSYNC_HALO__CLIENT_SECRET"] = "wrong"
+    quick.run("plan").must(1)
+    assert bound_to(quick) is None
+    del quick.settings["BILLINGSYNC_HALO__CLIENT_SECRET"]
+    quick.settings["BILLINGSYNC_HALO__BASE_URL"] = elsewhere = right.replace("127.0.0.1", "localhost")
+    quick.run("plan").must(0)
+    assert bound_to(quick) == elsewhere
+    del quick.settings["BILLINGSYNC_HALO__BASE_URL"]
+    quick.run("run", "--yes").must(0)
+    assert bound_to(quick) == right
+
+
+def bound_to(office):
+    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger:
+        return ledger.partner().halo_base_url
 
 
 def test_b2_b3_behaviors_reach_their_invoices_and_nothing_else(quick):

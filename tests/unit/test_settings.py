@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from billingsync.errors import SettingsError
+from billingsync.redaction import Redactor
 from billingsync.settings import PREFIX, Loaded, Settings, load_settings, settings_rows, variables
 from billingsync.settings.places import readable_by_others
 from billingsync.settings.show import masked
@@ -634,3 +635,59 @@ def test_settings_do_not_change() -> None:
 def test_settings_alone_read_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{PREFIX}TIMEZONE", "Europe/Oslo")
     assert Settings().timezone == "UTC"
+
+
+# What every program takes from the environment
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("SSL_CERT_FILE", "absent.pem", "cannot be read (No such file or directory); name a file of certificates"),
+        ("SSL_CERT_FILE", "empty.pem", "holds no certificate that can be read"),
+        ("SSL_CERT_FILE", ".", "is a directory"),
+        ("SSL_CERT_DIR", "absent", "is not a directory"),
+        ("HTTPS_PROXY", f"http://me:{CANARY}@proxy:port", "cannot be read as an address"),
+        ("https_proxy", f"http://me:{CANARY}@", "cannot be read as an address"),
+        ("ALL_PROXY", f"socks5://me:{CANARY}@proxy:1080", "socks5:// proxies are not supported"),
+    ],
+)
+def test_wrong_certificates_and_proxies_are_wrong_settings(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.chdir(machine.directory)
+    machine.put("empty.pem", "no certificate")
+    machine.env[name] = value
+    found = machine.problem()
+    assert found.startswith(f"{name}: ") and says in found
+
+
+def test_right_certificates_and_proxies_are_none_of_our_business(machine: Machine) -> None:
+    machine.env |= {"HTTPS_PROXY": "http://me:p%40ss@proxy.example:3128", "http_proxy": "proxy:3128", "ALL_PROXY": ""}
+    machine.env |= {"SSL_CERT_DIR": f"/absent:{machine.directory}"}
+    machine.load()
+
+
+# Notices' addresses
+
+
+@pytest.mark.parametrize(
+    ("url", "hidden", "shown"),
+    [
+        (
+            "mailtos://finance%40acme.com:p%40ss@smtp.acme.com?to=a@b.com",
+            ["finance@acme.com", "p%40ss", "p@ss"],
+            ["smtp"],
+        ),
+        ("slack://botname12@T1JJ3T3L2abc/A1BRTD4JDxyz", ["botname12", "T1JJ3T3L2abc", "A1BRTD4JDxyz"], []),
+        ("workflows://h.example.com:443/abc/sig%2Bnature-1234", ["sig+nature-1234"], ["h.example.com", "markdown"]),
+    ],
+)
+def test_the_parts_of_a_notices_address_are_secret_too(
+    machine: Machine, url: str, hidden: list[str], shown: list[str]
+) -> None:
+    redactor = Redactor(machine.load(NOTIFY__URLS=url).settings.secrets())
+    for text in hidden:
+        assert redactor.text(f"to {text} in vain") == "to *** in vain"
+    for text in shown:
+        assert redactor.text(text) == text

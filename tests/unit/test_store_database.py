@@ -485,6 +485,12 @@ def test_a_backup_onto_a_full_disk_leaves_nothing(small_disk: Path, sqlite_url: 
     assert list(small_disk.iterdir()) == []
 
 
+def test_a_backup_to_a_place_that_cannot_be_written_to_says_so(sqlite_url: str) -> None:
+    open_ledger(sqlite_url).close()
+    with pytest.raises(LedgerError, match="There is no backup"):
+        upgrade.backup(sqlite_url, Path("/proc/self/copy.db"))
+
+
 def test_a_backup_of_postgresql_names_its_own_tool(postgres_url: str, tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="PostgreSQL's own tool") as refused:
         upgrade.backup(postgres_url, tmp_path / "copy")

@@ -70,6 +70,8 @@ def test_fault_14_another_tenant(
 ) -> None:
     with open_ledger(sqlite_ledger_url) as ledger:
         ledger.bind_tenant(*first, NOW)
+        with running(ledger) as (fence, run):
+            intend(ledger, fence, run, simple("k", "i:1"))
         if same:
             ledger.bind_tenant(*then, LATER)
             assert ledger.partner().halo_tenant == (then[1] or first[1] or None)
@@ -80,6 +82,15 @@ def test_fault_14_another_tenant(
                 ledger.bind_tenant(*then, LATER)
             assert refused.value.exit_code == 5
             assert ledger.partner() == before
+
+
+def test_a_ledger_that_posted_nothing_is_tied_to_another_tenant_freely(ledger: Ledger) -> None:
+    ledger.bind_tenant("https://acmee.halopsa.com", "t-1", NOW)
+    assert not ledger.check_tenant("https://acme.halopsa.com", "t-2")
+    ledger.bind_tenant("https://acme.halopsa.com", "t-2", LATER)
+    known = ledger.partner()
+    assert (known.halo_base_url, known.halo_tenant, known.bound_at) == ("https://acme.halopsa.com", "t-2", LATER)
+    assert ledger.check_tenant("https://acme.halopsa.com", "t-2")
 
 
 def test_installations_that_are_ours(ledger: Ledger) -> None:

@@ -9,12 +9,13 @@ from datetime import date
 from urllib.parse import quote, urlsplit
 
 from billingsync.core.inputs import Client, Item
-from billingsync.errors import LoginFailed, UpstreamError
+from billingsync.errors import AnswerTooLarge, LoginFailed, UpstreamError
 from billingsync.http import Sent, Service
-from billingsync.psa.halo.wire import Raw, id_of, number, read_client, read_item
+from billingsync.psa.halo.wire import Raw, id_of, read_client, read_item, whole
 from billingsync.psa.psa import Check, Clients
 
 PAGE = 100  # rows asked for; HaloPSA's default is 50, its largest page is not documented
+SMALLER = {100: 50, 50: 10, 10: 1}  # each divides the one before, so that the rows already read are whole pages
 MOST_PAGES = 10_000
 ALL = 100_000  # as `count`, without paging: what a list gives that ignores paging (reference/halopsa 2.3)
 ORDER_SHOWS = 20  # rows with falling ids: no other order has that by chance
@@ -295,8 +296,16 @@ class Pages:
 
     def __iter__(self) -> Iterator[Raw]:
         seen: set[int] = set()
-        for page in range(1, MOST_PAGES):
-            rows = self._read(page)
+        page, size = 1, PAGE
+        while page < MOST_PAGES:
+            try:
+                rows = self._read(page, size)
+            except AnswerTooLarge:  # invoices of very many lines
+                if self.at_once or size not in SMALLER:
+                    raise
+                page, size = (page - 1) * (size // SMALLER[size]) + 1, SMALLER[size]
+                continue
+            page += 1
             fresh = 0
             for raw in rows:
                 found = id_of(raw)
@@ -308,7 +317,7 @@ class Pages:
                     seen.add(found)
                     fresh += 1
                     yield raw
-            enough = len(rows) < PAGE if self.total is None else len(seen) >= self.total
+            enough = len(rows) < size if self.total is None else len(seen) >= self.total
             if not fresh or enough or self.at_once:
                 break
         if self.why:
@@ -320,8 +329,8 @@ class Pages:
         elif self.total is None and len(seen) == 50:
             self.why = "just 50 rows came, and no count: it may have been cut"  # the silent default, reference 2.3
 
-    def _read(self, page: int) -> list[Raw]:
-        paging: dict[str, str | int] = {"pageinate": "true", "page_size": PAGE, "page_no": page}
+    def _read(self, page: int, size: int) -> list[Raw]:
+        paging: dict[str, str | int] = {"pageinate": "true", "page_size": size, "page_no": page}
         params = {**self.params, **({"count": ALL} if self.at_once else paging)}
         answer = self.halo.service.get_json(self.path, params)
         self.bodies.append(answer.body)
@@ -338,8 +347,7 @@ def list_rows(json: object, key: str) -> tuple[list[Raw], int | None]:
     if isinstance(json, dict):
         rows = json.get(key)
         if isinstance(rows, list):
-            count = number(json.get("record_count"))
-            return [row for row in rows if isinstance(row, dict)], None if count is None else int(count)
+            return [row for row in rows if isinstance(row, dict)], whole(json.get("record_count"))
     elif isinstance(json, list):
         return [row for row in json if isinstance(row, dict)], None
     raise _unusable(key or "list", f"something that is no list of {key or 'rows'}")

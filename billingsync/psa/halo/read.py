@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from billingsync.core.invoice import Invoice, InvoiceLine
 from billingsync.core.money import ZERO
-from billingsync.psa.halo.wire import Raw, flag, header_marker, id_of, lines_of, markers, number, without_mark
+from billingsync.psa.halo.wire import Raw, flag, header_marker, id_of, lines_of, markers, number, whole, without_mark
 
 # HaloPSA writes "no date" as a date long ago (reference/halopsa 2.7).
 _NO_DATE = ("", "1899-12-30", "1900-01-01", "0001-01-01")
@@ -31,11 +31,10 @@ def read_invoice(raw: Raw, *, template: bool | None = None) -> Invoice | None:
     found = id_of(raw)
     if found is None:
         return None
-    owner = number(raw.get("client_id"))
     lines = raw.get("lines")
     return Invoice(
         id=found,
-        client_id=int(owner) if owner is not None else None,
+        client_id=whole(raw.get("client_id")),
         client_name=_text(raw.get("client_name")),
         number=str(raw.get("invoicenumber") or ""),
         reference=_text(raw.get("reference")).strip(),
@@ -83,7 +82,7 @@ def closed_because(raw: Raw) -> str:
 def _line(raw: Raw) -> InvoiceLine:
     long, marked = without_mark(_text(raw.get("item_longdescription")))
     price = number(raw.get("unit_price"))
-    item = _number(raw.get("_itemid"))
+    item = whole(raw.get("_itemid")) or 0
     rows = raw.get("prorata_data")
     return InvoiceLine(
         id=id_of(raw),
@@ -95,7 +94,7 @@ def _line(raw: Raw) -> InvoiceLine:
         unit_cost=number(raw.get("unit_cost")),
         net_amount=number(raw.get("net_amount")),
         discount_percent=_number(raw.get("discount_perc")),
-        item_id=int(item) if item > 0 else None,
+        item_id=item if item > 0 else None,
         tax_code=_code(raw.get("tax_code")),
         account=_code(raw.get("nominal_code")),
         inactive=flag(raw.get("isinactive")),
@@ -123,8 +122,7 @@ def _number(value: object) -> Decimal:
 
 
 def _reference(value: object) -> int | None:
-    found = _number(value)
-    return int(found) if found != 0 and found == found.to_integral_value() else None
+    return whole(value) or None
 
 
 def _date(value: object) -> bool:

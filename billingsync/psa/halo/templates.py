@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from billingsync.core.inputs import Client, Item
 from billingsync.core.money import ZERO, read_number
 from billingsync.core.reconcile.snapshot import ItemTerms, RecurringInvoice, RecurringLine, WaitingProRata
-from billingsync.psa.halo.wire import Raw, read_client, read_item
+from billingsync.psa.halo.wire import Raw, read_client, read_item, whole
 
 _COUNTED = ("quantity_users", "quantity_assets", "quantity_licences", "quantity_subscriptions")
 _NO_DATE = 1901  # SQL Server's day zero reads as 1899 or 1900 (reference/halopsa 2.7)
@@ -21,13 +21,13 @@ Times = tuple[datetime, datetime, ZoneInfo]  # when the reading began and ended,
 
 def read_clients(rows: Sequence[Raw], currencies: Sequence[Raw] = ()) -> tuple[Client, ...]:
     """All clients, their currencies by id where rows only number them."""
-    codes = {int(found): str(row.get("code") or "") for row in currencies if (found := _whole(row.get("id")))}
+    codes = {int(found): str(row.get("code") or "") for row in currencies if (found := whole(row.get("id")))}
     return tuple(read_client(row, codes) for row in rows)
 
 
 def read_items(rows: Sequence[Raw], suppliers: Sequence[Raw] = ()) -> tuple[tuple[Item, ...], dict[int, ItemTerms]]:
     """The catalogue, and by item id what one unit costs and sells for each month."""
-    names = {int(found): _text(row.get("name")) for row in suppliers if (found := _whole(row.get("id")))}
+    names = {int(found): _text(row.get("name")) for row in suppliers if (found := whole(row.get("id")))}
     items = tuple(read_item(row) for row in rows)
     terms = {}
     for item, row in zip(items, rows, strict=True):
@@ -37,25 +37,25 @@ def read_items(rows: Sequence[Raw], suppliers: Sequence[Raw] = ()) -> tuple[tupl
         terms[item.id] = ItemTerms(
             price=_number(price, row.get(price), problems),
             cost=_number(cost, row.get(cost), problems),
-            supplier=_text(row.get("supplier_name")) or names.get(_whole(row.get("supplier_id")) or 0, ""),
+            supplier=_text(row.get("supplier_name")) or names.get(whole(row.get("supplier_id")) or 0, ""),
         )
     return items, terms
 
 
 def read_recurring(raw: Raw, times: Times | None = None) -> RecurringInvoice | None:
     """None for a row without an id or a client, of which nothing can be said. `times` decides what is moving [SN4]."""
-    invoice_id, client_id = _whole(raw.get("id")), _whole(raw.get("client_id"))
+    invoice_id, client_id = whole(raw.get("id")), whole(raw.get("client_id"))
     if invoice_id is None or client_id is None:
         return None
     schedule = raw.get("schedule")
     plan: Mapping[str, object] = schedule if isinstance(schedule, dict) else {}
     lines = raw.get("lines")
-    payer = _whole(raw.get("original_client_id")) or client_id
+    payer = whole(raw.get("original_client_id")) or client_id
     return RecurringInvoice(
         id=invoice_id,
         client_id=client_id,
         name=_text(raw.get("reference")) or _text(raw.get("name")),
-        contract_id=_whole(raw.get("contract_id")) or None,
+        contract_id=whole(raw.get("contract_id")) or None,
         currency=_text(raw.get("currency_code_name")).upper(),
         period_name=_text(raw.get("periodname")),
         disabled=raw.get("disabled") is True or plan.get("disabled") is True,
@@ -71,7 +71,7 @@ def read_recurring(raw: Raw, times: Times | None = None) -> RecurringInvoice | N
 
 def _lines(rows: Iterable[object], owner: int) -> Iterable[RecurringLine]:
     for row in rows:
-        if isinstance(row, dict) and (line_id := _whole(row.get("id"))) is not None:
+        if isinstance(row, dict) and (line_id := whole(row.get("id"))) is not None:
             yield _line(row, line_id, owner)
 
 
@@ -81,7 +81,7 @@ def _line(raw: Raw, line_id: int, owner: int) -> RecurringLine:
     numbers = {name: _number(name, raw.get(name), problems) for name in ("qty_order", unit, "unit_cost")}
     return RecurringLine(
         id=line_id,
-        item_id=_whole(raw.get("_itemid")) or None,
+        item_id=whole(raw.get("_itemid")) or None,
         text=_text(raw.get("item_shortdescription")) or _first_line(raw.get("item_longdescription")),
         quantity=numbers["qty_order"],
         unit_price=numbers[unit],
@@ -94,10 +94,9 @@ def _line(raw: Raw, line_id: int, owner: int) -> RecurringLine:
         meter=raw.get("is_meter") is True,
         heading=raw.get("isgroupdesc") is True,
         bundled=raw.get("is_bundled_line") is True,
-        counted=any(raw.get(name) for name in _COUNTED)
-        or (_whole(raw.get("recurring_invoice_quantity_type")) or 0) > 0,
+        counted=any(raw.get(name) for name in _COUNTED) or (whole(raw.get("recurring_invoice_quantity_type")) or 0) > 0,
         supplier=_text(raw.get("supplier_name")),
-        client_id=_whole(raw.get("original_client_id")) or owner,
+        client_id=whole(raw.get("original_client_id")) or owner,
         waiting=tuple(_waiting(raw.get("prorata_data"))),
         problem="; ".join(problems),
     )
@@ -109,7 +108,7 @@ def _waiting(value: object) -> Iterable[WaitingProRata]:
             continue
         problems: list[str] = []
         yield WaitingProRata(
-            id=_whole(row.get("id")),
+            id=whole(row.get("id")),
             day=_day(row.get("date")),
             quantity=_number("quantity", row.get("quantity"), problems) or ZERO,
             unit_price=_number("unitprice", row.get("unitprice"), problems),
@@ -152,15 +151,6 @@ def _first_line(value: object) -> str:
 
 def _text(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
-
-
-def _whole(value: object) -> int | None:
-    """An id; HaloPSA writes some as 12.0."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else None
 
 
 def _number(name: str, value: object, problems: list[str]) -> Decimal | None:

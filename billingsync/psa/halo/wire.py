@@ -18,6 +18,7 @@ from billingsync.core.money import plain
 from billingsync.core.rules import ProductRules
 from billingsync.errors import UpstreamError
 
+_LARGEST_ID = 2**63 - 1  # what databases keep
 TEXT_LENGTH = 4000  # HaloPSA's text columns (reference/halopsa 2.7)
 
 _MARK = re.compile(r"\[bs:([0-9a-f]{20}):([0-9a-f]{8}):(\d{1,6})\]")
@@ -38,11 +39,17 @@ def number(value: object) -> Decimal | None:
 
 def id_of(raw: Raw) -> int | None:
     """An id; HaloPSA writes some as 12.0 (reference/halopsa 7)."""
-    found = raw.get("id")
-    if type(found) is int:
-        return found
-    value = number(found)
-    return int(value) if value is not None and value == value.to_integral_value() else None
+    return whole(raw.get("id"))
+
+
+def whole(value: object) -> int | None:
+    """A whole number that a database can keep; anything else is none."""
+    if type(value) is int:
+        return value if abs(value) <= _LARGEST_ID else None
+    found = number(value)
+    if found is None or abs(found) > _LARGEST_ID or found != found.to_integral_value():
+        return None
+    return int(found)
 
 
 def lines_of(raw: Raw) -> list[Raw]:
@@ -65,9 +72,8 @@ def same(left: object, right: object) -> bool:
 
 def _id(value: object) -> object:
     """12, 12.0 and null are ids; 0 and negative numbers mean "none" where a reference to something is meant."""
-    if isinstance(value, Decimal) and value == value.to_integral_value():
-        return int(value)
-    return value
+    found = whole(value)
+    return value if found is None else found
 
 
 def _reference(value: object) -> object:
