@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from billingsync.connect import Connections
     from billingsync.core.period import Period
     from billingsync.report.result import RunResult
+    from billingsync.run.explain import Several
     from billingsync.run.plan import Planned
 
 FORMATS = ("text", "json", "csv", "html", "xlsx", "markdown")
@@ -293,21 +294,40 @@ def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
 
 
 def explain(
-    charge: Annotated[str, typer.Argument(help="INVOICE:ITEM, or any unique part of it.")],
+    charge: Annotated[
+        str, typer.Argument(help="A charge, INVOICE:ITEM or a part of it; or an invoice, client, product.")
+    ],
     json: JsonOption = False,
 ) -> int:
-    """One charge from the invoice to the line, hop by hop."""
-    from billingsync.run.explain import explanation
+    """One charge from the invoice to the line, hop by hop; of an invoice, client or product its charges."""
+    from billingsync.run.explain import Several, explanation
 
     with connected() as connections:
-        hops = explanation(connections, charge, say=say)
+        found = explanation(connections, charge, say=say)
+    if isinstance(found, Several):
+        return _matches(found, charge, json)
     if json:
-        document({"charge": hops.charge, "hops": [{"hop": hop, "says": says} for hop, says in hops.hops]})
+        document({"charge": found.charge, "hops": [{"hop": hop, "says": says} for hop, says in found.hops]})
         return 0
     from billingsync.report.layout import table
 
-    out(hops.charge)
-    table(console(), ("Hop", "What happened"), list(hops.hops))
+    out(found.charge)
+    table(console(), ("Hop", "What happened"), list(found.hops))
+    return 0
+
+
+def _matches(found: Several, text: str, json: bool) -> int:
+    """The charges that a text means, and how to ask for one of them."""
+    step = ["billingsync", "explain", found.rows[0].short]
+    if json:
+        document({"period": str(found.period), "matches": [row.as_dict() for row in found.rows]}, [step])
+        return 0
+    from billingsync.report.layout import table
+
+    out(f"{len(found.rows)} charges of {found.period} match {text!r:.80}.")
+    rows = [(row.short, row.company, row.product, f"{row.amount} {row.currency}", row.fate) for row in found.rows]
+    table(console(), ("Charge", "Company", "Product", "Amount", "Where it ends"), rows)
+    out(f"One of them, hop by hop:  {' '.join(step)}")
     return 0
 
 

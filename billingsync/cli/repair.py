@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from billingsync.core.states import GIVEN_BACK, STILL_BILLED, LineFate, UndoOutc
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
+    from billingsync.report.numbers import Figures
     from billingsync.run.undo import UndonePosting, UndoResult
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
@@ -54,6 +56,8 @@ def undo(
     json: JsonOption = False,
 ) -> int:
     """Take back exactly the lines that one run wrote. People's edits and lines stay."""
+    from urllib.parse import urlsplit
+
     from billingsync.run.undo import preview, undo_run
     from billingsync.store.lock import who
 
@@ -66,7 +70,7 @@ def undo(
             if yes:
                 return True
             _print(shown, locale, error=True)
-            return ask("Undo this in HaloPSA?")
+            return ask(f"Undo this in HaloPSA ({urlsplit(connections.settings.halo.base_url).netloc})?")
 
         result: UndoResult | None
         if dry_run:
@@ -155,6 +159,22 @@ _WORDS = {
 _ACTIONS = {"add": "", "update": "back to what it was: ", "remove": "added again: "}
 
 
+def undo_sentence(result: UndoResult, figures: Figures) -> str:
+    """What an undo does, or would do, with its sum in each currency; then what it leaves."""
+    sums: dict[str, Decimal] = {}
+    kept = 0
+    for posting in result.postings:
+        price, _ = posting.sum("taken", "gone", "back", "credited")
+        sums[posting.currency] = sums.get(posting.currency, Decimal(0)) + price
+        kept += any(line.fate in ("edited", "later", "unsure", "still_there", "closed") for line in posting.lines)
+    money = " and ".join(figures.money(amount, code) for code, amount in sorted(sums.items()) if amount)
+    count = f"{len(result.postings)} invoice{'' if len(result.postings) == 1 else 's'}"
+    begin = "Dry run. Undoing" if result.dry_run else "Undoing"
+    verb = {True: "would take back", False: "took back"}[result.dry_run]
+    said = f"{begin} run {result.run} of {result.period} {verb} {money or 'nothing'} on {count}."
+    return f"{said} Something on {kept} of them stays billed." if kept else said
+
+
 def _print(result: UndoResult, locale: str, *, error: bool = False) -> None:
     from billingsync.core.money import ZERO
     from billingsync.report.escape import one_line, shortened
@@ -164,8 +184,7 @@ def _print(result: UndoResult, locale: str, *, error: bool = False) -> None:
 
     where = console(error=error)
     page, figures = Page(where.width), Figures(locale)
-    title = "would be undone so" if result.dry_run else result.state
-    page.prose(f"{result.period}, run {result.run}: {title}", style="bold")
+    page.prose(undo_sentence(result, figures), style="bold")
     if not result.postings:
         page.say("The run wrote nothing.")
     for posting in result.postings:

@@ -12,11 +12,15 @@ from typing import Any
 import simplejson
 
 # An answer of 8 MiB can be three million empty objects, which take forty times its size. Rows of real answers have more
-# than twenty bytes a value.
-MOST_VALUES = 1_000_000
+# than twenty bytes a value. This many take 300 MB at the worst.
+MOST_VALUES = 500_000
 # What a double can hold lies within. Beyond, a number of ten letters can take all memory and hours as soon as somebody
 # makes a whole number of it.
 _MOST_DIGITS = 400
+
+
+class TooManyValues(ValueError):
+    """The answer is small, and its values would fill the memory."""
 
 
 def read_json(body: bytes, *, odd_numbers: bool = False) -> Any:
@@ -27,7 +31,7 @@ def read_json(body: bytes, *, odd_numbers: bool = False) -> Any:
     amount holds one charge, not the month, fault 19), else they are an error.
     """
     if sum(map(body.count, (b"{", b"[", b","))) > MOST_VALUES:
-        raise ValueError(f"it holds more than {MOST_VALUES:,} values")
+        raise TooManyValues(f"it holds more than {MOST_VALUES:,} values")
     try:
         return json.loads(
             _decoded(body),

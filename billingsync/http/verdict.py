@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import httpcore2
 import httpx2
 
-from billingsync.errors import NotReachable, Retryable, UpstreamError
+from billingsync.errors import AnswerTooLarge, NotReachable, Retryable, UpstreamError
 from billingsync.http.budget import LONGEST_WAIT_S
 from billingsync.http.exchange import Exchange
-from billingsync.http.jsontext import read_json
+from billingsync.http.jsontext import TooManyValues, read_json
 from billingsync.http.values import Asked
 from billingsync.redaction import Redactor, one_line
 
@@ -59,6 +59,10 @@ class Verdict:
         """The answer's JSON value. Raises Retryable where it is none."""
         try:
             return read_json(response.content, odd_numbers=odd_numbers)
+        except TooManyValues as bad:
+            raise self.error(
+                AnswerTooLarge, asked, response.status_code, f"{self._name}'s answer to {asked}: {bad}"
+            ) from None
         except ValueError as bad:
             said, status = self.said(response), response.status_code
             message = f"{self._name}'s answer to {asked} cannot be read ({status}, {bad}): {said}"

@@ -22,6 +22,7 @@ from billingsync.core.rules import ClientFile, Rules
 from billingsync.core.states import SET_ASIDE, LineAction, PostingAction
 from billingsync.errors import UsageError
 from billingsync.run.fetch import newest_released
+from billingsync.run.matches import ChargeRow, charges_like, rows_of
 from billingsync.run.plan import Planned, make_plan
 from billingsync.store.ledger import Ledger
 from billingsync.store.postings import PostedLine, RecordedPosting
@@ -38,28 +39,32 @@ class Explanation:
     hops: tuple[Told, ...]
 
 
-def explanation(connections: Connections, text: str, *, say: Say) -> Explanation:
-    """Looks for the charge in the months whose source may have it, newest first. UsageError where none has it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Several:
+    """A text that means more than one charge of a month."""
+
+    period: Period
+    rows: tuple[ChargeRow, ...]
+
+
+def explanation(connections: Connections, text: str, *, say: Say) -> Explanation | Several:
+    """Looks in the months whose source may have it, newest first, for a charge by its id, or for charges by a part of
+    it, an invoice, a client or a product. UsageError where there is none."""
     wanted = text.strip()
     searched: list[Period] = []
     for period in _months(connections, wanted):
         planned = make_plan(connections, period, say=say)
         searched.append(period)
-        charges = [charge for source in planned.inputs.sources for charge in source.charges]
-        found = [charge for charge in charges if charge.id == wanted] or [
-            charge for charge in charges if wanted and wanted in charge.id
-        ]
+        found = charges_like(planned, wanted)
         if len(found) > 1:
-            raise UsageError(
-                f"{len(found)} charges of {period} match {text!r:.80}. Give INVOICE:ITEM.",
-                next_steps=[["billingsync", "plan", str(period)]],
-            )
+            return Several(period=period, rows=tuple(rows_of(planned, found)))
         if found:
             return Explanation(charge=found[0].id, hops=tuple(Way(connections.ledger, found[0], planned).hops()))
     where = " or ".join(map(str, searched))
     raise UsageError(
-        f"No charge of {where} matches {text!r:.80}. Give INVOICE:ITEM.",
-        next_steps=[["billingsync", "plan", str(searched[0])]],
+        f"No charge of {where} matches {text!r:.80}. Give a charge (INVOICE:ITEM or a part of it), an invoice, a "
+        "client or a product.",
+        next_steps=[["billingsync", "plan", str(searched[0]), "--lines"]],
     )
 
 

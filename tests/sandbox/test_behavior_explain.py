@@ -207,4 +207,17 @@ def test_what_is_not_there(stage):
     stage.office.rules("")
     stage.month("2026-11", stage.charge(M365, 1), stage.charge(M365, 2))
     assert "No charge of 2026-11 matches 'item-77'" in stage.office.run("explain", "item-77").must(2).stderr
-    assert "2 charges of 2026-11 match 'item-'" in stage.office.run("explain", "item-").must(2).stderr
+
+
+@pytest.mark.parametrize("text", ["item-", "inv-2026-11-0", "Contoso Ltd", "contoso", "214", "Business Premium"])
+def test_an_invoice_a_client_and_a_product_list_their_charges(stage, text):
+    stage.office.rules('[products]\nlifecycle = "off"\n')
+    stage.month("2026-11", stage.charge(M365, 1), stage.charge(M365, 2))
+    told = stage.office.run("explain", text, "--json").must().json
+    assert [(one["charge"], one["amount"], one["fate"]) for one in told["matches"]] == [
+        ("inv-2026-11-0:item-0001", "22.00", "to post"),
+        ("inv-2026-11-0:item-0002", "44.00", "to post"),
+    ]
+    stage.office.run(*told["next_steps"][0][1:]).must()
+    shown = stage.office.run("explain", text).must().stdout
+    assert "2 charges of 2026-11 match" in shown and "item-0002" in shown

@@ -34,7 +34,7 @@ HOSTILE = {
     "numbers": (PAX8, filled("1.5")),
     "deep": (PAX8, "[" * 1_000_000),
     "towers": (HALO, filled('{"":' * 300 + "1.5" + "}" * 300)),
-    "many keys": (PAX8, "{%s}" % ",".join(f'"{n:07x}":1' for n in range(SIZE // 12))),
+    "many keys": (PAX8, "{%s}" % ",".join(f'"{n:07x}":1' for n in range(490_000))),
     "too much": (PAX8, "[" + " " * (9 * 2**20) + "]"),
 }
 

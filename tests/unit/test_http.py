@@ -324,8 +324,8 @@ def test_a_number_that_would_fill_all_memory_is_none(number: bytes) -> None:
 
 
 def test_an_answer_of_a_million_values_is_refused_before_it_is_read() -> None:
-    with pytest.raises(ValueError, match="more than 1,000,000 values"):
-        read_json(b"[" + b"{}," * 1_000_000 + b"{}]")
+    with pytest.raises(ValueError, match="more than 500,000 values"):
+        read_json(b"[" + b"{}," * 500_000 + b"{}]")
 
 
 def test_requests_carry_exact_numbers() -> None:
