@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from billingsync.cli.session import connected
+from billingsync.cli.session import connected, ledger_only
 from billingsync.cli.terminal import FLAGS, ask, console, document, interactive, needs_yes, note, out, say, write_file
 from billingsync.core.states import RunState
 from billingsync.errors import UsageError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from billingsync.core.period import Period
     from billingsync.report.result import RunResult
     from billingsync.run.explain import Several
-    from billingsync.run.plan import Planned
+    from billingsync.run.plan import KeptPlan, Planned
 
 FORMATS = ("text", "json", "csv", "html", "xlsx", "markdown")
 _ENDINGS = {
@@ -109,6 +109,10 @@ def plan(
     compare: Annotated[
         str | None, typer.Option("--compare", help="Show what changed since that plan.", metavar="DIGEST")
     ] = None,
+    digest: Annotated[
+        str | None,
+        typer.Option("--digest", help="Show a plan that was kept, without asking anybody.", metavar="DIGEST"),
+    ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="Show every line of every client.")] = False,
     source: Annotated[
         str | None,
@@ -134,16 +138,28 @@ def plan(
             "A spreadsheet does not fit on a terminal: name a file.",
             next_steps=[["billingsync", "plan", "--format", "xlsx", "--out", "plan.xlsx"]],
         )
+    if digest is not None:
+        if period or client or replan or compare or source:
+            raise UsageError(
+                "--digest shows a plan as it was made: no period, --client, --replan, --compare or --source beside it.",
+                next_steps=[["billingsync", "plan", "--digest", digest]],
+            )
+        from billingsync.run.plan import kept_plan_of
+
+        with ledger_only() as (settings, ledger):
+            kept = kept_plan_of(ledger, digest)
+        _show(settings.locale, kept, chosen, out_file, lines=lines)
+        return 3 if kept.plan.held else 0
     if source is not None:
         from billingsync.cli.source_file import planned_from_file
 
         with planned_from_file(source, (profile, currency), period, client or ()) as (connections, planned):
-            _show(connections, planned, chosen, out_file, lines=lines)
+            _show(connections.settings.locale, planned, chosen, out_file, lines=lines)
         return 3 if planned.plan.held else 0
     with connected() as connections:
         before = connections.ledger.find_plan(compare) if compare else None
         planned = make_plan(connections, _period(connections, period), asked=client or (), say=say, replan=replan)
-        _show(connections, planned, chosen, out_file, lines=lines)
+        _show(connections.settings.locale, planned, chosen, out_file, lines=lines)
         if before is not None:
             for change in changes_since(before.document, planned) or ["nothing changed"]:
                 note(change)
@@ -155,9 +171,8 @@ def _by_ending(out_file: str | None) -> str:
     return _ENDINGS.get(PurePath(out_file or "").suffix.lower(), "text")
 
 
-def _show(connections: Connections, planned: Planned, format: str, out_file: str | None, *, lines: bool) -> None:
+def _show(locale: str, planned: Planned | KeptPlan, format: str, out_file: str | None, *, lines: bool) -> None:
     """The plan in one of its formats, to stdout or to a file."""
-    locale = connections.settings.locale
     created = planned.created_at.isoformat(timespec="seconds")
     plan = planned.plan
     if format == "text" and out_file is None:
@@ -183,7 +198,7 @@ def _show(connections: Connections, planned: Planned, format: str, out_file: str
         write_file(out_file, content)
 
 
-def _rendered(planned: Planned, format: str, locale: str, created: str) -> bytes:
+def _rendered(planned: Planned | KeptPlan, format: str, locale: str, created: str) -> bytes:
     plan = planned.plan
     if format == "json":
         from billingsync.report.document import dump

@@ -53,13 +53,11 @@ def _group() -> None:
 
 # Setting up -----------------------------------------------------------------------------------------------------------
 
-_ASKED = (
-    ("BILLINGSYNC_PAX8__CLIENT_ID", "Pax8 client id"),
-    ("BILLINGSYNC_PAX8__CLIENT_SECRET", "Pax8 client secret"),
-    ("BILLINGSYNC_HALO__BASE_URL", "HaloPSA address, e.g. https://acme.halopsa.com"),
-    ("BILLINGSYNC_HALO__CLIENT_ID", "HaloPSA client id"),
-    ("BILLINGSYNC_HALO__CLIENT_SECRET", "HaloPSA client secret"),
-    ("BILLINGSYNC_TIMEZONE", "Your time zone, e.g. Europe/Berlin"),
+# The ending keeps the rulebook from reading it. It is written anew each time: nobody is to edit it.
+CATALOGUE = Path("rules", "halopsa-catalogue.toml.example")
+CATALOGUE_HEAD = (
+    "# What HaloPSA has for the rules, written by `billingsync init`. Copy what you want into your rules files and take\n"
+    '# away the "# " in front of it.\n'
 )
 
 
@@ -71,6 +69,7 @@ def init(
     json: JsonOption = False,
 ) -> int:
     """Write a commented .env and rules/. Asks on a terminal, overwrites nothing."""
+    from billingsync.cli.questions import ASKED, REQUIRED, ask_for_settings
     from billingsync.setup.scaffold import write_scaffold
 
     values: dict[str, str] = {}
@@ -79,20 +78,16 @@ def init(
         if not mark:
             raise UsageError(f"--set takes VARIABLE=VALUE, not {name!r:.80}.")
         values[name if name.startswith("BILLINGSYNC_") else f"BILLINGSYNC_{name}"] = value
-    exported = {name for name, _ in _ASKED if os.environ.get(name)}  # known already: nobody is asked for them again
+    exported = {name for name in ASKED if os.environ.get(name)}  # known already: nobody is asked for them again
     if interactive() and not json and not (directory / ".env").exists():
-        for name, question in _ASKED:
-            if name not in values and name not in exported:
-                answer = typer.prompt(
-                    question, default="", show_default=False, hide_input="SECRET" in name, err=True
-                ).strip()
-                values |= {name: answer} if answer else {}
+        _quiet_log(directory)
+        values |= ask_for_settings({*values, *exported}, values)
     done = write_scaffold(directory, values)
     _quiet_log(directory)
-    missing = [name for name, _ in _ASKED[:5] if not values.get(name) and name not in exported]
+    missing = [name for name in REQUIRED if not values.get(name) and name not in exported]
     kept_env = any(path.name == ".env" and state == "kept" for path, state in done)
+    found = _found(directory)
     if json:
-        found = _found(directory)
         discovered = found.as_dict() if found is not None and not isinstance(found, str) else None
         files = [{"path": str(path), "state": state} for path, state in done]
         document({"files": files, "discovery": discovered}, [["billingsync", "doctor"]])
@@ -101,13 +96,11 @@ def init(
         out(f"{state:8} {path}")
     if missing and not kept_env:
         out(f"Fill in {directory / '.env'}: {', '.join(missing)}")
-    found = _found(directory)
     if isinstance(found, str):
         note(f"HaloPSA was not asked what the rules can name: {found}")
     elif found is not None:
-        out("")
-        out('What HaloPSA has for the rules; take away the "# " of what you want:')
-        out(found.toml)
+        write_file(str(directory / CATALOGUE), f"{CATALOGUE_HEAD}{found.toml}\n".encode())
+        out(f"That file lists what HaloPSA has for your rules: {found.count} entries.")
     out("Next:  billingsync doctor")
     return 0
 
@@ -146,35 +139,31 @@ def _found(directory: Path) -> Discovery | str | None:
 
 
 def doctor(json: JsonOption = False) -> int:
-    """Check settings, rules, database, logins, rights and clocks. One line each, with the remedy. Lists what HaloPSA
-    has that rules can name."""
+    """Check settings, rules, database, logins, rights and clocks: one line each, the remedies, a verdict.
+
+    With --json it also lists what HaloPSA has that rules can name; `billingsync init` writes that into a file."""
     from billingsync.report.layout import table
-    from billingsync.setup.doctor import examine
+    from billingsync.setup.doctor import examine, verdict
 
     _quiet_log(Path())
     checks = examine()
     worst = 1 if any(check.state == "fail" for check in checks) else 0
-    reached = any(check.name == "HaloPSA" and check.state == "ok" for check in checks)
-    found = _found(Path()) if reached else None
     if json:
+        reached = any(check.name == "HaloPSA" and check.state == "ok" for check in checks)
+        found = _found(Path()) if reached else None
         steps = [list(check.next_step) for check in checks if check.next_step]
         discovered = found.as_dict() if found is not None and not isinstance(found, str) else None
-        shown = [{"name": c.name, "state": c.state, "says": c.says} for c in checks]
-        document({"checks": shown, "discovery": discovered}, steps)
+        shown = [{"name": c.name, "state": c.state, "says": c.says, "remedy": c.remedy} for c in checks]
+        document({"checks": shown, "verdict": verdict(checks), "discovery": discovered}, steps)
         return worst
     marks = {"ok": "ok", "warn": "look", "fail": "WRONG"}
     table(console(), ("", "Check", "Found"), [(marks[check.state], check.name, check.says) for check in checks])
     for check in checks:
         if check.next_step:
             out(f"  next:  {' '.join(check.next_step)}")
-    if isinstance(found, str):
-        note(f"What the rules can name could not be listed: {found}")
-    elif found is not None:
-        out("")
-        out('What HaloPSA has for the rules; take away the "# " of what you want:')
-        out(found.toml)
-        for problem in found.problems:
-            note(problem)
+        elif check.remedy and check.state == "fail":
+            out(f"  next:  {check.remedy}")
+    out(verdict(checks))
     return worst
 
 

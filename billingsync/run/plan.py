@@ -35,7 +35,7 @@ from billingsync.run.plan_rows import plan_rows
 from billingsync.run.remember import remember_names, with_memory, with_names
 from billingsync.run.replan import Shift, shifts
 from billingsync.store.ledger import Ledger
-from billingsync.store.packing import pack, unpack
+from billingsync.store.packing import pack, unpack, unpack_beside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +151,34 @@ def make_plan(
     return planned
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPlan:
+    """A plan as it was made once."""
+
+    plan: Plan
+    created_at: datetime
+    shifts: None = None
+    from_file: str = ""
+
+    @property
+    def document(self) -> dict[str, object]:
+        return plan_document(self.plan, self.created_at.isoformat(timespec="seconds"))
+
+
+def kept_plan_of(ledger: Ledger, digest: str) -> KeptPlan:
+    """The plan of this digest (or its beginning) as it was shown. UsageError where none has it, or where an older
+    version did not keep it whole."""
+    saved = ledger.find_plan(digest)
+    body = ledger.kept_inputs(saved.digest)
+    found = None if body is None else unpack_beside(Plan, body, "plan")
+    if found is None:
+        raise UsageError(
+            f"Plan {saved.digest[:12]} was made by an older version, which kept its JSON only.",
+            next_steps=[["billingsync", "plan", saved.period]],
+        )
+    return KeptPlan(plan=found, created_at=saved.created_at)
+
+
 def plan_again(ledger: Ledger, rules_dir: Path, digest: str) -> Planned:
     """The kept plan made anew from what it was made from: no call to Pax8 or HaloPSA. Rules, mappings, approvals and
     what is set aside are as they are now. UsageError for an unknown digest, or where an older version made it."""
@@ -209,7 +237,7 @@ def remember(ledger: Ledger, rules_dir: Path, planned: Planned) -> None:
         document=kept_plan(plan, planned.created_at.isoformat(timespec="seconds")),
         now=planned.created_at,
         rows=plan_rows(plan, planned.inputs.rulebook, planned.created_at.isoformat(timespec="seconds")),
-        inputs=pack(replace(planned.inputs, rulebook=Rulebook(), memory=Memory())),
+        inputs=pack(replace(planned.inputs, rulebook=Rulebook(), memory=Memory()), plan=plan),
     )
 
 

@@ -42,6 +42,12 @@ class Discovery:
         return {**asdict(self), "toml": self.toml}
 
     @property
+    def count(self) -> int:
+        """How many things the lists have."""
+        lists = (self.taxes, self.income_accounts, self.expense_accounts, self.item_groups, self.suppliers)
+        return sum(map(len, lists)) + len(self.recurring)
+
+    @property
     def toml(self) -> str:
         """Lines for `rules/`, each commented out: taking one is taking its "# " away."""
         return "\n".join([*self._defaults(), *self._clients()]) + "\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from billingsync.core.bill.bound import fits_nothing, names_in
@@ -19,12 +19,14 @@ MOST_SKEW_S = 300  # beyond it the day, and with it the period, may be wrong (fa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """`state`: ok | warn | fail. `next_step` are the words to type, empty where nothing is to be done."""
+    """`state`: ok | warn | fail. `next_step` are the words to type, `remedy` says what to do where no command does it;
+    one of them is there with every fail."""
 
     name: str
     state: str
     says: str
     next_step: tuple[str, ...] = ()
+    remedy: str = ""
 
 
 def examine() -> list[Check]:
@@ -61,7 +63,35 @@ def _guarded(
 
 def _failed(name: str, wrong: BillingSyncError) -> Check:
     step = wrong.next_steps[0] if wrong.next_steps else ()
-    return Check(name=name, state="fail", says=wrong.message.replace("\n", "; "), next_step=tuple(step))
+    says = wrong.message.replace("\n", "; ")
+    # A step that only leads back here is none.
+    step = () if tuple(step) == ("billingsync", "doctor") else tuple(step)
+    remedy = (
+        ""
+        if step
+        else _REMEDIES.get(wrong.code, "The sentence above says what is wrong. Mend it and run doctor again.")
+    )
+    return Check(name=name, state="fail", says=says, next_step=step, remedy=remedy)
+
+
+_REMEDIES = {
+    "BS-LOGIN": "Compare client id and secret with those of the application at the vendor; make a new secret if in doubt.",
+    "BS-NOT-REACHABLE": "Check the address, the name server, the firewall and the proxy (docs/network.md).",
+    "BS-UPSTREAM": "Check the rights of the API application: deploy/install.md lists them.",
+    "BS-UPSTREAM-BUSY": "Wait some minutes and run doctor again; look at the vendor's status page.",
+}
+
+
+def verdict(checks: Sequence[Check]) -> str:
+    """One sentence: may this installation bill?"""
+    wrong = sum(check.state == "fail" for check in checks)
+    look = sum(check.state == "warn" for check in checks)
+    worth = f" {look} {'point is' if look == 1 else 'points are'} worth a look." if look else ""
+    if wrong:
+        return (
+            f"Not ready: {wrong} {'check is' if wrong == 1 else 'checks are'} WRONG.{worth} Mend that before you post."
+        )
+    return f"Ready.{worth} Next:  billingsync plan"
 
 
 def _rules(settings: Settings, redactor: Redactor) -> Iterator[Check]:
@@ -143,6 +173,7 @@ def _halo(settings: Settings, redactor: Redactor) -> Iterator[Check]:
                 name="HaloPSA",
                 state="fail",
                 says=f"HaloPSA's own Pax8 sync is set up for {', '.join(synced[:3])}{more}: they may be billed twice",
+                remedy="Turn the Pax8 invoice sync off at these clients in HaloPSA, or exclude them in the rules.",
             )
         yield from _counted(halo)
         for name, read in (("items", halo.item_groups), ("invoices", lambda: halo.control(()))):
@@ -170,4 +201,5 @@ def _counted(halo: HaloPsa) -> Iterator[Check]:
 def _clock(name: str, skew: float | None) -> Iterator[Check]:
     if skew is not None and abs(skew) > MOST_SKEW_S:
         says = f"its clock and ours differ by {abs(skew):.0f} s: the day, and with it the period, may be wrong"
-        yield Check(name=name, state="fail", says=says)
+        remedy = "Set this machine's clock: turn on time synchronisation (timedatectl set-ntp true)."
+        yield Check(name=name, state="fail", says=says, remedy=remedy)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,15 +19,28 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from billingsync.errors import LedgerError
 
 
-def pack(value: object) -> bytes:
-    """JSON, ASCII only."""
-    return json.dumps(_plain(value), separators=(",", ":")).encode()
+def pack(value: object, **beside: object) -> bytes:
+    """JSON, ASCII only. Values `beside` a dataclass stand among its fields, where `unpack` of it passes them over."""
+    plain = _plain(value)
+    if beside and isinstance(plain, dict):
+        plain |= {name: _plain(part) for name, part in beside.items()}
+    return json.dumps(plain, separators=(",", ":")).encode()
+
+
+def unpack_beside(kind: Any, body: bytes, name: str) -> Any:
+    """The value that was packed beside another; None where an older version did not."""
+    return _read(kind, body, lambda value: value.get(name))
 
 
 def unpack(kind: Any, body: bytes) -> Any:
     """The value of this type. LedgerError where another version wrote what this one cannot read."""
+    return _read(kind, body, lambda value: value)
+
+
+def _read(kind: Any, body: bytes, part: Callable[[Any], Any]) -> Any:
     try:
-        return _typed(kind, json.loads(body, parse_float=Decimal))
+        value = part(json.loads(body, parse_float=Decimal))
+        return None if value is None else _typed(kind, value)
     except (KeyError, TypeError, ValueError) as problem:
         raise LedgerError(f"What was kept cannot be read by this version: {problem}.") from problem
 

@@ -91,7 +91,9 @@ def test_accounts_of_item_groups_count_too(office):
 
 
 def test_init_lists_it_where_credentials_are_there(office):
-    shown = office.run("init").must().stdout
+    told = office.run("init").must().stdout
+    shown = (office.folder / "rules/halopsa-catalogue.toml.example").read_text()
+    assert "halopsa-catalogue.toml.example" in told and "tax_code" not in told, "a file, not a thousand lines"
     assert '# tax_code = "12"  # VAT 19 %' in shown and "# recurring_invoice = 201  # Monthly services" in shown
     assert office.run("init", "--json").must().json["discovery"]["taxes"]
 
@@ -116,9 +118,11 @@ def test_a_list_that_a_role_may_not_see_keeps_nothing_else_back(office):
 
 
 def test_fault_03_halopsas_own_sync_fails_the_doctor_and_holds_in_the_plan(office):
-    assert office.run("doctor").must()
+    assert office.run("doctor").must().stdout.splitlines()[-1].startswith("Ready.")
     office.sandbox.halo.clients[214]["pax8monthlyinvoice"] = -201
-    checks = office.run("doctor", "--json").must(1).json["checks"]
+    told = office.run("doctor", "--json").must(1).json
+    checks = told["checks"]
+    assert told["verdict"].startswith("Not ready: 1 check is WRONG.")
     assert [c["says"] for c in checks if c["state"] == "fail"] == [
         "HaloPSA's own Pax8 sync is set up for Contoso Ltd: they may be billed twice"]  # fmt: skip
     plan = office.plan()
@@ -131,6 +135,20 @@ def test_fault_03_counted_licences_warn_in_doctor_and_plan(office):
     (warning,) = [c["says"] for c in checks if c["state"] == "warn" and "recurring invoice 203" in c["says"]]
     assert warning.startswith("recurring invoice 203 of Contoso Europe: HaloPSA counts the licences of Microsoft 365")
     assert any("recurring invoice 203" in text for text in office.plan()["warnings"])
+
+
+@pytest.mark.parametrize("fault", ["halo:*:*:1+:401", "pax8:*:*:1+:503", "halo:GET:/Client:1+:403", ""])
+def test_every_wrong_has_a_remedy(office, fault):
+    if fault:
+        office.sandbox.faults.add(fault)
+    else:
+        office.rules("[invoice]\nbehaviour = 1\n")
+    ran = office.run("doctor").must(1)
+    wrong = [line for line in ran.stdout.splitlines() if line.startswith("WRONG")]
+    steps = [line for line in ran.stdout.splitlines() if line.startswith("  next:  ")]
+    assert wrong and len(steps) >= len(wrong), ran.stdout
+    assert "  next:  billingsync doctor" not in steps
+    assert ran.stdout.splitlines()[-1].startswith("Not ready: ")
 
 
 def test_no_log_line_reaches_stdout_and_no_secret_anything(office):
