@@ -56,8 +56,8 @@ def _group() -> None:
 # The ending keeps the rulebook from reading it. It is written anew each time: nobody is to edit it.
 CATALOGUE = Path("rules", "halopsa-catalogue.toml.example")
 CATALOGUE_HEAD = (
-    "# What HaloPSA has for the rules, written by `billingsync init`. Copy what you want into your rules files and take\n"
-    '# away the "# " in front of it.\n'
+    "# What HaloPSA has for the rules, written by `billingsync init`. Copy what you want into your rules files, and\n"
+    '# take away the "# " in front of it.\n'
 )
 
 

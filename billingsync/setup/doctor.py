@@ -75,7 +75,7 @@ def _failed(name: str, wrong: BillingSyncError) -> Check:
 
 
 _REMEDIES = {
-    "BS-LOGIN": "Compare client id and secret with those of the application at the vendor; make a new secret if in doubt.",
+    "BS-LOGIN": "Compare client id and secret with what the vendor shows, or make a new secret there.",
     "BS-NOT-REACHABLE": "Check the address, the name server, the firewall and the proxy (docs/network.md).",
     "BS-UPSTREAM": "Check the rights of the API application: deploy/install.md lists them.",
     "BS-UPSTREAM-BUSY": "Wait some minutes and run doctor again; look at the vendor's status page.",

@@ -73,8 +73,8 @@ class Database:
             engine = create_engine(self.url, connect_args=arguments, pool_pre_ping=self.file is None, **options)
         except ModuleNotFoundError as missing:
             raise LedgerError(
-                f"PostgreSQL needs the driver {missing.name}, which is not installed.",
-                next_steps=[["pip", "install", "billingsync[postgres]"]],
+                f"PostgreSQL needs the driver {missing.name}, which is not installed. Install billingsync again, from "
+                "the checkout or file that it came from, with its extra [postgres] (docs/postgresql.md)."
             ) from missing
         event.listen(engine, "connect", _set_up_sqlite if self.file else _set_up_postgresql)
         if self.file:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,3 +45,32 @@ def test_fault_15_the_image_installs_from_the_lock_and_the_unit_has_an_allow_lis
     assert "uv.lock" in image or "constraints.txt" in image
     allow = "\n".join(path.read_text() for path in (ROOT / "deploy").rglob("*.conf"))
     assert "IPAddressDeny=any" in allow and "IPAddressAllow=" in allow
+
+
+def test_the_bill_of_materials_has_what_is_installed_and_nothing_of_the_developers() -> None:
+    made = subprocess.run([sys.executable, ROOT / ".ci/sbom.py"], check=True, capture_output=True, text=True)
+    names = {one["name"]: one for one in json.loads(made.stdout)["components"]}
+    assert {"sqlalchemy", "httpx2", "psycopg", "pydantic-core"} <= names.keys()
+    assert not {"pytest", "ruff", "mypy", "billingsync"} & names.keys()
+    for one in names.values():
+        assert one["version"] and one["externalReferences"][0]["hashes"], one["name"]
+
+
+def test_workflows_only_call_scripts_that_everybody_can_run() -> None:
+    run = (ROOT / ".ci/run").read_text()
+    assert ".ci/build" in run
+    for path in (ROOT / ".github/workflows").glob("*.yml"):
+        jobs = yaml.safe_load(path.read_text())["jobs"]
+        for step in (step for job in jobs.values() for step in job["steps"]):
+            command = step.get("run", "")
+            assert not command or re.search(r"\.ci/(run|build)\b", command) or command.startswith("gh release "), (
+                command
+            )
+
+
+def test_nobody_is_told_to_install_a_name_from_an_index_that_is_not_ours() -> None:
+    """Whoever registers the name first would own the machine."""
+    named = re.compile(r"pip[\"', ]+install[^\n`]*[\"' ]billingsync(?![\w-]*\.whl)\b")
+    texts = [*(ROOT / "billingsync").rglob("*.py"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").rglob("*.*")]
+    texts += [ROOT / "README.md"]
+    assert [str(path) for path in texts if named.search(path.read_text(errors="replace"))] == []

@@ -171,7 +171,10 @@ def test_help_has_an_example_and_the_exit_codes(office, command):
     assert "\x1b" not in ran.stdout
 
 
-@pytest.mark.parametrize("command", [one for one in COMMANDS if one not in ("sandbox", "demo", "rules schema")])
+NOTHING_TO_PARSE = ("sandbox", "demo", "rules schema", "completion", "man")
+
+
+@pytest.mark.parametrize("command", [one for one in COMMANDS if one not in NOTHING_TO_PARSE])
 def test_everything_worth_parsing_takes_json(office, command):
     assert "--json" in office.run(*command.split(), "--help").stdout
 
@@ -185,12 +188,30 @@ def test_help_without_a_command_lists_all(office):
 @pytest.mark.parametrize(
     ("typed", "right"),
     [
-        ("paln", "plan"), ("pst", "post"), ("perids", "periods"), ("hold", "holds"), ("docter", "doctor"),
+        ("paln", "plan"), ("pla", "plan"), ("pst", "post"), ("perids", "periods"), ("hold", "holds"), ("docter", "doctor"),
         ("rules chekc", "rules check"), ("rules sow", "rules show"), ("db upgrad", "db upgrade"), ("maps", "map"),
     ],
 )  # fmt: skip
 def test_a_misspelt_command_gets_the_nearest_right_one(office, typed, right):
     assert f"'{right}'" in office.run(*typed.split()).must(2).stderr
+
+
+def test_the_man_page_has_every_command_and_its_options(office):
+    page = office.run("man").must(0).stdout.replace("\\-", "-")
+    assert page.startswith(".TH BILLINGSYNC 1 ")
+    for command in COMMANDS:
+        assert f".SS billingsync {command}" in page
+    assert ".B --digest DIGEST" in page
+    assert not re.search(r"(?m)^[.'](?!TH|SH|SS|PP|TP|B )", page), "no text that roff takes for a request"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands_and_options(office, shell, monkeypatch):
+    assert "_BILLINGSYNC_COMPLETE" in office.run("completion", shell).must(0).stdout
+    if shell == "bash":
+        asked = {"_BILLINGSYNC_COMPLETE": "complete_bash", "COMP_WORDS": "billingsync plan --dig", "COMP_CWORD": "2"}
+        office.settings |= asked
+        assert office.process().stdout.split() == ["--digest"]
 
 
 def test_a_misspelt_client_gets_the_nearest_right_one(office):
