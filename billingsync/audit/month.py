@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -78,7 +78,8 @@ def read_month(ledger: Ledger, period: Period) -> Month:
     journal = ledger.journal_entries()
     plans = [ledger.find_plan(entry.digest) for entry in ledger.plans(period)]
     digests = dict.fromkeys(plan.rules_digest for plan in plans)
-    runs = ledger.runs(period)
+    undone = ledger.undone_runs()
+    runs = [replace(run, state="undone") if run.id in undone else run for run in ledger.runs(period)]
     postings = ledger.postings(period=period)
     keys = {row.key for row in postings}
     undos: dict[str, list[Mapping[str, Any]]] = {}

@@ -77,12 +77,12 @@ def periods(json: JsonOption = False) -> int:
 
     with connected() as connections:
         released = connections.pax8.released()
-        runs = connections.ledger.runs()
+        runs, undone = connections.ledger.runs(), connections.ledger.undone_runs()
         rows = []
         for month in released:
             mine = [one for one in runs if one.period == str(month.period)]
             posted = connections.ledger.heads(period=month.period, states=ARRIVED)
-            state = mine[-1].state if mine else "not posted"
+            state = "not posted" if not mine else "undone" if mine[-1].id in undone else mine[-1].state
             last = mine[-1].started_at.date().isoformat() if mine else ""
             rows.append((str(month.period), month.invoices, month.skipped, state, len(posted), last))
     if json:

@@ -25,9 +25,10 @@ def register(app: typer.Typer) -> None:
 
 def runs(json: JsonOption = False) -> int:
     """Every run, newest first."""
+    from billingsync.report.labels import local_time, person
     from billingsync.report.layout import table
 
-    with ledger_only() as (_, ledger):
+    with ledger_only() as (settings, ledger):
         undone = ledger.undone_runs()
         found = [
             (
@@ -44,7 +45,11 @@ def runs(json: JsonOption = False) -> int:
         names = ("run", "period", "state", "started_at", "who", "digest")
         document({"runs": [dict(zip(names, row, strict=True)) for row in found]})
     elif found:
-        table(console(), ("Run", "Period", "State", "Started", "By", "Plan"), found)
+        rows = [
+            (id_, period, state, local_time(started, settings.zone), person(who), digest)
+            for id_, period, state, started, who, digest in found
+        ]
+        table(console(), ("Run", "Period", "State", f"Started ({settings.timezone})", "By", "Plan"), rows)
     else:
         out("Nothing has run yet. Begin with:  billingsync plan")
     return 0
@@ -56,6 +61,7 @@ def show(
 ) -> int:
     """What one run wrote, invoice by invoice."""
     from billingsync.core.money import plain
+    from billingsync.report.labels import person
     from billingsync.report.layout import table
 
     with ledger_only() as (_, ledger):
@@ -91,7 +97,7 @@ def show(
             }
         )
         return 0
-    out(f"Run {one.id} of {one.period}: {state}. By {one.who}, plan {(one.digest or '')[:12]}.")
+    out(f"Run {one.id} of {one.period}: {state}. By {person(one.who)}, plan {(one.digest or '')[:12]}.")
     rows = [
         (
             row.client_name,

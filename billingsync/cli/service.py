@@ -15,6 +15,8 @@ from billingsync.core.states import CycleState
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from billingsync.service.status import Snapshot
     from billingsync.service.worker import Worker
 
@@ -71,7 +73,7 @@ def _once(service: Worker, json: bool) -> int:
     if json:
         document(found.as_json(), _steps(found))
     else:
-        _show(found, None)
+        _show(found, service.settings.zone, None)
     return _CODES.get(state, 1)
 
 
@@ -111,7 +113,11 @@ def status(json: JsonOption = False) -> int:
         alive = answer.get("state") if answer else None
         document(found.as_json() | {"worker": alive}, _steps(found))
     else:
-        _show(found, answer.get("state") if answer else ("not answering" if health.port else "not asked: port 0"))
+        _show(
+            found,
+            settings.zone,
+            answer.get("state") if answer else ("not answering" if health.port else "not asked: port 0"),
+        )
     if found.cycle is not None and found.cycle.state == CycleState.FAILED:
         return 1
     return 3 if found.held_charges or found.unresolved else 0
@@ -122,12 +128,12 @@ def _steps(found: Snapshot) -> list[list[str]]:
     return [step for n, step in enumerate(steps) if step not in steps[:n]]
 
 
-def _show(found: Snapshot, worker_state: str | None) -> None:
+def _show(found: Snapshot, zone: ZoneInfo, worker_state: str | None) -> None:
     from billingsync.report.escape import one_line
     from billingsync.report.layout import table
 
     def moment(value: Any) -> str:
-        return value.astimezone().isoformat(" ", timespec="minutes") if value else "never"
+        return value.astimezone(zone).isoformat(" ", timespec="minutes") if value else "never"
 
     rows = [("billingsync", f"{found.version}, installation {found.installation}")]
     if worker_state is not None:

@@ -6,15 +6,20 @@ does. Every bar has its label and amount on a line of its own above it, so label
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from billingsync.core.bill.plan import Account
+from billingsync.core.bill.plan import Account, ClientPlan
 from billingsync.core.money import ZERO
 from billingsync.report.equation import terms
+from billingsync.report.escape import one_line, shortened
 from billingsync.report.numbers import Figures
+from billingsync.report.waiting import display_name
 
 ROW = 38  # height of one part in pixels: a line of text, a bar, and air
+CLIENT_ROW = 34
+_MOST_CLIENTS = 20
 _HAIR = Decimal("0.4")  # percent: a part that is not zero stays visible
 
 
@@ -76,6 +81,36 @@ def picture(account: Account, currency: str, figures: Figures) -> Picture | None
             )
         )
     return Picture(bars=tuple(bars), zero=_css(percent(ZERO)), negative=low < 0, height=len(bars) * ROW)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientBar:
+    """One client's amount, and where last month's was; in percent of the picture's width."""
+
+    label: str
+    amount: str
+    width: str
+    last: str  # "" where nothing is known of last month
+    top: int
+
+
+def client_bars(clients: Sequence[ClientPlan], currency: str, figures: Figures) -> tuple[ClientBar, ...]:
+    """The largest clients of a currency beside last month; nothing for a single one."""
+    mine = [one for one in clients if one.currency == currency and not one.held and one.amount > 0]
+    mine = sorted(mine, key=lambda one: (-one.amount, display_name(one)))[:_MOST_CLIENTS]
+    if len(mine) < 2:
+        return ()
+    most = max(max(one.amount, one.last_amount or ZERO) for one in mine)
+    return tuple(
+        ClientBar(
+            label=shortened(one_line(display_name(one)), 80),
+            amount=figures.money(one.amount, currency),
+            width=_css(max(one.amount * 100 / most, _HAIR)),
+            last="" if one.last_amount is None or one.last_amount < 0 else _css(one.last_amount * 100 / most),
+            top=number * CLIENT_ROW,
+        )
+        for number, one in enumerate(mine)
+    )
 
 
 def _css(percent: Decimal) -> str:

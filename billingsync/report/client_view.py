@@ -10,7 +10,7 @@ from billingsync.core.money import ZERO
 from billingsync.core.reasons import title_of
 from billingsync.core.states import LineAction
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import client_target, matched
+from billingsync.report.labels import client_target, matched, short_charges
 from billingsync.report.numbers import Figures, code
 from billingsync.report.waiting import client_holds, display_name, money_of, together
 
@@ -58,6 +58,11 @@ def left_out_view(
     ]
 
 
+def clean_ids(charges: Sequence[str]) -> str:
+    """Short ids of charges, inert."""
+    return shortened(one_line(short_charges(charges)), 80)
+
+
 def _differs(client: ClientPlan) -> bool:
     return bool(client.client_name) and client.client_name.casefold() != client.company_name.casefold()
 
@@ -72,6 +77,7 @@ def _line(line: PlanLine, currency: str, figures: Figures) -> View:
         "word": word,
         "text": shortened(one_line(line.description or line.title), 400),
         "note": shortened("; ".join(notes), 240),
+        "ids": clean_ids(line.charges),
         "quantity": "" if line.action == LineAction.REMOVE else figures.quantity(line.quantity),
         "unit": "" if line.action == LineAction.REMOVE else figures.amount(line.unit_price, currency),
         "before": "" if line.before_amount is None else figures.amount(line.before_amount, currency),
@@ -93,6 +99,7 @@ def _left_out(entry: Dropped | Excluded | Hold, why: str, state: str, figures: F
     return {
         "state": state,
         "product": shortened(one_line(entry.product), 300),
+        "ids": clean_ids((entry.charge,)),
         "why": why,
         "amount": figures.amount(entry.amount, entry.currency),
         "cost": figures.amount(entry.cost, entry.currency),

@@ -15,11 +15,11 @@ from billingsync.core.bill.plan import ClientPlan, CurrencyAccount, Plan, Source
 from billingsync.core.money import ZERO
 from billingsync.core.reasons import title_of
 from billingsync.core.states import TrueUpState
-from billingsync.report.chart import picture
+from billingsync.report.chart import CLIENT_ROW, client_bars, picture
 from billingsync.report.client_view import client_view, left_out_view
 from billingsync.report.equation import both, header_difference, sentence
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import listed, new_invoice_counts, plural, taken_back_from
+from billingsync.report.labels import listed, new_invoice_counts, partner_name, plural, taken_back_from
 from billingsync.report.numbers import Figures, code
 from billingsync.report.waiting import NOBODY, ReasonGroup, Wait, by_reason, display_name, plan_holds
 
@@ -53,13 +53,14 @@ def plan_html(
     figures = Figures(locale)
     command = next_command if next_command is not None else f"billingsync post {plan.digest[:6]}"
     return page_template("plan.html.j2").render(
-        partner=clean(plan.partner, 120),
+        partner=clean(partner_name(plan.partner), 120),
         month=figures.month(plan.period),
         period=plan.period,
         asked=_asked(plan),
         state=_state(plan, figures),
         command=command if plan.writes else "",
-        accounts=[_account(account, figures) for account in plan.accounts],
+        accounts=[_account(account, figures) for account in _by_size(plan)],
+        pictures=_by_client(plan, figures),
         meaning=_meaning(plan),
         held=[_group(group, figures) for group in by_reason(plan_holds(plan))],
         warnings=[clean(warning, 1000) for warning in plan.warnings],
@@ -152,6 +153,20 @@ def _account(account: CurrencyAccount, figures: Figures) -> View:
     }
 
 
+def _by_size(plan: Plan) -> list[CurrencyAccount]:
+    """The currencies, the one with the most money first. Numbers of different currencies are compared as they are."""
+    return sorted(plan.accounts, key=lambda account: (-abs(account.price.charges), account.currency))
+
+
+def _by_client(plan: Plan, figures: Figures) -> list[View]:
+    found = []
+    for account in _by_size(plan):
+        if bars := client_bars(plan.clients, account.currency, figures):
+            height = len(bars) * CLIENT_ROW
+            found.append({"code": code(account.currency), "bars": bars, "height": height})
+    return found
+
+
 def _share(part: Decimal, whole: Decimal, figures: Figures) -> str:
     """A share that rounding must not make nothing of, nor everything."""
     if 0 < part < whole / 2000:
@@ -189,7 +204,9 @@ def _wait(wait: Wait, figures: Figures) -> View:
 
 def _clients(plan: Plan, figures: Figures) -> View:
     counts = new_invoice_counts(plan)
+    rank = {account.currency: number for number, account in enumerate(_by_size(plan))}
     shown = [client for client in plan.clients if _has_news(client)]
+    shown.sort(key=lambda one: (rank.get(one.currency, len(rank)), -_moved(one), display_name(one)))
     quiet = [clean(display_name(client), 80) for client in plan.clients if not _has_news(client)]
     lines = sum(len(one.lines) + len(one.dropped) + len(one.excluded) + len(one.holds) for one in shown)
     return {
@@ -197,6 +214,11 @@ def _clients(plan: Plan, figures: Figures) -> View:
         "clients_open": len(shown) <= _OPEN_CLIENTS and lines <= _OPEN_LINES,
         "quiet": listed(quiet, 20, "see the JSON"),
     }
+
+
+def _moved(client: ClientPlan) -> Decimal:
+    """By how much a client's amount differs from last month's: what to look at first."""
+    return ZERO if client.held else abs(client.amount - (client.last_amount or ZERO))
 
 
 def _has_news(client: ClientPlan) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from billingsync.core.bill.plan import ClientPlan, Plan, TakenBack, TrueUp
 from billingsync.core.states import PostingAction
@@ -74,3 +76,34 @@ def listed(names: Sequence[str], most: int, where: str = "use --format html") ->
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:most])} ... and {len(names) - most} more ({where})"
+
+
+_ID_SHOWN = 12  # characters of an item's id; Pax8's are random, so that the first of them tell charges apart
+_IDS_SHOWN = 3
+
+
+def short_charge(charge: str) -> str:
+    """As much of a charge's id as people need to type: the beginning of the item's, without the invoice's."""
+    item = charge.rpartition(":")[2]
+    return item if len(item) <= _ID_SHOWN else item[:_ID_SHOWN].rstrip("-")
+
+
+def short_charges(charges: Sequence[str]) -> str:
+    """A few of them, and how many more there are."""
+    more = f" and {len(charges) - _IDS_SHOWN} more" if len(charges) > _IDS_SHOWN else ""
+    return ", ".join(map(short_charge, charges[:_IDS_SHOWN])) + more
+
+
+def partner_name(partner: str) -> str:
+    """The partner's name for people; "" for the one of a single installation, which has none."""
+    return "" if partner == "default" else partner
+
+
+def local_time(moment: str, zone: ZoneInfo) -> str:
+    """An ISO moment as a clock in the partner's zone shows it, to the minute."""
+    return datetime.fromisoformat(moment).astimezone(zone).strftime("%Y-%m-%d %H:%M")
+
+
+def person(who: str) -> str:
+    """Who did it, for people: without the process that the ledger notes too."""
+    return who.partition(" (process ")[0]

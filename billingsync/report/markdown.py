@@ -16,6 +16,7 @@ from billingsync.report.labels import (
     listed,
     matched,
     new_invoice_counts,
+    partner_name,
     plural,
     taken_back_from,
 )
@@ -31,7 +32,8 @@ _ACTIONS = {"add": "add", "update": "change", "remove": "remove"}
 def plan_markdown(plan: Plan, created_at: str, *, locale: str = "en_US", next_command: str | None = None) -> str:
     """Totals, what waits, what changes for each client, what is not billed; numbers as people of `locale` read them."""
     figures = Figures(locale)
-    lines = [f"# {escaped(plan.partner)}: billing plan for {figures.month(plan.period)}", ""]
+    whose = f"{escaped(name)}: billing" if (name := partner_name(plan.partner)) else "Billing"
+    lines = [f"# {whose} plan for {figures.month(plan.period)}", ""]
     for account in plan.accounts:
         lines += [escaped(sentence(account.price, account.currency, figures)), ""]
     lines += [f"**{escaped(closing(plan, next_command))}**", ""]

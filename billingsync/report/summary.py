@@ -15,7 +15,7 @@ from billingsync.core.reasons import title_of
 from billingsync.core.states import LineAction
 from billingsync.report.equation import pieces
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import client_target, new_invoice_counts, plural
+from billingsync.report.labels import client_target, new_invoice_counts, partner_name, plural
 from billingsync.report.layout import Page, table_lines
 from billingsync.report.numbers import Figures, code
 from billingsync.report.text import closing, true_up_rows
@@ -65,7 +65,7 @@ def question(plan: Plan, host: str, *, locale: str = "en_US") -> str:
 
 def _heading(plan: Plan, page: Page, figures: Figures) -> None:
     charges, invoices = sum(source.charges for source in plan.sources), len(plan.sources)
-    whose = "" if plan.partner == "default" else f" · {plan.partner}"  # a single installation has no name
+    whose = f" · {name}" if (name := partner_name(plan.partner)) else ""
     page.prose(
         f"{figures.month(plan.period)}{whose} · {figures.count(invoices)} Pax8 "
         f"{plural(invoices, 'invoice')}, {figures.count(charges)} {plural(charges, 'charge')}",

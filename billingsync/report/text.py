@@ -11,7 +11,7 @@ from billingsync.core.states import TrueUpState
 from billingsync.report.block import client_block, held_rows, left_out_rows
 from billingsync.report.equation import pieces
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import client_target, listed, new_invoice_counts, plural, taken_back_from
+from billingsync.report.labels import client_target, listed, new_invoice_counts, partner_name, plural, taken_back_from
 from billingsync.report.layout import Page, table_lines
 from billingsync.report.numbers import Figures
 from billingsync.report.waiting import NOBODY, display_name, together, unassigned_holds
@@ -95,8 +95,9 @@ def closing(plan: Plan, next_command: str | None) -> str:
 def _heading(plan: Plan, page: Page, figures: Figures) -> None:
     charges = sum(source.charges for source in plan.sources)
     invoices = len(plan.sources)
+    whose = f", {name}" if (name := partner_name(plan.partner)) else ""
     page.prose(
-        f"{plan.period}, {plan.partner}: {figures.count(invoices)} Pax8 {plural(invoices, 'invoice')}, "
+        f"{plan.period}{whose}: {figures.count(invoices)} Pax8 {plural(invoices, 'invoice')}, "
         f"{figures.count(charges)} {plural(charges, 'charge')}",
         style="bold",
     )

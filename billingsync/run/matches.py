@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from billingsync.core.bill.names import normalise
 from billingsync.core.charge import Charge
 from billingsync.core.money import plain
+from billingsync.report.labels import short_charge
 from billingsync.run.plan import Planned
-
-_ID_SHOWN = 12  # characters of an item's id; Pax8's are random, so that the first of them tell charges apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +37,6 @@ class ChargeRow:
             "currency": self.currency,
             "fate": self.fate,
         }
-
-
-def short_charge(charge: str) -> str:
-    """The beginning of the item's id, without the invoice's."""
-    item = charge.rpartition(":")[2]
-    return item if len(item) <= _ID_SHOWN else item[:_ID_SHOWN].rstrip("-")
 
 
 def charges_like(planned: Planned, text: str) -> list[Charge]:

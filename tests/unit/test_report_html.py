@@ -112,6 +112,32 @@ def test_everything_that_people_need_is_said() -> None:
             assert Figures().amount(entry.amount, client.currency) in found.text
 
 
+def test_clients_come_before_warnings_the_largest_change_first_and_currencies_by_size() -> None:
+    plan = sample.full_plan()
+    html, found = page(plan)
+    assert html.index('id="clients"') < html.index('id="warnings"')
+    moved = {
+        client.client_name or client.company_name: abs(client.amount - (client.last_amount or D(0)))
+        for client in plan.clients
+        if client.currency == "USD" and not client.held and client.lines
+    }
+    first = max(moved, key=lambda name: moved[name])
+    names = re.findall(r'<summary><span class="name"><bdi>(.*?)</bdi>', html)
+    assert next(name for name in names if name in moved) == first, (names, moved)
+    sizes = [abs(account.price.charges) for account in plan.accounts]
+    assert html.index(f"<h3>{plan.accounts[sizes.index(max(sizes))].currency}</h3>") == html.index("<h3>")
+    links = {attributes.get("href") for tag, attributes in found.tags if tag == "a"}
+    ids = {f"#{attributes.get('id')}" for _, attributes in found.tags if attributes.get("id")}
+    assert {"#money", "#clients", "#warnings", "#sources"} <= links <= ids
+
+
+def test_clients_are_drawn_beside_last_month() -> None:
+    html, _ = page(sample.full_plan())
+    assert "The thin line marks last month." in html
+    alone, _ = page(sample.small_plan())
+    assert "The thin line marks last month." not in alone, "one bar says nothing"
+
+
 def test_numbers_and_dates_follow_the_locale() -> None:
     _, found = page(sample.small_plan(), locale="de_DE")
     assert "257,27 charged = 261,37 to post - 4,10 dropped" in found.text and "Dezember" in found.text
