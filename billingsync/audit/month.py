@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from billingsync.core.money import plain
 from billingsync.core.period import Period
-from billingsync.core.states import ChargeState, PostingState
+from billingsync.core.states import ChargeState, PostingState, RunState
 from billingsync.store import schema
 from billingsync.store.columns import from_json
 from billingsync.store.journal import Entry
@@ -79,7 +79,7 @@ def read_month(ledger: Ledger, period: Period) -> Month:
     plans = [ledger.find_plan(entry.digest) for entry in ledger.plans(period)]
     digests = dict.fromkeys(plan.rules_digest for plan in plans)
     undone = ledger.undone_runs()
-    runs = [replace(run, state="undone") if run.id in undone else run for run in ledger.runs(period)]
+    runs = [replace(run, state=RunState.UNDONE) if run.id in undone else run for run in ledger.runs(period)]
     postings = ledger.postings(period=period)
     keys = {row.key for row in postings}
     undos: dict[str, list[Mapping[str, Any]]] = {}

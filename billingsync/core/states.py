@@ -21,6 +21,7 @@ class RunState(StrEnum):
     HELD = "held"  # done, and something waits for a person
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    UNDONE = "undone"  # how it reads once all that it wrote was taken back; never kept
 
 
 class PostingState(StrEnum):
