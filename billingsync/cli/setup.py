@@ -100,7 +100,7 @@ def init(
         note(f"HaloPSA was not asked what the rules can name: {found}")
     elif found is not None:
         write_file(str(directory / CATALOGUE), f"{CATALOGUE_HEAD}{found.toml}\n".encode())
-        out(f"That file lists what HaloPSA has for your rules: {found.count} entries.")
+        out(f"listed   {directory / CATALOGUE}: what HaloPSA has for your rules, {found.count} entries")
     out("Next:  billingsync doctor")
     return 0
 
