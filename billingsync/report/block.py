@@ -10,7 +10,7 @@ from billingsync.core.bill.plan import ClientPlan, Dropped, Excluded, PlanLine
 from billingsync.core.money import ZERO
 from billingsync.core.states import LineAction
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import plural, short_charges, spoken
+from billingsync.report.labels import spoken
 from billingsync.report.layout import Page
 from billingsync.report.numbers import Figures
 from billingsync.report.waiting import Wait, client_holds, display_name, money_of, together
@@ -162,7 +162,6 @@ def held_rows(waits: Iterable[Wait], currency: str, page: Page, figures: Figures
         amount = figures.amount(wait.amount, wait.currency)
         page.row(products, amount, code, head="  ! held: ", after=times, style="magenta")
         why_and_what(wait, page)
-        page.prose(f"{plural(count, 'charge')}: {one_line(short_charges(wait.charges))}", indent="      ", style="dim")
 
 
 def why_and_what(wait: Wait, page: Page, indent: str = "      ") -> None:
