@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 from typing import Protocol
 
 from billingsync.core.bill.plan import Posting
@@ -107,13 +108,21 @@ class NewInvoice:
     codes: ProductRules
 
 
+class Shows(StrEnum):
+    """What a line that a card sets shows."""
+
+    TO = "to"
+    FROM = "from"
+    OTHER = "other"
+    UNMARKED = "unmarked"  # a line like the one that we added is there, without our mark
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineSight:
-    """What a recurring invoice shows of one line that a card sets. `shows`: `to` | `from` | `other`, or `unmarked`
-    where a line like the one that we added is there without our mark. `said` is the line's numbers, for people."""
+    """What a recurring invoice shows of one line that a card sets. `said` is the line's numbers, for people."""
 
     ordinal: int
-    shows: str
+    shows: Shows
     line_id: int | None = None
     said: str = ""
 
@@ -128,7 +137,7 @@ class SetSight:
     prorated: tuple[str, ...] = ()
     made: bool = False
 
-    def all_show(self, what: str) -> bool:
+    def all_show(self, what: Shows) -> bool:
         return all(line.shows == what for line in self.lines)
 
 
@@ -164,6 +173,7 @@ class PSA(Protocol):
     def answered(self, json: object) -> Invoice | None: ...
     def kept(self, invoice: Invoice) -> str: ...
     def from_kept(self, text: str | None) -> Invoice | None: ...
+    def prorata_keys(self) -> frozenset[str]: ...
     def recurring(self, there: Invoice) -> RecurringInvoice | None: ...
 
     # Writing

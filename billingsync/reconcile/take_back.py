@@ -21,6 +21,7 @@ from billingsync.core.reconcile.card_write import (
 )
 from billingsync.core.rules import ProductRules
 from billingsync.errors import StaleCard, UpstreamError, UsageError
+from billingsync.psa.psa import Shows
 from billingsync.reconcile.approval import STEP, Became, CardResult
 from billingsync.reconcile.cards import SHORTEST
 from billingsync.run.card_writes import (
@@ -70,18 +71,14 @@ def _take_back(context: RunContext, asked: TakeBack, digest: str) -> CardResult:
     last = _last(context, done.card)
     if last is not None and last.state is CardState.UNDONE:
         return _result(write, done, Became.ALREADY, "It is undone already.")
-    if done.entries:
-        return _result(
-            write, done, Became.BLOCKED, "Pro rata that waits is taken out in HaloPSA, before the next invoice."
-        )
     try:
         there = context.psa.read(write.invoice_id, template=True)
         if there is None:
             return _result(write, done, Became.FAILED, f"Recurring invoice {write.invoice_id} is gone.")
         may_be_written(context, there)
-        one = reversed_set(done, 0, _line_id(context, write, done))
+        one = reversed_set(done, write.key, _line_id(context, write, done))
         sight = context.psa.set_sight(there, there, [one], write.key, asked=False).lines[0]
-        if sight.shows != "from":
+        if sight.shows is not Shows.FROM:
             why = f"The line shows {sight.said or 'nothing'} now, not what the card wrote. Nothing was sent."
             return _result(write, done, Became.STALE, why)
         invoiced = _invoiced(context, there, write, one)

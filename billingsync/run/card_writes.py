@@ -22,7 +22,7 @@ from billingsync.core.reconcile.card_write import LineSet, SetAction, WriteState
 from billingsync.core.rules import ProductRules
 from billingsync.errors import OtherInstallation, UpstreamError
 from billingsync.http import Answered, NotDone
-from billingsync.psa.psa import Body, LineSight, SetLines, SetSight
+from billingsync.psa.psa import Body, LineSight, SetLines, SetSight, Shows
 from billingsync.run.context import RunContext
 from billingsync.run.recover import read_target
 from billingsync.run.send import still_ours
@@ -103,9 +103,9 @@ def carry_out_cards(context: RunContext, ready: Prepared) -> CardWrite:
     try:
         there = context.psa.read(write.invoice_id, template=True)
         there = _taken_out(context, write, there)
+        settled = None if there is None else _judge(context, write, there)
     except UpstreamError as failed:
         return _settle(context, write, WriteState.UNKNOWN, f"it could not be read back: {failed.message}")
-    settled = None if there is None else _judge(context, write, there)
     why = "HaloPSA answered, yet the recurring invoice shows what it was before"
     return settled or _settle(context, write, WriteState.UNKNOWN, why)
 
@@ -136,6 +136,7 @@ def _resolve(context: RunContext, write: CardWrite) -> CardWrite:
     while True:
         try:
             there = read_target(context, write.invoice_id, template=True)
+            settled = None if there is None else _judge(context, write, there)
         except UpstreamError as failed:
             unread += 1
             if unread == LOOKS:
@@ -145,7 +146,7 @@ def _resolve(context: RunContext, write: CardWrite) -> CardWrite:
         if there is None:
             message = f"recurring invoice {write.invoice_id} is gone from HaloPSA"
             return _settle(context, write, WriteState.FAILED, message, card=CardState.FAILED)
-        if (settled := _judge(context, write, there)) is not None:
+        if settled is not None:
             return settled
         since = max((context.now() - write.sent_at).total_seconds(), 0.0)
         due = context.absence_s - min(since, context.absence_s)
@@ -163,14 +164,11 @@ def _judge(context: RunContext, write: CardWrite, there: Invoice) -> CardWrite |
     before = context.psa.from_kept(write.before)
     assert before is not None, write.key
     sight = context.psa.set_sight(before, there, write.lines, write.key, asked=True)
-    if sight.all_show("from") and (there.lines_shown or not before.lines_shown):
-        if not any(one.entries for one in write.lines) or not sight.made:
-            return None
-        # HaloPSA takes entries off a line once they are invoiced: what is not there may be billed already [WB7].
-        message = f"HaloPSA made an invoice meanwhile, so nobody can tell what it did with them{_made(context, there)}"
-        return _settle(context, write, WriteState.FAILED, message, card=CardState.FAILED)
+    if sight.all_show(Shows.FROM) and (there.lines_shown or not before.lines_shown):
+        why = _entries_elsewhere(context, write, there, sight)
+        return _settle(context, write, WriteState.FAILED, why, card=CardState.FAILED) if why else None
     answer = context.psa.kept(there)
-    if not all(line.shows in ("to", "unmarked") for line in sight.lines):
+    if not all(line.shows in (Shows.TO, Shows.UNMARKED) for line in sight.lines):
         message = f"somebody changed it meanwhile, so nothing more is sent: {_both(write, sight)}"
         return _settle(context, write, WriteState.FAILED, message, answer=answer, card=CardState.FAILED)
     alarms = _alarms(context, write, there, sight)
@@ -179,9 +177,22 @@ def _judge(context: RunContext, write: CardWrite, there: Invoice) -> CardWrite |
     return _settle(context, write, state, "; ".join(alarms), answer=answer, card=card)
 
 
+def _entries_elsewhere(context: RunContext, write: CardWrite, there: Invoice, sight: SetSight) -> str:
+    """Why pro rata entries that a line does not show may have arrived all the same; "" where they did not [WB7].
+
+    HaloPSA takes entries off a line once they are invoiced, so what is not there may be billed already."""
+    if not any(one.entries for one in write.lines):
+        return ""
+    if sight.made:
+        made = _made(context, there)
+        return f"HaloPSA made an invoice meanwhile{made}: look there whether it holds the pro rata before you try again"
+    waits = write.key in context.psa.prorata_keys()
+    return "HaloPSA lists the pro rata, yet not on its line: look at it there before you try again" if waits else ""
+
+
 def _alarms(context: RunContext, write: CardWrite, there: Invoice, sight: SetSight) -> list[str]:
     """What a person should look at although the lines are what they were to be [WB5]."""
-    alarms = [line.said for line in sight.lines if line.shows == "unmarked"]
+    alarms = [line.said for line in sight.lines if line.shows is Shows.UNMARKED]
     alarms += sight.prorated
     if sight.made:
         alarms.append(f"HaloPSA made an invoice while we wrote{_made(context, there)}: {_both(write, sight)}")

@@ -130,7 +130,7 @@ class Making:
             "id": self.tables.new_id("lines"), "ihid": invoice["id"], "recurring_invoice_id": template["id"],
             "recurring_invoice_line_id": line["id"], "prorata_data": [], **{name: [] for name in AUTOMATIC},
         }  # fmt: skip
-        if self.options.made_prorata == "folded":
+        if self.options.made_prorata != "left":
             made["qty_order"] += sum((Decimal(entry["quantity"]) for entry in line["prorata_data"]), Decimal(0))
         for text, name in _TEXTS.items():
             if text not in self.options.made_fields_copied:
@@ -141,7 +141,9 @@ class Making:
     def _used_up(self, template: Row, charged: list[Row], invoice_id: int) -> None:
         """What is charged once is not charged again."""
         for line in charged:
-            if self.options.made_prorata == "folded":
+            if self.options.made_prorata == "added":
+                line["qty_order"] += sum((Decimal(entry["quantity"]) for entry in line["prorata_data"]), Decimal(0))
+            if self.options.made_prorata != "left":
                 line["prorata_data"] = []
             if line.get("onetimecharge") and self.options.one_time in ("kept", "dropped"):
                 line["onetimechargeinvoiceid"] = invoice_id

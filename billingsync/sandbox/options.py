@@ -101,9 +101,10 @@ class SandboxOptions:
         "kept"  # a line with `onetimecharge`, once invoiced:
     )
     # stays and is not charged again; goes; is charged again like any other. unsettable: the flag that is sent is lost
-    made_prorata: Literal["folded", "left"] = (
-        "folded"  # prorata_data: into the quantity and gone; left: as if not there
+    made_prorata: Literal["folded", "added", "left"] = (
+        "folded"  # prorata_data: into the quantity of the invoice made, and gone; left: as if not there
     )
+    # added: gone, and from then on part of the recurring line's own quantity too
     prorata_list: Literal["present", "404"] = "present"  # GET /InvoiceDetailProRata
     made_fields_copied: tuple[str, ...] = ("longdescription", "productnumber", "customfields", "internal_note")
     made_header_id: bool = True  # whether answers name the template of an invoice, on header and lines

@@ -244,6 +244,7 @@ def _line_row(one: LineSet) -> dict[str, Any]:
         "after": numbers_of(one.after),
         "title": one.title,
         "item_id": one.item_id,
+        "takes": one.takes,
         "entries": [
             [entry.day.isoformat(), *_texts(entry.quantity, entry.unit_price, entry.unit_cost)] for entry in one.entries
         ],
@@ -265,6 +266,7 @@ def _line(row: dict[str, Any]) -> LineSet:
         after=values_of(row["after"]),
         title=row["title"],
         item_id=row["item_id"],
+        takes=row["takes"],
         entries=tuple(_entry(*one) for one in row["entries"]),
     )
 

@@ -18,9 +18,13 @@ from collections.abc import Callable
 def main() -> None:
     import billingsync.cli.app
     import billingsync.connect
+    import billingsync.reconcile.take_back
+    import billingsync.reconcile.write_back
+    import billingsync.report.card_results
     import billingsync.report.document
     import billingsync.report.outcome
     import billingsync.report.text
+    import billingsync.run.card_writes
     import billingsync.run.run
     import billingsync.setup.doctor
     import billingsync.store.upgrade
@@ -46,6 +50,7 @@ def main() -> None:
                 os.dup2(out, 1)
                 os.dup2(out, 2)
                 billingsync.run.run.RunContext = context  # type: ignore[misc,assignment]
+                billingsync.run.card_writes.RunContext = context  # type: ignore[misc,assignment]
                 code = command(asked["words"])
                 sys.stdout.flush()
             finally:

@@ -65,6 +65,7 @@ class LineSet:
     title: str = ""
     item_id: int | None = None
     entries: tuple[SetEntry, ...] = ()
+    takes: str = ""  # the key of the write whose pro rata entries are taken off the line again
 
 
 def line_set(card: Card, ordinal: int) -> LineSet:
@@ -86,10 +87,10 @@ def line_set(card: Card, ordinal: int) -> LineSet:
     )
 
 
-def reversed_set(done: LineSet, ordinal: int, line_id: int) -> LineSet:
-    """What takes a done change back [WB8]. `line_id` is that of the line in HaloPSA."""
+def reversed_set(done: LineSet, key: str, line_id: int) -> LineSet:
+    """What takes a change of the write `key` back [WB8]. `line_id` is that of the line in HaloPSA."""
     return LineSet(
-        ordinal=ordinal,
+        ordinal=0,
         action=SetAction.TAKE_OUT if done.action is SetAction.ADD else SetAction.SET,
         card=done.card,
         digest=done.digest,
@@ -98,6 +99,7 @@ def reversed_set(done: LineSet, ordinal: int, line_id: int) -> LineSet:
         after=done.before,
         title=done.title,
         item_id=done.item_id,
+        takes=key if done.entries else "",
     )
 
 
@@ -110,6 +112,7 @@ def base_of(partner: str, client_id: int, invoice_id: int, sets: Sequence[LineSe
             _numbers(one.before),
             _numbers(one.after),
             [[entry.day.isoformat(), plain(entry.quantity)] for entry in one.entries],
+            one.takes,
         ]
         for one in sets
     )

@@ -13,6 +13,7 @@ from billingsync.core.reconcile.card_write import LineSet
 from billingsync.core.reconcile.snapshot import RecurringInvoice
 from billingsync.core.rules import ProductRules
 from billingsync.core.states import LineAction, PostingAction
+from billingsync.errors import UpstreamError
 from billingsync.http import Sent, Service, write_json
 from billingsync.psa.halo import body, compare, disturbed, set_lines, takeback, templates
 from billingsync.psa.halo.client import Halo, one_object
@@ -62,6 +63,17 @@ class HaloPsa(Halo):
     def from_kept(self, text: str | None) -> Invoice | None:
         """The invoice that `kept` made a text of."""
         return None if text is None else read_invoice(json.loads(text, parse_float=Decimal))
+
+    def prorata_keys(self) -> frozenset[str]:
+        """The keys of the writes whose pro rata entries wait anywhere; empty where this build lists none."""
+        try:
+            rows = self.rows("/InvoiceDetailProRata", "prorata")
+        except UpstreamError as failed:
+            if failed.status == 404:
+                return frozenset()
+            raise
+        marks = (markers({"item_longdescription": row.get("longdescription")}) for row in rows)
+        return frozenset(mark.key for mark in marks if mark is not None)
 
     def recurring(self, there: Invoice) -> RecurringInvoice | None:
         """A recurring invoice as a snapshot has it."""

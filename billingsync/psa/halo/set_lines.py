@@ -32,7 +32,7 @@ from billingsync.psa.halo.wire import (
     number,
     same,
 )
-from billingsync.psa.psa import LineSight, SetSight
+from billingsync.psa.psa import LineSight, SetSight, Shows
 
 History = Callable[[int], Sequence[Raw]]  # HaloPSA's history of one invoice
 
@@ -76,6 +76,8 @@ def _changes(there: Raw, one: LineSet, key: str, installation: str) -> Row:
         changes |= {"isinactive": True} | ({"isActive": False} if "isActive" in there else {})
     elif one.before.quantity == 0 and there.get("isinactive") is True:
         changes |= {"isinactive": False} | ({"isActive": True} if "isActive" in there else {})
+    if one.takes:
+        changes["prorata_data"] = [entry for entry in _entries(there) if not _is_marked(entry, one.takes)]
     if one.entries:
         changes["prorata_data"] = [*_entries(there), *_wire_entries(one, key, installation)]
     return changes
@@ -146,17 +148,21 @@ def _line_sight(before: Raw, after: Raw, one: LineSet, key: str) -> LineSight:
         return _added_sight(before, after, one, key)
     there = next((line for line in lines_of(after) if id_of(line) == one.line_id), None)
     if one.action is SetAction.TAKE_OUT and (there is None or nothing(there)):
-        return LineSight(ordinal=one.ordinal, shows="to", line_id=one.line_id)
+        return LineSight(ordinal=one.ordinal, shows=Shows.TO, line_id=one.line_id)
     if there is None:
-        return LineSight(ordinal=one.ordinal, shows="other", line_id=one.line_id, said="the line is gone")
+        return LineSight(ordinal=one.ordinal, shows=Shows.OTHER, line_id=one.line_id, said="the line is gone")
+    if one.takes:
+        left = sum(_is_marked(entry, one.takes) for entry in _entries(there))
+        shows = Shows.FROM if left else Shows.TO
+        return LineSight(ordinal=one.ordinal, shows=shows, line_id=one.line_id, said="no pro rata of ours any more")
     if one.entries:
         return _entries_sight(there, one, key)
     was = next((line for line in lines_of(before) if id_of(line) == one.line_id), {})
-    shows = "other"
+    shows = Shows.OTHER
     if one.action is SetAction.SET and _has(there, one.after) and (one.after.quantity == 0) == nothing(there):
-        shows = "to"
+        shows = Shows.TO
     elif _has(there, one.before) and same(there.get("isinactive"), was.get("isinactive")):
-        shows = "from"
+        shows = Shows.FROM
     return LineSight(ordinal=one.ordinal, shows=shows, line_id=one.line_id, said=said(there))
 
 
@@ -188,27 +194,32 @@ def _added_sight(before: Raw, after: Raw, one: LineSet, key: str) -> LineSight:
     ]
     if len(found) > 1:
         ids = ", ".join(str(id_of(line)) for line in found)
-        return LineSight(ordinal=one.ordinal, shows="other", said=f"lines {ids} all carry its mark")
+        return LineSight(ordinal=one.ordinal, shows=Shows.OTHER, said=f"lines {ids} all carry its mark")
     if found:
-        shows = "to" if _has(found[0], one.after) else "other"
+        shows = Shows.TO if _has(found[0], one.after) else Shows.OTHER
         return LineSight(ordinal=one.ordinal, shows=shows, line_id=id_of(found[0]), said=said(found[0]))
     old = {id_of(line) for line in lines_of(before)}
     for line in lines_of(after):
         if id_of(line) not in old and markers(line) is None and _has(line, one.after):
             why = f"line {id_of(line)} is like ours, without our mark"
-            return LineSight(ordinal=one.ordinal, shows="unmarked", line_id=id_of(line), said=why)
-    return LineSight(ordinal=one.ordinal, shows="from")
+            return LineSight(ordinal=one.ordinal, shows=Shows.UNMARKED, line_id=id_of(line), said=why)
+    return LineSight(ordinal=one.ordinal, shows=Shows.FROM)
 
 
 def _entries_sight(there: Raw, one: LineSet, key: str) -> LineSight:
     """Pro rata entries add up, so each must be there once; the line's own quantity stays."""
     marks = [mark.ordinal for entry in _entries(there) if (mark := _mark_of_entry(entry)) and mark.key == key]
     wanted = [_place(one, nth) for nth in range(len(one.entries))]
-    shows = "to" if _has(there, one.after) and sorted(marks) == wanted else "other"
+    shows = Shows.TO if _has(there, one.after) and sorted(marks) == wanted else Shows.OTHER
     if _has(there, one.before) and not marks:
-        shows = "from"
+        shows = Shows.FROM
     more = f", {len(marks)} of our {len(wanted)} pro rata entries wait"
     return LineSight(ordinal=one.ordinal, shows=shows, line_id=one.line_id, said=said(there) + more)
+
+
+def _is_marked(entry: Raw, key: str) -> bool:
+    mark = _mark_of_entry(entry)
+    return mark is not None and mark.key == key
 
 
 def _mark_of_entry(entry: Raw) -> Mark | None:
