@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 
 from billingsync.core.reconcile.card import LACKS, NOTHING_CHOSEN, Card, CardKind, Choice
@@ -65,6 +66,7 @@ class Approval:
     wanted: Filter | None = None
     expect: str = ""
     dry_run: bool = False
+    today: date | None = None  # None: the clock's day
 
 
 def exit_code(results: Sequence[CardResult]) -> int:

@@ -171,15 +171,15 @@ def _ids(card: Card, choice: Choice) -> tuple[str, ...]:
     return card.id, card_id(card.client_id, card.key, choice.line_id)
 
 
-def stand(connected: Connections, *, say: Say) -> Ground:
-    """Both sides as they are now. NoSnapshot where there is no whole snapshot."""
+def stand(connected: Connections, *, say: Say, today: date | None = None) -> Ground:
+    """Both sides as they are now; `today` None is the clock's day. NoSnapshot where there is no whole snapshot."""
     entry = for_now(connected, say)
     zone = connected.settings.zone
     books = Books(ledger=connected.ledger, rulebook=load_rulebook(connected.settings.rules_dir), zone=zone)
     return Ground(
         inputs=inputs_for(books, entry, None),
         decisions=connected.ledger.card_decisions(),
-        today=datetime.now(zone).date(),
+        today=today or datetime.now(zone).date(),
     )
 
 

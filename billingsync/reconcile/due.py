@@ -40,7 +40,7 @@ def write_due(connected: Connections, today: date, *, say: Say) -> tuple[CardRes
     waiting = due(connected.ledger.card_decisions(), today)
     if not waiting:
         return ()
-    ground = stand(connected, say=say)
+    ground = stand(connected, say=say, today=today)
     results = []
     for one in waiting:
         choice = replace(one.choice, day=None)
@@ -54,6 +54,7 @@ def write_due(connected: Connections, today: date, *, say: Say) -> tuple[CardRes
             digests=(shown.digest,),
             choice=choice,
             over_limit=True,
+            today=today,
             reason=f"for {one.until} by {one.who}{late}" + (f": {one.reason}" if one.reason else ""),
         )
         results += [replace(result, digest=one.digest) for result in approve(connected, asked, say=say)]

@@ -85,7 +85,7 @@ class _Approving:
     @property
     def ground(self) -> Ground:
         if self._ground is None:
-            self._ground = stand(self.connected, say=self.context.say)
+            self._ground = stand(self.connected, say=self.context.say, today=self.asked.today)
         return self._ground
 
     def everything(self) -> tuple[CardResult, ...]:

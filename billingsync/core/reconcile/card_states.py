@@ -41,7 +41,16 @@ NEXT: Mapping[CardState, frozenset[CardState]] = {
     ),
     CardState.DISMISSED: frozenset((CardState.OPEN, CardState.APPROVED, CardState.SCHEDULED, CardState.REPLACED)),
     CardState.APPROVED: frozenset((CardState.WRITING, CardState.OPEN, CardState.REPLACED)),
-    CardState.SCHEDULED: frozenset((CardState.WRITING, CardState.OPEN, CardState.REPLACED)),
+    CardState.SCHEDULED: frozenset(
+        (
+            CardState.WRITING,
+            CardState.OPEN,
+            CardState.SNOOZED,
+            CardState.DISMISSED,
+            CardState.APPROVED,
+            CardState.REPLACED,
+        )
+    ),
     CardState.WRITING: frozenset((CardState.DONE, CardState.FAILED)),
     CardState.DONE: frozenset((CardState.UNDONE, CardState.OPEN)),
     CardState.FAILED: frozenset((CardState.OPEN, CardState.APPROVED, CardState.SCHEDULED, CardState.REPLACED)),
