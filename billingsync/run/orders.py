@@ -29,7 +29,7 @@ from billingsync.run.plan import make_plan
 from billingsync.run.run import post_digest
 from billingsync.run.undo import UndoResult, preview, undo_run
 from billingsync.store.ledger import Ledger
-from billingsync.store.orders import TAKEN_OVER, Order
+from billingsync.store.orders import Order
 
 BEAT_S = 15.0
 SAY_S = 1.0  # progress is written down at most this often
@@ -75,7 +75,7 @@ def _undo(connected: Connections, order: Order, say: Say) -> Done:
 
     def as_shown(found: UndoResult) -> bool:
         # Of an undo that a process left half-done the rest is other than what was shown, and is still what was asked.
-        return order.says == TAKEN_OVER or bool(_undone(found)["digest"] == order.digest)
+        return order.taken_over or bool(_undone(found)["digest"] == order.digest)
 
     credit = bool(asked.get("credit"))
     result = undo_run(connected, run, who=order.who, say=say, credit=credit, confirm=as_shown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from billingsync.store.schema import desk_life, desk_order
 
 SILENT = timedelta(seconds=60)  # after so long a process is taken for dead; the run's lock says the last word
 
-TAKEN_OVER = "The process that began it has ended; another goes on."
+_TAKEN_OVER = "The process that began it has ended; another goes on."
 _OPEN = [state.value for state in OrderState if state.open]
 
 
@@ -38,6 +38,7 @@ class Order:
     says: str
     run: str | None
     outcome: Mapping[str, Any]
+    taken_over: bool = False  # by the process that claimed it just now, from one that has ended
 
     @property
     def open(self) -> bool:
@@ -111,13 +112,14 @@ class OrderBook(Book):
                         state=OrderState.BEGUN.value,
                         claimer=claimer,
                         begun_at=row.begun_at or now,
-                        says=TAKEN_OVER if row.claimer else "",
+                        says=_TAKEN_OVER if row.claimer else "",
                     )
                 )
                 if claimed.rowcount == 1:  # in one commit, so that no other takes the new claimer for dead
                     self._show_life(connection, claimer, kind, now)
             if claimed.rowcount == 1:
-                return self.order(row.id)
+                claimed_order = self.order(row.id)
+                return claimed_order and replace(claimed_order, taken_over=row.claimer is not None)
         return None
 
     def say_of_order(self, id: str, claimer: str, says: str) -> None:

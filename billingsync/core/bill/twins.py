@@ -79,21 +79,22 @@ def duplicates(inputs: RunInputs, *, as_if_taken_back: bool = False) -> dict[str
     for said in remembered:
         for key in {said.twin, said.reissue if said.invoice_id in inputs.credited else ""} - {""}:
             by_key[key].append(_posted(said))
-    open_charges = []
+    if not remembered and len(inputs.sources) < 2:
+        return {}  # a twin is on another invoice
+    open_charges: list[tuple[Source, Charge, str]] = []
     for source in inputs.sources:
         for charge in source.charges:
             before = settled.get(charge.id)
-            if before is None:
-                open_charges.append((source, charge))
-            if before is None or before.state not in SET_ASIDE:
-                by_key[twin_key(charge, month)].append(_of_this_month(source, charge, month, before is not None))
-    by_key.pop("", None)  # what has no key is like nothing
+            if before is not None and before.state in SET_ASIDE:
+                continue
+            key = twin_key(charge, month)
+            if key and before is None:
+                open_charges.append((source, charge, key))
+            if key:
+                by_key[key].append(_of_this_month(source, charge, month, before is not None))
     found = {}
-    for source, charge in open_charges:
-        mine = twin_key(charge, month)
-        if not mine:
-            continue
-        others = [*by_key[mine], *by_key.get(reissue_key(charge), ())]
+    for source, charge, key in open_charges:
+        others = [*by_key[key], *by_key.get(reissue_key(charge), ())]
         if twin := _first_other(source, others):
             found[charge.id] = twin
     return found
