@@ -16,7 +16,7 @@ from billingsync.psa.halo.psa import HaloPsa
 from billingsync.psa.halo.takeback import answered_line
 from billingsync.psa.psa import PSA
 from billingsync.redaction import Redactor
-from billingsync.settings import Settings
+from billingsync.settings import PartnerSettings, Settings
 from billingsync.sources.pax8.client import Pax8, service_config
 from billingsync.store.ledger import Ledger, open_ledger
 
@@ -33,7 +33,7 @@ __all__ = ["Connections", "OnCall", "answered_line", "connections", "halo_servic
 class Connections:
     """Everything outside this process that a run talks to; `wait` lets it wait for what may still land there."""
 
-    settings: Settings
+    settings: PartnerSettings
     ledger: Ledger
     pax8: Pax8
     psa: PSA
@@ -58,7 +58,7 @@ def connections(
     What is not among `needs` is not asked for anything, and its credentials may be missing."""
     settings.require_upstreams(needs)
     with ExitStack() as stack:
-        ledger = stack.enter_context(open_ledger(settings.database_url))
+        ledger = stack.enter_context(open_ledger(settings.database_url, partner=settings.partner))
         pax8 = stack.enter_context(pax8_service(settings, redactor, on_call=on_call))
         halo, tenant = halo_service(settings, redactor, on_call=on_call)
         stack.enter_context(halo)
@@ -74,11 +74,11 @@ def connections(
         )
 
 
-def _psa(halo: Service, settings: Settings) -> HaloPsa:
+def _psa(halo: Service, settings: PartnerSettings) -> HaloPsa:
     return HaloPsa(halo, marker=settings.halo.marker, write_lines=settings.halo.write_lines)
 
 
-def pax8_service(settings: Settings, redactor: Redactor, *, on_call: OnCall | None = None) -> Service:
+def pax8_service(settings: PartnerSettings, redactor: Redactor, *, on_call: OnCall | None = None) -> Service:
     pax8 = settings.pax8
     config = service_config(
         client_id=pax8.client_id,
@@ -95,7 +95,9 @@ def pax8_service(settings: Settings, redactor: Redactor, *, on_call: OnCall | No
     return Service(replace(config, login_hint=hint), redactor=redactor, on_call=_told(on_call))
 
 
-def halo_service(settings: Settings, redactor: Redactor, *, on_call: OnCall | None = None) -> tuple[Service, Tenant]:
+def halo_service(
+    settings: PartnerSettings, redactor: Redactor, *, on_call: OnCall | None = None
+) -> tuple[Service, Tenant]:
     """The service and what HaloPSA says of itself; asked once, before the first login."""
     halo = settings.halo
     found: list[Tenant] = []
@@ -115,7 +117,7 @@ def halo_service(settings: Settings, redactor: Redactor, *, on_call: OnCall | No
     return service, found[0]
 
 
-def ticket_service(settings: Settings, redactor: Redactor) -> Service:
+def ticket_service(settings: PartnerSettings, redactor: Redactor) -> Service:
     """HaloPSA for notices alone: a login, a budget and connections of its own, so that nothing of it is in the way of
     a bill, and a token that can do nothing but tickets. Nothing is asked before the first call."""
     halo = settings.halo
@@ -132,7 +134,7 @@ def ticket_service(settings: Settings, redactor: Redactor) -> Service:
     return Service(config, redactor=redactor, on_call=_log_call)
 
 
-def _halo_config(settings: Settings, token_url: Callable[[Service], str]) -> ServiceConfig:
+def _halo_config(settings: PartnerSettings, token_url: Callable[[Service], str]) -> ServiceConfig:
     halo = settings.halo
     return ServiceConfig(
         name="HaloPSA",

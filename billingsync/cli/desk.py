@@ -65,7 +65,7 @@ def desk(
 
     settings, redactor = load()
     settings = _as_asked(settings, host)
-    with open_ledger(settings.database_url) as ledger:
+    with open_ledger(settings.database_url, partner=settings.partner) as ledger:
         _serve(settings, redactor, ledger, settings.desk.port or DEFAULT_PORT if port is None else port, open_)
     return 0
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from billingsync.errors import Refused
-from billingsync.settings import Settings
+from billingsync.settings import PartnerSettings
 
 _ORDER = ("user", "financial", "admin")
 
 
-def may(settings: Settings, least: str) -> bool:
+def may(settings: PartnerSettings, least: str) -> bool:
     """Whether the role reaches that far; without one everybody is an admin."""
     return _ORDER.index(settings.role or "admin") >= _ORDER.index(least)
 
 
-def require(settings: Settings, least: str, what: str) -> None:
+def require(settings: PartnerSettings, least: str, what: str) -> None:
     """Refused where the role may not do that."""
     if not may(settings, least):
         raise Refused(f"The role {settings.role} may not {what}; {least} may (BILLINGSYNC_ROLE).")

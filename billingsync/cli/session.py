@@ -52,5 +52,5 @@ def ledger_only() -> Iterator[tuple[Settings, Ledger]]:
     from billingsync.store.ledger import open_ledger
 
     settings, _ = load()
-    with open_ledger(settings.database_url) as ledger:
+    with open_ledger(settings.database_url, partner=settings.partner) as ledger:
         yield settings, ledger

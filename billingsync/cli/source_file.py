@@ -69,5 +69,6 @@ def refuse_plan_from_file(digest: str) -> None:
     from billingsync.settings import load_settings
     from billingsync.store.ledger import open_ledger
 
-    with open_ledger(load_settings().settings.database_url) as ledger:
+    settings = load_settings().settings
+    with open_ledger(settings.database_url, partner=settings.partner) as ledger:
         refuse_from_file(ledger, digest)

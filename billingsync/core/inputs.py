@@ -14,6 +14,8 @@ from billingsync.core.period import Period
 from billingsync.core.rules import Rulebook
 from billingsync.core.states import ChargeState, PostingAction
 
+SINGLE = "default"  # the partner of an installation that has one partner only
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Company:

@@ -19,7 +19,7 @@ from billingsync.reconcile.choose import for_now, for_period
 from billingsync.reconcile.inputs import Books, billing_inputs, inputs_for
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import now
-from billingsync.settings import Settings
+from billingsync.settings import PartnerSettings
 from billingsync.store.ledger import Ledger
 
 Compare = Callable[[Period | None], Reconciliation]
@@ -126,6 +126,6 @@ def documented(
     return connected.pax8.commitments(sorted(filter(None, products)))
 
 
-def books_of(ledger: Ledger, settings: Settings) -> Books:
+def books_of(ledger: Ledger, settings: PartnerSettings) -> Books:
     """The ledger with today's rules."""
     return Books(ledger=ledger, rulebook=load_rulebook(settings.rules_dir), zone=settings.zone)

@@ -422,7 +422,7 @@ def _bug(bug: Exception) -> Thing:
 
 def open_worker_ledger(settings: Settings) -> Ledger:
     """The ledger, after a look at who else may read it."""
-    ledger = open_ledger(settings.database_url)
+    ledger = open_ledger(settings.database_url, partner=settings.partner)
     file = ledger.database.file
     with suppress(OSError):
         if file is not None and file.stat().st_mode & 0o077:

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from billingsync.errors import SettingsError
-from billingsync.settings.model import PREFIX, Settings, variables
+from billingsync.settings.groups import PREFIX
+from billingsync.settings.model import Settings, variables
 from billingsync.settings.places import Given, Places, readable_by_others
 from billingsync.settings.surroundings import wrong_surroundings
 from billingsync.settings.values import is_loopback, nearest, printable, short

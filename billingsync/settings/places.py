@@ -10,7 +10,8 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
-from billingsync.settings.model import PREFIX, variables
+from billingsync.settings.groups import PREFIX
+from billingsync.settings.model import variables
 from billingsync.settings.values import printable
 
 MAX_BYTES = 256 * 1024  # systemd and Docker allow secrets of at most 1 MB and 500 kB; ours have some hundred bytes

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
+from billingsync.settings.groups import PREFIX
 from billingsync.settings.load import Loaded
-from billingsync.settings.model import PREFIX, variables
+from billingsync.settings.model import variables
 
 Row = tuple[str, str, str]
 

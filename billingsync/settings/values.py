@@ -36,6 +36,14 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return near[0] if near and near[1] >= 60 else None
 
 
+def partner_name(text: str) -> str:
+    """A partner's short name, as it stands in commands and file names."""
+    name = text.strip()
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        raise ValueError("is up to 63 letters, digits, dots, dashes and underscores, and begins with a letter or digit")
+    return name
+
+
 def printable(text: str) -> str:
     """The text with everything invisible written as an escape."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -109,7 +109,7 @@ def _database(settings: Settings, redactor: Redactor) -> Iterator[Check]:
     from billingsync.settings.show import masked
     from billingsync.store.ledger import open_ledger
 
-    with open_ledger(settings.database_url) as ledger:
+    with open_ledger(settings.database_url, partner=settings.partner) as ledger:
         ledger.assert_durable()
         partner = ledger.partner()
         says = f"{masked(settings.database_url)}, durable, installation {partner.installation}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from types import TracebackType
 
+from billingsync.core.inputs import SINGLE
 from billingsync.store import files, journal
 from billingsync.store.card_writes import CardWriteBook
 from billingsync.store.cycles import CycleBook
@@ -87,7 +88,7 @@ class Ledger(
         return journal.first_altered(self.journal_entries(), self.name)
 
 
-def open_ledger(url: str, *, partner: str = "default", check: bool | None = None) -> Ledger:
+def open_ledger(url: str, *, partner: str = SINGLE, check: bool | None = None) -> Ledger:
     """The partner's ledger in the database at `url`; an empty database is set up first.
 
     `check` reads the whole SQLite file for damage (None: if it is small). Raises SettingsError for a URL that cannot

@@ -16,6 +16,7 @@ from filelock import FileLock, SoftFileLock, Timeout
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import DBAPIError
 
+from billingsync.core.inputs import SINGLE
 from billingsync.errors import LedgerError, Locked
 from billingsync.store.book import Book, Fence
 from billingsync.store.schema import partner
@@ -44,7 +45,7 @@ class LockBook(Book):
     @contextmanager
     def _file_lock(self, database: Path) -> Iterator[None]:
         """SQLite: the kernel's lock on a file beside the database."""
-        mark = "" if self.name == "default" else f".{_number(self.name):016x}"
+        mark = "" if self.name == SINGLE else f".{_number(self.name):016x}"
         lock = FileLock(f"{database}{mark}.lock", timeout=0, mode=0o600)
         try:
             lock.acquire()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from billingsync.core.desk import Role
+from billingsync.core.inputs import SINGLE
 from billingsync.web.ask import Ask
 
 # Heading, then (words, path, role) of each page that the side leads to.
@@ -56,7 +57,7 @@ def frame(ask: Ask) -> dict[str, Any]:
         "person": {
             "email": session.person.email,
             "role": session.person.role,
-            "partner": ask.ledger.name if ask.ledger.name != "default" else "",
+            "partner": ask.ledger.name if ask.ledger.name != SINGLE else "",
             "idle_s": int(limits.idle.total_seconds()),
             "left_s": max(0, int((session.made_at + limits.absolute - ask.now).total_seconds())),
         },
