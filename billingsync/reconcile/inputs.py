@@ -22,7 +22,7 @@ from billingsync.core.reconcile.snapshot import (
     Unposted,
 )
 from billingsync.core.rules import Rulebook
-from billingsync.core.states import PostingAction
+from billingsync.core.states import LineAction, PostingAction
 from billingsync.reconcile.counts import counts_beside
 from billingsync.reconcile.kept import Opened, open_month, open_snapshot, read_histories
 from billingsync.store.ledger import Ledger
@@ -107,7 +107,7 @@ def _lines_of(
         names = tuple(share.charge for share in line.shares)
         part = parts[names]
         parts[names] += 1
-        if line.ordinal not in live or line.action == "remove":
+        if line.ordinal not in live or line.action == LineAction.REMOVE:
             continue
         back = returned.get(line.ordinal)
         yield PostedLine(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 import billingsync
+from billingsync.core import states
 from billingsync.psa.halo.psa import HaloPsa
 from billingsync.psa.psa import PSA
 from billingsync.sandbox import halo_schema
@@ -28,7 +30,7 @@ COMMON = frozenset(
 SETTINGS = {
     "report/cards.py": frozenset({"contract_id"}),  # a key of our own document, named like it
     "sources/csvfile/profiles.py": frozenset({"invoice_date"}),
-    "settings/model.py": frozenset({"add_lines"}),
+    "settings/groups.py": frozenset({"add_lines"}),
     "settings/values.py": frozenset({"productnumber", "details_html"}),
 }
 
@@ -103,3 +105,47 @@ def test_HaloPSA_is_a_PSA_and_Pax8_a_source() -> None:
 def test_charge_ids_of_other_sources_begin_with_their_name() -> None:
     assert charge_id("pax8", "inv-1:item-1") == "inv-1:item-1"
     assert charge_id("meter", "2026-11:7") == "meter/2026-11:7"
+
+
+# States are types, and a ledger is a partner's ------------------------------------------------------------------------
+
+STATES = [kind for kind in vars(states).values() if isinstance(kind, type) and issubclass(kind, StrEnum)]
+STATE_TEXTS = {str(one) for kind in STATES if kind is not StrEnum for one in kind}
+STATE_NAMES = ("state", "action", "fate", "outcome")
+# What a page or a document shows of them is text by then.
+SHOWN = ("report/", "web/", "cli/")
+NOT_YET = ("run/post.py", "run/recover.py", "run/undo.py")
+
+
+def bare_states(text: str) -> list[str]:
+    """Comparisons of a state with a text, as `row.state == "posted"` or `row.state in ("posted", "adopted")`."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            named = any(isinstance(one, ast.Attribute) and one.attr in STATE_NAMES for one in sides)
+            texts = [one.value for side in sides for one in ast.walk(side) if isinstance(one, ast.Constant)]
+            if named and any(one in STATE_TEXTS for one in texts):
+                found.append(ast.unparse(node))
+    return found
+
+
+def test_no_decision_compares_a_state_with_a_bare_text() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix(): bare_states(path.read_text(encoding="utf-8"))
+        for path in sorted(ROOT.rglob("*.py"))
+        if not path.relative_to(ROOT).as_posix().startswith(("sandbox/", *SHOWN, *NOT_YET))
+    }
+    assert {name: each for name, each in found.items() if each} == {}
+
+
+def test_a_bare_state_is_noticed() -> None:
+    assert bare_states('if row.state in ("posted", "adopted"): pass') and bare_states('x = up.state != "held"')
+    assert not bare_states('x = row.state == PostingState.POSTED or kind == "posted"')
+
+
+def test_nothing_opens_a_ledger_without_saying_whose() -> None:
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open_ledger":
+                assert "partner" in [one.arg for one in node.keywords], f"{path.name}:{node.lineno}"
