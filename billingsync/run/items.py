@@ -4,11 +4,12 @@ runs at once make one item. Items that exist are used and never changed [P1]."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
 from billingsync.core.inputs import Item
 from billingsync.core.progress import Progress, Stage
+from billingsync.core.states import WriteKind
 from billingsync.errors import UpstreamError
 from billingsync.http import Answered, NotDone, Sent
 from billingsync.run.context import Outcome, RunContext, failed
@@ -102,7 +103,7 @@ def _group(context: RunContext, groups: dict[str, int], client_id: int) -> int:
         return item_id if called == name else None  # groups are only listed, and a list may be late
 
     if name not in groups:
-        groups[name] = find() or _once(context, f"the item group {name!r}", find, create, made)
+        groups[name] = find() or _once(context, _New(kind=WriteKind.ITEM_GROUP, name=name), find, create, made)
     return groups[name]
 
 
@@ -122,21 +123,32 @@ def _item(context: RunContext, sku: str, name: str, group: int, client_id: int) 
             return None
         return item_id  # also where HaloPSA did not keep the SKU: a second one would not have it either
 
-    return _once(context, f"the item {name!r}", find, create, made)
+    return _once(context, _New(kind=WriteKind.ITEM, name=name), find, create, made)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _New:
+    """What is to be created."""
+
+    kind: WriteKind
+    name: str
+
+    def __str__(self) -> str:
+        return f"the {'item' if self.kind is WriteKind.ITEM else 'item group'} {self.name!r}"
 
 
 def _once(
     context: RunContext,
-    what: str,
+    new: _New,
     find: Callable[[], int | None],
     create: Callable[[], Sent],
     made: Callable[[int | None, str], int | None],
 ) -> int:
     """Create something of which there must be one; it is known not to be there. Sent again only after a refusal, or
     once it is certainly absent: after the horizon, in two complete searches [N2]. NoItem where it cannot be had."""
-    why = ""
+    why, what = "", str(new)
     for _ in range(SENDINGS):
-        context.ledger.record_write_intended(context.fence, what, context.now())
+        context.ledger.record_write_intended(context.fence, new.kind, what, context.now())
         sent = create()
         if isinstance(sent, NotDone):
             why = f"HaloPSA refused to create {what}: {sent.message}"
@@ -148,7 +160,7 @@ def _once(
             there = there or find() or _after_the_horizon(context, what, find)
             why = f"HaloPSA does not have {what} although it was sent: two complete searches found nothing"
         told = f"created, id {there}" if there is not None else why
-        context.ledger.record_write_settled(context.fence, what, told, context.now())
+        context.ledger.record_write_settled(context.fence, new.kind, what, told, context.now())
         if there is not None:
             return there
     raise NoItem(why)

@@ -21,7 +21,16 @@ from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.rules import ProductRules
-from billingsync.core.states import UNDO_TROUBLE, LineAction, LineFate, PostingAction, RunState, UndoOutcome, UndoState
+from billingsync.core.states import (
+    UNDO_TROUBLE,
+    LineAction,
+    LineFate,
+    PostingAction,
+    RunState,
+    UndoOutcome,
+    UndoState,
+    WriteKind,
+)
 from billingsync.errors import UpstreamError, UsageError
 from billingsync.http import NotDone, OutcomeUnknown, Sent
 from billingsync.psa.psa import Body, Fate
@@ -553,6 +562,7 @@ def _credit_posting(row: RecordedPosting, lines: Sequence[PostedLine]) -> Postin
         amount=sum((line.amount for line in credits), ZERO),
         cost=sum((line.cost for line in credits), ZERO),
         lines=credits,
+        kind=WriteKind.CREDIT,
     )
 
 

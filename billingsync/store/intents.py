@@ -194,6 +194,7 @@ def _told(posting: Posting, run: str, content: str, charges: Sequence[str]) -> d
     """What the journal says about an intent."""
     return {
         "key": posting.key,
+        "write": posting.kind,
         "run": run,
         "client_id": posting.client_id,
         "action": posting.action,

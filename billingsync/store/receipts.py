@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from billingsync.core.inputs import WrittenLine
-from billingsync.core.states import PostingState
+from billingsync.core.states import PostingState, WriteKind
 from billingsync.errors import LedgerError
 from billingsync.store.book import Book, Fence
 from billingsync.store.claims import AlreadyClaimed, Claim, any_live, find_claims, live_keys, set_live
@@ -53,6 +53,8 @@ _MAY_FOLLOW: dict[PostingState, tuple[PostingState, ...]] = {
     ),  # the last two: a late landing that a person takes out again
     PostingState.UNDONE: (*BILLED, PostingState.UNDOING),
 }
+
+_OF_ITEMS = (WriteKind.ITEM, WriteKind.ITEM_GROUP)  # earlier versions named no kind and wrote only these so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,18 +189,19 @@ class ReceiptBook(Book):
             update_posting(connection, self.name, key, {"state": intent.was, "settled_at": now})
             self.note(connection, "posting.kept", {"key": key, "state": intent.was, "message": message}, now)
 
-    def record_write_intended(self, fence: Fence, what: str, now: datetime) -> None:
+    def record_write_intended(self, fence: Fence, write: WriteKind, what: str, now: datetime) -> None:
         """Before a write that is no posting (an item, a group): who finds no end of it must wait and look [P3]."""
         with self.fenced(fence) as connection:
-            self.note(connection, "write.intended", {"what": what}, now)
+            self.note(connection, "write.intended", {"write": write, "what": what}, now)
 
-    def record_write_settled(self, fence: Fence, what: str, outcome: str, now: datetime) -> None:
+    def record_write_settled(self, fence: Fence, write: WriteKind, what: str, outcome: str, now: datetime) -> None:
         """What became of it."""
         with self.fenced(fence) as connection:
-            self.note(connection, "write.settled", {"what": what, "outcome": outcome}, now)
+            self.note(connection, "write.settled", {"write": write, "what": what, "outcome": outcome}, now)
 
     def last_open_write(self) -> datetime | None:
-        """When the newest of such writes was intended of which nobody knows the end; None where there is none."""
+        """When the newest writing of an item or a group was intended of which nobody knows the end; None where there is
+        none."""
         kinds = ("write.intended", "write.settled")
         query = select(journal.c.kind, journal.c.at, journal.c.body).where(
             journal.c.partner == self.name, journal.c.kind.in_(kinds)
@@ -206,7 +209,10 @@ class ReceiptBook(Book):
         settled: set[str] = set()
         with self.reading() as connection:
             for entry in connection.execute(query.order_by(journal.c.seq.desc())):
-                what = from_json(entry.body)["what"]
+                told = from_json(entry.body)
+                what = told["what"]
+                if told.get("write", WriteKind.ITEM) not in _OF_ITEMS:
+                    continue
                 if entry.kind == "write.intended" and what not in settled:
                     return datetime.fromisoformat(entry.at)
                 settled.add(what)

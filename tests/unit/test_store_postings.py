@@ -26,6 +26,7 @@ from store_sample import (
     written_line,
 )
 
+from billingsync.core.states import WriteKind
 from billingsync.errors import BillingSyncError, LedgerError, Locked
 from billingsync.store import schema
 from billingsync.store.book import Fence
@@ -497,13 +498,13 @@ def test_a_write_stays_open_until_its_own_end_is_known(ledger: Ledger, run: tupl
     fence, _ = run
     at = [NOW + timedelta(minutes=minute) for minute in range(9)]
     assert ledger.last_open_write() is None
-    ledger.record_write_intended(fence, "the item 'A'", at[0])
+    ledger.record_write_intended(fence, WriteKind.ITEM, "the item 'A'", at[0])
     ledger.record_zeroed(fence, "our lines on invoice 7", at[1])
     assert ledger.last_open_write() == at[0]
-    ledger.record_write_intended(fence, "the item 'B'", at[2])
-    ledger.record_write_settled(fence, "the item 'B'", "created, id 1", at[3])
+    ledger.record_write_intended(fence, WriteKind.ITEM, "the item 'B'", at[2])
+    ledger.record_write_settled(fence, WriteKind.ITEM, "the item 'B'", "created, id 1", at[3])
     assert ledger.last_open_write() == at[0]
-    ledger.record_write_settled(fence, "the item 'A'", "created, id 2", at[4])
+    ledger.record_write_settled(fence, WriteKind.ITEM, "the item 'A'", "created, id 2", at[4])
     assert ledger.last_open_write() is None
-    ledger.record_write_intended(fence, "the item 'A'", at[5])  # sent once more
+    ledger.record_write_intended(fence, WriteKind.ITEM, "the item 'A'", at[5])  # sent once more
     assert ledger.last_open_write() == at[5]

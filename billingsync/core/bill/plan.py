@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from billingsync.core.bill.decided import DecidedCompany
 from billingsync.core.reasons import Exclusion, Modifier, Reason
-from billingsync.core.states import LineAction, PostingAction, SourceChange, TrueUpState
+from billingsync.core.states import LineAction, PostingAction, SourceChange, TrueUpState, WriteKind
 from billingsync.core.steps import Slot, Step
 
 
@@ -183,6 +183,7 @@ class Posting:
     amount: Decimal
     cost: Decimal
     lines: tuple[PlanLine, ...]
+    kind: WriteKind = WriteKind.POSTING
 
     @property
     def charges(self) -> tuple[str, ...]:
