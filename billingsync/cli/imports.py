@@ -178,7 +178,7 @@ def _remove(words: Sequence[str], json: bool) -> int:
     if json:
         document(_listed(removed), [["billingsync", "imports"]])
     else:
-        out(f"Import {removed.id} ({removed.profile}, {removed.period}) counts no longer. It is kept.")
+        out(f"Import {removed.id} ({removed.profile}, {removed.period}) is not counted any more. The file is kept.")
     return 0
 
 

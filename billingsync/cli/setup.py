@@ -209,7 +209,7 @@ def rules_check(json: JsonOption = False) -> int:
     for warning in warnings:
         note(f"warning: {warning}")
     files = "1 client file" if len(rulebook.clients) == 1 else f"{len(rulebook.clients)} client files"
-    out(f"The rules in {settings.rules_dir} are well: {files}, digest {rulebook.digest[:12]}.")
+    out(f"Rules OK in {settings.rules_dir}: {files}, digest {rulebook.digest[:12]}.")
     return 0
 
 

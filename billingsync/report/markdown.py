@@ -91,7 +91,7 @@ def _held(plan: Plan, figures: Figures) -> list[str]:
         return []
     rows = [_wait(wait, figures) for group in groups for wait in group.waits]
     headers = ("Why", "Client", "Products", "Amount", "What to do")
-    return ["## Held: waiting for a person", "", *_table(headers, (3,), rows)]
+    return ["## Needs your decision (not billed yet)", "", *_table(headers, (3,), rows)]
 
 
 def _wait(wait: Wait, figures: Figures) -> tuple[str, ...]:

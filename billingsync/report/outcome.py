@@ -59,7 +59,7 @@ def print_run(result: RunResult, console: Console, *, locale: str = "en_US") -> 
         _posting(posting, page, figures)
     if result.holds:
         page.blank()
-        page.say("Held, waiting for a person:", "bold")
+        page.say("Needs your decision (not billed yet):", "bold")
     for wait in together(
         OpenHold(hold=hold, company_name=result.companies.get(hold.charge, "")) for hold in result.holds
     ):

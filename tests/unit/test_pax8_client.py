@@ -170,8 +170,8 @@ def endless(page: int, envelope: dict[str, Any]) -> Any:
         (other_total, "page 3 counts 499"),
         (repeated, "page 2 was asked for, page 1 came"),
         (twice, "i0 came twice"),
-        (no_page, "is no page"),
-        (no_totals, "is no page"),
+        (no_page, "unexpected response for page"),
+        (no_totals, "unexpected response for page"),
         (endless, "fill 10000000000 pages"),
     ],
 )

@@ -336,7 +336,7 @@ def _read(answer: Answer, number: int, one: _List) -> _Read:
     try:
         page = read_page(answer.json)
     except ValueError:
-        raise NotReady(f"Page {number + 1} of the {one.what} is no page: Pax8 answered something else.") from None
+        raise NotReady(f"Pax8 returned an unexpected response for page {number + 1} of the {one.what}.") from None
     rows, ids = one.read(page.content)
     content = fingerprint(page.content) if "" in ids and len(ids) > 1 else ""
     packed, digest = zlib.compress(answer.body, level=1), hashlib.sha256(answer.body).hexdigest()
