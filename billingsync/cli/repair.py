@@ -301,7 +301,7 @@ def adopt(
 
     wanted = installation.strip().lower()
     if not re.fullmatch(r"[0-9a-f]{8}", wanted):
-        raise UsageError(f"{installation!r:.40} is no installation's id: it has 8 digits of 0-9, a-f, e.g. 1a2b3c4d.")
+        raise UsageError(f"{installation!r:.40} is not an installation id: it has 8 digits of 0-9, a-f, e.g. 1a2b3c4d.")
     with ledger_only() as (_, ledger):
         own = ledger.partner().installation
         if wanted == own:

@@ -184,7 +184,7 @@ def notify_test(json: JsonOption = False) -> int:
     found = try_out(settings, redactor)
     if not found:
         raise UsageError(
-            "Nobody is told anything: neither BILLINGSYNC_NOTIFY__URLS nor BILLINGSYNC_NOTIFY__HALO_TICKET is set.",
+            "No notices are sent: neither BILLINGSYNC_NOTIFY__URLS nor BILLINGSYNC_NOTIFY__HALO_TICKET is set.",
             next_steps=[["billingsync", "settings", "show"]],
         )
     if json:

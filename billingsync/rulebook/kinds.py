@@ -203,7 +203,7 @@ class Code:
         code = self._code(value)
         if self.id_only and not (code.isascii() and code.isdigit()):
             raise NotAllowed(
-                f"{shown(value)} is no tax id; write HaloPSA's number of the tax, as billingsync doctor lists them"
+                f"{shown(value)} is not a tax id; write HaloPSA's number of the tax, as billingsync doctor lists them"
             )
         return code
 

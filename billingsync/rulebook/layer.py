@@ -66,7 +66,7 @@ def read_layer(path: Path, *, is_client: bool) -> Layer:
         else:
             _unknown_section(layer, name, value)
     if is_client and "client" not in file.data:
-        says = "the section [client] is missing; write pax8_company, name or halo_client there, to say whom it is about"
+        says = "the section [client] is missing; write pax8_company, name or halo_client there, to name its client"
         layer.wrong((), "client", says)
     return layer
 
@@ -100,7 +100,7 @@ def _warn_of_types(layer: Layer) -> None:
         if text not in KNOWN_TYPES:
             guess = nearest(text, sorted(KNOWN_TYPES))
             hint = f"; did you mean {shown(guess)}?" if guess else ""
-            warning = f"{layer.file.path}: exclude.types: {shown(text)} is no type that Pax8 documents{hint}"
+            warning = f"{layer.file.path}: exclude.types: {shown(text)} is not a type that Pax8 documents{hint}"
             layer.warnings.append(warning)
 
 
@@ -116,7 +116,7 @@ def _read_client(layer: Layer, value: object) -> None:
         else:
             layer.wrong(where, label, unknown_key(name, "client", entry))
     if not table.keys() & {"pax8_company", "name", "halo_client"} and isinstance(value, dict):
-        layer.wrong(("client",), "client", "does not say whom it is about; write pax8_company, name or halo_client")
+        layer.wrong(("client",), "client", "does not name its client; write pax8_company, name or halo_client")
 
 
 def _as_table(layer: Layer, section: str, value: object) -> Mapping[str, object]:
@@ -221,7 +221,7 @@ def _part_mistakes(parts: Sequence[Part]) -> Iterator[str]:
         has = "no part has" if not rests else f"{rests} parts have"
         yield f"{has} rest = true; exactly one takes what the unit prices leave"
     elif not shares and len(parts) == 1:
-        yield "one part that takes everything is no split; write halo_item instead of parts"
+        yield "one part that takes everything splits nothing; write halo_item instead of parts"
 
 
 _SECTIONS_THERE_ARE = (*SECTIONS, "client", "product")

@@ -204,4 +204,4 @@ def _row(text: str, rows: Sequence[Row]) -> Row:
         return found[0]
     near = process.extract(text, {row.pax8_id: row.pax8_name for row in rows}, limit=3, score_cutoff=50)
     hint = f" Nearest: {', '.join(f'{name} ({id_})' for name, _, id_ in near)}." if near else ""
-    raise UsageError(f"{text!r:.80} is neither in a month that is kept nor subscribed.{hint}")
+    raise UsageError(f"{text!r:.80} is in no month that is kept, and nobody subscribes to it.{hint}")

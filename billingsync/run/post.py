@@ -274,7 +274,7 @@ def read_back(context: RunContext, heads: Sequence[PostingHead]) -> str:
     try:
         verify(context, heads)
     except UpstreamError as failed:
-        return f"{len(heads)} postings were written, yet could not be read back: {failed.message}"
+        return f"{len(heads)} postings were written but could not be read back: {failed.message}"
     return ""
 
 

@@ -108,7 +108,7 @@ def _picture(found: Snapshot) -> Iterator[Metric]:
     failed.add_metric([], 1.0 if found.cycle and found.cycle.state == CycleState.FAILED else 0.0)
     yield failed
     yield GaugeMetricFamily("billingsync_unresolved_postings", "Writes whose outcome is not known.", found.unresolved)
-    yield GaugeMetricFamily("billingsync_open_notices", "Things that go on and were told.", len(found.open))
+    yield GaugeMetricFamily("billingsync_open_notices", "Problems that are open and were reported.", len(found.open))
     yield GaugeMetricFamily("billingsync_waiting_notices", "Notices that nobody has yet.", found.untold)
     budget = GaugeMetricFamily(
         "billingsync_call_budget_left", "Calls that could start at the end of the last cycle.", labels=["service"]

@@ -34,7 +34,7 @@ ROUND_S = 30.0  # between two rounds of sending
 LONGEST_S = 3600.0  # between two tries of an address that does not work
 MOST_SHOWN = 20  # things in one message; chats cut or refuse longer ones
 MOST_TICKETS = 4  # in one round: the first look at a new installation may find a hundred things
-_TEST = "This is a test. You would be told here of months posted, charges that wait, and failures."
+_TEST = "This is a test. Notices arrive here: months posted, charges that wait, and failures."
 _SECRET_FROM = 6  # characters: parts of an address that are worth hiding
 
 # Loggers below us that quote addresses with their tokens.

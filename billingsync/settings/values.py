@@ -179,7 +179,7 @@ def time_zone(value: str) -> str:
     cities = {zone.rpartition("/")[2]: zone for zone in sorted(known, reverse=True)}
     guess = same or cities.get(name.title()) or nearest(name, sorted(known))
     hint = f"did you mean {guess}?" if guess else "write one such as Europe/Berlin"
-    raise ValueError(f'"{short(name)}" is no time zone; {hint}')
+    raise ValueError(f'"{short(name)}" is not a time zone; {hint}')
 
 
 def locale(value: str) -> str:
@@ -229,7 +229,7 @@ def day(value: object) -> object:
     try:
         return date.fromisoformat(value.strip())
     except ValueError:
-        raise ValueError(f'"{short(value)}" is no day; write one such as 2027-03-31') from None
+        raise ValueError(f'"{short(value)}" is not a date; write one such as 2027-03-31') from None
 
 
 def authorization(value: str) -> str:
@@ -377,5 +377,5 @@ def currency(value: str) -> str:
     """An ISO 4217 code, or nothing."""
     code = value.strip().upper()
     if code and minor_unit(code) is None:
-        raise ValueError(f"{value!r:.20} is no ISO 4217 currency code, e.g. USD")
+        raise ValueError(f"{value!r:.20} is not an ISO 4217 currency code, e.g. USD")
     return code

@@ -29,7 +29,7 @@ def parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # their messages may quote the URL, password and all
-        raise SettingsError([f"BILLINGSYNC_DATABASE_URL is no database URL; write e.g. {_EXAMPLES}"]) from None
+        raise SettingsError([f"BILLINGSYNC_DATABASE_URL is not a database URL; write e.g. {_EXAMPLES}"]) from None
     dialect = parsed.drivername.partition("+")[0]
     if dialect in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")

@@ -88,7 +88,7 @@ class PlanBook(Book):
         wanted = prefix.strip().lower()
         if not re.fullmatch(r"[0-9a-f]+", wanted) or len(wanted) < SHORTEST_PREFIX:
             raise UsageError(
-                f"{prefix!r:.80} is no plan's digest: give at least {SHORTEST_PREFIX} of its digits (0-9, a-f).",
+                f"{prefix!r:.80} is not the digest of a plan: give {SHORTEST_PREFIX} or more of its digits (0-9, a-f).",
                 next_steps=[["billingsync", "plan"]],
             )
         with self.reading() as connection:

@@ -214,7 +214,7 @@ def away(stage: Stage) -> None:
 
 @scene(faults=("pax8:GET:/invoices:*:not_json",))
 def login_page(stage: Stage) -> None:
-    """A proxy's login page with status 200 is no list of invoices, empty or not."""
+    """A proxy's login page with status 200 is not a list of invoices, empty or not."""
     with pytest.raises(Retryable, match="an HTML page"):
         stage.pax8.fetch(period(stage))
 

@@ -263,7 +263,7 @@ def test_updatelines_that_only_appends_is_an_alarm_and_not_a_second_bill_unseen(
     october(made)
     november(made)
     told = made.office.run("run", "2026-11", "--yes", "--json").must(1).stdout
-    assert "was not changed, but added anew" in told
+    assert "was added again instead of changed" in told
 
 
 @pytest.mark.parametrize("marker", ["productnumber", "customfield:101", "longdescription"])

@@ -113,7 +113,7 @@ def test_a_bare_array_is_a_list_too() -> None:
     upstream = Upstream(AssetGroup=[{"id": 3, "name": "Licences"}, {"id": 4}, {"name": "no id"}])
     assert halo(upstream).item_groups() == ((3, "Licences"), (4, ""))
     upstream.lists["/AssetGroup"] = {"error": "inside a 200"}
-    with pytest.raises(UpstreamError, match="no list"):
+    with pytest.raises(UpstreamError, match="not a list"):
         halo(upstream).item_groups()
 
 

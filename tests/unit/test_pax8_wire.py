@@ -74,7 +74,7 @@ def test_void_and_credited_invoices_are_not_taken(status: object, taken: bool) -
 
 @pytest.mark.parametrize("item", [None, "text", 5, ["list"]])
 def test_an_item_that_is_no_object_makes_the_invoice_not_ready(item: object) -> None:
-    with pytest.raises(NotReady, match="no object"):
+    with pytest.raises(NotReady, match="not an object"):
         read_source(INVOICE, [{"id": "a"}, item])
 
 

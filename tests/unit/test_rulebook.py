@@ -160,7 +160,7 @@ def test_a_tax_code_is_the_id_of_a_tax(rules: Path, text: str, code: str) -> Non
 
 
 def test_a_tax_code_that_is_a_name_would_bill_without_tax(rules: Path) -> None:
-    with pytest.raises(RulesError, match=r"products\.tax_code.*no tax id"):
+    with pytest.raises(RulesError, match=r"products\.tax_code.*not a tax id"):
         load(rules, {"defaults.toml": '[products]\ntax_code = "VAT19"\n'})
 
 
@@ -243,7 +243,7 @@ def test_an_unknown_type_to_exclude_is_named_but_taken(rules: Path) -> None:
     assert rulebook.base.exclude.types == ("rebates", "service-credit")
     assert (
         warning
-        == 'rules/defaults.toml: exclude.types: "rebates" is no type that Pax8 documents; did you mean "rebate"?'
+        == 'rules/defaults.toml: exclude.types: "rebates" is not a type that Pax8 documents; did you mean "rebate"?'
     )
 
 
@@ -512,8 +512,8 @@ def test_no_rules_directory(tmp_path: Path, make: Any) -> None:
 
 IN_A_CLIENT = {
     "": (": client:", "[client] is missing", "pax8_company, name or halo_client"),
-    "[client]\n": (":1: client:", "does not say whom it is about"),
-    "[client]\nexclude = true\n": (":1: client:", "does not say whom it is about"),
+    "[client]\n": (":1: client:", "does not name its client"),
+    "[client]\nexclude = true\n": (":1: client:", "does not name its client"),
     '[client]\nname = "x"\nhalo_clint = 4\n': (":3: client.halo_clint:", "did you mean halo_client?"),
     "[client]\nhalo_client = 2.0\n": (":2: client.halo_client:", "whole number"),
     '[client]\nname = ""\n': (":2: client.name:", "is empty"),

@@ -165,10 +165,10 @@ def test_plans_are_found_by_the_beginning_of_their_digest(ledger: Ledger) -> Non
 @pytest.mark.parametrize(
     ("prefix", "message"),
     [
-        ("4f9c2", "give at least 6"),
-        ("", "give at least 6"),
-        ("%%%%%%%", "no plan's digest"),
-        ("______", "no plan's digest"),
+        ("4f9c2", "give 6 or more"),
+        ("", "give 6 or more"),
+        ("%%%%%%%", "not the digest of a plan"),
+        ("______", "not the digest of a plan"),
         ("123456", "No plan's digest begins with 123456"),
         ("4f9c21", "2 plans begin with 4f9c21: 4f9c21aa, 4f9c21bb"),
     ],

@@ -255,7 +255,7 @@ class Halo:
             raise
         raw = one_object(json)
         if raw is None:
-            raise _unusable(path, "something that is no object")
+            raise _unusable(path, "something that is not an object")
         return raw
 
     def _whole(self, path: str, key: str, params: Mapping[str, str], *, counted: bool = False) -> tuple[Raw, ...]:
@@ -350,7 +350,7 @@ def list_rows(json: object, key: str) -> tuple[list[Raw], int | None]:
             return [row for row in rows if isinstance(row, dict)], whole(json.get("record_count"))
     elif isinstance(json, list):
         return [row for row in json if isinstance(row, dict)], None
-    raise _unusable(key or "list", f"something that is no list of {key or 'rows'}")
+    raise _unusable(key or "list", f"something that is not a list of {key or 'rows'}")
 
 
 def _unusable(endpoint: str, what: str) -> UpstreamError:

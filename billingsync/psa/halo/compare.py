@@ -54,7 +54,7 @@ def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, mar
         if (line_id := id_of(there)) is not None:
             line_ids[line.ordinal] = line_id
         if line.action == LineAction.UPDATE and id_of(there) != line.line_id:
-            differences.append(f"line {line.line_id} ({line.title:.40}) was not changed, but added anew")
+            differences.append(f"line {line.line_id} ({line.title:.40}) was added again instead of changed")
         if line_price != line.amount:
             differences.append(f"line {line.ordinal} ({line.title:.40}): {line_price} instead of {line.amount}")
         if line_cost != line.cost:

@@ -31,7 +31,7 @@ Raw = Mapping[str, object]
 
 
 def number(value: object) -> Decimal | None:
-    """A JSON number, read without float; anything else is no number."""
+    """A JSON number, read without float; anything else is not a number."""
     if isinstance(value, Decimal):
         return value
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else None

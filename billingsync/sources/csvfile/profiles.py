@@ -190,7 +190,7 @@ class _Reading:
     def _currency(self, value: object) -> str:
         code = str(value or "").strip().upper()
         if code and minor_unit(code) is None:
-            self.wrong("currency", f"{shown(value)} is no ISO 4217 code; write e.g. USD")
+            self.wrong("currency", f"{shown(value)} is not an ISO 4217 code; write e.g. USD")
         return code
 
     def _columns(self, table: object, kind: TableKind | None) -> dict[str, str]:

@@ -159,7 +159,7 @@ def read_charges(invoice_id: str, currency: str, items: Sequence[object]) -> tup
     charges, ids = [], []
     for item in items:
         if not isinstance(item, dict):
-            raise NotReady(f"Pax8's invoice {invoice_id} has an item that is no object: {item!r:.60}.")
+            raise NotReady(f"Pax8's invoice {invoice_id} has an item that is not an object: {item!r:.60}.")
         name = item_id(item)
         charge = _read_charge(item, f"{invoice_id}:{name or f'~{fingerprint(_said(item))}'}", invoice_id, currency)
         charges.append(charge if name else charge._replace(former_id=f"{invoice_id}:~{fingerprint(item)}"))
