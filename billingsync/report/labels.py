@@ -7,6 +7,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from billingsync.core.bill.plan import ClientPlan, Plan, TakenBack, TrueUp
+from billingsync.core.inputs import SINGLE
 from billingsync.core.states import PostingAction
 
 _MATCHED = {
@@ -96,7 +97,7 @@ def short_charges(charges: Sequence[str]) -> str:
 
 def partner_name(partner: str) -> str:
     """The partner's name for people; "" for the one of a single installation, which has none."""
-    return "" if partner == "default" else partner
+    return "" if partner == SINGLE else partner
 
 
 def local_time(moment: str, zone: ZoneInfo) -> str:

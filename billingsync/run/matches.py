@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from billingsync.core.bill.names import normalise
 from billingsync.core.charge import Charge
 from billingsync.core.money import plain
+from billingsync.core.states import ChargeState
 from billingsync.report.labels import short_charge
 from billingsync.run.plan import Planned
 
@@ -101,4 +102,4 @@ def _settled(planned: Planned, charge: str) -> str:
     settled = planned.inputs.memory.settled.get(charge)
     if settled is None:
         return "stays as it is"
-    return "posted" if settled.state == "posted" else f"{settled.state} by an earlier run"
+    return "posted" if settled.state == ChargeState.POSTED else f"{settled.state} by an earlier run"
