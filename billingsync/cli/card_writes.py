@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
-import re
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from billingsync.cli.card_options import Digests, JsonOption, WithCost, WithPrice, card_filter
+from billingsync.cli.card_options import (
+    Cost,
+    Day,
+    Digests,
+    Entries,
+    Invoice,
+    JsonOption,
+    Line,
+    Price,
+    Quantity,
+    WithCost,
+    WithPrice,
+    card_filter,
+    choice_of,
+)
 from billingsync.cli.roles import require
 from billingsync.cli.session import connected
 from billingsync.cli.terminal import ask, console, document, interactive, note, out, say
@@ -24,18 +35,6 @@ if TYPE_CHECKING:
     from billingsync.reconcile.cards import Deck
 
 Some = Annotated[list[str] | None, typer.Argument(metavar="DIGEST...", help="Cards by their digest, or its beginning.")]
-Line = Annotated[int | None, typer.Option("--line", help="The line to change, where several carry the seats.")]
-Invoice = Annotated[int | None, typer.Option("--invoice", help="The recurring invoice that gets a new line.")]
-Quantity = Annotated[str | None, typer.Option("--quantity", metavar="N", help="Another quantity than the card's.")]
-Price = Annotated[str | None, typer.Option("--price", metavar="AMOUNT", help="Another unit price.")]
-Cost = Annotated[str | None, typer.Option("--cost", metavar="AMOUNT", help="Another unit cost.")]
-Day = Annotated[
-    str | None, typer.Option("--effective", metavar="DATE", help="From this day on; else the next invoice.")
-]
-Entries = Annotated[
-    list[str] | None,
-    typer.Option("--prorate", metavar="DATE=SEATS", help="Seats added from a day in the running period; repeatable."),
-]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 _CODES = "Exit codes: 0, 1 failed or not known, 3 blocked or to be looked at, 5 stale or locked, 2, 4."
@@ -81,7 +80,7 @@ def approve(
         raise UsageError("Name cards by their digests, or say --all.", next_steps=[["billingsync", "cards"]])
     if over_limit and not reason.strip():
         raise UsageError("--over-limit needs --reason: it is what somebody will read next month.")
-    choice = _choice((line, invoice), (quantity, price, cost), (with_price, with_cost), (effective, prorate))
+    choice = choice_of((line, invoice), (quantity, price, cost), (with_price, with_cost), (effective, prorate))
     with connected() as connections:
         require(connections.settings, "financial", "approve cards")
         wanted = None
@@ -193,53 +192,3 @@ def _told(results: Sequence[CardResult], *, json: bool) -> int:
 
 
 _ERRORS = {1: "BS-FAILED", 3: "BS-CARD-BLOCKED", 5: "BS-STALE-CARD"}
-
-
-# What was typed -------------------------------------------------------------------------------------------------------
-
-
-def _choice(
-    places: tuple[int | None, int | None],
-    numbers: tuple[str | None, str | None, str | None],
-    taken: tuple[bool, bool],
-    days: tuple[str | None, list[str] | None],
-) -> Choice:
-    from billingsync.core.reconcile.card import Choice
-
-    effective, prorate = days
-    entries = []
-    for text in prorate or ():
-        day, _, seats = text.partition("=")
-        entries.append((_day("--prorate", day), _number("--prorate", seats)))
-    quantity, price, cost = (
-        None if text is None else _number(name, text)
-        for name, text in zip(("--quantity", "--price", "--cost"), numbers, strict=True)
-    )
-    return Choice(
-        line_id=places[0],
-        invoice_id=None if places[1] is None else -abs(places[1]),
-        quantity=quantity,
-        price=price,
-        cost=cost,
-        with_price=taken[0],
-        with_cost=taken[1],
-        day=None if effective is None else _day("--effective", effective),
-        entries=tuple(entries),
-    )
-
-
-def _number(name: str, text: str) -> Decimal:
-    """A number as typed: digits with a point, never guessed."""
-    if not re.fullmatch(r"-?\d{1,12}(\.\d{1,6})?", text.strip(), re.ASCII):
-        raise UsageError(f"{name} takes a number such as 12 or 21.50, not {text!r:.40}.")
-    number = Decimal(text.strip())
-    if number < 0:
-        raise UsageError(f"{name} must not be negative.")
-    return number
-
-
-def _day(name: str, text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(text.strip())
-    except ValueError:
-        raise UsageError(f"{name} takes a day such as 2026-12-20, not {text!r:.40}.") from None

@@ -8,7 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from billingsync.cli import card_writes
-from billingsync.cli.card_options import Digests, JsonOption, ReasonOption, WithCost, WithPrice, card_filter
+from billingsync.cli.card_options import (
+    Cost,
+    Day,
+    Digests,
+    Entries,
+    Invoice,
+    JsonOption,
+    Line,
+    Price,
+    Quantity,
+    ReasonOption,
+    WithCost,
+    WithPrice,
+    card_filter,
+    choice_of,
+    one_of,
+)
 from billingsync.cli.roles import may, require
 from billingsync.cli.session import connected
 from billingsync.cli.terminal import console, document, note, out, say
@@ -48,6 +64,7 @@ def cards(
     invoice: Annotated[list[int] | None, typer.Option("--invoice", help="Only this recurring invoice.")] = None,
     kind: Annotated[list[str] | None, typer.Option("--kind", help="new, changed, gone or unchanged.")] = None,
     state: Annotated[list[str] | None, typer.Option("--state", help="open, snoozed, dismissed, done, ...")] = None,
+    by: Annotated[str, typer.Option("--by", help="Together by account, service or invoice, with their sums.")] = "",
     with_price: WithPrice = False,
     with_cost: WithCost = False,
     json: JsonOption = False,
@@ -57,8 +74,9 @@ def cards(
         return 0
     from billingsync.core.reconcile.card import CardKind, Choice
     from billingsync.reconcile.cards import deal
-    from billingsync.report.cards import card_document, set_document
+    from billingsync.report.cards import GROUPS, card_document, group_documents, set_document
 
+    grouped = one_of(by, list(GROUPS), "group") if by else ""
     with connected() as connections:
         money = may(connections.settings, "financial")
         deck = deal(connections, say=say, chosen=Choice(with_price=with_price, with_cost=with_cost))
@@ -73,16 +91,17 @@ def cards(
             "verdict": deck.verdict.value,
             "cards": [card_document(one, money=money) for one in found],
             **set_document(together, money=money),
+            **({"groups": group_documents(found, grouped, money=money)} if grouped else {}),
         }
         document(body, [["billingsync", "cards", "show", one.card.digest[:12]] for one in found[:1]])
     else:
-        _print(deck, wanted, money=money)
+        _print(deck, wanted, grouped, money=money)
     return 3 if any(one.card.lacks for one in found) else 0
 
 
-def _print(deck: Deck, wanted: Filter, *, money: bool) -> None:
+def _print(deck: Deck, wanted: Filter, grouped: str, *, money: bool) -> None:
     from billingsync.core.reconcile.card import CardKind
-    from billingsync.report.cards import CARD_HEADERS, card_rows, set_sentences
+    from billingsync.report.cards import CARD_HEADERS, card_rows, group_sentences, in_groups, set_sentences
     from billingsync.report.layout import table
 
     found = deck.chosen(wanted, unchanged=CardKind.UNCHANGED in wanted.kinds)
@@ -90,28 +109,49 @@ def _print(deck: Deck, wanted: Filter, *, money: bool) -> None:
     if not found:
         out(f"No card. The comparison says: {deck.verdict.value.replace('_', ' ')}.")
         return
-    table(console(), CARD_HEADERS, card_rows(found, money=money))
+    table(console(), CARD_HEADERS, card_rows(in_groups(found, grouped), money=money))
+    for sentence in group_sentences(found, grouped, money=money):
+        out(sentence)
     if money:
         for sentence in set_sentences(deck.together(wanted)):
             note(sentence)
     note(f"One card in full:  billingsync cards show {found[0].card.digest[:8]}")
 
 
-def show(digests: Digests, with_price: WithPrice = False, with_cost: WithCost = False, json: JsonOption = False) -> int:
-    """Show cards in full: from, to, what changes and what is missing."""
-    from billingsync.core.reconcile.card import Choice
-    from billingsync.reconcile.cards import deal
-    from billingsync.report.cards import card_document, card_sentences
+def show(
+    digests: Digests,
+    line: Line = None,
+    invoice: Invoice = None,
+    quantity: Quantity = None,
+    price: Price = None,
+    cost: Cost = None,
+    with_price: WithPrice = False,
+    with_cost: WithCost = False,
+    effective: Day = None,
+    prorate: Entries = None,
+    json: JsonOption = False,
+) -> int:
+    """Show cards in full: from, to, what changes, what is missing, and what was done to the line before."""
+    from billingsync.reconcile.approval import choose
+    from billingsync.reconcile.cards import stand
+    from billingsync.reconcile.line_history import line_history
+    from billingsync.report.cards import card_document, card_sentences, past_document, past_sentence
 
+    choice = choice_of((line, invoice), (quantity, price, cost), (with_price, with_cost), (effective, prorate))
     with connected() as connections:
         money = may(connections.settings, "financial")
-        deck = deal(connections, say=say, chosen=Choice(with_price=with_price, with_cost=with_cost))
-    found = [deck.find(digest) for digest in digests]
+        ground = stand(connections, say=say)
+        found = [choose(ground, digest, choice) for digest in digests]
+        pasts = [line_history(connections, one.card) if money else () for one in found]
     if json:
-        document({"snapshot": deck.snapshot, "cards": [card_document(one, money=money) for one in found]})
+        documents = [
+            {**card_document(one, money=money), "history": [past_document(each) for each in past]}
+            for one, past in zip(found, pasts, strict=True)
+        ]
+        document({"snapshot": ground.inputs.snapshot.id, "cards": documents})
     else:
-        for one in found:
-            for sentence in card_sentences(one, money=money):
+        for one, past in zip(found, pasts, strict=True):
+            for sentence in [*card_sentences(one, money=money), *map(past_sentence, past)]:
                 out(sentence)
     return 3 if any(one.card.lacks for one in found) else 0
 

@@ -108,6 +108,15 @@ class NewInvoice:
     codes: ProductRules
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineChange:
+    """One change of one line as the PSA's own history tells it; `at` is an ISO text in the PSA's time."""
+
+    at: str
+    who: str
+    what: str
+
+
 class Shows(StrEnum):
     """What a line that a card sets shows."""
 
@@ -173,6 +182,7 @@ class PSA(Protocol):
     def answered(self, json: object) -> Invoice | None: ...
     def kept(self, invoice: Invoice) -> str: ...
     def from_kept(self, text: str | None) -> Invoice | None: ...
+    def line_changes(self, invoice_id: int, line_id: int) -> tuple[LineChange, ...]: ...
     def prorata_keys(self) -> frozenset[str]: ...
     def recurring(self, there: Invoice) -> RecurringInvoice | None: ...
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Protocol
 
 from billingsync.core.money import plain
 from billingsync.core.reconcile.card import LACKS, Card, CardKind
 from billingsync.core.reconcile.card_change import Values
-from billingsync.core.reconcile.card_states import CardSet, Shown
+from billingsync.core.reconcile.card_states import CardSet, Shown, card_set
 
 
 def card_document(one: Shown, *, money: bool) -> dict[str, object]:
@@ -164,3 +165,65 @@ def _money_sentences(card: Card) -> list[str]:
 
 def _signed(number: Decimal, currency: str | None = None) -> str:
     return f"{'+' if number > 0 else ''}{plain(number, currency)}"
+
+
+# Together -------------------------------------------------------------------------------------------------------------
+
+GROUPS: Mapping[str, Callable[[Card], str]] = {
+    "account": lambda card: card.client_name,
+    "service": lambda card: card.product,
+    "invoice": lambda card: "" if card.invoice_id is None else str(card.invoice_id),
+}
+
+
+def in_groups(cards: Iterable[Shown], by: str) -> list[Shown]:
+    """The cards in the order of their groups; as they come where `by` is ""."""
+    return sorted(cards, key=lambda one: GROUPS[by](one.card)) if by else list(cards)
+
+
+def group_documents(cards: Sequence[Shown], by: str, *, money: bool) -> list[dict[str, object]]:
+    """Each group's cards and sums."""
+    return [
+        {"name": name, "cards": [one.card.digest for one in members], **set_document(card_set(members), money=money)}
+        for name, members in _grouped(cards, by)
+    ]
+
+
+def group_sentences(cards: Sequence[Shown], by: str, *, money: bool) -> list[str]:
+    """One sentence a group; none where `by` is ""."""
+    said = []
+    for name, members in _grouped(cards, by) if by else ():
+        sums = "; ".join(set_sentences(card_set(members))) if money else ""
+        said.append(f"{name or 'no recurring invoice'}: {len(members)} cards. {sums}".strip())
+    return said
+
+
+def _grouped(cards: Sequence[Shown], by: str) -> list[tuple[str, list[Shown]]]:
+    found: dict[str, list[Shown]] = {}
+    for one in in_groups(cards, by):
+        found.setdefault(GROUPS[by](one.card), []).append(one)
+    return list(found.items())
+
+
+# What was done to the line before -------------------------------------------------------------------------------------
+
+
+class Past(Protocol):
+    """See `reconcile.line_history.Past`."""
+
+    @property
+    def at(self) -> str: ...
+    @property
+    def who(self) -> str: ...
+    @property
+    def what(self) -> str: ...
+    @property
+    def ours(self) -> bool: ...
+
+
+def past_document(past: Past) -> dict[str, object]:
+    return {"at": past.at, "who": past.who, "what": past.what, "by": "billingsync" if past.ours else "halopsa"}
+
+
+def past_sentence(past: Past) -> str:
+    return f"{past.at[:16]} {past.who or 'somebody'}{' by a card' if past.ours else ''}: {past.what}"

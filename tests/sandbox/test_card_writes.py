@@ -238,3 +238,38 @@ def test_the_role_user_approves_nothing(office, sandbox):
     assert approve(office, card["digest"]).code == 5
     assert office.run("cards", "undo", card["digest"]).code == 5
     assert posts(sandbox) == []
+
+
+def test_showing_a_card_with_typed_values_computes_what_it_comes_to_anew(office, sandbox):
+    card = approvable(office)
+    words = ["--quantity", card["from"]["quantity"], "--cost", "0.01"]
+    shown = office.run("cards", "show", card["digest"], *words, "--json").must(0).json["cards"][0]
+    assert shown["digest"] != card["digest"]
+    assert (shown["to"]["quantity"], shown["to"]["unit_cost"]) == (card["from"]["quantity"], "0.01")
+    assert shown["change"]["revenue_month"] == "0.00"
+    assert one(approve(office, shown["digest"], *words))["state"] == "done"
+    assert str(line_of(sandbox, card)["unit_cost"]) == "0.01"
+
+
+def test_a_card_tells_what_was_done_to_its_line_here_and_in_halopsa(office, sandbox):
+    card = approvable(office)
+    one(approve(office, card["digest"]))
+    sandbox.person(do="edit", id=card["invoice_id"], line=card["line_id"], set={"qty_order": 3})
+    office.run("snapshot").must(0, 3)
+    now = next(each for each in dealt(office) if each["id"] == card["id"])
+    history = office.run("cards", "show", now["digest"], "--json").must(0, 3).json["cards"][0]["history"]
+    ours = f"quantity {card['from']['quantity']} -> {card['to']['quantity']}"
+    assert [each["what"] for each in history if each["by"] == "billingsync"] == [ours]
+    theirs = [(each["who"], each["what"]) for each in history if each["by"] == "halopsa"]
+    assert ("Jane", f"qty_order {card['to']['quantity']} -> 3") in theirs
+
+
+@pytest.mark.parametrize("by", ["account", "service", "invoice"])
+def test_cd10_cards_are_listed_together_with_their_sums(office, by):
+    listed = office.run("cards", "--by", by, "--json").must(3).json
+    assert sorted(digest for group in listed["groups"] for digest in group["cards"]) == sorted(
+        card["digest"] for card in listed["cards"]
+    )
+    assert sum(group["approvable"] for group in listed["groups"]) == listed["approvable"]
+    assert office.run("cards", "--by", by).code == 3
+    assert office.run("cards", "--by", "colour").code == 2

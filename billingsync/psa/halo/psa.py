@@ -19,7 +19,7 @@ from billingsync.psa.halo import body, compare, disturbed, set_lines, takeback, 
 from billingsync.psa.halo.client import Halo, one_object
 from billingsync.psa.halo.read import read_invoice
 from billingsync.psa.halo.wire import Raw, id_of, item_body, item_group_body, lines_of, markers, number
-from billingsync.psa.psa import Body, Check, Comparison, Fate, NewInvoice, Search, SetLines, SetSight
+from billingsync.psa.psa import Body, Check, Comparison, Fate, LineChange, NewInvoice, Search, SetLines, SetSight
 from billingsync.store.postings import RecordedPosting
 
 
@@ -63,6 +63,18 @@ class HaloPsa(Halo):
     def from_kept(self, text: str | None) -> Invoice | None:
         """The invoice that `kept` made a text of."""
         return None if text is None else read_invoice(json.loads(text, parse_float=Decimal))
+
+    def line_changes(self, invoice_id: int, line_id: int) -> tuple[LineChange, ...]:
+        """What was changed on one line, oldest first, by HaloPSA's own history."""
+        return tuple(
+            LineChange(
+                at=str(row.get("datetime") or ""),
+                who=str(row.get("who") or ""),
+                what=f"{row.get('field_name')} {row.get('old_value')} -> {row.get('new_value')}",
+            )
+            for row in self.changes(invoice_id)
+            if number(row.get("invoice_line_id")) == line_id
+        )
 
     def prorata_keys(self) -> frozenset[str]:
         """The keys of the writes whose pro rata entries wait anywhere; empty where this build lists none."""
