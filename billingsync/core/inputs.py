@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
 
 from billingsync.core.charge import Source
 from billingsync.core.decisions import Approval, SetAside
@@ -146,7 +148,7 @@ class WrittenLine:
     item_id: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Memory:
     """What the ledger knows, as far as planning needs it."""
 
@@ -173,8 +175,16 @@ class Memory:
     rule_names: Mapping[str, str] = field(default_factory=dict)  # names of companies in rules -> Pax8 id [C4]
     billed: Mapping[str, Billed] = field(default_factory=dict)  # by company id: of this month's companies [C1b]
 
+    @cached_property
+    def written_on(self) -> Mapping[int, tuple[WrittenLine, ...]]:
+        """Our lines by recurring invoice: asked for with every client, of which each may have one."""
+        found: dict[int, list[WrittenLine]] = defaultdict(list)
+        for line in self.written_lines:
+            found[line.invoice_id].append(line)
+        return {invoice_id: tuple(lines) for invoice_id, lines in found.items()}
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True)
 class RunInputs:
     partner: str
     period: Period
@@ -193,3 +203,24 @@ class RunInputs:
     currency: str = ""  # of clients whose currency HaloPSA does not say (HALO__CURRENCY) [C3]
     clients_asked: tuple[str, ...] = ()  # --client: company ids; empty means all
     set_aside: Mapping[str, SetAside] = field(default_factory=dict)  # by charge id
+
+    def invoices_for(self, client_id: int, recurring_invoice: int | None) -> tuple[Invoice, ...]:
+        """The existing invoices of a client, and the recurring one that its rules name, whosever that is."""
+        mine = self._by_client.get(client_id, ())
+        named = self._templates.get(abs(recurring_invoice)) if recurring_invoice is not None else None
+        return (*mine, named) if named is not None and named not in mine else mine
+
+    @cached_property
+    def _by_client(self) -> Mapping[int | None, tuple[Invoice, ...]]:
+        found: dict[int | None, list[Invoice]] = defaultdict(list)
+        for invoice in self.existing:
+            found[invoice.client_id].append(invoice)
+        return {client_id: tuple(invoices) for client_id, invoices in found.items()}
+
+    @cached_property
+    def _templates(self) -> Mapping[int, Invoice]:
+        found: dict[int, Invoice] = {}
+        for invoice in self.existing:
+            if invoice.template:
+                found.setdefault(abs(invoice.id), invoice)
+        return found

@@ -198,7 +198,11 @@ def _usable(
 def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalogue) -> None:
     """Drafts -> lines on a target, or holds."""
     assert work.client_id is not None
-    work.target = find_target(work.client_id, work.rules.invoice, inputs.existing)
+    work.target = find_target(
+        work.client_id,
+        work.rules.invoice,
+        inputs.invoices_for(work.client_id, work.rules.invoice.recurring_invoice),
+    )
     # The order of lines on an invoice, and with it the ordinals of equal ones, must not hang on Pax8's page order.
     drafts.sort(key=lambda draft: (draft.label.casefold(), draft.start, draft.price, draft.charges[0].id))
     subscriptions: dict[str, set[str]] = defaultdict(set)
@@ -292,7 +296,7 @@ def _onto_recurring(work: Work, lines: list[PlanLine], inputs: RunInputs) -> Non
     """Lines -> additions, updates and removals on the client's recurring invoice [B3]."""
     invoice = work.target.invoice
     assert invoice is not None
-    written = [line for line in inputs.memory.written_lines if line.invoice_id == invoice.id]
+    written = inputs.memory.written_on.get(invoice.id, ())
     later = max((line.period for line in written), default="")
     if later > str(inputs.period):
         work.hold_all(Reason.RECURRING_LATER_PERIOD, f"its recurring invoice already carries {later}")
