@@ -7,6 +7,7 @@ import copy
 import pytest
 from cards_office import SOLD, approvable, approve, dealt, invoice, line_of, new_office, one, posts
 
+from billingsync.sandbox import cast
 from billingsync.sandbox.server import Sandbox
 
 
@@ -137,7 +138,14 @@ def test_j7_what_the_card_showed_and_is_so_no_more_refuses_it(office, sandbox, e
 
 
 @pytest.mark.parametrize(
-    "edit", [{"disabled": True}, {"client_id": 211}, {"requires_approval": True, "approval_status": 1}], ids=str
+    "edit",
+    [
+        {"disabled": True},
+        {"client_id": 211},
+        {"requires_approval": True, "approval_status": 1},
+        {"currency_code": 2, "currency_code_name": "EUR"},
+    ],
+    ids=str,
 )
 def test_j7_the_header_of_a_recurring_invoice_refuses_its_cards_too(office, sandbox, edit):
     card = approvable(office)
@@ -273,3 +281,29 @@ def test_cd10_cards_are_listed_together_with_their_sums(office, by):
     assert sum(group["approvable"] for group in listed["groups"]) == listed["approvable"]
     assert office.run("cards", "--by", by).code == 3
     assert office.run("cards", "--by", "colour").code == 2
+
+
+def test_an_invoice_that_halopsa_made_before_is_no_reason_to_refuse(office, sandbox):
+    card = approvable(office)
+    sandbox.make(card["invoice_id"])
+    assert one(approve(office, card["digest"]))["state"] == "done"
+
+
+def test_undo_names_what_halopsa_invoiced_meanwhile_with_its_amount(office, sandbox):
+    card = approvable(office)
+    one(approve(office, card["digest"]))
+    bill = sandbox.make(card["invoice_id"], "2027-01-15T08:00:00")
+    amount = next(line["net_amount"] for line in bill["lines"] if line["recurring_invoice_line_id"] == card["line_id"])
+    undone = one(office.run("cards", "undo", card["digest"], "--json"))
+    assert undone["state"] == "undone"
+    assert f"invoice {bill['id']} ({amount.normalize():f}" in undone["message"]
+
+
+def test_fault_49_a_company_that_is_mapped_to_another_client_replaces_its_cards(office, sandbox):
+    card = approvable(office)
+    members = cast.members(SOLD.seed, SOLD.clients, trouble=False)
+    name = next(member.company for member in members if member.client == card["client_name"])
+    company = next(row["id"] for row in sandbox.pax8.companies if row["name"] == name)
+    office.run("map", "companies", "--set", f"{company}=211").must(0, 3)
+    assert approve(office, card["digest"]).json["error"]["code"] == "BS-STALE-CARD"
+    assert posts(sandbox) == []

@@ -214,9 +214,8 @@ def test_a_postgresql_without_utf8(postgres_server: str) -> None:
 
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(LedgerError, match="psycopg") as refused:
+    with pytest.raises(LedgerError, match=r"psycopg.* with its extra \[postgres\]"):
         open_ledger("postgresql://h/d")
-    assert refused.value.next_steps == (("pip", "install", "billingsync[postgres]"),)
 
 
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:

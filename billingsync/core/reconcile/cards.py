@@ -262,7 +262,8 @@ class _Maker:
         id_ = card_id(row.client_id, row.key, line_id)
         lines = tuple((one.invoice_id, one.line_id, one.quantity) for one in self._group_lines)
         item = line.item_id if line else row.item_id if row.item_id is not None else next(iter(row.items), None)
-        fields = [item, line.keeper if line else None, line.waiting if line else None, invoice and invoice.id, lines]
+        keeper, waiting = (line.keeper, line.waiting) if line else (None, None)
+        fields = [item, keeper, waiting, invoice and invoice.id, lines, terms.currency]
         return Card(
             id=id_,
             digest=card_digest(id_, before, after, fields, effective, entries),
