@@ -14,9 +14,11 @@ def keep_rules(ledger: Ledger, directory: Path, digest: str, now: datetime) -> b
     False, and nothing is kept, where the files have changed meanwhile: these are not the texts that decided."""
     paths = sorted(path for path in directory.rglob("*.toml") if path.is_file())
     files = {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
-    if load_rulebook(directory).digest != digest or any(
+    if load_rulebook(directory, ledger.desk_rules()).digest != digest or any(
         (directory / name).read_bytes() != files[name] for name in files
     ):
         return False
-    ledger.save_rules(digest, {name: text.decode("utf-8", "replace") for name, text in files.items()}, now)
+    texts = {name: text.decode("utf-8", "replace") for name, text in files.items()}
+    texts |= {f"desk/{one.company_id or 'all'}.toml": one.text for one in ledger.desk_rules()}
+    ledger.save_rules(digest, texts, now)
     return True

@@ -10,7 +10,20 @@ from typing import Annotated, Any
 import typer
 
 from billingsync import __version__
-from billingsync.cli import billing, cards, decide, desk, history, imports, reconcile, repair, service, shell, snapshots
+from billingsync.cli import (
+    billing,
+    cards,
+    decide,
+    desk,
+    history,
+    imports,
+    reconcile,
+    repair,
+    rules,
+    service,
+    shell,
+    snapshots,
+)
 from billingsync.cli import setup as upkeep
 
 _EPILOG = (
@@ -46,7 +59,21 @@ def _everywhere(
     """Bills HaloPSA clients for what Pax8 charged: every charge in exactly one place, to the cent, posted once."""
 
 
-for _module in (billing, cards, decide, desk, history, imports, reconcile, repair, service, shell, snapshots, upkeep):
+for _module in (
+    billing,
+    cards,
+    decide,
+    desk,
+    history,
+    imports,
+    reconcile,
+    repair,
+    rules,
+    service,
+    shell,
+    snapshots,
+    upkeep,
+):
     _module.register(app)
 
 

@@ -98,13 +98,13 @@ def desk_server(settings: Settings, ledger: Ledger, *, wake: Callable[[], None],
 
 def _serve(settings: Settings, redactor: Redactor, ledger: Ledger, port: int, open_: bool) -> None:
     from billingsync.connect import connections
-    from billingsync.reconcile.orders import CARRIES
     from billingsync.run.orders import Carrier
     from billingsync.service.order_thread import OrderThread
+    from billingsync.setup.orders import carries
     from billingsync.web.site import site_of
 
     stopped = _on_signals()
-    carrier = Carrier(ledger, lambda: connections(settings, redactor), kind="desk", carries=CARRIES)
+    carrier = Carrier(ledger, lambda: connections(settings, redactor), kind="desk", carries=carries(settings))
     with OrderThread(carrier) as orders, desk_server(settings, ledger, wake=orders.wake, port=port) as on:
         address = site_of(settings.desk, on.port).url
         out(f"The desk is at {address}")

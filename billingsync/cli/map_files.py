@@ -61,7 +61,7 @@ class _Mapper:
 
         self.ledger, self.profile, self.kind = connected.ledger, profile, kind
         self.is_account = kind is MatchKind.ACCOUNT
-        self.rulebook = load_rulebook(connected.settings.rules_dir)
+        self.rulebook = load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
         self.clients = connected.psa.clients().rows if self.is_account else ()
         self.items = () if self.is_account else connected.psa.items()
 

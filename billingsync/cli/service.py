@@ -49,11 +49,12 @@ def worker(
         raise UsageError("--json goes with --once: a service has no last line.")
     from billingsync.service.sdnotify import Systemd
     from billingsync.service.worker import Worker, open_worker_ledger
+    from billingsync.setup.orders import carries
 
     settings, redactor = load()
     settings.require_upstreams()
     with open_worker_ledger(settings) as ledger:
-        service = Worker(settings, redactor, ledger)
+        service = Worker(settings, redactor, ledger, carries=carries(settings))
         if once:
             return _once(service, json)
         return _serve(service, Systemd())

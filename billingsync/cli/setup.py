@@ -13,9 +13,6 @@ from billingsync.cli.terminal import console, document, interactive, note, out, 
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
-    from billingsync.core.rules import Rulebook
-    from billingsync.redaction import Redactor
-    from billingsync.settings import Settings
     from billingsync.setup.discovery import Discovery
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
@@ -29,13 +26,6 @@ def register(app: typer.Typer) -> None:
         epilog="Example: billingsync sandbox --seed 7 --clients 40 --fault halo:POST:/Invoice:2:timeout_after. "
         "Exit codes: 0, 1, 2, 130."
     )(sandbox)
-    rules = typer.Typer(help="Check and show the rules.", no_args_is_help=True)
-    rules.command("check", epilog="Example: billingsync rules check. Exit codes: 0, 2.")(rules_check)
-    rules.command("show", epilog="Example: billingsync rules show contoso. Exit codes: 0, 2.")(rules_show)
-    rules.command("schema", epilog="Example: billingsync rules schema --out rules.schema.json. Exit codes: 0, 1.")(
-        rules_schema
-    )
-    app.add_typer(rules, name="rules")
     settings = typer.Typer(help="Show the effective settings.", no_args_is_help=True)
     settings.command("show", epilog="Example: billingsync settings show. Exit codes: 0, 2.")(settings_show)
     settings.callback()(_group)
@@ -180,117 +170,6 @@ def settings_show(json: JsonOption = False) -> int:
     table(console(), ("Variable", "Value", "From"), rows)
     for warning in loaded.warnings:
         note(f"warning: {warning}")
-    return 0
-
-
-# Rules ----------------------------------------------------------------------------------------------------------------
-
-
-def rules_check(json: JsonOption = False) -> int:
-    """Validate every rules file; every mistake at once, with file, line and key."""
-    from billingsync.rulebook import load_rulebook_with_warnings
-    from billingsync.sources.csvfile.profiles import load_profiles
-
-    settings, redactor = load()
-    rulebook, warnings = load_rulebook_with_warnings(settings.rules_dir)
-    warnings = (*warnings, *_misfits(rulebook, settings, redactor))
-    profiles = sorted(load_profiles(settings.rules_dir))
-    if json:
-        document(
-            {
-                "digest": rulebook.digest,
-                "clients": len(rulebook.clients),
-                "import_profiles": profiles,
-                "warnings": list(warnings),
-            },
-            [["billingsync", "plan"]],
-        )
-        return 0
-    for warning in warnings:
-        note(f"warning: {warning}")
-    files = "1 client file" if len(rulebook.clients) == 1 else f"{len(rulebook.clients)} client files"
-    out(f"Rules OK in {settings.rules_dir}: {files}, digest {rulebook.digest[:12]}.")
-    return 0
-
-
-def _misfits(rulebook: Rulebook, settings: Settings, redactor: Redactor) -> tuple[str, ...]:
-    """Names in the rules that nothing at Pax8 or HaloPSA has [C4]; none where the two cannot be asked."""
-    from billingsync.core.bill.bound import fits_nothing, names_in
-    from billingsync.errors import BillingSyncError
-    from billingsync.setup.doctor import listed
-
-    if not (rulebook.clients or names_in(rulebook)):
-        return ()
-    try:
-        settings.require_upstreams()
-        return tuple(fits_nothing(rulebook, *listed(settings, redactor)))
-    except BillingSyncError as wrong:
-        note(f"names in the rules were not compared with Pax8 and HaloPSA: {wrong.message}")
-        return ()
-
-
-def _has_no_file(text: str, settings: Settings, redactor: Redactor) -> bool:
-    """Whether Pax8 or HaloPSA has a client of just this name or id, which then has the shared rules."""
-    from billingsync.errors import BillingSyncError
-    from billingsync.setup.doctor import listed
-
-    wanted = text.strip().casefold()
-    try:
-        settings.require_upstreams()
-        companies, clients = listed(settings, redactor)
-    except BillingSyncError:
-        return False
-    known = [name for company in companies for name in (company.id, company.name)]
-    known += [name for client in clients for name in (str(client.id), client.name)]
-    return wanted in map(str.casefold, known)
-
-
-def rules_show(
-    client: Annotated[
-        str | None, typer.Argument(help="A client's file, name or id; without it the shared rules.")
-    ] = None,
-    json: JsonOption = False,
-) -> int:
-    """Every effective key of a client with the file it came from."""
-    from billingsync.report.layout import table
-    from billingsync.rulebook import as_toml, effective, find_client_file, load_rulebook
-
-    settings, redactor = load()
-    rulebook = load_rulebook(settings.rules_dir)
-    file = None
-    if client is not None:
-        found = find_client_file(rulebook, client)
-        if found.file is None and not found.candidates and _has_no_file(client, settings, redactor):
-            note(f"{client} has no file of its own: these are the shared rules.")
-        elif found.file is None:
-            names = ", ".join(one.path for one in found.candidates) or ", ".join(found.suggestions)
-            hint = f" Nearest: {names}." if names else " It has the shared rules: billingsync rules show"
-            raise UsageError(
-                f"No one client file is meant by {client!r:.80}.{hint}", next_steps=[["billingsync", "rules", "show"]]
-            )
-        file = found.file
-    rows = effective(rulebook, file)
-    if json:
-        document({"rules": [{"key": key, "value": as_toml(value), "origin": origin} for key, value, origin in rows]})
-        return 0
-    table(
-        console(),
-        ("Key", "Value", "From"),
-        [(key, as_toml(value) or "(not set)", origin) for key, value, origin in rows],
-    )
-    return 0
-
-
-def rules_schema(
-    out_file: Annotated[str, typer.Option("--out", metavar="FILE", help="Write to this file; - is stdout.")] = "-",
-    json: JsonOption = False,
-) -> int:
-    """The rules' JSON Schema, for editors."""
-    import json as json_
-
-    from billingsync.rulebook import rules_schema as schema
-
-    write_file(out_file, (json_.dumps(schema(), indent=2, ensure_ascii=False) + "\n").encode())
     return 0
 
 

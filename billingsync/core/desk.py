@@ -42,6 +42,8 @@ class OrderKind(StrEnum):
     UNDO = "undo"
     MAP_COMPANY = "map_company"
     SNAPSHOT = "snapshot"  # read both sides at one time, to compare them
+    MAP_PRODUCT = "map_product"
+    TEST = "test"  # try the logins, rights and clocks
 
 
 class OrderState(StrEnum):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 
@@ -188,6 +189,25 @@ class ClientFile:
     halo_client: int | None = None
     exclude: bool = False
     rules: Rules = field(default_factory=Rules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskRules:
+    """What people wrote on the desk instead of in a file [DR1]: TOML, of one Pax8 company, or of all where
+    `company_id` is "". `client_id` is the HaloPSA client that it was billed as."""
+
+    company_id: str
+    company_name: str
+    client_id: int | None
+    version: int
+    text: str
+    who: str
+    at: datetime
+
+    @property
+    def path(self) -> str:
+        """What stands where a file's name would: "desk, dana@msp.example, 2026-11-28"."""
+        return f"desk, {self.who.partition(' (')[0]}, {self.at:%Y-%m-%d}"
 
 
 @dataclass(frozen=True, kw_only=True)

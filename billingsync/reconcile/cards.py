@@ -175,7 +175,8 @@ def stand(connected: Connections, *, say: Say, today: date | None = None) -> Gro
     """Both sides as they are now; `today` None is the clock's day. NoSnapshot where there is no whole snapshot."""
     entry = for_now(connected, say)
     zone = connected.settings.zone
-    books = Books(ledger=connected.ledger, rulebook=load_rulebook(connected.settings.rules_dir), zone=zone)
+    rulebook = load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
+    books = Books(ledger=connected.ledger, rulebook=rulebook, zone=zone)
     return Ground(
         inputs=inputs_for(books, entry, None),
         decisions=connected.ledger.card_decisions(),

@@ -21,7 +21,7 @@ def reconcile_file(connected: Connections, source: ChargeSource, *, say: Say) ->
     entry = for_period(connected.ledger, connected.settings.zone, period)
     fetched = source.fetch(period)
     charges = tuple(charge for one in fetched.sources for charge in one.charges)
-    rulebook = load_rulebook(connected.settings.rules_dir)
+    rulebook = load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
     books = Books(ledger=connected.ledger, rulebook=rulebook, zone=connected.settings.zone)
     say(Progress(stage=Stage.COMPARE, about=str(entry.id)))
     inputs = inputs_for(books, entry, period)

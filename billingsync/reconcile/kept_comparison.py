@@ -73,10 +73,11 @@ class Comparisons:
             return found
 
     def _rulebook(self) -> Rulebook:
-        """The rules, read again where a file of them changed."""
-        seen = _files(self.settings.rules_dir)
+        """The rules, read again where a file of them changed, or what the desk wrote over them."""
+        desk = self.ledger.desk_rules()
+        seen = (*_files(self.settings.rules_dir), *((one.company_id, one.version) for one in desk))
         if self._rules is None or self._rules[0] != seen:
-            self._rules = (seen, load_rulebook(self.settings.rules_dir))
+            self._rules = (seen, load_rulebook(self.settings.rules_dir, desk))
         return self._rules[1]
 
 

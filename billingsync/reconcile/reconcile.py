@@ -128,4 +128,4 @@ def documented(
 
 def books_of(ledger: Ledger, settings: PartnerSettings) -> Books:
     """The ledger with today's rules."""
-    return Books(ledger=ledger, rulebook=load_rulebook(settings.rules_dir), zone=settings.zone)
+    return Books(ledger=ledger, rulebook=load_rulebook(settings.rules_dir, ledger.desk_rules()), zone=settings.zone)

@@ -72,7 +72,7 @@ def take(
     Waits while a run holds the lock, as long as `patience`; takes at most half of HaloPSA's budget. Raises Locked where
     a run took too long, UpstreamError where a service cannot be reached; then nothing is kept."""
     _let_run_end(connected, say, patience)
-    rulebook = rulebook or load_rulebook(connected.settings.rules_dir)
+    rulebook = rulebook or load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
     keep_rules(connected.ledger, connected.settings.rules_dir, rulebook.digest, now())
     invoice_ids = _newest_invoices(connected, say)
     say(Progress(stage=Stage.READ_SNAPSHOT))

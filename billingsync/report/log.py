@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -103,11 +103,23 @@ class Told:
         }
 
 
-def told(entries: Iterable[JournalEntry], wanted: Wanted, names: Mapping[int, str]) -> Iterator[Told]:
-    """The wanted entries, oldest first. `names` are clients by id, so that a name finds what only has an id; what
-    later entries say of a posting belongs to the client that its intent named."""
-    whose: dict[str, str] = {}  # a posting's or a run's key -> what its first entry said of client and person
-    by: dict[str, str] = {}
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What earlier entries said, where only later ones are told: of a posting's key its client's id, of a posting's
+    key or a run who did it."""
+
+    clients: Mapping[str, str] = field(default_factory=dict)
+    people: Mapping[str, str] = field(default_factory=dict)
+
+
+def told(
+    entries: Iterable[JournalEntry], wanted: Wanted, names: Mapping[int, str], known: Known | None = None
+) -> Iterator[Told]:
+    """The wanted entries, in their order, which is oldest first unless they are `known`. `names` are clients by id, so
+    that a name finds what only has an id; what later entries say of a posting belongs to the client that its intent
+    named."""
+    whose = dict(known.clients if known else {})  # a posting's key -> client's id
+    by = dict(known.people if known else {})  # a posting's or a run's key -> who
     since = wanted.since.isoformat() if wanted.since else ""
     for entry in entries:
         body = json.loads(entry.body)

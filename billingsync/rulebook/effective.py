@@ -128,7 +128,8 @@ def find_client_file(rulebook: Rulebook, text: str) -> Found:
 
     exact = [file for file in rulebook.clients if wanted in map(str.casefold, [*names(file), *ids(file)])]
     prefix = [file for file in rulebook.clients if any(name.casefold().startswith(wanted) for name in names(file))]
-    for hits in (exact, prefix):
+    for found in (exact, prefix):
+        hits = list({file.path: file for file in reversed(found)}.values())  # with the desk's over one file: that
         if hits:
             return Found(file=hits[0]) if len(hits) == 1 else Found(candidates=tuple(hits))
     return Found(suggestions=_closest(wanted, (name for file in rulebook.clients for name in names(file))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -57,8 +57,13 @@ def read_rules_file(path: Path) -> RulesFile:
     except _Unreadable as wrong:
         problem = Problem(path=name, line=wrong.line, key="", says=str(wrong))
         return RulesFile(path=name, data=None, lines={}, problems=(problem,))
-    found = _KeyLines(text)
     problems = [Problem(path=name, line=1, key="", says=byte_order_mark)] if byte_order_mark else []
+    return read_rules_text(name, text, problems)
+
+
+def read_rules_text(name: str, text: str, problems: Sequence[Problem] = ()) -> RulesFile:
+    """A rules file's text; `name` is what people know it by."""
+    found, problems = _KeyLines(text), list(problems)
     data = None
     try:
         data = tomllib.loads(text, parse_float=_number)
@@ -66,7 +71,7 @@ def read_rules_file(path: Path) -> RulesFile:
         problems.append(Problem(path=name, line=None, key="", says="nested too deeply to be a rules file"))
     except ValueError as wrong:  # TOMLDecodeError, and Python's own refusal of integers of 4300 digits
         problems.extend(_syntax_problems(name, text, found, str(wrong)))
-    return RulesFile(path=name, data=data, lines=found.lines, problems=tuple(problems), empty=not raw)
+    return RulesFile(path=name, data=data, lines=found.lines, problems=tuple(problems), empty=not text)
 
 
 class _Unreadable(Exception):

@@ -26,6 +26,7 @@ class Layer:
 
     file: RulesFile
     is_client: bool
+    desk: bool = False  # written by the desk: whom it is about is known without it [DR1]
     values: dict[str, object] = field(default_factory=dict)
     blocks: dict[str, ProductBlock] = field(default_factory=dict)
     matches: list[MatchBlock] = field(default_factory=list)
@@ -50,8 +51,12 @@ class Layer:
 
 def read_layer(path: Path, *, is_client: bool) -> Layer:
     """Reads one file; what is wrong with it comes as `problems`."""
-    file = read_rules_file(path)
-    layer = Layer(file=file, is_client=is_client, problems=list(file.problems))
+    return layer_of(read_rules_file(path), is_client=is_client)
+
+
+def layer_of(file: RulesFile, *, is_client: bool, desk: bool = False) -> Layer:
+    """The keys of a file that was read."""
+    layer = Layer(file=file, is_client=is_client, desk=desk, problems=list(file.problems))
     if file.data is None:
         return layer
     if file.empty:
@@ -65,7 +70,7 @@ def read_layer(path: Path, *, is_client: bool) -> Layer:
             _read_section(layer, name, value)
         else:
             _unknown_section(layer, name, value)
-    if is_client and "client" not in file.data:
+    if is_client and not desk and "client" not in file.data:
         says = "the section [client] is missing; write pax8_company, name or halo_client there, to name its client"
         layer.wrong((), "client", says)
     return layer
@@ -115,7 +120,7 @@ def _read_client(layer: Layer, value: object) -> None:
                 layer.client[name] = read
         else:
             layer.wrong(where, label, unknown_key(name, "client", entry))
-    if not table.keys() & {"pax8_company", "name", "halo_client"} and isinstance(value, dict):
+    if not layer.desk and not table.keys() & {"pax8_company", "name", "halo_client"} and isinstance(value, dict):
         layer.wrong(("client",), "client", "does not name its client; write pax8_company, name or halo_client")
 
 

@@ -1,6 +1,7 @@
 """rules/*.toml -> `core.rules.Rulebook`; every mistake of every file at once, with file, line and key.
 
-Layers: rules/defaults.toml < rules/integrations/pax8.toml < rules/clients/*.toml. What a layer does not say follows
+Layers: rules/defaults.toml < rules/integrations/pax8.toml < the desk's, of all < the desk's, of one client <
+rules/clients/*.toml. What a layer does not say follows
 the layer below; a list replaces the list below; `[[product]]` blocks replace the block of the same product below.
 """
 
@@ -12,25 +13,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from billingsync.core.rules import ClientFile, Rulebook, Rules
+from billingsync.core.rules import ClientFile, DeskRules, Rulebook, Rules
 from billingsync.errors import RulesError
 from billingsync.rulebook.blocks import block_mistakes, merged_bundles, merged_matches
 from billingsync.rulebook.effective import block_name, rulebook_digest
-from billingsync.rulebook.file import Problem
+from billingsync.rulebook.file import Problem, read_rules_text
 from billingsync.rulebook.keys import SECTIONS
-from billingsync.rulebook.layer import Layer, read_layer
+from billingsync.rulebook.layer import Layer, layer_of, read_layer
 from billingsync.rulebook.wording import nearest, printable, shown
 
 _SHARED = ("defaults.toml", "integrations/pax8.toml")
 _NOT_RULES = (".example", "~", ".swp", ".swo", ".bak", ".orig", ".tmp")  # examples and what editors leave behind
 
 
-def load_rulebook(directory: Path) -> Rulebook:
-    """All rules below `directory`. Raises RulesError with every problem of every file."""
-    return load_rulebook_with_warnings(directory)[0]
+def load_rulebook(directory: Path, desk: Sequence[DeskRules] = ()) -> Rulebook:
+    """All rules below `directory`, and what the desk wrote over the shared ones. Raises RulesError with every problem
+    of every file."""
+    return load_rulebook_with_warnings(directory, desk)[0]
 
 
-def load_rulebook_with_warnings(directory: Path) -> tuple[Rulebook, tuple[str, ...]]:
+def load_rulebook_with_warnings(directory: Path, desk: Sequence[DeskRules] = ()) -> tuple[Rulebook, tuple[str, ...]]:
     """The same, with sentences about what is no mistake but looks like one, e.g. a file that no layer reads."""
     if not os.path.isdir(directory):
         what = "is not a directory" if os.path.lexists(directory) else "does not exist"
@@ -45,10 +47,14 @@ def load_rulebook_with_warnings(directory: Path) -> tuple[Rulebook, tuple[str, .
     shared = [
         read_layer(path, is_client=False) for path in (directory / name for name in _SHARED) if os.path.lexists(path)
     ]
+    for_all = [desk_layer(one) for one in desk if not one.company_id]
+    for_one = [(one, desk_layer(one)) for one in desk if one.company_id]
     own = [read_layer(path, is_client=True) for path in client_paths]
-    for layer in (*shared, *own):
+    for layer in (*shared, *for_all, *(layer for _, layer in for_one), *own):
         problems.extend(layer.problems)
         warnings.extend(layer.warnings)
+    warnings.extend(_beaten(shared, [*for_all, *(layer for _, layer in for_one)]))
+    shared += for_all
     base = _effective(Rules(), shared)
     problems.extend(_contradictions(base, shared, shared))
     clients = []
@@ -57,12 +63,44 @@ def load_rulebook_with_warnings(directory: Path) -> tuple[Rulebook, tuple[str, .
         problems.extend(_contradictions(rules, [*shared, layer], [layer]))
         clients.append(ClientFile(path=layer.file.path, rules=rules, **layer.client))
     problems.extend(_two_files_for_one(own))
+    for one, layer in for_one:
+        file = Rulebook(clients=tuple(clients)).file_for(
+            company_id=one.company_id, company_name=one.company_name, client_id=one.client_id
+        )
+        above = [each for each in own if file is not None and each.file.path == file.path]
+        rules = _effective(base, [layer, *above])
+        problems.extend(_contradictions(rules, [*shared, layer, *above], [layer]))
+        mine = _desk_client(one, layer, file, rules)
+        clients = [mine, *(each for each in clients if each.pax8_company != one.company_id)]
     if problems:
         order = {layer.file.path: number for number, layer in enumerate((*shared, *own))}
         problems.sort(key=lambda problem: (order.get(problem.path, -1), problem.line or 0))
         raise RulesError([str(problem) for problem in problems], next_steps=[["billingsync", "rules", "check"]])
     rulebook = Rulebook(base=base, clients=tuple(clients))
     return replace(rulebook, digest=rulebook_digest(rulebook)), tuple(warnings)
+
+
+def desk_layer(one: DeskRules) -> Layer:
+    """What the desk wrote, as a layer."""
+    return layer_of(read_rules_text(one.path, one.text), is_client=bool(one.company_id), desk=True)
+
+
+def _desk_client(one: DeskRules, layer: Layer, file: ClientFile | None, rules: Rules) -> ClientFile:
+    """A client's desk rules as a file of its own, with what its file says over them."""
+    exclude = bool(layer.client.get("exclude"))
+    if file is None:
+        name = one.company_name or None
+        return ClientFile(path=one.path, pax8_company=one.company_id, name=name, exclude=exclude, rules=rules)
+    return replace(file, pax8_company=one.company_id, exclude=file.exclude or exclude, rules=rules)
+
+
+def _beaten(below: Sequence[Layer], desk: Sequence[Layer]) -> Iterator[str]:
+    """Which keys of the shared files the desk's beat: both are named, as nobody expects it of a file [DR1]."""
+    for layer in desk:
+        for key in layer.values:
+            under = next((one.file.path for one in reversed(below) if key in one.values), None)
+            if under is not None:
+                yield f"{key} is set by {layer.file.path}, over {under}"
 
 
 # Finding the files
@@ -132,7 +170,8 @@ def _effective(below: Rules, layers: Sequence[Layer]) -> Rules:
         for dotted, value in layer.values.items():
             section, _, name = dotted.partition(".")
             sections[section] = replace(sections[section], **{name: value})
-            origins[dotted] = layer.file.path
+            over = f", over {origins[dotted]}" if layer.desk and dotted in origins else ""
+            origins[dotted] = f"{layer.file.path}{over}"
         for name in layer.blocks:
             origins[f"product.{name}"] = layer.file.path
         # Core takes the first block that fits: a stronger layer's come first, and within a layer their order in the

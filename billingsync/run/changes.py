@@ -8,21 +8,37 @@ from typing import Any
 
 from billingsync.core.bill.plan import PlannedTarget
 from billingsync.run.plan import Planned
+from billingsync.store.ledger import Ledger
 
 
 def changes_since(document: str, planned: Planned) -> list[str]:
     """What differs, client by client, between a plan as it was shown and as it is now; empty where the rest of an
     interrupted posting of that very plan is all that is left."""
-    shown = {_client_key(client): client for client in json.loads(document)["clients"]}
-    settled = planned.inputs.memory.settled
-    changes = []
-    now_clients: dict[str, dict[str, object]] = {}
     clients = planned.document["clients"]
     assert isinstance(clients, list)
-    for client in clients:
-        now_clients[_client_key(client)] = client
-    for key in sorted({*shown, *now_clients}):
-        before, after = shown.get(key), now_clients.get(key)
+    changes = _clients_changed(json.loads(document)["clients"], clients, planned.inputs.memory.settled)
+    return changes + _targets_changed(json.loads(document).get("targets", ()), planned.plan.targets)
+
+
+def changes_between(ledger: Ledger, before: str, after: str) -> list[str]:
+    """What differs between two kept plans, client by client. Only clients whose part differs are read."""
+    old, new = ledger.client_rows(before), ledger.client_rows(after)
+    same = {row.body for row in old} & {row.body for row in new}
+    shown, now = (
+        list(ledger.last_bodies(digest, [row.nth for row in rows if row.body not in same]).values())
+        for digest, rows in ((before, old), (after, new))
+    )
+    return _clients_changed(shown, now, {})
+
+
+def _clients_changed(
+    shown: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str, Any]], settled: Mapping[str, object]
+) -> list[str]:
+    shown_clients = {_client_key(client): client for client in shown}
+    now_clients = {_client_key(client): client for client in now}
+    changes = []
+    for key in sorted({*shown_clients, *now_clients}):
+        before, after = shown_clients.get(key), now_clients.get(key)
         if before is not None and after is None:
             ids = [charge for line in before["lines"] for charge in line["charges"]]
             ids += [entry["charge"] for name in ("dropped", "excluded") for entry in before[name]]
@@ -32,7 +48,7 @@ def changes_since(document: str, planned: Planned) -> list[str]:
             changes.append(f"{after['company_name']}: nothing before, {after['amount']} {after['currency']} now")
         elif before is not None and after is not None and _facts(before) != _facts(after):
             changes.append(f"{after['company_name']}: {_difference(before, after)}")
-    return changes + _targets_changed(json.loads(document).get("targets", ()), planned.plan.targets)
+    return changes
 
 
 def _targets_changed(shown: Iterable[Mapping[str, Any]], now: Iterable[PlannedTarget]) -> list[str]:

@@ -26,7 +26,7 @@ def plan_from_file(connected: Connections, source: ChargeSource, *, asked: Seque
             f"{period} was billed from Pax8's own invoice. A plan from a file would bill it beside that.",
             next_steps=[["billingsync", "plan", str(period)]],
         )
-    rulebook = load_rulebook(connected.settings.rules_dir)
+    rulebook = load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
     fetched = source.fetch(period)
     say(Progress(stage=Stage.READ_PSA, about=str(period)))
     clients = connected.psa.clients()

@@ -43,7 +43,7 @@ class Row:
 
 def companies(connections: Connections, *, say: Say) -> list[Row]:
     """The newest month's companies and all others that have a subscription, unmapped first."""
-    rulebook = load_rulebook(connections.settings.rules_dir)
+    rulebook = load_rulebook(connections.settings.rules_dir, connections.ledger.desk_rules())
     upstream = fetch(connections, newest_released(connections), rulebook, say)
     say(Progress(stage=Stage.READ_SUBSCRIPTIONS))
     sold = sold_now(connections)
@@ -91,7 +91,7 @@ def _urgency(row: Row) -> int:
 
 def products(connections: Connections, *, say: Say) -> list[Row]:
     """The newest month's products and all others that are subscribed, by SKU, unmapped first."""
-    rulebook = load_rulebook(connections.settings.rules_dir)
+    rulebook = load_rulebook(connections.settings.rules_dir, connections.ledger.desk_rules())
     upstream = fetch(connections, newest_released(connections), rulebook, say)
     items = upstream.items or connections.psa.items()
     catalogue = Catalogue.of(items)

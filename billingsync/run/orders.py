@@ -126,6 +126,15 @@ def _map_company(connected: Connections, order: Order, say: Say) -> Done:
     return _planned_anew(connected, order, say, says)
 
 
+def _map_product(connected: Connections, order: Order, say: Say) -> Done:
+    """Maps a product to an item, and plans the month anew."""
+    asked = order.arguments
+    rows = mapping.products(connected, say=say)
+    _as_shown(rows, str(asked["sku"]), asked.get("was"))
+    says = mapping.set_product(connected, str(asked["sku"]), [int(asked["item"])], who=order.who, now=now(), rows=rows)
+    return _planned_anew(connected, order, say, says)
+
+
 def _as_shown(rows: list[mapping.Row], pax8_id: str, was: object) -> None:
     """Refused where somebody else changed the mapping since the page was made."""
     row = next((row for row in rows if row.pax8_id == pax8_id), None)
@@ -149,6 +158,7 @@ CARRIES: Mapping[OrderKind, Carry] = {
     OrderKind.POST: _post,
     OrderKind.UNDO: _undo,
     OrderKind.MAP_COMPANY: _map_company,
+    OrderKind.MAP_PRODUCT: _map_product,
 }
 
 

@@ -23,7 +23,7 @@ from billingsync.core.inputs import Client, Company, Memory, RememberedMatch, Ru
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.reasons import Reason
-from billingsync.core.rules import Rulebook
+from billingsync.core.rules import DeskRules, Rulebook
 from billingsync.errors import UsageError
 from billingsync.report.document import kept_plan, plan_document
 from billingsync.report.waiting import OpenHold, plan_holds
@@ -116,7 +116,7 @@ def make_plan(
     today's rules would make of it [R3]; such a plan is not kept, so that nobody can post it. `approved` are HaloPSA
     clients that need no approval any more, `not_taken_back` those whose true-up was begun and could not be made.
     """
-    rulebook = rulebook or load_rulebook(connected.settings.rules_dir)
+    rulebook = rulebook or load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
     upstream = upstream or fetch(connected, period, rulebook, say)
     companies = charged_companies(upstream)
     memory = connected.ledger.memory(period)
@@ -187,10 +187,16 @@ def plan_again(ledger: Ledger, rules_dir: Path, digest: str) -> Planned:
     return planned
 
 
-def planned_again(ledger: Ledger, rules_dir: Path, inputs: RunInputs, companies: Sequence[str] = ()) -> Planned:
+def planned_again(
+    ledger: Ledger,
+    rules_dir: Path,
+    inputs: RunInputs,
+    companies: Sequence[str] = (),
+    desk: Sequence[DeskRules] | None = None,
+) -> Planned:
     """As `plan_again`, of these Pax8 companies only where some are given, and nothing is kept of it. `inputs` are
-    those of the kept plan."""
-    rulebook = load_rulebook(rules_dir)
+    those of the kept plan; `desk` what the desk's rules would be."""
+    rulebook = load_rulebook(rules_dir, ledger.desk_rules() if desk is None else desk)
     names = charged_in(inputs.sources, inputs.companies)
     inputs = replace(
         inputs,

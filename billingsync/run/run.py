@@ -47,7 +47,7 @@ def run_period(
 ) -> tuple[Planned, RunResult | None]:
     """Fetch, recover, plan, post, verify. `who` acts; `confirm` is shown the plan; where it says no, nothing is posted
     (None)."""
-    rulebook = load_rulebook(connected.settings.rules_dir)
+    rulebook = load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
     with connected.ledger.run_lock(who) as fence:
         connected.ledger.assert_durable()
         upstream = fetch(connected, period, rulebook, say)
@@ -68,7 +68,7 @@ def post_digest(connected: Connections, prefix: str, *, who: str, say: Say) -> t
     refuse_from_file(connected.ledger, prefix)
     shown = connected.ledger.find_plan(prefix)
     period = Period.parse(shown.period)
-    rulebook = load_rulebook(connected.settings.rules_dir)
+    rulebook = load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
     with connected.ledger.run_lock(who) as fence:
         connected.ledger.assert_durable()
         upstream = fetch(connected, period, rulebook, say)

@@ -20,12 +20,28 @@ class Moved:
     period: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InPlan:
+    """Where the charges stand: clients of a kept plan, by their place in it. So no whole plan is read for it."""
+
+    digest: str
+    nths: tuple[int, ...]
+
+
 def set_aside(
-    ledger: Ledger, charges: Sequence[str], *, client: str = "", reason: str = "", who: str, now: datetime
+    ledger: Ledger,
+    charges: Sequence[str],
+    *,
+    client: str = "",
+    reason: str = "",
+    who: str,
+    now: datetime,
+    there: InPlan | None = None,
 ) -> Moved:
     """These charges, or with `client` all of a client, wait from now on. They are named as the newest plan that has
-    them names them. UsageError where a charge is in no plan, or was posted, dropped or excluded already."""
-    period, known, clients = _newest(ledger, charges)
+    them names them, or the plan `there`. UsageError where a charge is in no plan, or was posted, dropped or excluded
+    already."""
+    period, known, clients = _newest(ledger, charges) if there is None else _there(ledger, there)
     wanted = list(charges)
     if client:
         payer = find_payer(payers_of_document({"clients": clients}), client)
@@ -63,6 +79,15 @@ def free(ledger: Ledger, charge: str, *, reason: str, who: str, now: datetime) -
             next_steps=[["billingsync", "explain", charge]],
         )
     return Moved(charges=(charge,), period=period)
+
+
+def _there(ledger: Ledger, there: InPlan) -> tuple[str, frozenset[str], list[dict[str, object]]]:
+    """As `_newest`, of a few clients of one plan."""
+    head = ledger.plan_head(there.digest)
+    if head is None:
+        raise UsageError("There is no such plan.", next_steps=[["billingsync", "plan"]])
+    clients = [dict(body) for body in ledger.last_bodies(there.digest, there.nths).values()]
+    return head.period, frozenset(id_ for one in clients for id_ in _open(one)), clients
 
 
 def _newest(ledger: Ledger, charges: Sequence[str]) -> tuple[str, frozenset[str], list[dict[str, object]]]:

@@ -568,7 +568,7 @@ def _credit_posting(row: RecordedPosting, lines: Sequence[PostedLine]) -> Postin
 
 def _codes(connected: Connections, context: RunContext, row: RecordedPosting, closed: UndonePosting) -> ProductRules:
     """The tax code and the account of the lines that are credited; a credit must not be taxed otherwise."""
-    base = load_rulebook(connected.settings.rules_dir).base.products
+    base = load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules()).base.products
     there = context.psa.read(closed.invoice_id or 0, template=False)
     lines = there.lines if there is not None else ()
     mine = next((line for line in lines if line.mark is not None and line.mark.key == row.key), None)

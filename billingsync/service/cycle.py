@@ -89,7 +89,7 @@ class Look:
             self.since = Period.of(local_day(self.now, self.connected.settings.zone))
         self._reopen()
         try:
-            rulebook = load_rulebook(self.connected.settings.rules_dir)
+            rulebook = load_rulebook(self.connected.settings.rules_dir, self.connected.ledger.desk_rules())
             self.checked.append("failed:rules")
         except RulesError as wrong:
             self.failed(wrong)

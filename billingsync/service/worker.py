@@ -12,7 +12,7 @@ import random
 import select
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import structlog
 
 from billingsync.connect import Connections, OnCall, connections
+from billingsync.core.desk import OrderKind
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Stage
 from billingsync.core.schedule import Polling, next_look
@@ -29,7 +30,7 @@ from billingsync.core.states import CycleState
 from billingsync.errors import BillingSyncError, LedgerError, UpstreamError
 from billingsync.reconcile.orders import CARRIES
 from billingsync.redaction import Redactor
-from billingsync.run.orders import Carrier
+from billingsync.run.orders import Carrier, Carry
 from billingsync.service import daily, messages
 from billingsync.service.cycle import Look
 from billingsync.service.month import CLOSED, Month, read_months, write_months
@@ -69,7 +70,8 @@ def patience_s(settings: Settings) -> float:
 
 
 class Worker:
-    """One worker over one ledger. `clock`, `connect` and `jitter` are for simulations."""
+    """One worker over one ledger. `clock`, `connect` and `jitter` are for simulations; `carries` are the
+    kinds of orders that it carries out."""
 
     def __init__(
         self,
@@ -82,6 +84,7 @@ class Worker:
         jitter: float | None = None,
         delivery: Delivery | None = None,
         progress: Heartbeat | None = None,
+        carries: Mapping[OrderKind, Carry] = CARRIES,
     ) -> None:
         self.settings, self.redactor, self.ledger, self.clock = settings, redactor, ledger, clock
         self.progress = progress or Heartbeat(patience_s=patience_s(settings))
@@ -97,7 +100,7 @@ class Worker:
         self._pinged: datetime | None = None
         self._snapshot_tried: datetime | None = None
         self._shown_alive: datetime | None = None
-        self.orders = Carrier(ledger, self._connected, kind="worker", carries=CARRIES, clock=clock)
+        self.orders = Carrier(ledger, self._connected, kind="worker", carries=carries, clock=clock)
         share = random.random() if jitter is None else jitter  # noqa: S311  spreads load, guards nothing
         poll = settings.poll
         self.polling = Polling(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from billingsync.core.bill.bound import fits_nothing, names_in
 from billingsync.core.bill.targets import licence_lines
 from billingsync.core.inputs import Client, Company
-from billingsync.errors import BillingSyncError
+from billingsync.core.rules import DeskRules
+from billingsync.errors import BillingSyncError, LedgerError
 from billingsync.psa.halo.psa import HaloPsa
 from billingsync.redaction import Redactor
 from billingsync.rulebook import load_rulebook
@@ -37,7 +38,12 @@ def examine() -> list[Check]:
         return [_failed("settings", wrong)]
     checks = [Check(name="settings", state="ok", says="readable, and every value is one that works")]
     checks += [Check(name="settings", state="warn", says=warning) for warning in loaded.warnings]
-    settings = loaded.settings
+    return checks + examine_with(loaded.settings)
+
+
+def examine_with(settings: Settings) -> list[Check]:
+    """Every check but those of the settings themselves."""
+    checks: list[Check] = []
     redactor = Redactor(settings.secrets())
     for name, look in (("rules", _rules), ("database", _database)):
         checks += _guarded(name, look, settings, redactor)
@@ -97,7 +103,7 @@ def verdict(checks: Sequence[Check]) -> str:
 def _rules(settings: Settings, redactor: Redactor) -> Iterator[Check]:
     from billingsync.rulebook import load_rulebook_with_warnings
 
-    rulebook, warnings = load_rulebook_with_warnings(settings.rules_dir)
+    rulebook, warnings = load_rulebook_with_warnings(settings.rules_dir, written_on_the_desk(settings))
     yield Check(name="rules", state="ok", says=f"{len(rulebook.clients)} client files, digest {rulebook.digest[:12]}")
     for warning in warnings:
         yield Check(name="rules", state="warn", says=warning)
@@ -126,10 +132,20 @@ def _database(settings: Settings, redactor: Redactor) -> Iterator[Check]:
 
 def _names(settings: Settings, redactor: Redactor) -> Iterator[Check]:
     """Names in the rules that nothing at Pax8 or HaloPSA has [C4]."""
-    rulebook = load_rulebook(settings.rules_dir)
+    rulebook = load_rulebook(settings.rules_dir, written_on_the_desk(settings))
     if rulebook.clients or names_in(rulebook):
         for says in fits_nothing(rulebook, *listed(settings, redactor)):
             yield Check(name="rules", state="warn", says=says)
+
+
+def written_on_the_desk(settings: Settings) -> tuple[DeskRules, ...]:
+    """The rules of the desk's layer; none where the database cannot be read: that is told of by its own check."""
+    from billingsync.store.ledger import desk_rules_at
+
+    try:
+        return desk_rules_at(settings.database_url)
+    except LedgerError:
+        return ()
 
 
 def listed(settings: Settings, redactor: Redactor) -> tuple[tuple[Company, ...], tuple[Client, ...]]:

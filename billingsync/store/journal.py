@@ -59,6 +59,15 @@ def entries(connection: Connection, partner: str) -> tuple[Entry, ...]:
     return tuple(read_as(Entry, row) for row in rows)
 
 
+def before(connection: Connection, partner: str, seq: int | None, since: str, most: int) -> tuple[Entry, ...]:
+    """At most `most` entries before `seq` (None: the newest) and not before `since`, newest first."""
+    query = select(journal).where(journal.c.partner == partner, journal.c.at >= since)
+    if seq is not None:
+        query = query.where(journal.c.seq < seq)
+    rows = connection.execute(query.order_by(journal.c.seq.desc()).limit(most))
+    return tuple(read_as(Entry, row) for row in rows)
+
+
 def naming(connection: Connection, partner: str, texts: Collection[str], most: int) -> tuple[Entry, ...]:
     """The newest `most` entries whose body has one of these texts, oldest first."""
     said = [journal.c.body.contains(json.dumps(text)[1:-1], autoescape=True) for text in texts if text]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 
 from billingsync.core.inputs import SINGLE
+from billingsync.core.rules import DeskRules
 from billingsync.store import files, journal
 from billingsync.store.card_writes import CardWriteBook
+from billingsync.store.columns import moment
 from billingsync.store.cycles import CycleBook
-from billingsync.store.database import Database
+from billingsync.store.database import Database, parse
 from billingsync.store.decisions import DecisionBook
+from billingsync.store.desk_rules import DeskRulesBook
 from billingsync.store.imports import ImportBook
 from billingsync.store.intents import IntentBook
 from billingsync.store.lock import LockBook
@@ -39,6 +44,7 @@ class Ledger(
     MappingBook,
     PlanBook,
     DecisionBook,
+    DeskRulesBook,
     RunBook,
     IntentBook,
     ReceiptBook,
@@ -78,6 +84,14 @@ class Ledger(
         with self.reading() as connection:
             return journal.entries(connection, self.name)
 
+    def entries_before(
+        self, seq: int | None = None, since: datetime | None = None, most: int = 1000
+    ) -> tuple[journal.Entry, ...]:
+        """At most `most` entries of the journal before `seq` (None: the newest), none older than `since`; newest
+        first."""
+        with self.reading() as connection:
+            return journal.before(connection, self.name, seq, moment(since) if since else "", most)
+
     def entries_naming(self, texts: Collection[str], most: int = 500) -> tuple[journal.Entry, ...]:
         """The newest `most` entries of the journal that name one of these texts, oldest first."""
         with self.reading() as connection:
@@ -116,3 +130,13 @@ def open_ledger(url: str, *, partner: str = SINGLE, check: bool | None = None) -
     except BaseException:
         database.close()
         raise
+
+
+def desk_rules_at(url: str) -> tuple[DeskRules, ...]:
+    """The desk's rules in the database at `url`, none where there is no such file yet: rules can be checked before
+    there is a ledger. LedgerError where it cannot be read."""
+    path = parse(url)
+    if path.get_backend_name() == "sqlite" and not Path(path.database or "").exists():
+        return ()
+    with open_ledger(url) as ledger:
+        return ledger.desk_rules()

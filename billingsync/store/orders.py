@@ -90,6 +90,14 @@ class OrderBook(Book):
         with self.reading() as connection:
             return tuple(read_as(Order, row) for row in connection.execute(query))
 
+    def last_ended(self, kind: OrderKind) -> Order | None:
+        """The newest order of a kind that came to its end, well or not."""
+        mine = (desk_order.c.partner == self.name, desk_order.c.kind == kind.value)
+        query = select(desk_order).where(*mine, desk_order.c.ended_at.is_not(None))
+        with self.reading() as connection:
+            row = connection.execute(query.order_by(desk_order.c.ended_at.desc()).limit(1)).first()
+        return None if row is None else read_as(Order, row)
+
     def claim_order(self, claimer: str, now: datetime, *, kind: str = "desk") -> Order | None:
         """The oldest order that waits, or that a process left which is dead; it is this claimer's now. None where
         there is none. Reads only, where nothing waits."""

@@ -101,6 +101,11 @@ def body_of(document: Mapping[str, Any]) -> tuple[str, str]:
 class PlanRowBook(Book):
     def newest_plan(self, period: Period | str) -> PlanHead | None:
         """The newest plan of a period that covers all its clients; None where none was made yet."""
+        digest = self.newest_digest(period)
+        return None if digest is None else self.plan_head(digest)
+
+    def newest_digest(self, period: Period | str) -> str | None:
+        """Its digest alone."""
         query = (
             select(plan.c.digest)
             .join(plan_head, (plan_head.c.partner == plan.c.partner) & (plan_head.c.digest == plan.c.digest))
@@ -109,8 +114,7 @@ class PlanRowBook(Book):
             .limit(1)
         )
         with self.reading() as connection:
-            digest = connection.execute(query).scalar()
-        return None if digest is None else self.plan_head(digest)
+            return connection.execute(query).scalar()
 
     def plan_head(self, digest: str) -> PlanHead | None:
         """The head of a kept plan by its whole digest."""
@@ -164,6 +168,21 @@ class PlanRowBook(Book):
         with self.reading() as connection:
             body = connection.execute(query).scalar()
         return None if body is None else from_json(body.decode())
+
+    def held_since(self, period: str) -> dict[tuple[str, str], datetime]:
+        """When a plan of the period first held something, by company id and reason."""
+        query = (
+            select(plan_client.c.company_id, plan_client.c.holds, plan.c.created_at)
+            .join(plan, (plan.c.partner == plan_client.c.partner) & (plan.c.digest == plan_client.c.digest))
+            .where(plan.c.partner == self.name, plan.c.period == period, plan_client.c.holds != [])
+            .order_by(plan.c.created_at)
+        )
+        found: dict[tuple[str, str], datetime] = {}
+        with self.reading() as connection:
+            for row in connection.execute(query):
+                for hold in row.holds:
+                    found.setdefault((row.company_id, hold[0]), row.created_at)
+        return found
 
     def last_bodies(self, digest: str, nths: Sequence[int]) -> dict[int, Mapping[str, Any]]:
         """As `client_body`, for several clients at once."""

@@ -35,7 +35,7 @@ from billingsync.store.postings import (
     remove_written_lines,
     update_posting,
 )
-from billingsync.store.schema import journal
+from billingsync.store.schema import journal, posting
 
 # State -> the states it may follow. A late landing turns a refused posting into an adopted one, an undone one into an
 # alarm.
@@ -254,6 +254,14 @@ class ReceiptBook(Book):
         with self.reading() as connection:
             wanted = None if period is None else str(period)
             return find_postings(connection, self.name, run=run, period=wanted, keys=keys, states=states, texts=texts)
+
+    def clients_of_postings(self, keys: Collection[str]) -> dict[str, tuple[str, int]]:
+        """Run and client of each of these postings."""
+        wanted = select(posting.c.key, posting.c.run, posting.c.client_id).where(
+            posting.c.partner == self.name, posting.c.key.in_(keys)
+        )
+        with self.reading() as connection:
+            return {row.key: (row.run, row.client_id) for row in connection.execute(wanted)}
 
     def find_posting(self, key: str) -> RecordedPosting | None:
         """The posting of this key, None where there is none."""

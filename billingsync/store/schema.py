@@ -26,7 +26,7 @@ from billingsync.core.states import ChargeState, CycleState, PostingAction, Post
 from billingsync.store.columns import Json, Moment, Money, Named, Packed, Words
 
 # Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0012")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0012", "0013")
 
 metadata = MetaData(
     naming_convention={
@@ -670,3 +670,18 @@ plan_head = _table(
 
 # One client's lines, holds and what is left out, kept once however many plans hold the same.
 plan_body = _table("plan_body", ("sha256",), _required("sha256", Text), _required("body", Packed))
+
+# What people wrote on the desk instead of in a rules file: every version of every text; the last one counts, and an
+# empty text says nothing. `company_id` is "" for all clients.
+desk_rules = _table(
+    "desk_rules",
+    ("company_id", "version"),
+    _required("company_id", Words),
+    _required("version", Integer),
+    _required("company_name", Words),
+    _optional("client_id", BigInteger),
+    _required("text", Words),
+    _required("who", Words),
+    _required("reason", Words),
+    _required("at", Moment),
+)

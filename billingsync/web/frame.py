@@ -7,6 +7,7 @@ from typing import Any
 from billingsync.core.desk import Role
 from billingsync.core.inputs import SINGLE
 from billingsync.web.ask import Ask
+from billingsync.web.pages.ready import client_rows
 
 # Heading, then (words, path, role) of each page that the side leads to.
 _SIDE: tuple[tuple[str, tuple[tuple[str, str, Role], ...]], ...] = (
@@ -22,6 +23,9 @@ _SIDE: tuple[tuple[str, tuple[tuple[str, str, Role], ...]], ...] = (
         "Set up",
         (
             ("Clients", "/clients", Role.USER),
+            ("Products", "/products", Role.USER),
+            ("Exclusions", "/exclusions", Role.FINANCIAL),
+            ("Rules", "/rules", Role.FINANCIAL),
             ("Connections", "/connections", Role.FINANCIAL),
             ("People", "/people", Role.ADMIN),
         ),
@@ -38,15 +42,33 @@ _SIDE: tuple[tuple[str, tuple[tuple[str, str, Role], ...]], ...] = (
 )
 
 
+def _open_work(ask: Ask) -> dict[str, str]:
+    """How much waits for somebody behind each page, by path: open work, never totals."""
+    periods = ask.ledger.planned_periods()
+    head = ask.ledger.newest_digest(periods[-1]) if periods else None
+    if head is None:
+        return {}
+    rows = client_rows(ask.ledger, head)
+    held = sum(1 for row in rows if row.holds)
+    unmapped = sum(1 for row in rows if row.company_id and row.client_id is None)
+    return {path: str(count) for path, count in (("/holds", held), ("/clients", unmapped)) if count}
+
+
 def frame(ask: Ask) -> dict[str, Any]:
     """The view of the side and the head; without a session only that nobody is signed in."""
     if ask.session is None:
         return {"person": None, "side": []}
     path = ask.request.url.path
+    counts = _open_work(ask)
     side = []
     for heading, entries in _SIDE:
         seen = [
-            {"words": words, "path": to, "here": path == to or path.startswith(f"{to.rstrip('/')}/"), "count": ""}
+            {
+                "words": words,
+                "path": to,
+                "here": path == to or path.startswith(f"{to.rstrip('/')}/"),
+                "count": counts.get(to, ""),
+            }
             for words, to, role in entries
             if ask.role.may(role)
         ]

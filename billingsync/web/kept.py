@@ -3,13 +3,15 @@ changes; no vendor is asked [DK3]."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 
 from rapidfuzz import fuzz, process
 
 from billingsync.core.bill.names import normalise
+from billingsync.core.charge import Charge
 from billingsync.run.plan import kept_inputs
 from billingsync.store.ledger import Ledger
 
@@ -30,6 +32,83 @@ def clients_of(ledger: Ledger, digest: str) -> tuple[Choice, ...]:
     """HaloPSA's clients as they were when a plan was made. UsageError where an older version made the plan."""
     inputs = kept_inputs(ledger, digest)
     return tuple(Choice(client.id, client.name, "inactive" if client.inactive else "") for client in inputs.clients)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """A product of the month: what it is charged as, to whom, and for how much, per currency. `sku` is "" where Pax8
+    gives none; `key` is what it is called then too."""
+
+    key: str
+    sku: str
+    name: str
+    charges: tuple[str, ...]
+    companies: frozenset[str]
+    money: Mapping[str, Decimal]
+
+
+@lru_cache(maxsize=2)
+def products_of(ledger: Ledger, digest: str) -> Mapping[str, Product]:
+    """Every product that the month of a plan charges, by SKU or else by name."""
+    found: dict[str, list[Charge]] = {}
+    for source in kept_inputs(ledger, digest).sources:
+        for charge in source.charges:
+            found.setdefault(charge.sku.strip() or charge.product, []).append(charge)
+    products = {}
+    for key, charges in found.items():
+        money: dict[str, Decimal] = {}
+        for charge in charges:
+            money[charge.currency] = money.get(charge.currency, Decimal(0)) + charge.price
+        products[key] = Product(
+            key=key,
+            sku=charges[0].sku.strip(),
+            name=charges[0].product,
+            charges=tuple(charge.id for charge in charges),
+            companies=frozenset(charge.company_id for charge in charges if charge.company_id),
+            money=money,
+        )
+    return products
+
+
+@lru_cache(maxsize=2)
+def items_of(ledger: Ledger, digest: str) -> tuple[Choice, ...]:
+    """HaloPSA's items as they were when a plan was made."""
+    items = kept_inputs(ledger, digest).items
+    return tuple(Choice(item.id, item.name, "inactive" if item.inactive else "") for item in items)
+
+
+@lru_cache(maxsize=2)
+def kinds_of(ledger: Ledger, digest: str) -> Mapping[str, str]:
+    """The type of each charge of the month, as Pax8 calls it."""
+    return {charge.id: charge.type for source in kept_inputs(ledger, digest).sources for charge in source.charges}
+
+
+@dataclass(frozen=True, slots=True)
+class Recurring:
+    """A recurring invoice of HaloPSA's. `next` is the day on which it makes the next invoice, "" where not known."""
+
+    id: int
+    client_id: int | None
+    name: str
+    next: str
+    lines: int
+
+
+@lru_cache(maxsize=4)
+def _all_recurring(ledger: Ledger, digest: str) -> tuple[Recurring, ...]:
+    inputs = kept_inputs(ledger, digest)
+    return tuple(
+        Recurring(one.id, one.client_id, one.reference or one.number, one.next_creation[:10], len(one.lines))
+        for one in inputs.existing
+        if one.template
+    )
+
+
+def recurring_of(ledger: Ledger, digest: str, client_id: int) -> list[Recurring]:
+    """A client's recurring invoices as that plan read them; none where an older version made it."""
+    if ledger.kept_inputs(digest) is None:
+        return []
+    return [one for one in _all_recurring(ledger, digest) if one.client_id == client_id]
 
 
 def search(choices: Sequence[Choice], text: str) -> list[Choice]:

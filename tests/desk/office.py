@@ -16,12 +16,12 @@ from starlette.testclient import TestClient
 
 from billingsync.connect import connections
 from billingsync.core.desk import OrderKind, Role, SignIn
-from billingsync.reconcile.orders import CARRIES
 from billingsync.redaction import Redactor
 from billingsync.run.orders import Carrier
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
 from billingsync.settings import Settings, load_settings
+from billingsync.setup.orders import carries
 from billingsync.setup.scaffold import write_scaffold
 from billingsync.store.ledger import Ledger, open_ledger
 from billingsync.web.app import make_app, make_desk
@@ -126,7 +126,7 @@ def office(folder: Path, options: SandboxOptions | None = None, **environment: s
         redactor, clock = Redactor(settings.secrets()), Moving()
         with open_ledger(settings.database_url) as ledger:
             carrier = Carrier(
-                ledger, lambda: connections(settings, redactor), kind="desk", carries=CARRIES, clock=clock
+                ledger, lambda: connections(settings, redactor), kind="desk", carries=carries(settings), clock=clock
             )
             app = make_app(make_desk(settings, ledger, site_of(settings.desk, PORT), clock=clock))
             found = Office(folder, sandbox, settings, ledger, carrier, clock, app)

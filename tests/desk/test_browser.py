@@ -12,10 +12,11 @@ from office import Office, office
 
 from billingsync.connect import connections
 from billingsync.core.desk import Role
-from billingsync.reconcile.orders import CARRIES
 from billingsync.redaction import Redactor
 from billingsync.run.orders import Carrier
+from billingsync.sandbox.options import SandboxOptions
 from billingsync.service.order_thread import OrderThread
+from billingsync.setup.orders import carries
 from billingsync.web.app import make_app, make_desk
 from billingsync.web.server import DeskServer
 from billingsync.web.site import site_of
@@ -33,6 +34,10 @@ SCREENS = [
     "/reconcile/billing",
     "/reconcile/findings?kind=not_billed",
     "/clients",
+    "/products",
+    "/exclusions",
+    "/start",
+    "/rules",
     "/months",
     "/runs",
     "/activity",
@@ -63,7 +68,7 @@ def browser() -> Iterator[Any]:
 
 def _running(desk: Office) -> Any:
     settings, redactor = desk.settings, Redactor(desk.settings.secrets())
-    carrier = Carrier(desk.ledger, lambda: connections(settings, redactor), kind="desk", carries=CARRIES)
+    carrier = Carrier(desk.ledger, lambda: connections(settings, redactor), kind="desk", carries=carries(settings))
     orders = OrderThread(carrier)
 
     def make(port: int) -> Any:
@@ -190,6 +195,95 @@ def test_a_month_is_posted_by_keyboard_alone(browser: Any, own: Running) -> None
     assert own.desk.written()
 
 
+def test_unticking_changes_the_sums_at_once_and_nothing_can_be_posted_until_the_plan_is_updated(
+    browser: Any, own: Running
+) -> None:
+    """[RI1] [RI2]: it survives filter and reload, is kept against the digest, and turns the button."""
+    from playwright.sync_api import expect
+
+    with tab(browser, own.base, own.cookie(Role.FINANCIAL)) as opened:
+        opened.go("/ready/2026-11")
+        page = opened.page
+        post, update = page.locator('.dock [data-key="p"]'), page.get_by_role("button", name="Update plan")
+        before = page.locator('[data-part="post"]').inner_text()
+        head = own.desk.ledger.newest_plan("2026-11")
+        assert head
+        row = next(one for one in own.desk.ledger.client_rows(head.digest) if one.lines > 1)
+        mine = page.locator(f"#c{row.nth}")
+        mine.focus()
+        page.keyboard.press("x")
+        expect(mine.get_by_role("checkbox")).not_to_be_checked()
+        expect(page.locator('[data-part="aside"]')).to_be_visible()
+        expect(page.locator('[data-part="post"]')).not_to_have_text(before)
+        expect(post).to_be_hidden()
+        expect(update).to_be_visible()
+        expect(page.locator("#said")).to_contain_text("Set aside.")
+        page.keyboard.press("p")
+        assert page.locator("dialog[open]").count() == 0  # nothing can be posted while something is unticked
+        page.reload()
+        expect(mine.get_by_role("checkbox")).not_to_be_checked()
+        page.get_by_role("searchbox").press_sequentially(row.name[:8])
+        expect(mine.get_by_role("checkbox")).not_to_be_checked()
+        page.get_by_role("button", name="Tick all").click()
+        expect(page.locator('[data-part="post"]')).to_have_text(before)
+        expect(post).to_be_visible()
+        page.keyboard.press("Escape")
+        mine.focus()
+        page.keyboard.press("o")
+        lines = page.locator(f"#m{row.nth} tr.line")
+        expect(lines).to_have_count(row.lines)
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+        expect(lines.first.get_by_role("checkbox")).not_to_be_checked()
+        opened.axe()
+        page.keyboard.press("u")
+        expect(page.get_by_text("Update plan")).to_be_hidden(timeout=30_000)
+        after = own.desk.ledger.newest_plan("2026-11")
+        assert after and after.digest != head.digest
+        assert len(own.desk.ledger.charges_set_aside("2026-11")) >= 1
+        expect(post).to_be_visible()
+
+
+def test_forty_clients_with_five_exceptions_in_at_most_120_keys(browser: Any, tmp_path: Path) -> None:
+    """Real key events only: every held client is looked at, three clients are set aside, the rest is posted."""
+    from playwright.sync_api import expect
+
+    with office(tmp_path, SandboxOptions(seed=7, clients=40, charges=400)) as desk:
+        desk.plan()
+        orders, server = _running(desk)
+        with orders, server, tab(browser, f"http://127.0.0.1:{server.port}", desk.session(Role.FINANCIAL)) as opened:
+            opened.go("/ready/2026-11")
+            page, keys = opened.page, 0
+
+            def press(*typed: str) -> None:
+                nonlocal keys
+                for key in typed:
+                    page.keyboard.press(key)
+                    keys += 1
+
+            assert page.locator("table.ready > tbody > tr.r").count() >= 40
+            for _ in range(5):  # to each exception, look, and close it again
+                press("n")
+                expect(page.locator("tr.r:focus")).to_have_attribute("data-needs", "")
+                press("o")
+                expect(page.locator("tr.more")).to_have_count(1)
+                press("o")
+                expect(page.locator("tr.more")).to_have_count(0)
+            for _ in range(3):
+                press("j")
+                while page.locator("tr.r:focus input.all").count() == 0:
+                    press("j")
+                press("x")
+            press("u")
+            expect(page.locator('.dock [data-key="p"]')).to_be_visible(timeout=30_000)
+            press("p")
+            expect(page.get_by_role("dialog", name="to HaloPSA?")).to_be_visible()
+            press("Tab", "Enter")
+            expect(page.get_by_role("heading", name="Posted November 2026")).to_be_visible(timeout=60_000)
+            assert keys <= 120, keys
+        assert desk.written() and len(desk.ledger.charges_set_aside("2026-11")) >= 3
+
+
 def test_the_key_e_explains_the_row_and_axe_finds_nothing_on_the_charge(browser: Any, shown: Running) -> None:
     from playwright.sync_api import expect
 
@@ -203,16 +297,39 @@ def test_the_key_e_explains_the_row_and_axe_finds_nothing_on_the_charge(browser:
         opened.no_sideways_scroll()
 
 
-def test_a_month_is_posted_without_script(browser: Any, own: Running) -> None:
+def test_a_whole_month_is_closed_without_script(browser: Any, own: Running) -> None:
+    """Looked at, a line set aside, put back, a company mapped, posted, and undone: forms and links alone [DK7]."""
     with tab(browser, own.base, own.cookie(Role.FINANCIAL), script=False) as opened:
-        opened.go("/ready/2026-11")
-        page = opened.page
-        page.locator("table.ready th.name a").nth(1).click()
+        page, ledger = opened.page, own.desk.ledger
+        head = ledger.newest_plan("2026-11")
+        assert head
+        rows = ledger.client_rows(head.digest)
+        row = next(row for row in rows if row.lines > 1)
+        opened.go(f"/ready/2026-11?open={row.nth}")
         assert page.locator("tr.more").count() == 1
+        page.locator("tr.line").first.get_by_role("checkbox").uncheck()
+        page.get_by_role("button", name="Set aside what is not ticked").click()
+        assert ledger.charges_set_aside("2026-11")
+        opened.go("/holds/2026-11")
+        section = page.locator("section", has=page.get_by_role("button", name="Put back"))
+        for box in section.get_by_role("checkbox").all():
+            box.check()
+        section.get_by_role("button", name="Put back").click()
+        assert not ledger.charges_set_aside("2026-11")
+        unmapped = next(row for row in rows if row.company_id and row.client_id is None)
+        opened.go(f"/clients/choose?company={unmapped.company_id}")
+        page.get_by_label("Or another client's id").fill(str(row.client_id))
+        page.get_by_role("button", name="Choose, and plan").click()
+        page.get_by_role("heading", name="Clients").wait_for(timeout=30_000)
+        opened.go("/ready/2026-11")
         page.get_by_role("link", name="Post exactly").click()
         page.get_by_role("button", name="Post ").click()
         page.get_by_role("heading", name="Posted November 2026").wait_for(timeout=30_000)
-    assert own.desk.written()
+        assert own.desk.written()
+        page.get_by_role("button", name="Undo this run").click()
+        page.get_by_role("button", name="Undo ").click(timeout=30_000)
+        page.get_by_text("What was taken out").wait_for(timeout=30_000)
+    assert not own.desk.written()
 
 
 def test_single_keys_can_be_switched_off(browser: Any, shown: Running) -> None:

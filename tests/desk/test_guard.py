@@ -131,7 +131,7 @@ def test_script_and_style_sheet_stay_small() -> None:
 
 
 def _filled(page: Page) -> str:
-    return re.sub(r"\{[a-z_]+\}", "x", page.path)
+    return re.sub(r"\{[a-z_:]+\}", "x", page.path)
 
 
 def test_nobody_sees_anything_but_the_sign_in(served: Served) -> None:

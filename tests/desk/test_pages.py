@@ -139,9 +139,9 @@ def test_what_is_set_aside_waits_and_is_put_back(desk: Office) -> None:
     assert before
     row = next(row for row in desk.ledger.client_rows(before.digest) if row.lines > 1)
     opened = client.get(f"/ready/2026-11?open={row.nth}").text
-    found = re.search(r'type="checkbox" name="line" value="([^"]+)"', opened)
+    found = re.search(r'type="checkbox" name="keep" value="([^"]+)"', opened)
     assert found
-    form = {"digest": before.digest, "nth": str(row.nth), "line": found[1], "reason": "asked the client"}
+    form = {"digest": before.digest, "aside": f"{row.nth}:{found[1]}", "reason": "asked the client"}
     assert client.post("/ready/2026-11/set-aside", data={"digest": before.digest}).status_code == 422
     assert client.post("/ready/2026-11/set-aside", data={**form, "digest": "0" * 64}).status_code == 409
     desk.sandbox.__exit__(None, None, None)  # no vendor is asked

@@ -29,7 +29,7 @@ def _digest(page: str) -> str:
 
 def test_a_month_is_read_posted_shown_and_undone_without_script(desk: Office) -> None:
     client = desk.browser(Role.FINANCIAL)
-    assert client.get("/").headers["location"] == "/ready"
+    assert client.get("/").headers["location"] == "/start"
     assert "No month was planned yet" in client.get("/ready").text
     asked = client.post("/ready/again", data={"period": "2026-11"})
     order = asked.headers["location"]

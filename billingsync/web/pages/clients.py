@@ -14,6 +14,7 @@ from billingsync.web.ask import Ask, NotFound, Page, Shown, see
 from billingsync.web.kept import clients_of, search
 from billingsync.web.pages.ready import client_rows
 from billingsync.web.views.money import View, money
+from billingsync.web.views.paths import rules_path
 from billingsync.web.views.ready import goes, shown_amount
 
 _ORDER = ("unmapped", "doubtful", "guessed", "matched", "never billed")
@@ -60,6 +61,7 @@ def _row(ask: Ask, row: ClientRow) -> View:
     number, currency = shown_amount(row)
     return {
         "id": row.company_id,
+        "rules": rules_path(row.company_id),
         "company": clean(row.company_name, 160),
         "client": f"{clean(row.client_name, 160)} ({row.client_id})" if row.client_id is not None else "",
         "how": clean(row.guessed, 60) if row.guessed else matched(row.matched_by) if row.matched_by else "",

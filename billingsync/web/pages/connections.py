@@ -2,16 +2,85 @@
 
 from __future__ import annotations
 
-from billingsync.core.desk import Role
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.responses import Response
+
+from billingsync.core.desk import OrderKind, Role
+from billingsync.errors import RulesError
+from billingsync.report.html import clean
+from billingsync.rulebook import load_rulebook
+from billingsync.run.desk_rules import text_digest
 from billingsync.settings.model import Settings
-from billingsync.web.ask import Ask, Page, Shown
+from billingsync.store.orders import Order
+from billingsync.web.ask import Ask, Page, Shown, see
 from billingsync.web.views.money import View
+from billingsync.web.views.times import clock
+
+_CODES = ("products.item_group", "products.income_account", "products.expense_account", "products.tax_code")
 
 
 def show(ask: Ask) -> Shown:
     cards = _cards(ask.desk.settings)
+    tested = ask.ledger.last_ended(OrderKind.TEST)
+    checks = [] if tested is None else [_check(one) for one in _checks(tested)]
+    view = {
+        "cards": cards,
+        "checks": checks,
+        "tested": clock(tested.ended_at, ask.now, ask.desk.settings.zone) if tested and tested.ended_at else "",
+        "codes": _codes(ask, tested.outcome.get("codes", {}) if tested else {}),
+        "base": text_digest(next((one.text for one in ask.ledger.desk_rules() if not one.company_id), "")),
+        "may": ask.role.may(Role.ADMIN),
+    }
     twin = {card["name"]: dict(card["facts"]) for card in cards}
-    return Shown(template="connections", title="Connections", view={"cards": cards}, twin=lambda: {"rows": twin})
+    return Shown(template="connections", title="Connections", view=view, twin=lambda: {"rows": twin, "checks": checks})
+
+
+def _checks(tested: Order) -> Sequence[Mapping[str, Any]]:
+    """What the test found; where it could not even begin, why."""
+    if "checks" in tested.outcome:
+        return list(tested.outcome["checks"])
+    steps = [list(step) for step in tested.outcome.get("next_steps", ())] or [["billingsync", "doctor"]]
+    says = str(tested.outcome.get("message", "The test was not carried out."))
+    return [{"name": "connections", "state": "fail", "says": says, "next_step": steps[0]}]
+
+
+def _check(one: Mapping[str, Any]) -> View:
+    """One line of `doctor`."""
+    words = {"ok": "well", "warn": "worth a look", "fail": "wrong"}
+    return {
+        "name": clean(one["name"], 80),
+        "state": one["state"],
+        "words": words.get(one["state"], one["state"]),
+        "says": clean(one["says"], 600),
+        "step": clean(" ".join(one["next_step"]), 300),
+    }
+
+
+def _codes(ask: Ask, found: Mapping[str, Any]) -> list[View]:
+    """The codes that new items get, to choose from what HaloPSA had when it was last asked."""
+    try:
+        base = load_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules()).base.products
+    except RulesError:
+        return []
+    return [
+        {
+            "key": key,
+            "words": key.partition(".")[2].replace("_", " "),
+            "now": clean(str(getattr(base, key.partition(".")[2]) or ""), 120),
+            "choices": [(clean(str(value), 120), clean(str(words), 160)) for value, words in rows[:500]],
+        }
+        for key, rows in found.items()
+        if key in _CODES and rows
+    ]
+
+
+def test(ask: Ask) -> Response:
+    """Files the order to try every login, right and clock: the checks of `doctor`."""
+    order = ask.ledger.file_order(OrderKind.TEST, arguments={}, who=ask.who, now=ask.now)
+    ask.desk.wake()
+    return see(f"/orders/{order.id}")
 
 
 def _cards(settings: Settings) -> list[View]:
@@ -63,4 +132,7 @@ def _cards(settings: Settings) -> list[View]:
     ]
 
 
-PAGES = (Page(path="/connections", show=show, role=Role.FINANCIAL, twin=True),)
+PAGES = (
+    Page(path="/connections", show=show, role=Role.FINANCIAL, twin=True),
+    Page(path="/connections/test", show=test, role=Role.ADMIN, post=True),
+)

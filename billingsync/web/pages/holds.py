@@ -38,7 +38,9 @@ def show(ask: Ask) -> Shown:
             "digest": head.digest,
             "short": head.digest[:6],
             "made": clock(head.created_at, ask.now, ask.desk.settings.zone),
-            "groups": groups(sorted(bodies.items()), head.content["unassigned"], ask.desk.figures),
+            "groups": groups(
+                sorted(bodies.items()), head.content["unassigned"], ask.desk.figures, _ages(ask, head.period)
+            ),
             "true_ups": [
                 _true_up(ask, up) for up in head.content.get("true_ups", ()) if up["state"] != TrueUpState.APPROVED
             ],
@@ -55,6 +57,12 @@ def _twin(view: View) -> View:
         for row in group["rows"]
     ]
     return {"rows": rows}
+
+
+def _ages(ask: Ask, period: str) -> dict[tuple[str, str], str]:
+    """How long each has waited, by company and reason, in words; nothing is said of today's."""
+    days = {key: (ask.now - since).days for key, since in ask.ledger.held_since(period).items()}
+    return {key: f"for {age} {'day' if age == 1 else 'days'}" for key, age in days.items() if age > 0}
 
 
 def _true_up(ask: Ask, up: View) -> View:

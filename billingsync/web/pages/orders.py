@@ -23,6 +23,8 @@ _HEADINGS = {
     OrderKind.UNDO: "Undoing a run",
     OrderKind.MAP_COMPANY: "Choosing a client",
     OrderKind.SNAPSHOT: "Reading both sides to compare them",
+    OrderKind.MAP_PRODUCT: "Choosing an item",
+    OrderKind.TEST: "Trying the connections",
 }
 _WORDS = {
     OrderState.ASKED: "Waits for a second person",
@@ -66,6 +68,10 @@ def _goes_on(ask: Ask, order: Order) -> str:
         return "/clients"
     if order.state == OrderState.DONE and order.kind == OrderKind.SNAPSHOT:
         return own_path(str(order.arguments.get("to", "/reconcile")))
+    if order.state == OrderState.DONE and order.kind == OrderKind.MAP_PRODUCT:
+        return "/products"
+    if order.state == OrderState.DONE and order.kind == OrderKind.TEST:
+        return "/connections"
     if order.state == OrderState.DONE and order.kind == OrderKind.PLAN:
         return f"/ready/{order.outcome['period']}"
     return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -17,13 +17,13 @@ from billingsync.core.states import RunState
 from billingsync.errors import StalePlan, UsageError
 from billingsync.report.numbers import Figures
 from billingsync.run.plan import plan_again
-from billingsync.run.set_aside import set_aside
+from billingsync.run.set_aside import InPlan, set_aside
 from billingsync.store.ledger import Ledger
 from billingsync.store.orders import Order
 from billingsync.store.plan_rows import ClientRow, PlanHead
 from billingsync.web.ask import Ask, NotFound, Page, Shown, see
 from billingsync.web.render import macro
-from billingsync.web.views.money import View, equation, money, parts, strip
+from billingsync.web.views.money import View, equation, exponent, minor, money, parts, strip
 from billingsync.web.views.ready import CHUNK, FILTERS, SORTS, body_view, chosen, row_view
 from billingsync.web.views.times import clock
 
@@ -31,11 +31,11 @@ SHORT = 6  # digits of a digest that people see
 
 
 def home(ask: Ask) -> Response:
-    """The newest month that has a plan; for who may not see money, the status."""
+    """The newest month that has a plan, before that the first run; for who may not see money, the status."""
     if not ask.role.may(Role.FINANCIAL):
         return see("/status")
     periods = ask.ledger.planned_periods()
-    return see(f"/ready/{periods[-1]}" if periods else "/ready")
+    return see(f"/ready/{periods[-1]}" if periods else "/start")
 
 
 def go(ask: Ask) -> Response:
@@ -99,10 +99,10 @@ def client_rows(ledger: Ledger, digest: str) -> tuple[ClientRow, ...]:
 
 
 @lru_cache(maxsize=8)
-def _row_html(ledger: Ledger, digest: str, main: str, figures: Figures) -> dict[int, str]:
+def _row_html(ledger: Ledger, digest: str, main: str, figures: Figures, period: str) -> dict[int, str]:
     """Each row as HTML, made once for a plan."""
     row = macro("ready_rows", "row")
-    return {each.nth: str(row(row_view(each, main, figures), digest)) for each in client_rows(ledger, digest)}
+    return {each.nth: str(row(row_view(each, main, figures), digest, period)) for each in client_rows(ledger, digest)}
 
 
 def _view(ask: Ask, head: PlanHead) -> View:
@@ -169,7 +169,7 @@ def _link(path: str, **query: Any) -> str:
 
 
 def _chunks(ask: Ask, head: PlanHead, found: Sequence[ClientRow], main: str, opened: str) -> list[Markup]:
-    html = _row_html(ask.ledger, head.digest, main, ask.desk.figures)
+    html = _row_html(ask.ledger, head.digest, main, ask.desk.figures, head.period)
     parts_: list[Markup] = []
     for start in range(0, len(found), CHUNK):
         texts = []
@@ -218,6 +218,16 @@ def _dock(ask: Ask, head: PlanHead, accounts: list[View]) -> View:
     order = _open_post(ask, head.digest)
     return {
         "main": main,
+        "sums": [
+            [
+                one["currency"],
+                minor(one["price"]["to_post"], one["currency"]),
+                minor(one["cost"]["to_post"], one["currency"]),
+                exponent(one["currency"]),
+            ]
+            for one in accounts
+        ],
+        "locale": ask.desk.settings.locale.replace("_", "-"),
         "to_post": [
             {"amount": money(figures, number, currency), "currency": currency} for currency, number in to_post.items()
         ],
@@ -296,18 +306,47 @@ def as_shown(ask: Ask, digest: str) -> PlanHead:
 
 
 def set_charges_aside(ask: Ask) -> Response:
-    """Keeps what is ticked from the next posting, and plans anew from what the plan on the page was made from [RI2]:
-    no vendor is asked. Put back on the page of holds."""
+    """Keeps what is not ticked from the next posting, and plans anew from what the plan on the page was made from
+    [RI2]: no vendor is asked. Put back on the page of holds.
+
+    A browser with script sends `aside` of every client: "NTH" or "NTH:LINE". One client's own form sends the lines
+    that stay ticked as `keep`, and with `whole` sets all of it aside."""
     head = as_shown(ask, ask.text("digest"))
-    nth, ticked = ask.text("nth"), {str(value) for value in ask.form.getlist("line")}
-    body = ask.ledger.client_body(head.digest, int(nth)) if nth.isdigit() else None
-    lines = enumerate(body["lines"] if body else ())
-    charges = [charge for at, line in lines if ask.text("whole") or str(at) in ticked for charge in line["charges"]]
+    picked: dict[int, set[int] | None] = {}  # client -> lines, None for all
+    for value in ask.form.getlist("aside"):
+        nth, _, line = str(value).partition(":")
+        if not nth.isdigit() or (line and not line.isdigit()):
+            raise UsageError("What is to be set aside could not be read. Nothing was done.")
+        lines = picked.setdefault(int(nth), set())
+        if lines is not None and line:
+            lines.add(int(line))
+        elif not line:
+            picked[int(nth)] = None
+    if (nth := ask.text("nth")).isdigit():
+        picked[int(nth)] = None if ask.text("whole") else set()
+    charges = _charges_of(ask, head, picked)
     if not charges:
-        raise UsageError("Tick at least one line. Nothing was set aside.")
-    set_aside(ask.ledger, charges, reason=ask.text("reason")[:500], who=ask.who, now=ask.now)
+        raise UsageError("Untick at least one line. Nothing was set aside.")
+    there = InPlan(digest=head.digest, nths=tuple(picked))
+    set_aside(ask.ledger, charges, reason=ask.text("reason")[:500], who=ask.who, now=ask.now, there=there)
     plan_again(ask.ledger, ask.desk.settings.rules_dir, head.digest)
     return see(f"/ready/{head.period}")
+
+
+def _charges_of(ask: Ask, head: PlanHead, picked: Mapping[int, set[int] | None]) -> list[str]:
+    """The charges of these lines, but for lines that are taken away: those bill nobody."""
+    kept = {str(value) for value in ask.form.getlist("keep")}
+    own = ask.text("nth")
+    charges: list[str] = []
+    for nth, body in ask.ledger.last_bodies(head.digest, list(picked)).items():
+        lines = picked[nth]
+        for at, line in enumerate(body["lines"]):
+            if line["action"] == "remove":
+                continue
+            unticked = str(at) not in kept if own == str(nth) else at in (lines or ())
+            if lines is None or unticked:
+                charges += line["charges"]
+    return charges
 
 
 def read_again(ask: Ask) -> Response:

@@ -6,6 +6,9 @@
   const say = (text) => { const said = one("#said"); if (said) said.textContent = text; };
   const keysOff = () => localStorage.getItem("keys") === "off";
 
+  const dropNoscript = () => all("[data-noscript]").forEach((each) => each.remove());
+  document.documentElement.classList.add("js");
+
   // A form is sent once, and the button that sent it says that it is busy.
   document.addEventListener("submit", (event) => {
     const button = event.submitter;
@@ -104,7 +107,7 @@
     const list = rows(), at = list.indexOf(here());
     focusRow(list.slice(at + 1).find((row) => "needs" in row.dataset) || list.find((row) => "needs" in row.dataset));
   };
-  const pressed = (selector) => { const found = one(selector); if (found) { found.click(); return true; } return false; };
+  const pressed = (selector) => { const found = all(selector).find((each) => !each.closest("[hidden]")); if (found) { found.click(); return true; } return false; };
   const inRow = (key) => { const row = here(); const found = row && (one('[data-key="' + key + '"]', row) || (detail(row) && one('[data-key="' + key + '"]', detail(row)))); if (found) found.click(); return Boolean(found); };
   const GO = { r: "/ready", h: "/holds", c: "/clients", u: "/runs", m: "/months", a: "/activity", s: "/status" };
   let went = 0;
@@ -131,6 +134,7 @@
     if (event.key === "?") { event.preventDefault(); help(); return; }
     const onControl = event.target.closest("a, button, summary, input");
     if (event.key === "Enter" && onControl) return;
+    if (event.key === "X") { event.preventDefault(); tickRange(); return; }
     if (ROW[event.key]) { if (inRow(event.key)) event.preventDefault(); return; }
     if (PAGE[event.key]) { if (pressed('[data-key="' + event.key + '"]')) event.preventDefault(); return; }
     const known = KEYS[event.key];
@@ -148,6 +152,96 @@
     row.append(close); dialog.append(title, list, row); document.body.append(dialog);
     dialog.addEventListener("close", () => dialog.remove()); dialog.showModal(); close.focus();
   };
+
+  // Ticks on Ready to invoice: what is unticked waits. The sums are for the eye only; the plan is made by the server.
+  const dock = () => one(".dock[data-sums]");
+  const asideKey = () => "aside:" + dock().dataset.digest;
+  const readAside = () => JSON.parse(sessionStorage.getItem(asideKey()) || "{}");
+  const amount = (minor, currency, digits) => {
+    const shape = new Intl.NumberFormat(dock().dataset.locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    return shape.format(minor / 10 ** digits).replace("-", "\u2212") + " " + currency;
+  };
+  const tickOf = (box) => ({ c: box.dataset.currency, m: Number(box.dataset.minor), k: Number(box.dataset.cost) });
+  const place = (box) => box.dataset.of || box.closest("tr").dataset.nth;
+  const tell = (parts) => {
+    const cell = document.createDocumentFragment();
+    parts.forEach((text, nth) => {
+      if (!nth) { cell.append(text); return; }
+      const small = document.createElement("small"); small.textContent = " and " + text; cell.append(small);
+    });
+    return cell;
+  };
+  const showAside = () => {
+    const bar = dock();
+    if (!bar) return;
+    const kept = readAside(), list = JSON.parse(bar.dataset.sums), gone = {};
+    const sums = Object.fromEntries(list.map(([code, ...rest]) => [code, rest]));
+    Object.values(kept).forEach((client) => (client.all ? [client.all] : Object.values(client)).forEach((each) => {
+      const sum = gone[each.c] || (gone[each.c] = [0, 0]); sum[0] += each.m; sum[1] += each.k;
+    }));
+    const any = Object.keys(kept).length > 0, part = (name) => one('[data-part="' + name + '"]', bar);
+    const left = list.filter(([, post]) => post).map(([code, post, , digits]) => amount(post - (gone[code] || [0])[0], code, digits));
+    if (left.length && (any || bar.dataset.live)) part("post").replaceChildren(tell(left));
+    if (any) bar.dataset.live = "1";
+    part("aside").hidden = !any;
+    one("dd", part("aside")).replaceChildren(tell(Object.entries(gone).map(([code, [minor]]) => amount(minor, code, (sums[code] || [0, 0, 2])[2]))));
+    const main = sums[bar.dataset.main], margin = part("margin");
+    if (margin && main && bar.dataset.live) {
+      const off = gone[bar.dataset.main] || [0, 0], price = main[0] - off[0];
+      margin.textContent = price > 0 ? new Intl.NumberFormat(bar.dataset.locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 }).format((price - main[1] + off[1]) * 100 / price) + " %" : "\u2014";
+    }
+    part("update").hidden = !any;
+    all('[data-key="p"]', bar).forEach((each) => { each.hidden = any; });
+    all(".ready tr.r").forEach((row) => {
+      const client = kept[row.dataset.nth], box = one("input.all", row);
+      if (!box) return;
+      box.checked = !client; box.indeterminate = Boolean(client && !client.all);
+      row.classList.toggle("aside", Boolean(client && client.all));
+    });
+    all('input[name="keep"]').forEach((box) => {
+      const client = kept[place(box)];
+      box.checked = !(client && (client.all || client[box.value]));
+      box.closest("tr").classList.toggle("aside", !box.checked);
+    });
+    return left.join(" and ");
+  };
+  const setTick = (box, on) => {
+    const kept = readAside(), nth = place(box), lines = all('input[name="keep"][data-of="' + nth + '"]');
+    if (box.name === "keep") {
+      let client = kept[nth] || {};
+      if (client.all) client = Object.fromEntries(lines.map((each) => [each.value, tickOf(each)]));
+      if (on) delete client[box.value]; else client[box.value] = tickOf(box);
+      const row = one('.ready tr.r[data-nth="' + nth + '"] input.all');
+      kept[nth] = Object.keys(client).length === lines.length && row ? { all: tickOf(row) } : client;
+      if (!Object.keys(client).length) delete kept[nth];
+    } else if (on) delete kept[nth]; else kept[nth] = { all: tickOf(box) };
+    sessionStorage.setItem(asideKey(), JSON.stringify(kept));
+    say((on ? "Ticked. " : "Set aside. ") + "To post " + (showAside() || "nothing"));
+  };
+  let lastTick = null;
+  document.addEventListener("change", (event) => {
+    const box = event.target.closest(".ready input.all, .ready input[name=keep]");
+    if (box && dock()) { setTick(box, box.checked); lastTick = box; }
+  });
+  const tickRange = () => {
+    const boxes = all(".ready input.all"), row = here(), to = row && boxes.indexOf(one("input.all", row)), from = boxes.indexOf(lastTick);
+    if (to === null || to < 0 || from < 0) return;
+    const on = lastTick.checked;
+    boxes.slice(Math.min(from, to), Math.max(from, to) + 1).filter((box) => box.checked !== on).forEach((box) => setTick(box, on));
+  };
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest('[data-part="tick-all"]')) return;
+    sessionStorage.removeItem(asideKey()); showAside(); say("All ticked");
+  });
+  document.addEventListener("submit", (event) => {
+    const form = event.target.closest('form[data-part="update"]');
+    if (!form) return;
+    all('input[name="aside"]', form).forEach((each) => each.remove());
+    Object.entries(readAside()).forEach(([nth, client]) => (client.all ? [nth] : Object.keys(client).map((line) => nth + ":" + line)).forEach((value) => {
+      const field = document.createElement("input"); field.type = "hidden"; field.name = "aside"; field.value = value; form.append(field);
+    }));
+  });
+  ["desk:opened", "htmx:after:swap", "htmx:afterSwap"].forEach((name) => document.addEventListener(name, () => { dropNoscript(); showAside(); }));
 
   // A run as it happens.
   const listen = () => {
@@ -173,7 +267,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     showKeys(); ends(); listen();
-    all("[data-noscript]").forEach((each) => each.remove());
+    dropNoscript(); showAside();
     const opened = location.hash && one(location.hash + ".r");
     if (opened && detail(opened)) mark(opened, true);
   });

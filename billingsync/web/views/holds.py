@@ -14,7 +14,7 @@ from billingsync.web.views.paths import charge_path
 
 MOST_LINKS = 200  # charges of one row that are named
 NOBODY = "No company named by Pax8"
-_MAPS = frozenset({"client_unmapped", "client_ambiguous", "client_renamed", "client_guessed", "client_changed"})
+MAPS = frozenset({"client_unmapped", "client_ambiguous", "client_renamed", "client_guessed", "client_changed"})
 
 
 _BUTTONS = {
@@ -32,15 +32,21 @@ def approvable(reason: str) -> ApproveAs | None:
 
 
 def groups(
-    bodies: Iterable[tuple[int, Mapping[str, Any]]], unassigned: Mapping[str, Any], figures: Figures
+    bodies: Iterable[tuple[int, Mapping[str, Any]]],
+    unassigned: Mapping[str, Any],
+    figures: Figures,
+    ages: Mapping[tuple[str, str], str] | None = None,
 ) -> list[View]:
-    """By reason, the one with most charges first; in each, one entry a client, the largest first."""
+    """By reason, the one with most charges first; in each, one entry a client, the largest first. `ages` says how long
+    a company's holds of a reason have waited."""
     by_reason: dict[str, dict[str, View]] = {}
     for nth, body in [*bodies, (-1, unassigned)]:
         for hold in body["holds"]:
-            entries = by_reason.setdefault(str(hold["reason"]), {})
+            reason = str(hold["reason"])
+            entries = by_reason.setdefault(reason, {})
             who = clean(body.get("client_name") or body.get("company_name") or "", 160) or NOBODY
             entry = entries.setdefault(f"{nth} {hold['currency']}", _entry(nth, body, hold, who))
+            entry["age"] = (ages or {}).get((entry["company"], reason), "")
             entry["amount"] += Decimal(hold["amount"])
             entry["charges"].append(hold["charge"])
             product = clean(hold["product"] or "", 120)
@@ -62,7 +68,7 @@ def groups(
                 "aside": reason == "set_aside",
                 "money": sums(figures, total),
                 "charges": sum(len(entry["charges"]) for entry in rows),
-                "maps": reason in _MAPS,
+                "maps": reason in MAPS,
                 "rows": [_shown(entry, figures) for entry in rows],
             }
         )

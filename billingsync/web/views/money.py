@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from billingsync.core.money import minor_unit
 from billingsync.report.numbers import Figures, code
 
 View = dict[str, Any]
@@ -30,6 +31,17 @@ def amount(figures: Figures, number: Decimal, currency: str) -> str:
 def money(figures: Figures, number: Decimal, currency: str) -> str:
     """With the currency's code."""
     return f"{amount(figures, number, currency)} {code(currency)}"
+
+
+def exponent(currency: str) -> int:
+    """How many digits the currency's minor unit has."""
+    known = minor_unit(currency)
+    return 2 if known is None else known
+
+
+def minor(number: Decimal, currency: str) -> int:
+    """In the currency's minor unit, for browsers, which have no decimals [RI1]."""
+    return int(number.scaleb(exponent(currency)).to_integral_value())
 
 
 def sums(figures: Figures, by_currency: Mapping[str, Decimal]) -> str:

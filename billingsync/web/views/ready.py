@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 from billingsync.core.reasons import title_of
 from billingsync.core.states import LineAction
 from billingsync.report.html import clean
 from billingsync.report.numbers import Figures, code
 from billingsync.store.plan_rows import ClientRow, Held
-from billingsync.web.views.money import View, amount, minus, money
-from billingsync.web.views.paths import charge_path
+from billingsync.web.views.holds import MAPS
+from billingsync.web.views.money import View, amount, minor, minus, money
+from billingsync.web.views.paths import charge_path, rules_path
 
 MOST_LINKS = 200  # charges of one line that are named
 CHUNK = 40  # rows laid out together, when they come into sight
@@ -119,10 +121,21 @@ def row_view(row: ClientRow, main: str, figures: Figures) -> View:
         "cost": amount(figures, row.cost, row.currency) if billed else "",
         "margin": minus(rate),
         "billed": billed,
+        "minor": minor(row.amount, row.currency),
+        "cost_minor": minor(row.cost, row.currency),
+        "currency": row.currency,
         "why": [_why(row, hold, figures) for hold in row.holds],
+        "act": _act(row),
         "needs": bool(row.holds),
         "below": row.below_cost,
     }
+
+
+def _act(row: ClientRow) -> tuple[str, str]:
+    """The words and the path of what settles it: where the client is in doubt the choice of one, else its hold."""
+    if row.company_id and any(hold.reason in MAPS for hold in row.holds):
+        return "Choose client", f"/clients/choose?{urlencode({'company': row.company_id})}"
+    return ("See the hold", "") if row.holds else ("", "")
 
 
 def _change_words(row: ClientRow, figures: Figures) -> str:
@@ -147,7 +160,9 @@ def body_view(body: Mapping[str, Any], figures: Figures) -> View:
     currency = str(body["currency"])
     return {
         "currency": code(currency),
+        "code": currency,
         "facts": _facts(body),
+        "rules": rules_path(body["company_id"]) if body.get("company_id") else "",
         "lines": [_line(line, currency, figures) for line in body["lines"]],
         "left_out": [_left_out(entry, "dropped", title_of(entry["modifier"]), figures) for entry in body["dropped"]]
         + [_left_out(entry, "excluded", title_of(entry["rule"]), figures) for entry in body["excluded"]],
@@ -184,6 +199,8 @@ def _line(line: Mapping[str, Any], currency: str, figures: Figures) -> View:
         "amount": amount(figures, now, currency),
         "cost": amount(figures, cost, currency),
         "margin": minus(rate),
+        "minor": minor(now, currency),
+        "cost_minor": minor(cost, currency),
         "charges": list(line["charges"]),
         "charge": line["charges"][0] if line["charges"] else "",
         "more": [(charge, charge_path(charge)) for charge in line["charges"][1:MOST_LINKS]],

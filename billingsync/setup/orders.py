@@ -1,0 +1,44 @@
+"""What the desk asks for about the installation itself: the checks of `doctor`, and the codes that HaloPSA has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from billingsync.connect import Connections
+from billingsync.core.desk import OrderKind
+from billingsync.core.progress import Say
+from billingsync.errors import BillingSyncError
+from billingsync.reconcile import orders
+from billingsync.redaction import Redactor
+from billingsync.run.orders import Carry, Done
+from billingsync.settings import Settings
+from billingsync.setup.discovery import look_around
+from billingsync.setup.doctor import examine_with
+from billingsync.store.orders import Order
+
+
+def carries(settings: Settings) -> Mapping[OrderKind, Carry]:
+    """Every kind of order; the tests of the connections are of these settings."""
+
+    def test(connected: Connections, order: Order, say: Say) -> Done:
+        """Every check, one line each with its remedy, and the codes that new items may have."""
+        checks = [asdict(one) | {"next_step": list(one.next_step)} for one in examine_with(settings)]
+        return Done(outcome={"checks": checks, "codes": _codes(settings)})
+
+    return {**orders.CARRIES, OrderKind.TEST: test}
+
+
+def _codes(settings: Settings) -> dict[str, Any]:
+    """By key of the rules: (value, words) of each that HaloPSA has; nothing where it cannot be asked."""
+    try:
+        found = look_around(settings, Redactor(settings.secrets()))
+    except BillingSyncError:
+        return {}
+    return {
+        "products.item_group": [[group.name, str(group)] for group in found.item_groups],
+        "products.income_account": [[one.id, str(one)] for one in found.income_accounts],
+        "products.expense_account": [[one.id, str(one)] for one in found.expense_accounts],
+        "products.tax_code": [[one.id, str(one)] for one in found.taxes],
+    }

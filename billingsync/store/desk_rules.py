@@ -1,0 +1,87 @@
+"""Rules that people write on the desk: every version is kept, the last of each company counts [DR1]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from billingsync.core.rules import DeskRules
+from billingsync.store.book import Book
+from billingsync.store.schema import desk_rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskText:
+    """A text to be kept over version `version` (0 where there was none). "" says nothing any more."""
+
+    company_id: str
+    company_name: str
+    client_id: int | None
+    version: int
+    text: str
+
+
+class DeskRulesBook(Book):
+    def desk_rules(self) -> tuple[DeskRules, ...]:
+        """What counts now, those of all clients first."""
+        with self.reading() as connection:
+            return tuple(row for row in newest(connection, self.name).values() if row.text)
+
+    def desk_rules_history(self, company_id: str) -> tuple[tuple[DeskRules, str], ...]:
+        """Every version of one company's ("": of all clients') and its reason, oldest first."""
+        mine = (desk_rules.c.partner == self.name, desk_rules.c.company_id == company_id)
+        with self.reading() as connection:
+            rows = connection.execute(select(desk_rules).where(*mine).order_by(desk_rules.c.version)).all()
+        return tuple((_rules(row), row.reason) for row in rows)
+
+    def save_desk_rules(self, texts: Sequence[DeskText], *, who: str, reason: str, now: datetime) -> bool:
+        """Keeps these texts, each as the next version, all or none. False where somebody else wrote one meanwhile."""
+        with self.writing() as connection:
+            known = newest(connection, self.name)
+            versions = {company: row.version for company, row in known.items()}
+            if any(versions.get(one.company_id, 0) != one.version for one in texts):
+                return False
+            for one in texts:
+                before = known[one.company_id].text if one.company_id in known else ""
+                row: Mapping[str, Any] = {
+                    "company_id": one.company_id,
+                    "company_name": one.company_name,
+                    "client_id": one.client_id,
+                    "version": one.version + 1,
+                    "text": one.text,
+                    "who": who,
+                    "reason": reason,
+                }
+                connection.execute(desk_rules.insert().values(partner=self.name, at=now, **row))
+                said = {name: value for name, value in row.items() if name != "text"}
+                self.note(connection, "desk_rules", {**said, "before": before, "after": one.text}, now)
+        return True
+
+    def desk_rules_version(self, company_id: str) -> int:
+        """The last version of a company's, 0 where none was ever written."""
+        mine = (desk_rules.c.partner == self.name, desk_rules.c.company_id == company_id)
+        with self.reading() as connection:
+            return int(connection.scalar(select(func.max(desk_rules.c.version)).where(*mine)) or 0)
+
+
+def newest(connection: Connection, name: str) -> dict[str, DeskRules]:
+    """The last version of each company's, by company, those of all clients first."""
+    query = select(desk_rules).where(desk_rules.c.partner == name)
+    rows = connection.execute(query.order_by(desk_rules.c.company_id, desk_rules.c.version))
+    return {row.company_id: _rules(row) for row in rows}
+
+
+def _rules(row: Any) -> DeskRules:
+    return DeskRules(
+        company_id=row.company_id,
+        company_name=row.company_name,
+        client_id=row.client_id,
+        version=row.version,
+        text=row.text,
+        who=row.who,
+        at=row.at,
+    )

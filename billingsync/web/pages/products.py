@@ -1,0 +1,209 @@
+"""Which Pax8 product is which HaloPSA item, and where items come from that are none yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from starlette.responses import Response
+
+from billingsync.core.desk import OrderKind, Role
+from billingsync.core.reasons import title_of
+from billingsync.errors import NotReady, RulesError, UsageError
+from billingsync.report.html import clean
+from billingsync.rulebook import as_toml, load_rulebook
+from billingsync.run.desk_rules import ALL, RulesAsked, set_rules
+from billingsync.run.plan import plan_again
+from billingsync.store.plan_rows import PlanHead
+from billingsync.web.ask import Ask, NotFound, Page, Shown, see
+from billingsync.web.kept import Product, items_of, products_of, search
+from billingsync.web.pages.clients import newest
+from billingsync.web.pages.ready import client_rows
+from billingsync.web.views.money import View, sums
+from billingsync.web.views.paths import charge_path, product_path
+
+_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
+_PARTS = 5  # items that the form has room for
+_WORDS = {
+    "off": "Lines carry text only; nothing is looked for in HaloPSA.",
+    "manual": "A product without an item waits until somebody chooses one.",
+    "default_item": "Every line carries the default item.",
+    "automatic": "A product without an item gets one made in HaloPSA, after a search for it.",
+}
+
+
+def _head(ask: Ask) -> PlanHead | None:
+    """The newest plan, where what it was made from was kept."""
+    head = newest(ask)
+    return head if head is not None and ask.ledger.kept_inputs(head.digest) is not None else None
+
+
+def show(ask: Ask) -> Shown:
+    head = _head(ask)
+    rows = [] if head is None else _rows(ask, head)
+    query = ask.query("q")[:200].casefold()
+    shown = [row for row in rows if query in f"{row['sku']}\n{row['name']}\n{row['item']}".casefold()]
+    shown.sort(key=lambda row: (not row["why"], row["name"].casefold()))
+    lifecycle = ""
+    with suppress(RulesError):  # the page of the rules says what is wrong
+        rulebook = load_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules())
+        lifecycle = rulebook.base.products.lifecycle
+    view = {
+        "rows": shown[:1000],
+        "open": sum(1 for row in rows if row["why"]),
+        "lifecycle": lifecycle,
+        "lifecycle_says": _WORDS.get(lifecycle, "The rules are wrong."),
+        "q": ask.query("q")[:200],
+        "planned": head is not None,
+        "month": ask.desk.figures.month(head.period) if head else "",
+        "may": ask.role.may(Role.FINANCIAL),
+    }
+    hidden = () if ask.role.may(Role.FINANCIAL) else ("money",)
+    twin = [{key: value for key, value in row.items() if key not in hidden} for row in shown]
+    return Shown(template="products", title="Products", view=view, twin=lambda: {"rows": twin})
+
+
+def _rows(ask: Ask, head: PlanHead) -> list[View]:
+    """Every product of the month, with the item that its lines carry, or why they wait."""
+    items, waits = _what_became(ask, head)
+    by_person = ask.ledger.item_matches()
+    return [_row(ask, one, items, waits, by_person) for one in products_of(ask.ledger, head.digest).values()]
+
+
+def _what_became(ask: Ask, head: PlanHead) -> tuple[dict[str, Any], dict[str, str]]:
+    """By charge: the item of its line, and why it waits where that is about its product."""
+    wanted = [row.nth for row in client_rows(ask.ledger, head.digest)]
+    items: dict[str, Any] = {}
+    waits: dict[str, str] = {}
+    for body in ask.ledger.last_bodies(head.digest, wanted).values():
+        for line in body["lines"]:
+            for charge in line["charges"]:
+                items[charge] = line["item"]
+        for hold in body["holds"]:
+            if hold["reason"].startswith("product_"):
+                waits[hold["charge"]] = hold["reason"]
+    return items, waits
+
+
+def _row(
+    ask: Ask, one: Product, items: Mapping[str, Any], waits: Mapping[str, str], by_person: Mapping[str, Any]
+) -> View:
+    item = next((items[charge] for charge in one.charges if items.get(charge)), None)
+    why = next((waits[charge] for charge in one.charges if charge in waits), "")
+    person = by_person.get(one.sku)
+    shown = f"{clean(item['name'], 160)}" + (f" ({item['id']})" if item["id"] is not None else "") if item else ""
+    return {
+        "key": one.key,
+        "sku": clean(one.sku, 80),
+        "path": product_path(one.key),
+        "name": clean(one.name, 160),
+        "item": shown or (f"item {person.item_id}" if person else ""),
+        "new": bool(item and item.get("create")),
+        "how": clean(f"chosen by {person.who.partition(' (')[0]}", 120) if person else "",
+        "why": title_of(why) if why else "",
+        "clients": len(one.companies),
+        "money": sums(ask.desk.figures, one.money),
+    }
+
+
+def _product(ask: Ask, key: str) -> tuple[PlanHead, Product]:
+    head = _head(ask)
+    found = products_of(ask.ledger, head.digest).get(key) if head else None
+    if head is None or found is None:
+        raise NotFound("There is no such product in the newest plan.")
+    return head, found
+
+
+def show_one(ask: Ask) -> Shown:
+    """One product: where it stands, and which item its lines are to carry. None is chosen beforehand."""
+    head, one = _product(ask, ask.path("sku"))
+    items, waits = _what_became(ask, head)
+    row = _row(ask, one, items, waits, ask.ledger.item_matches())
+    query = ask.query("q")[:200] or one.name
+    known = ask.ledger.item_matches().get(one.sku)
+    may = ask.role.may(Role.FINANCIAL)
+    view = {
+        **row,
+        "was": "" if known is None else str(known.item_id),
+        "q": clean(query, 200),
+        "found": [
+            {"id": each.id, "name": clean(each.name, 160), "note": each.note}
+            for each in search(items_of(ask.ledger, head.digest), query)
+        ],
+        "parts": _split(ask, one),
+        "charges": [(charge, charge_path(charge)) for charge in one.charges[:200]] if may else [],
+        "month": ask.desk.figures.month(head.period),
+        "may": may,
+    }
+    shown = {name: row[name] for name in row if may or name != "money"}
+    return Shown(template="product", title=str(row["name"]), view=view, twin=lambda: {"rows": [shown]})
+
+
+def _split(ask: Ask, one: Product) -> list[View]:
+    """The items that the rules split it over, with room for more."""
+    parts: list[View] = []
+    with suppress(RulesError):
+        base = load_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules()).base
+        block = next((block for block in base.product_blocks if block.pax8_sku == one.sku and one.sku), None)
+        if block is not None:
+            parts = [
+                {"item": str(part.halo_item), "share": as_toml(part.share), "price": as_toml(part.unit_price)}
+                for part in block.parts
+            ]
+    return (parts + [{"item": "", "share": "", "price": ""}] * _PARTS)[: max(_PARTS, len(parts))]
+
+
+def set_item(ask: Ask) -> Response:
+    """Files the order to map a product, and to plan the month anew; nothing is posted by it [DK4]."""
+    head, one = _product(ask, ask.text("key"))
+    chosen, was = ask.text("item") or ask.text("id"), ask.text("was")
+    if not one.sku:
+        raise UsageError("Pax8 gives this product no SKU. Give a HaloPSA item its name. Nothing was changed.")
+    if not chosen.isdigit():
+        raise UsageError("Choose one of the items, or write an item's id. Nothing was changed.")
+    order = ask.ledger.file_order(
+        OrderKind.MAP_PRODUCT,
+        arguments={
+            "sku": one.sku,
+            "item": int(chosen),
+            "was": int(was) if was.isdigit() else None,
+            "period": head.period,
+        },
+        who=ask.who,
+        now=ask.now,
+    )
+    ask.desk.wake()
+    return see(f"/orders/{order.id}")
+
+
+def split(ask: Ask) -> Response:
+    """One product on several items: a rule for all clients, refused unless it adds up [P5]."""
+    head, one = _product(ask, ask.text("key"))
+    parts = []
+    for nth in range(20):
+        item, share, price = (ask.text(f"{name}{nth}") for name in ("item", "share", "price"))
+        if not item:
+            continue
+        if not item.isdigit():
+            raise UsageError(f"{item!r:.40} is no item's id. Nothing was changed.")
+        if any(text and not _NUMBER.fullmatch(text) for text in (share, price)):
+            raise UsageError(f"{share or price!r:.40} is no number. Write it like 12.50. Nothing was changed.")
+        takes = f"share = {share}" if share else f"unit_price = {price}" if price else "rest = true"
+        parts.append(f"{{ halo_item = {item}, {takes} }}")
+    if not one.sku or not parts:
+        raise UsageError("Write the items and what each takes. Nothing was changed.")
+    asked = RulesAsked(client=ALL, values={f"product.{one.sku}": f"[{', '.join(parts)}]"}, reason=ask.text("reason"))
+    set_rules(ask.ledger, ask.desk.settings.rules_dir, asked, who=ask.who, now=ask.now)
+    with suppress(UsageError, NotReady):  # a plan of an older version cannot be made anew
+        plan_again(ask.ledger, ask.desk.settings.rules_dir, head.digest)
+    return see(product_path(one.key))
+
+
+PAGES = (
+    Page(path="/products", show=show, role=Role.USER, twin=True),
+    Page(path="/products/choose", show=set_item, role=Role.FINANCIAL, post=True),
+    Page(path="/products/split", show=split, role=Role.FINANCIAL, post=True),
+    Page(path="/products/{sku:path}", show=show_one, role=Role.USER, twin=True),
+)
