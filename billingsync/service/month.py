@@ -32,10 +32,6 @@ class Month:
     charges: Mapping[str, int] = field(default_factory=dict)
     holds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    @property
-    def waiting_charges(self) -> int:
-        return sum(int(group["charges"]) for group in self.holds.values())
-
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -221,11 +221,6 @@ class ImportBook(Book):
             for row in connection.execution_options(yield_per=_AT_ONCE).execute(query):
                 yield read_as(ImportedRow, row)
 
-    def import_accounts(self, numbers: Sequence[int]) -> frozenset[str]:
-        """The accounts that have counted rows in these imports."""
-        with self.reading() as connection:
-            return self._accounts(connection, numbers)
-
     def _accounts(self, connection: Connection, numbers: Sequence[int]) -> frozenset[str]:
         query = (
             select(import_row.c.account)

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 
 from billingsync.core.period import Period
 from billingsync.store.book import Book
@@ -140,12 +140,6 @@ class PlanRowBook(Book):
         query = select(plan.c.period).where(plan.c.partner == self.name).distinct().order_by(plan.c.period)
         with self.reading() as connection:
             return tuple(connection.execute(query).scalars())
-
-    def plan_counts(self, period: str) -> int:
-        """How many plans of a period were kept."""
-        mine = (plan.c.partner == self.name, plan.c.period == period)
-        with self.reading() as connection:
-            return int(connection.scalar(select(func.count()).select_from(plan).where(*mine)) or 0)
 
     def client_rows(self, digest: str) -> tuple[ClientRow, ...]:
         """The clients of a plan, in its order."""

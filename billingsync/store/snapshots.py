@@ -144,13 +144,6 @@ class SnapshotBook(Book):
         with self.reading() as connection:
             return {int(line): price for line, price in (connection.scalar(query) or {}).items()}
 
-    def snapshot_mapped(self, number: int) -> dict[str, Any]:
-        """The mappings of that time."""
-        table = snapshot.c
-        query = select(table.mapped).where(table.partner == self.name, table.id == number)
-        with self.reading() as connection:
-            return dict(connection.scalar(query) or {})
-
     def first_read(self, period: Period) -> datetime | None:
         """When one of the period's Pax8 invoices was first read whole."""
         with self.reading() as connection:

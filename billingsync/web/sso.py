@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -112,8 +111,3 @@ def _client(ask: Ask) -> Any:
 
 def _cookie(ask: Ask) -> str:
     return f"{ask.desk.site.cookie}-sso"
-
-
-def start_path(to: str) -> str:
-    """The link that begins it."""
-    return f"/login/sso?next={quote(to, safe='')}"

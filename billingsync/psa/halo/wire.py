@@ -117,10 +117,6 @@ class _ClientRow(_Row):
     merged_into_client_id: Reference = None
 
 
-class _SupplierRow(_Row):
-    supplier_sku: Text = ""
-
-
 class _ItemRow(_Row):
     id: Id
     name: Text = ""

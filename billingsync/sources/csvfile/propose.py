@@ -43,10 +43,6 @@ class Guess:
     value: str
     why: str = ""
 
-    @property
-    def is_certain(self) -> bool:
-        return not self.why
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
