@@ -304,6 +304,7 @@ def test_fault_49_a_company_that_is_mapped_to_another_client_replaces_its_cards(
     members = cast.members(SOLD.seed, SOLD.clients, trouble=False)
     name = next(member.company for member in members if member.client == card["client_name"])
     company = next(row["id"] for row in sandbox.pax8.companies if row["name"] == name)
-    office.run("map", "companies", "--set", f"{company}=211").must(0, 3)
+    other = next(id_ for id_ in sandbox.halo.table("clients") if id_ != card["client_id"])
+    office.run("map", "companies", "--set", f"{company}={other}").must(0, 3)
     assert approve(office, card["digest"]).json["error"]["code"] == "BS-STALE-CARD"
     assert posts(sandbox) == []
