@@ -26,8 +26,10 @@ def _jobs(sizes: tuple[int, ...], *, quick: bool, budget_charges: int) -> list[C
     small = [size for size in sizes if size <= 20_000]
     jobs += [partial(measures.fetching, size) for size in small]
     jobs += [partial(measures.planning, size) for size in sizes]
-    jobs += [partial(measures.memory if quick else measures.first_and_second_run, size) for size in small]
-    jobs += [partial(measures.memory, size) for size in sizes if size > 20_000]
+    jobs += [measures.client_files]
+    jobs += [partial(measures.first_and_second_run, size, latency=not quick) for size in small]
+    jobs += [partial(measures.first_and_second_run, size, latency=False) for size in sizes if size > 20_000]
+    jobs += [partial(measures.recurring, size) for size in small]
     if not quick:
         jobs += [partial(measures.within_budget, budget_charges), measures.peer_is_cut_off]
     return jobs

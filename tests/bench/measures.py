@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import many_files
 from .observed import Usage, observe
 from .peers import run_peer
 from .planning import ask
@@ -18,6 +23,8 @@ from .sandbox_process import LATENCY, LIMITS, MONTH, SandboxProcess, busiest
 from .table import Row, at_most
 
 CLIENTS = {2_000: 100, 20_000: 500, 200_000: 2_000}  # by charges of the month
+LISTS = 3  # Pax8 invoices of a month, whose first pages come after the token and the list of invoices
+PAGE = 100  # rows of HaloPSA's lists
 PARALLEL = 4  # BILLINGSYNC_PAX8__PARALLEL
 HALO_A_MINUTE = 60  # HaloPSA's own limit, spread over its five minutes
 PAX8_A_MINUTE = 600
@@ -45,48 +52,126 @@ def fetching(charges: int) -> list[Row]:
             ours.append(ask("fetch", sandbox.environment)["wall_s"])
             calls = len(sandbox.calls("pax8"))
         theirs = [run_peer("fetch", sandbox.environment)["wall_s"] for _ in range(2)]
-    ideal = calls / PARALLEL * latency
+    critical = latency * (2 + math.ceil(LISTS / PARALLEL) + math.ceil((calls - 2 - LISTS) / PARALLEL))
     best, peer = min(ours), min(theirs)
     return [
         at_most(
-            f"fetching {charges:,} charges: time / (calls / parallel x latency)",
-            best / ideal,
-            1.3,
+            f"fetching {charges:,} charges: time / critical path",
+            best / critical,
+            1.15,
             "x",
-            how=f"{best:.2f} s for {calls} calls",
+            how=f"{best:.2f} s for {calls} calls, of which {critical:.2f} s must follow one another",
         ),
         Row(
             what=f"fetching {charges:,} charges: beside the package pax8",
-            target="≥ 3 x less time",
-            measured=f"{peer / best:.1f} x less ({peer:.1f} s)",
-            ok=peer / best >= 3,
+            target="for comparison",
+            measured=f"{peer / best:.1f} x less time ({peer:.1f} s)",
         ),
     ]
 
 
-def first_and_second_run(charges: int) -> list[Row]:
-    """Budgets off, with latency: calls, commits, CPU and memory of the process; then the same command again."""
-    with SandboxProcess(clients=CLIENTS[charges], charges=charges, **LATENCY) as sandbox, _office() as folder:
+def first_and_second_run(charges: int, *, latency: bool = True) -> list[Row]:
+    """Budgets off: calls, commits, CPU and memory of the process; then the same command again. Without latency for
+    months so large that waiting for it would take an hour."""
+    slow = LATENCY if latency else {}
+    with SandboxProcess(clients=CLIENTS[charges], charges=charges, **slow) as sandbox, _office() as folder:
         before = sandbox.invoices()
         first = observe(folder, sandbox.environment, "run", MONTH, "--yes")
         calls, writes, billed = len(sandbox.calls("halo")), _writes(sandbox), sandbox.invoices() - before
+        rows = sandbox.rows()
         sandbox.forget_calls()
         second = observe(folder, sandbox.environment, "run", MONTH, "--yes")
-        calls_again, written = len(sandbox.calls("halo")), sandbox.invoices() - before - billed
+        again, written = len(sandbox.calls("halo")), sandbox.invoices() - before - billed
+        local = _local_commands(folder, sandbox.environment) if charges <= 20_000 else []
     name = f"{charges:,} charges, {CLIENTS[charges]:,} clients"
+    most_cpu = {2_000: 5, 20_000: 5, 200_000: 60}[charges]
     return [
-        at_most(f"{name}: HaloPSA calls, first run", calls, 1.05 * billed + 30, says="1.05 x clients billed + 30"),
-        at_most(f"{name}: HaloPSA calls, second run", calls_again, 30, how=f"{written} invoices written"),
-        _commits(name, first, writes),
         at_most(
-            f"{name}: CPU beside waiting",
-            100 * first.cpu_s / first.wall_s,
-            15,
-            " %",
-            how=f"{first.cpu_s:.1f} s of {first.wall_s:.0f} s",
+            f"{name}: HaloPSA calls, first run",
+            calls,
+            1.05 * billed + rows / PAGE + 40,
+            says="1.05 x clients billed + rows / page + 40",
         ),
+        at_most(
+            f"{name}: HaloPSA calls, second run",
+            again,
+            rows / PAGE + 30,
+            says="rows / page + 30",
+            how=f"{written} invoices written",
+        ),
+        _commits(name, first, writes),
+        at_most(f"{name}: CPU of the first run", first.cpu_s, most_cpu, " s", how=f"{first.wall_s:.0f} s in all"),
         _memory(name, first.peak_mb, charges, second.peak_mb),
+        *local,
     ]
+
+
+def _local_commands(folder: Path, environment: Mapping[str, str]) -> list[Row]:
+    """What asks the ledger alone, after a month was posted; the time from the start of the process to its end."""
+    digest = json.loads(subprocess_output(folder, environment, "runs", "--json"))["runs"][0]["digest"]
+    commands = (("plan", "--digest", digest), ("runs",), ("status",))
+    found = []
+    for words in commands:
+        best = min(_elapsed(folder, environment, *words) for _ in range(3))
+        found.append(at_most(f"... then `billingsync {' '.join(words[:2])[:15].strip()}`", best, 0.6, " s"))
+    return found
+
+
+def subprocess_output(folder: Path, environment: Mapping[str, str], *words: str) -> str:
+    """What `billingsync WORDS` prints, in the folder of `observe`."""
+    settings = {**environment, "BILLINGSYNC_DATABASE_URL": f"sqlite:///{folder / 'ledger.db'}"}
+    path = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-m", "billingsync", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1, 3):  # `status` ends with 1 where no worker ever ran well
+        raise RuntimeError(f"billingsync {' '.join(words)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def _elapsed(folder: Path, environment: Mapping[str, str], *words: str) -> float:
+    began = time.monotonic()
+    subprocess_output(folder, environment, *words)
+    return time.monotonic() - began
+
+
+def recurring(charges: int) -> list[Row]:
+    """Every client that has a recurring invoice is billed on it, the others on new ones. Without latency."""
+    with SandboxProcess(clients=CLIENTS[charges], charges=charges) as sandbox, _office() as folder:
+        templates = sandbox.templates()
+        (folder / "rules" / "clients").mkdir()
+        for client_id, (_, invoice) in templates.items():
+            text = f'[client]\nhalo_client = {client_id}\n[invoice]\nbehavior = "recurring"\n'
+            path = folder / "rules" / "clients" / f"c{client_id}.toml"
+            path.write_text(f"{text}recurring_invoice = {invoice}\n", encoding="utf-8")
+        before = sandbox.invoices()
+        observe(folder, sandbox.environment, "plan", MONTH)
+        planning = len(sandbox.calls("halo"))
+        sandbox.forget_calls()
+        observe(folder, sandbox.environment, "run", MONTH, "--yes")
+        calls, rows, new = len(sandbox.calls("halo")), sandbox.rows(), sandbox.invoices() - before
+    name = f"{charges:,} charges, {len(templates)} of {CLIENTS[charges]:,} clients recurring"
+    return [
+        at_most(f"{name}: HaloPSA calls, plan", planning, rows / PAGE + 15, says="rows / page + 15"),
+        at_most(
+            f"{name}: HaloPSA calls, first run",
+            calls,
+            2.05 * len(templates) + 1.05 * new + rows / PAGE + 40,
+            says="2.05 x recurring + 1.05 x new + rows / page + 40",
+        ),
+    ]
+
+
+def client_files() -> list[Row]:
+    """Planning with a rules file, a recurring invoice and remembered lines for each of 500 clients, beside none."""
+    none, all_ = many_files.planning(20_000, 500, 0)["plan_s"], many_files.planning(20_000, 500, 500)["plan_s"]
+    how = f"{all_:.2f} s beside {none:.2f} s"
+    return [at_most("planning 20,000 charges with 500 client files / with none: CPU", all_ / none, 1.2, "x", how=how)]
 
 
 def _writes(sandbox: SandboxProcess) -> int:
@@ -105,9 +190,9 @@ def _commits(name: str, run: Usage, writes: int) -> Row:
 
 
 def _memory(name: str, first: float, charges: int, second: float) -> Row:
-    most = 120 + 1.2 * charges / 1000
+    most = 1500 if charges > 20_000 else 300
     how = f"{second:.0f} MB in a second run"
-    return at_most(f"{name}: peak memory", max(first, second), most, " MB", says="120 MB + 1.2 KB a charge", how=how)
+    return at_most(f"{name}: peak memory", max(first, second), most, " MB", how=how)
 
 
 def within_budget(charges: int) -> list[Row]:
@@ -165,21 +250,6 @@ def planning(charges: int) -> list[Row]:
             "x",
             how=f"{each:.0f} µs a charge",
         )
-    ]
-
-
-def memory(charges: int) -> list[Row]:
-    """Without latency, for months so large that waiting for it would take an hour."""
-    with SandboxProcess(clients=CLIENTS[charges], charges=charges) as sandbox, _office() as folder:
-        before = sandbox.invoices()
-        run = observe(folder, sandbox.environment, "run", MONTH, "--yes")
-        calls, writes, billed = len(sandbox.calls("halo")), _writes(sandbox), sandbox.invoices() - before
-        again = observe(folder, sandbox.environment, "run", MONTH, "--yes")
-    name = f"{charges:,} charges, {CLIENTS[charges]:,} clients"
-    return [
-        at_most(f"{name}: HaloPSA calls, first run", calls, 1.05 * billed + 30, says="1.05 x clients billed + 30"),
-        _commits(name, run, writes),
-        _memory(name, run.peak_mb, charges, again.peak_mb),
     ]
 
 

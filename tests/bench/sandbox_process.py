@@ -60,6 +60,14 @@ class SandboxProcess:
         """How many invoices HaloPSA has now."""
         return int(self._ask("invoices"))
 
+    def rows(self) -> int:
+        """Invoices and templates that HaloPSA has now: what its lists have to show."""
+        return int(self._ask("rows"))
+
+    def templates(self) -> dict[int, tuple[str, int]]:
+        """Client id -> its name and a recurring invoice of its."""
+        return {int(row[0]): (str(row[1]), int(row[2])) for row in self._ask("templates")}
+
     def advance(self, seconds: float) -> None:
         """Moves the sandbox's clock on: limits recover as if so much time had passed."""
         self._ask(f"advance {seconds}")
@@ -104,6 +112,13 @@ def _serve(options: dict[str, Any]) -> None:
                 sandbox.calls.clear()
             elif question == "invoices":
                 answer = len(sandbox.halo.invoices)
+            elif question == "rows":
+                answer = len(sandbox.halo.invoices) + len(sandbox.halo.recurring)
+            elif question == "templates":
+                answer = [
+                    [row["client_id"], sandbox.halo.clients[row["client_id"]]["name"], row["id"]]
+                    for row in sandbox.halo.recurring.values()
+                ]
             elif question == "advance":
                 sandbox.clock.advance(float(argument))
             print(json.dumps(answer), flush=True)
