@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -75,3 +76,19 @@ def test_nobody_is_told_to_install_a_name_from_an_index_that_is_not_ours() -> No
     texts += [ROOT / "README.md"]
     texts = [path for path in texts if path.is_file()]
     assert [str(path) for path in texts if named.search(path.read_text(errors="replace"))] == []
+
+
+def test_the_base_image_is_bumped_by_a_script_that_takes_whole_tags_only(tmp_path: Path) -> None:
+    for name in (".ci/bump-image", "deploy/Dockerfile"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+
+    def bump(tag: str) -> int:
+        return subprocess.run([tmp_path / ".ci/bump-image", tag], capture_output=True, check=False).returncode
+
+    before = (tmp_path / "deploy/Dockerfile").read_text()
+    assert bump("3.13") == 2 and bump("latest") == 2 and (tmp_path / "deploy/Dockerfile").read_text() == before
+    assert bump("3.13.99-slim-bookworm") == 0
+    after = (tmp_path / "deploy/Dockerfile").read_text()
+    assert re.search(r"^ARG PYTHON_IMAGE=python:3\.13\.99-slim-bookworm(@sha256:[0-9a-f]{64})?$", after, re.M)
+    assert len(after.splitlines()) == len(before.splitlines())
