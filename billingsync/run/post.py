@@ -142,7 +142,9 @@ def write(
         return failed(posting, str(cannot))
     except UpstreamError as trouble:
         return failed(posting, trouble.message)
-    lines = recorded_lines(posting, {id_: charges[id_][:2] for id_ in posting.charges if id_ in charges})
+    lines = recorded_lines(
+        posting, {id_: (charges[id_].price, charges[id_].cost) for id_ in posting.charges if id_ in charges}
+    )
     try:
         text = context.ledger.record_intent(
             context.fence, context.run, posting, prepared.content, lines, context.now(), before=prepared.before

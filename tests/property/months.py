@@ -207,15 +207,15 @@ def charges(
         purchase_order=draw(st.sampled_from(["N/A", "", "PO-1", "PO-2"])),
     )
     if made.currency == "ZZZ":
-        return made._replace(problem="unknown currency 'ZZZ'")
+        return replace(made, problem="unknown currency 'ZZZ'")
     if "amounts" in troubles:
         # amounts that have nothing to do with quantity and unit price, and amounts that cannot be read
         odd = draw(st.sampled_from(["", "price", "cost", "bad"]))
         if odd == "bad":
-            return made._replace(problem="total: not a number: 'x'", price=ZERO, quantity=None)
+            return replace(made, problem="total: not a number: 'x'", price=ZERO, quantity=None)
         if odd:
             cents = Decimal(draw(st.integers(-(10**7), 10**7))) / 100
-            return made._replace(**{odd: to_minor_unit(cents, made.currency) + ZERO})
+            return replace(made, **{odd: to_minor_unit(cents, made.currency) + ZERO})
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -70,7 +71,8 @@ def large_tenant(companies: int, *, files: int = 100) -> ReconcileInputs:
                 )
             )
             charges.append(
-                _NOTHING._replace(
+                replace(
+                    _NOTHING,
                     id=f"i:{id_}",
                     company_id=f"c{number}",
                     sku=f"SKU-{product}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -184,7 +185,8 @@ def _subscription(one: dict[str, Any], currency: str) -> Subscription:
 
 def _charge(number: int, charge: dict[str, Any], currency: str) -> Any:
     quantity, price, cost = (D(charge[name]) for name in ("quantity", "price", "cost"))
-    return _NOTHING._replace(
+    return replace(
+        _NOTHING,
         id=f"i{charge['age']}:{number}",
         invoice_id=f"i{charge['age']}",
         company_id=charge["company"],

@@ -66,7 +66,7 @@ def one_month(draw: st.DrawFn, number: int) -> list[Charge]:
         price = draw(st.sampled_from(PRICES))
         name = f"{number}-{n}"
         made.append(azure(name, price, **said) if sold is None else charge(name, price, **said, **sold))
-    return [one._replace(company_name="Contoso Ltd" if one.company_id == "c-1" else "Fabrikam") for one in made]
+    return [replace(one, company_name="Contoso Ltd" if one.company_id == "c-1" else "Fabrikam") for one in made]
 
 
 def bases() -> st.SearchStrategy[Rules]:

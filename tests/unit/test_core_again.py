@@ -53,7 +53,7 @@ def test_R1_what_was_held_waits_on_and_is_posted_once_it_can_be() -> None:
     posted = carried_out(month(*FOUR, base=DROP))
     assert fates(plan_run(posted)) == {"4": "held bad_amount"}
     (source,) = posted.sources
-    mended = tuple(one._replace(problem=None) for one in source.charges)
+    mended = tuple(replace(one, problem=None) for one in source.charges)
     plan = plan_run(replace(posted, sources=(replace(source, charges=mended),)))
     assert fates(plan) == {"4": "posted"}
     assert [posting.amount for posting in plan.postings] == [Decimal("10.00")]
@@ -189,7 +189,7 @@ def test_R2_a_true_up_adds_up_one_currency_only() -> None:
     inputs = replaced()
     euro = tuple(replace(one, currency="EUR") for one in inputs.clients)
     sources = tuple(
-        replace(source, charges=tuple(one._replace(currency="EUR") for one in source.charges))
+        replace(source, charges=tuple(replace(one, currency="EUR") for one in source.charges))
         for source in inputs.sources
     )
     (up,) = plan_run(replace(inputs, clients=euro, sources=sources)).true_ups

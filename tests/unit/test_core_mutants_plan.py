@@ -49,14 +49,14 @@ def test_A1_what_is_dropped_excluded_or_held_is_shown_with_its_amounts() -> None
     base = rules(modifiers={"azure": "drop", "azure_patterns": ["widget"]})
     one = charge("1", "3.00", "2.00")
     assert client_of(plan_run(month(one, base=base))).dropped == (Dropped(charge="inv:1", modifier="azure", **facts),)
-    out = client_of(plan_run(month(one._replace(type="rebate")))).excluded
+    out = client_of(plan_run(month(replace(one, type="rebate")))).excluded
     assert out == (Excluded(charge="inv:1", rule="charge_type", **facts),)
     fee = charge("1", "3.00", "2.00", company=None, type="service-charge")
     nobodys = plan_run(month(fee, base=rules(exclude={"types": []}))).unassigned_excluded
     assert nobodys == (Excluded(charge="inv:1", rule="no_company", **facts),)
     steps = tuple(step.filled({Slot.FILE: "a file in rules/clients/"}) for step in HOLDS[Reason.BAD_AMOUNT].steps)
     hold = Hold(charge="inv:1", reason=Reason.BAD_AMOUNT, detail="total: NaN", steps=steps, **facts)
-    assert hold_of(plan_run(month(one._replace(problem="total: NaN")))) == hold
+    assert hold_of(plan_run(month(replace(one, problem="total: NaN")))) == hold
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_R1_a_charge_that_pax8_changed_after_it_was_billed_is_named(
     state: str, moved: dict[str, Decimal], warned: bool
 ) -> None:
     before = Settled(state=state, by="k", price=Decimal("10.00"), cost=Decimal("8.00"), currency="USD")
-    plan = plan_run(month(charge()._replace(**moved), memory=Memory(settled={"inv:1": before})))
+    plan = plan_run(month(replace(charge(), **moved), memory=Memory(settled={"inv:1": before})))
     now = {"price": "10.00", "cost": "8.00"} | {name: str(value) for name, value in moved.items()}
     said = f"charge inv:1 was billed at 10.00 (cost 8.00), and Pax8 now says {now['price']} (cost {now['cost']}) USD"
     assert plan.warnings == ((said,) if warned and state == "posted" else ())

@@ -164,7 +164,7 @@ def with_owners(inputs: RunInputs) -> RunInputs:
 
     def owned(charge: Charge) -> Charge:
         owner = owners.get((charge.id, charge.price)) if charge.company_id is None else None
-        return charge._replace(company_id=owner, company_name=names.get(owner, owner)) if owner else charge
+        return replace(charge, company_id=owner, company_name=names.get(owner, owner)) if owner else charge
 
     sources = (replace(one, charges=tuple(owned(charge) for charge in one.charges)) for one in inputs.sources)
     return replace(inputs, sources=tuple(sources))

@@ -169,4 +169,4 @@ def _called(charge: Charge, known: Mapping[str, object], aliases: Mapping[str, s
     if not charge.former_id or charge.id in known:
         return charge
     name = charge.former_id if charge.former_id in known else aliases.get(charge.id, charge.id)
-    return charge._replace(id=name) if name != charge.id else charge
+    return replace(charge, id=name) if name != charge.id else charge

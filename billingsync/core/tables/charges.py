@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from billingsync.core.charge import Charge, read_amounts
@@ -116,7 +116,7 @@ def with_ordinals(charges: Iterable[Charge]) -> tuple[Charge, ...]:
     named = []
     for charge in charges:
         seen[charge.id] += 1
-        named.append(charge._replace(id=f"{charge.id}:{seen[charge.id]}"))
+        named.append(replace(charge, id=f"{charge.id}:{seen[charge.id]}"))
     return tuple(named)
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
@@ -162,7 +163,7 @@ def read_charges(invoice_id: str, currency: str, items: Sequence[object]) -> tup
             raise NotReady(f"Pax8's invoice {invoice_id} has an item that is not an object: {item!r:.60}.")
         name = item_id(item)
         charge = _read_charge(item, f"{invoice_id}:{name or f'~{fingerprint(_said(item))}'}", invoice_id, currency)
-        charges.append(charge if name else charge._replace(former_id=f"{invoice_id}:~{fingerprint(item)}"))
+        charges.append(charge if name else replace(charge, former_id=f"{invoice_id}:~{fingerprint(item)}"))
         ids.append(charge.id if name else "")
     return charges, ids
 
@@ -177,8 +178,8 @@ def source_of(invoice: Mapping[str, object], charges: Sequence[Charge], ids: Seq
         if not name:
             content, former = named[place].id, named[place].former_id
             seen.update((content, f"former {former}"))
-            named[place] = named[place]._replace(
-                id=f"{content}:{seen[content]}", former_id=f"{former}:{seen[f'former {former}']}"
+            named[place] = replace(
+                named[place], id=f"{content}:{seen[content]}", former_id=f"{former}:{seen[f'former {former}']}"
             )
     return Source(
         invoice_id=header.id,
