@@ -184,8 +184,9 @@ def insert(connection: Connection, table: Table) -> Any:
 
 
 def read_as(kind: type[Value], row: Any) -> Value:
-    """A row as the dataclass whose fields are named like its columns."""
-    return kind(**{field.name: row._mapping[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+    """A row as the dataclass whose fields are named like its columns; a field that is no column has its default."""
+    said = row._mapping
+    return kind(**{field.name: said[field.name] for field in fields(kind) if field.name in said})  # type: ignore[arg-type]
 
 
 def _place(url: URL) -> str:
