@@ -131,6 +131,15 @@ class Ground:
             cards=tuple(shown(card, self.decisions, self.cycle, self.today) for card in cards),
         )
 
+    def compared_with_cards(self) -> Reconciliation:
+        """The comparison, with the card of each finding that one would end."""
+        cards = {
+            one.card.finding: one.card.digest
+            for one in self.deck().cards
+            if one.card.finding is not None and one.card.kind is not CardKind.UNCHANGED
+        }
+        return replace(self._compared[1], cards=cards)
+
     def chosen(self, card: Card, choice: Choice) -> Shown | None:
         """What a card becomes with a person's choice, such as typed values; None where no card stands there now."""
         line_id = choice.line_id if choice.line_id is not None else card.line_id

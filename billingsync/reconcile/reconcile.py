@@ -15,6 +15,7 @@ from billingsync.core.reconcile.posted import compare_posted
 from billingsync.core.reconcile.snapshot import Snapshot, SnapshotState
 from billingsync.core.schedule import local_day
 from billingsync.errors import NoSnapshot, UsageError
+from billingsync.reconcile.cards import Ground
 from billingsync.reconcile.choose import for_now, for_period
 from billingsync.reconcile.inputs import Books, billing_inputs, inputs_for
 from billingsync.rulebook import load_rulebook
@@ -33,7 +34,11 @@ def reconcile(connected: Connections, period: Period | None, *, say: Say) -> Rec
     zone = connected.settings.zone
     entry = for_now(connected, say) if period is None else for_period(connected.ledger, zone, period)
     say(Progress(stage=Stage.COMPARE, about=str(entry.id)))
-    return compare(inputs_for(books_of(connected.ledger, connected.settings), entry, period))
+    inputs = inputs_for(books_of(connected.ledger, connected.settings), entry, period)
+    if period is not None:
+        return compare(inputs)  # cards change what is billed from now on
+    ground = Ground(inputs=inputs, decisions=connected.ledger.card_decisions(), today=local_day(now(), zone))
+    return ground.compared_with_cards()
 
 
 def posted_only(books: Books, period: Period, refusal: NoSnapshot) -> Reconciliation:

@@ -48,6 +48,12 @@ def test_listing_and_showing_cards_writes_nothing(office, sandbox):
     assert len(sandbox.halo.journal) == before
 
 
+def test_a_finding_names_the_card_that_would_end_it(office):
+    cards = {card["finding"]: card["digest"] for card in dealt(office)["cards"] if card["finding"]}
+    found = office.run("reconcile", "findings", "--json").must(3).json["findings"]
+    assert cards and {one["id"]: one["card"] for one in found if one["card"]} == cards
+
+
 def test_j5_the_sign_of_a_change_is_that_of_its_difference(office):
     for card in dealt(office)["cards"]:
         moved = float(card["to"]["quantity"]) - float(card["from"]["quantity"])

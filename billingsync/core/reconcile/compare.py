@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -96,6 +96,7 @@ class Reconciliation:
     ours: tuple[OursCheck, ...]
     unmapped_counts: tuple[VendorCount, ...]
     next_steps: tuple[tuple[str, ...], ...]
+    cards: Mapping[str, str] = field(default_factory=dict)  # by finding: the digest of the card that would end it
 
 
 def compare(inputs: ReconcileInputs) -> Reconciliation:

@@ -120,7 +120,9 @@ def _head(view: View) -> Document:
 
 def _findings(view: View) -> Document:
     return {
-        "findings": [finding_document(one, money=view.money) for one in view.findings],
+        "findings": [
+            finding_document(one, card=view.whole.cards.get(one.id), money=view.money) for one in view.findings
+        ],
         **({"totals": totals_document(view)} if view.money else {}),
     }
 
@@ -133,7 +135,9 @@ def totals_document(view: View) -> Document:
     }
 
 
-def finding_document(one: Finding, *, money: bool = True) -> Document:
+def finding_document(one: Finding, *, card: str | None = None, money: bool = True) -> Document:
+    """One finding; `card` is the digest of the card that would end it, None where there is none."""
+
     def amount(value: Decimal | None) -> str | None:
         return None if value is None else plain(value, one.currency)
 
@@ -155,7 +159,7 @@ def finding_document(one: Finding, *, money: bool = True) -> Document:
         "since": None if one.since is None else one.since.isoformat(),
         "explained": one.explained,
         "note": one.note or None,
-        "card": None,
+        "card": card,
         "related": [],
     }
 
