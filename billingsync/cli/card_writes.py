@@ -80,7 +80,11 @@ def approve(
         raise UsageError("Name cards by their digests, or say --all.", next_steps=[["billingsync", "cards"]])
     if over_limit and not reason.strip():
         raise UsageError("--over-limit needs --reason: it is what somebody will read next month.")
-    choice = choice_of((line, invoice), (quantity, price, cost), (with_price, with_cost), (effective, prorate))
+    if all_ and (line, quantity, price, cost, effective, prorate) != (None,) * 6:
+        raise UsageError("With --all nothing can be typed or chosen but --with-price and --with-cost.")
+    choice = choice_of(
+        (line, None if all_ else invoice), (quantity, price, cost), (with_price, with_cost), (effective, prorate)
+    )
     with connected() as connections:
         require(connections.settings, "financial", "approve cards")
         wanted = None
@@ -121,7 +125,7 @@ def _asked(deck: Deck, wanted: Filter) -> str:
     if not interactive():
         raise UsageError(
             "There is no terminal to ask on. Say --yes --expect DIGEST, with the digest of the set that you saw.",
-            next_steps=[["billingsync", "cards", "approve", "--all", "--yes", "--expect", together.digest]],
+            next_steps=[["billingsync", "cards"]],
         )
     names = {card.id for card in together.cards}
     table(console(), CARD_HEADERS, card_rows([one for one in deck.cards if one.card.id in names], money=True))

@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
 from billingsync.core.period import Period
 from billingsync.core.reconcile.card_states import CardState, Decision
-from billingsync.core.reconcile.card_write import OPEN, WRITTEN, LineSet, SetAction, SetEntry, WriteState
+from billingsync.core.reconcile.card_write import OPEN, WRITTEN, LineSet, WriteState
 from billingsync.errors import LedgerError
 from billingsync.store.book import Fence
-from billingsync.store.cards import CardBook, numbers_of, values_of
+from billingsync.store.card_lines import line_row, read_line
+from billingsync.store.cards import CardBook
 from billingsync.store.schema import card_write
 
 _FREE = (WriteState.REFUSED, WriteState.ABANDONED, WriteState.FAILED)
@@ -188,7 +188,7 @@ def _read(row: Any) -> CardWrite:
         cycle=Period.parse(row.cycle),
         who=row.who,
         reason=row.reason,
-        lines=tuple(map(_line, row.lines)),
+        lines=tuple(map(read_line, row.lines)),
         content=row.content.decode(),
         before=row.before.decode(),
         installation=row.installation,
@@ -214,7 +214,7 @@ def _row(write: CardWrite) -> dict[str, Any]:
         "cycle": str(write.cycle),
         "who": write.who,
         "reason": write.reason,
-        "lines": [_line_row(one) for one in write.lines],
+        "lines": [line_row(one) for one in write.lines],
         "content": write.content.encode(),
         "before": write.before.encode(),
         "installation": write.installation,
@@ -233,53 +233,6 @@ def _change(connection: Connection, name: str, key: str, values: dict[str, Any])
     connection.execute(update(card_write).where(*mine).values(**values))
 
 
-def _line_row(one: LineSet) -> dict[str, Any]:
-    return {
-        "ordinal": one.ordinal,
-        "action": one.action.value,
-        "card": one.card,
-        "digest": one.digest,
-        "line_id": one.line_id,
-        "before": numbers_of(one.before),
-        "after": numbers_of(one.after),
-        "title": one.title,
-        "item_id": one.item_id,
-        "takes": one.takes,
-        "entries": [
-            [entry.day.isoformat(), *_texts(entry.quantity, entry.unit_price, entry.unit_cost)] for entry in one.entries
-        ],
-    }
-
-
-def _texts(*numbers: Decimal | None) -> list[str | None]:
-    return [None if number is None else format(number, "f") for number in numbers]
-
-
-def _line(row: dict[str, Any]) -> LineSet:
-    return LineSet(
-        ordinal=row["ordinal"],
-        action=SetAction(row["action"]),
-        card=row["card"],
-        digest=row["digest"],
-        line_id=row["line_id"],
-        before=values_of(row["before"]),
-        after=values_of(row["after"]),
-        title=row["title"],
-        item_id=row["item_id"],
-        takes=row["takes"],
-        entries=tuple(_entry(*one) for one in row["entries"]),
-    )
-
-
-def _entry(day: str, quantity: str, unit_price: str | None, unit_cost: str | None) -> SetEntry:
-    return SetEntry(
-        day=date.fromisoformat(day),
-        quantity=Decimal(quantity),
-        unit_price=None if unit_price is None else Decimal(unit_price),
-        unit_cost=None if unit_cost is None else Decimal(unit_cost),
-    )
-
-
 def _told(write: CardWrite) -> dict[str, Any]:
     """What the journal says of an intent."""
     return {
@@ -288,7 +241,7 @@ def _told(write: CardWrite) -> dict[str, Any]:
         "client_id": write.client_id,
         "invoice_id": write.invoice_id,
         "who": write.who,
-        "lines": [_line_row(one) for one in write.lines],
+        "lines": [line_row(one) for one in write.lines],
         "content_sha256": hashlib.sha256(write.content.encode()).hexdigest(),
         "before_sha256": hashlib.sha256(write.before.encode()).hexdigest(),
     }

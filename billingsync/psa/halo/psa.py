@@ -15,7 +15,7 @@ from billingsync.core.rules import ProductRules
 from billingsync.core.states import LineAction, PostingAction
 from billingsync.errors import UpstreamError
 from billingsync.http import Sent, Service, write_json
-from billingsync.psa.halo import body, compare, disturbed, set_lines, takeback, templates
+from billingsync.psa.halo import body, compare, disturbed, set_lines, set_sight, takeback, templates
 from billingsync.psa.halo.client import Halo, one_object
 from billingsync.psa.halo.read import read_invoice
 from billingsync.psa.halo.wire import Raw, id_of, item_body, item_group_body, lines_of, markers, number
@@ -180,7 +180,7 @@ class HaloPsa(Halo):
     def set_sight(self, before: Invoice, after: Invoice, sets: Sequence[LineSet], key: str, *, asked: bool) -> SetSight:
         """What a recurring invoice shows of a card's write; `asked`: HaloPSA's history is asked who else saved."""
         history = self.changes if asked else None
-        return set_lines.sight(before.origin, after.origin, sets, key, history)
+        return set_sight.sight(before.origin, after.origin, sets, key, history)
 
     def disturbed(self, before: Invoice, after: Invoice, row: RecordedPosting, taken: Sequence[Fate]) -> list[str]:
         """What an undo changed beyond its own lines, or did not put back as it was [B4]; empty is as it must be."""

@@ -1,24 +1,14 @@
-"""A card's write on a recurring invoice: the body, and what the invoice shows of it [WB2] [WB4] [WB5].
-
-A changed line carries no marker: its text is the client's, and a value that is set twice is still the same. So the
-value itself says whether the write was carried out. Lines and pro rata entries that are added carry one.
-"""
+"""What goes over the wire for cards: given numbers of given lines, and everything else as it was [WB2] [WB7]."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from billingsync.core.invoice import Mark
-from billingsync.core.money import plain
-from billingsync.core.reconcile.card_change import Values
 from billingsync.core.reconcile.card_write import LineSet, SetAction
 from billingsync.core.rules import ProductRules
-from billingsync.errors import UpstreamError
 from billingsync.psa.halo.body import ZEROED, Row, sequence
-from billingsync.psa.halo.compare import foreign_changes
-from billingsync.psa.halo.disturbed import KEPT
-from billingsync.psa.halo.takeback import EDITABLE
 from billingsync.psa.halo.wire import (
     Raw,
     WireLine,
@@ -28,16 +18,7 @@ from billingsync.psa.halo.wire import (
     lines_of,
     mark_of,
     markers,
-    nothing,
-    number,
-    same,
 )
-from billingsync.psa.psa import LineSight, SetSight, Shows
-
-History = Callable[[int], Sequence[Raw]]  # HaloPSA's history of one invoice
-
-_SCHEDULE = ("lastcreated", "nextcreationdate")
-_NUMBERS = ("qty_order", "unit_price", "baseprice", "unit_cost", "isinactive", "isActive")
 
 
 def body(
@@ -77,9 +58,9 @@ def _changes(there: Raw, one: LineSet, key: str, installation: str) -> Row:
     elif one.before.quantity == 0 and there.get("isinactive") is True:
         changes |= {"isinactive": False} | ({"isActive": True} if "isActive" in there else {})
     if one.takes:
-        changes["prorata_data"] = [entry for entry in _entries(there) if not _is_marked(entry, one.takes)]
+        changes["prorata_data"] = [entry for entry in entries_of(there) if not is_marked(entry, one.takes)]
     if one.entries:
-        changes["prorata_data"] = [*_entries(there), *_wire_entries(one, key, installation)]
+        changes["prorata_data"] = [*entries_of(there), *_wire_entries(one, key, installation)]
     return changes
 
 
@@ -88,7 +69,7 @@ def _wire_entries(one: LineSet, key: str, installation: str) -> Iterator[Row]:
         wire: Row = {
             "date": f"{entry.day:%Y-%m-%d}T12:00:00",
             "quantity": as_number(entry.quantity),
-            "longdescription": mark_of(key, installation, _place(one, nth)),
+            "longdescription": mark_of(key, installation, place_of(one, nth)),
         }
         if entry.unit_price is not None:
             wire["unitprice"] = as_number(entry.unit_price)
@@ -97,7 +78,7 @@ def _wire_entries(one: LineSet, key: str, installation: str) -> Iterator[Row]:
         yield wire
 
 
-def _place(one: LineSet, nth: int) -> int:
+def place_of(one: LineSet, nth: int) -> int:
     """An entry's own number, so that each of them is found again."""
     return one.ordinal * 1000 + nth
 
@@ -117,188 +98,15 @@ def _added(one: LineSet, key: str, installation: str, marker: str, codes: Produc
     return {**as_line(wire, marker), "isinactive": False, "isActive": True}
 
 
-# What the invoice shows afterwards ------------------------------------------------------------------------------------
-
-
-def sight(before: Raw, after: Raw, sets: Sequence[LineSet], key: str, history: History | None) -> SetSight:
-    """What `after` shows of the write; `before` is the invoice as it was read right before. `history` is asked where
-    somebody else may have saved between; None: not asked."""
-    lines = tuple(_line_sight(before, after, one, key) for one in sets)
-    ours = frozenset(one.line_id for one in sets if one.line_id is not None)
-    moved = [name for name in _SCHEDULE if not same(before.get(name), after.get(name))]
-    beside = foreign_changes(before, after, ours)
-    beside += [
-        f"{name} of the recurring invoice changed"
-        for name in KEPT
-        if name not in _SCHEDULE and not same(before.get(name), after.get(name))
-    ]
-    beside += [text for one in sets for text in _same_line(before, after, one)]
-    if history is not None:
-        beside += _lost_edits(before, after, sets, key, history)
-    return SetSight(
-        lines=lines,
-        beside=tuple(beside),
-        prorated=tuple(_own_prorata(before, after, sets, key)),
-        made=bool(moved),
-    )
-
-
-def _line_sight(before: Raw, after: Raw, one: LineSet, key: str) -> LineSight:
-    if one.action is SetAction.ADD:
-        return _added_sight(before, after, one, key)
-    there = next((line for line in lines_of(after) if id_of(line) == one.line_id), None)
-    if one.action is SetAction.TAKE_OUT and (there is None or nothing(there)):
-        return LineSight(ordinal=one.ordinal, shows=Shows.TO, line_id=one.line_id)
-    if there is None:
-        return LineSight(ordinal=one.ordinal, shows=Shows.OTHER, line_id=one.line_id, said="the line is gone")
-    if one.takes:
-        left = sum(_is_marked(entry, one.takes) for entry in _entries(there))
-        shows = Shows.FROM if left else Shows.TO
-        return LineSight(ordinal=one.ordinal, shows=shows, line_id=one.line_id, said="no pro rata of ours any more")
-    if one.entries:
-        return _entries_sight(there, one, key)
-    was = next((line for line in lines_of(before) if id_of(line) == one.line_id), {})
-    shows = Shows.OTHER
-    if one.action is SetAction.SET and _has(there, one.after) and (one.after.quantity == 0) == nothing(there):
-        shows = Shows.TO
-    elif _has(there, one.before) and same(there.get("isinactive"), was.get("isinactive")):
-        shows = Shows.FROM
-    return LineSight(ordinal=one.ordinal, shows=shows, line_id=one.line_id, said=said(there))
-
-
-def _has(line: Raw, values: Values) -> bool:
-    """Whether a line has these numbers. What HaloPSA does not show, as costs to a role without the right, agrees."""
-    price = number(line.get("unit_price"))
-    price = number(line.get("baseprice")) if price is None else price
-    found = (
-        (values.quantity, number(line.get("qty_order"))),
-        (values.unit_price, price),
-        (values.unit_cost, number(line.get("unit_cost"))),
-    )
-    return all(wanted is None or there is None or wanted == there for wanted, there in found)
-
-
-def said(line: Raw) -> str:
-    """A line's numbers, for people."""
-    quantity, price = number(line.get("qty_order")), number(line.get("unit_price"))
-    text = "no quantity" if quantity is None else f"quantity {plain(quantity)}"
-    text += "" if price is None else f" at {plain(price)}"
-    return f"{text}, inactive" if line.get("isinactive") is True else text
-
-
-def _added_sight(before: Raw, after: Raw, one: LineSet, key: str) -> LineSight:
-    found = [
-        line
-        for line in lines_of(after)
-        if (mark := markers(line)) is not None and (mark.key, mark.ordinal) == (key, one.ordinal) and not nothing(line)
-    ]
-    if len(found) > 1:
-        ids = ", ".join(str(id_of(line)) for line in found)
-        return LineSight(ordinal=one.ordinal, shows=Shows.OTHER, said=f"lines {ids} all carry its mark")
-    if found:
-        shows = Shows.TO if _has(found[0], one.after) else Shows.OTHER
-        return LineSight(ordinal=one.ordinal, shows=shows, line_id=id_of(found[0]), said=said(found[0]))
-    old = {id_of(line) for line in lines_of(before)}
-    for line in lines_of(after):
-        if id_of(line) not in old and markers(line) is None and _has(line, one.after):
-            why = f"line {id_of(line)} is like ours, without our mark"
-            return LineSight(ordinal=one.ordinal, shows=Shows.UNMARKED, line_id=id_of(line), said=why)
-    return LineSight(ordinal=one.ordinal, shows=Shows.FROM)
-
-
-def _entries_sight(there: Raw, one: LineSet, key: str) -> LineSight:
-    """Pro rata entries add up, so each must be there once; the line's own quantity stays."""
-    marks = [mark.ordinal for entry in _entries(there) if (mark := _mark_of_entry(entry)) and mark.key == key]
-    wanted = [_place(one, nth) for nth in range(len(one.entries))]
-    shows = Shows.TO if _has(there, one.after) and sorted(marks) == wanted else Shows.OTHER
-    if _has(there, one.before) and not marks:
-        shows = Shows.FROM
-    more = f", {len(marks)} of our {len(wanted)} pro rata entries wait"
-    return LineSight(ordinal=one.ordinal, shows=shows, line_id=one.line_id, said=said(there) + more)
-
-
-def _is_marked(entry: Raw, key: str) -> bool:
-    mark = _mark_of_entry(entry)
+def is_marked(entry: Raw, key: str) -> bool:
+    mark = mark_of_entry(entry)
     return mark is not None and mark.key == key
 
 
-def _mark_of_entry(entry: Raw) -> Mark | None:
+def mark_of_entry(entry: Raw) -> Mark | None:
     return markers({"item_longdescription": entry.get("longdescription")})
 
 
-def _entries(line: Raw) -> list[Raw]:
+def entries_of(line: Raw) -> list[Raw]:
     rows = line.get("prorata_data")
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-
-
-def _own_prorata(before: Raw, after: Raw, sets: Sequence[LineSet], key: str) -> Iterator[str]:
-    """Pro rata that is there now and that neither was there before nor is ours: HaloPSA prorates by itself."""
-    known = {id_of(line): len(_entries(line)) for line in lines_of(before)}
-    wanted = {one.line_id: len(one.entries) for one in sets}
-    for line in lines_of(after):
-        line_id = id_of(line)
-        more = len(_entries(line)) - known.get(line_id, 0) - wanted.get(line_id, 0)
-        if more > 0:
-            yield f"HaloPSA added {more} pro rata of its own to line {line_id}: take it out, or it is billed twice"
-
-
-def _same_line(before: Raw, after: Raw, one: LineSet) -> Iterator[str]:
-    """What changed on our own line besides the numbers that we set."""
-    was = next((line for line in lines_of(before) if id_of(line) == one.line_id), None)
-    there = next((line for line in lines_of(after) if id_of(line) == one.line_id), None)
-    if was is None or there is None or one.action is not SetAction.SET:
-        return
-    moved = [name for name in EDITABLE if name not in _NUMBERS and name in was and not same(was[name], there.get(name))]
-    if moved:
-        yield f"line {one.line_id}: {', '.join(moved[:6])} changed"
-
-
-def _lost_edits(before: Raw, after: Raw, sets: Sequence[LineSet], key: str, history: History) -> Iterator[str]:
-    """What somebody changed between our reading and our writing, and what our list of lines may have put back
-    [fault 45]. Asked for where HaloPSA's counter says that more than our one change was saved, or where it has none."""
-    saved = number(before.get("change_seq")), number(after.get("change_seq"))
-    if saved[0] is not None and saved[1] is not None and saved[1] - saved[0] <= 1:
-        return
-    since, invoice_id = str(before.get("last_modified") or "")[:19], id_of(before)
-    if not since or invoice_id is None:
-        return
-    try:
-        changes = history(invoice_id)
-    except UpstreamError:
-        return  # builds without this history: then nothing tells
-    new = {id_of(line) for line in lines_of(after) if (mark := markers(line)) and mark.key == key}
-    mine = {one.line_id: one for one in sets}
-    for change in changes:
-        line_id, name = number(change.get("invoice_line_id")), str(change.get("field_name") or "")
-        if not line_id or line_id in new or str(change.get("datetime") or "")[:19] <= since:
-            continue
-        if (one := mine.get(int(line_id))) is not None and _is_ours(change, name, one):
-            continue
-        what = f"{name}: {change.get('old_value')} -> {change.get('new_value')}"
-        yield f"line {line_id} was changed while we wrote ({what:.80} by {change.get('who')}), which may be lost"
-
-
-def _is_ours(change: Raw, name: str, one: LineSet) -> bool:
-    """Whether an entry of the history is our own change: from what we read to what we wrote."""
-    numbers = {
-        "qty_order": (one.before.quantity, one.after.quantity),
-        "unit_price": (one.before.unit_price, one.after.unit_price),
-        "baseprice": (one.before.unit_price, one.after.unit_price),
-        "unit_cost": (one.before.unit_cost, one.after.unit_cost),
-    }
-    if name not in numbers:
-        return name in ("isinactive", "isActive", "prorata_data", "line removed")
-    return all(
-        wanted is None or _text_number(found) == wanted
-        for wanted, found in zip(numbers[name], (change.get("old_value"), change.get("new_value")), strict=True)
-    )
-
-
-def _text_number(value: object) -> Decimal | None:
-    found = number(value)
-    if found is None and isinstance(value, str):
-        try:
-            found = Decimal(value)
-        except ArithmeticError:
-            return None
-    return found
