@@ -132,7 +132,12 @@ class LivePosting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenLine:
-    """A line that we wrote on a recurring invoice and that is still ours [B3]."""
+    """A line that we wrote on a recurring invoice and that is still ours [B3].
+
+    `key` and `ordinal` are those of its marker. `written_at` is the PSA's own time of our write and `last_created` when
+    an invoice had last been made from the template by then ("" for never, None where that is not known): whatever is
+    made later bills it [B5]. `invoiced` are the invoices on which it was seen. `once`: it is billed once and then comes
+    off [B7]. `live` is False where its charges are free again, as they were credited."""
 
     invoice_id: int
     client_id: int
@@ -146,6 +151,13 @@ class WrittenLine:
     unit_price: Decimal
     unit_cost: Decimal
     item_id: int | None
+    key: str = ""
+    ordinal: int = -1
+    written_at: str = ""
+    last_created: str | None = None
+    invoiced: tuple[int, ...] = ()
+    once: bool = False
+    live: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +205,7 @@ class RunInputs:
     clients: tuple[Client, ...]
     items: tuple[Item, ...] = ()
     existing: tuple[Invoice, ...] = ()
+    made: tuple[Invoice, ...] = ()  # invoices that were made from templates, or carry a marker of a line on one [B5]
     rulebook: Rulebook = field(default_factory=Rulebook)
     memory: Memory = field(default_factory=Memory)
     similar: Mapping[str, tuple[tuple[int, Decimal], ...]] = field(default_factory=dict)

@@ -72,6 +72,7 @@ class Invoice:
     reference: str = ""
     date: str = ""  # ISO date
     created: str = ""  # ISO date and time, "" where not known
+    modified: str = ""  # likewise
     template: bool = False
     disabled: bool = False
     counts_licences: bool = False
@@ -94,6 +95,11 @@ class Invoice:
     @property
     def by_id(self) -> dict[int | None, InvoiceLine]:
         return {line.id: line for line in self.lines}
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the PSA made it from a template, markers and all."""
+        return self.made_from is not None or any(line.made_from[0] is not None for line in self.lines)
 
     @property
     def live_marks(self) -> Iterator[Mark]:

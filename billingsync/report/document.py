@@ -23,6 +23,7 @@ from billingsync.core.bill.plan import (
     Plan,
     PlanLine,
     TrueUp,
+    Waiting,
 )
 from billingsync.core.bill.plan import SourceSummary as Source
 from billingsync.core.money import plain
@@ -93,6 +94,23 @@ def plan_document(plan: Plan, created_at: str, next_steps: Iterable[Sequence[str
             }
             for one in plan.targets
         ],
+        "waiting": [waiting_document(one) for one in plan.waiting],
+        "alarms": list(plan.alarms),
+        "left": list(plan.left),
+    }
+
+
+def waiting_document(one: Waiting) -> Document:
+    """What waits on a recurring invoice; `next_creation` is null where HaloPSA does not say."""
+    return {
+        "invoice_id": one.invoice_id,
+        "client_id": one.client_id,
+        "client_name": one.client_name,
+        "period": one.period,
+        "currency": one.currency,
+        "amount": plain(one.amount, one.currency),
+        "cost": plain(one.cost, one.currency),
+        "next_creation": one.next_creation or None,
     }
 
 

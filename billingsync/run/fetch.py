@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,11 @@ from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.rules import Rulebook
 from billingsync.core.states import PostingAction
-from billingsync.errors import NotReleased, Refused, UpstreamError
+from billingsync.errors import NotReleased, Refused
 from billingsync.http import in_parallel
 from billingsync.psa.psa import Clients
 from billingsync.run.context import now
+from billingsync.run.tenant import Tenant, read_templates
 from billingsync.sources.source import Fetched
 from billingsync.store.sources import SeenInvoice
 
@@ -38,6 +39,7 @@ class Upstream:
     credited: frozenset[str] = frozenset()  # Pax8 invoices that count no longer
     listed: Mapping[str, bool] = field(default_factory=dict)  # all of Pax8's invoices: whether each counts
     short: bool = False  # the clients lack what only their details show
+    tenant: Tenant | None = None  # what HaloPSA shows of our markers, where it has been read
 
 
 def newest_released(connected: Connections) -> Period:
@@ -139,8 +141,11 @@ def detailed(connected: Connections, inputs: RunInputs) -> tuple[Client, ...]:
     return tuple(details.get(client.id) or client for client in inputs.clients)
 
 
-def existing_invoices(connected: Connections, inputs: RunInputs) -> tuple[Invoice, ...]:
-    """The invoices that `latest` and `recurring` may write to, with their lines, as they are now."""
+def existing_invoices(
+    connected: Connections, inputs: RunInputs, templates: Sequence[Invoice] | None = None
+) -> tuple[Invoice, ...]:
+    """The invoices that `latest` and `recurring` may write to, with their lines, as they are now. `templates` are all
+    recurring invoices where they have been read already."""
     rules = [inputs.rulebook.base, *(file.rules for file in inputs.rulebook.clients)]
     recurring = {
         abs(one.invoice.recurring_invoice)
@@ -149,7 +154,7 @@ def existing_invoices(connected: Connections, inputs: RunInputs) -> tuple[Invoic
     }
     recurring |= {abs(line.invoice_id) for line in inputs.memory.written_lines}  # those that still have lines of ours
     billed = clients_billed(inputs)
-    listed = {abs(one.id): one for one in _templates(connected)}
+    listed = {abs(one.id): one for one in (read_templates(connected) if templates is None else templates)}
     # And those of billed clients on which HaloPSA counts by itself: its own Pax8 sync would bill there.
     recurring |= {id_ for id_, one in listed.items() if one.counts_licences and one.client_id in billed}
     affected = {one.invoice_id for one in to_take_back(inputs, changes(inputs)) if one.action != PostingAction.UPDATE}
@@ -164,16 +169,6 @@ def existing_invoices(connected: Connections, inputs: RunInputs) -> tuple[Invoic
     # A row of another kind than was asked for, or that names no client, is not taken for what it should be.
     usable = (one for one in existing if one is not None and one.client_id is not None)
     return tuple({one.id: one for one in usable if (one.id < 0) is one.template}.values())
-
-
-def _templates(connected: Connections) -> tuple[Invoice, ...]:
-    """All recurring invoices with their lines, in one list; none where we may not see them."""
-    try:
-        return connected.psa.templates()
-    except UpstreamError as failed:
-        if failed.status not in (401, 403, 404):
-            raise
-        return ()
 
 
 def _template(connected: Connections, listed: Invoice | None, invoice_id: int) -> Invoice | None:

@@ -81,6 +81,8 @@ def _judge(context: RunContext, head: PostingHead, copies: Copies) -> str:
     if row.state == PostingState.UNDONE:
         if there.id == row.invoice_id and there.closed:
             return ""  # credited: its lines stay on the closed invoice
+        if row.action == PostingAction.UPDATE and any(line.key == row.key for line in context.ledger.written_lines()):
+            return ""  # credited after HaloPSA had invoiced it: its lines stay on the template
         return _alarm(context, row, copies, "it was undone, and is there again: it landed late; undo its run once more")
     if times > 1:
         return _alarm(

@@ -34,6 +34,7 @@ from billingsync.run.find import find_payer, payers_of_matches
 from billingsync.run.plan_rows import plan_rows
 from billingsync.run.remember import remember_names, with_memory, with_names
 from billingsync.run.replan import Shift, shifts
+from billingsync.run.tenant import read_tenant
 from billingsync.store.ledger import Ledger
 from billingsync.store.packing import pack, unpack, unpack_beside
 
@@ -141,7 +142,14 @@ def make_plan(
     inputs = replace(inputs, clients_asked=asked_for(inputs, companies, asked))
     if upstream.short:
         inputs = replace(inputs, clients=detailed(connected, inputs))
-    inputs = replace(inputs, existing=existing_invoices(connected, inputs))
+    tenant = upstream.tenant
+    if tenant is None and memory.written_lines:
+        tenant = read_tenant(connected, period, say)
+    inputs = replace(
+        inputs,
+        existing=existing_invoices(connected, inputs, tenant.templates if tenant is not None else None),
+        made=tenant.made(memory.written_lines) if tenant is not None else (),
+    )
     say(Progress(stage=Stage.PLAN))
     plan = plan_run(inputs)
     told = shifts(plan, inputs, decided) if replan else None

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
 
 from billingsync.core.bill.plan import Plan, Posting
-from billingsync.core.bill.postings import key_of
 from billingsync.core.charge import Charged
 from billingsync.core.invoice import Invoice
 from billingsync.core.progress import Progress, Stage
 from billingsync.core.states import OutcomeState, PostingState
-from billingsync.errors import MarkerLost, OtherInstallation, UpstreamError
+from billingsync.errors import MarkerLost, UpstreamError
 from billingsync.http import Answered, NotDone, Sent
+from billingsync.run.already_there import already_there
 from billingsync.run.context import Outcome, RunContext, failed
 from billingsync.run.items import make_items
 from billingsync.run.late import look_for_late
 from billingsync.run.recover import DAYS_BEFORE, resolve, settle
 from billingsync.run.send import CannotWrite, prepare, still_ours
+from billingsync.run.tenant import Tenant
 from billingsync.store.claims import AlreadyClaimed
 from billingsync.store.postings import UNRESOLVED, PostingHead, RecordedPosting
 from billingsync.store.postings import lines_of as recorded_lines
 from billingsync.store.receipts import batches
 
 MOST_REFUSALS = 5  # in a row: then it is not these clients, it is HaloPSA, our rights or the way there
-MOST_GENERATIONS = 9  # of one posting that a ledger may have forgotten
 SEARCHED_AT_ONCE = 800_000  # characters of our lines: some two thousand, of which HaloPSA tells several times as much
 MOST_SEARCHES = 40
 MOST_SENDINGS = 3  # of one posting in one run: each was followed by a full absence horizon and two complete looks
@@ -42,23 +41,23 @@ class Carried:
 
 
 def carry_out(
-    context: RunContext, plan: Plan, charges: Mapping[str, Charged], targets: Iterable[Invoice] = ()
+    context: RunContext, plan: Plan, charges: Mapping[str, Charged], targets: Iterable[Invoice], tenant: Tenant
 ) -> Carried:
-    """Post a plan. `charges` are those of the month, by id; `targets` the existing invoices that it was made from.
+    """Post a plan. `charges` are those of the month, by id; `targets` the existing invoices that it was made from, and
+    `tenant` what all of HaloPSA shows of our markers.
 
     Raises OtherInstallation before anything is written, MarkerLost after the first posting, Locked when another
     process took over; LedgerError where the database fails. Whatever it raises, the next run finds out and goes on.
     """
-    found, forgotten, later = already_there(context, plan, targets)
-    wanted = [later.get(one.key, one) for one in plan.postings if one.client_id not in forgotten]
-    postings, outcomes = make_items(context, wanted)
-    outcomes += [failed(one, forgotten[one.client_id]) for one in plan.postings if one.client_id in forgotten]
+    seen = already_there(context, plan, targets, tenant)
+    postings, outcomes = make_items(context, [one for one in seen.postings if one.client_id not in seen.forgotten])
+    outcomes += [failed(one, why) for one in seen.postings if (why := seen.forgotten.get(one.client_id))]
     alone = True
     refused = 0
     waiting: list[Posting] = []
     for nth, posting in enumerate(postings, 1):
         context.say(Progress(stage=Stage.POST, nth=nth, of=len(postings), client=posting.client_name))
-        done = write(context, posting, charges, found.get(posting.key))
+        done = write(context, posting, charges, seen.found.get(posting.key))
         if isinstance(done, Outcome):
             outcomes.append(done)
             continue
@@ -202,73 +201,6 @@ def read_first_back(context: RunContext, row: RecordedPosting) -> None:
             f"was posted. The marker is written to {context.marker!r}; set BILLINGSYNC_HALO__MARKER to another place.",
             next_steps=[["billingsync", "doctor"]],
         )
-
-
-def already_there(
-    context: RunContext, plan: Plan, targets: Iterable[Invoice] = ()
-) -> tuple[dict[str, Invoice], dict[int, str], dict[str, Posting]]:
-    """Key -> invoice of everything of this plan that HaloPSA has although the ledger does not know it [N6]; client
-    -> why nothing may be sent for it: HaloPSA has postings of ours that neither this plan nor the ledger knows; and
-    key -> the same posting in a later generation, where a ledger forgot that it was undone and posted again.
-
-    Reads the clients' invoices of the period once. A marker of another installation stops everything.
-    """
-    clients = sorted({posting.client_id for posting in plan.postings if posting.action == "create"})
-    keys = {posting.key for posting in plan.postings}
-    billed = {posting.client_id for posting in plan.postings}
-    written = {posting.invoice_id for posting in plan.postings}
-    ours = context.ledger.installations()
-    known = {*context.ledger.states(period=context.period), *context.ledger.card_keys()}
-    again = {
-        key_of(one.base_key, generation): (one, generation)
-        for one in plan.postings
-        for generation in range(one.generation + 1, one.generation + 1 + MOST_GENERATIONS)
-    }
-    later: dict[str, Posting] = {}
-    found: dict[str, Invoice] = {}
-    strangers: dict[str, list[int]] = {}
-    forgotten: dict[int, str] = {}
-    since = context.period.first_day.isoformat()
-    seen: Iterable[Invoice] = [one for one in targets if one.id in written or one.date >= since]
-    if clients:
-        context.say(Progress(stage=Stage.LOOK_FOR_OURS))
-        seen = chain(seen, context.psa.invoices_since(clients, context.period.first_day))
-    for invoice in seen:
-        client = invoice.client_id
-        if client is None or client not in billed or invoice.void:
-            continue
-        for mark in [*([invoice.mark] if invoice.mark else []), *invoice.live_marks]:
-            if mark.installation not in ours:
-                strangers.setdefault(mark.installation, []).append(invoice.id)
-            elif mark.key in keys:
-                # Of an existing invoice a list does not show all: it is read by itself before it is compared.
-                found |= {mark.key: invoice} if invoice.id not in written else {}
-            elif mark.key in again and context.ledger.find_posting(mark.key) is None:
-                posting, generation = again[mark.key]
-                later[posting.key] = replace(posting, key=mark.key, generation=generation)
-                found |= {mark.key: invoice} if invoice.id not in written else {}
-            elif mark.key not in known and context.ledger.find_posting(mark.key) is None:
-                forgotten[client] = (
-                    f"HaloPSA invoice {invoice.id} carries posting {mark.key}, which this ledger does not know: "
-                    "perhaps it was put back to an older state. Nothing was sent for this client, as it may be billed "
-                    "already. Put the newest backup in place, or take those lines out in HaloPSA, and run again"
-                )
-            else:
-                known.add(mark.key)
-    if strangers:
-        installation, invoices = next(iter(strangers.items()))
-        raise OtherInstallation(
-            f"HaloPSA invoice {invoices[0]} carries {len(invoices)} marks of another billingsync installation, "
-            f"{installation}. If that one is gone, take it over; if not, stop it first: two of them bill twice.",
-            next_steps=[["billingsync", "adopt", installation]],
-        )
-    for key in later.keys() & found.keys():
-        client_id = later[key].client_id
-        forgotten[client_id] = (
-            f"HaloPSA has posting {key} of this client twice, as it was posted first and as it was posted again after "
-            "an undo. Take one out in HaloPSA, and run again"
-        )
-    return found, forgotten, later
 
 
 def read_back(context: RunContext, heads: Sequence[PostingHead]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
+from billingsync.core.bill.templates import is_once
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
@@ -193,6 +194,8 @@ def settle(
     `only_if_equal` leaves anything else as it was; `again` is the reading back of what was recorded as done before.
     """
     comparison = context.psa.compare(there, row)
+    if again and there.void:
+        return _differs(context, row, there, ZERO, ZERO, "it was posted, and a person has voided it since")
     if comparison is None:
         if again:
             return _differs(context, row, there, ZERO, ZERO, "it was posted, and reading it back finds no trace of it")
@@ -234,6 +237,11 @@ def _differs(
     invoice_id = there.id or row.invoice_id or row.target_invoice_id or 0
     message = f"HaloPSA invoice {invoice_id} is not what was sent: {why}"
     receipt = _receipt(context, row, there, price, cost, comparison, invoice_id=invoice_id)
+    if row.state.arrived:
+        # What a person edited since shows only against what HaloPSA had first: an undo must not take it for ours, and
+        # when a line was written on a template is no other time now.
+        kept = context.ledger.posting(row.key)
+        receipt = replace(receipt, answer=kept.answer or "", lines=kept.returned_lines, written=(), gone=())
     context.ledger.record_differs(context.fence, row.key, receipt, message, context.now())
     return context.ledger.posting(row.key)
 
@@ -266,7 +274,7 @@ def _receipt(
             if line.ordinal in ids
         ),
         written=tuple(
-            _written(row, found, line, ids[line.ordinal], texts) for line in kept if update and line.ordinal in ids
+            _written(row, there, line, ids[line.ordinal], texts) for line in kept if update and line.ordinal in ids
         ),
         gone=tuple((found, line.line_id) for line in row.lines if line.action == "remove" and line.line_id is not None),
     )
@@ -274,12 +282,16 @@ def _receipt(
 
 def _written(
     row: RecordedPosting,
-    invoice_id: int,
+    there: Invoice | None,
     line: PostedLine,
     line_id: int,
     texts: Mapping[int | None, str] | None = None,
 ) -> WrittenLine:
+    """A line as it stands now; `there` is the recurring invoice as it was read right after the write, None where that
+    is not known."""
     text = (texts or {}).get(line_id, line.description)
+    invoice_id = there.id if there is not None else row.target_invoice_id
+    assert invoice_id is not None
     return WrittenLine(
         invoice_id=invoice_id,
         client_id=row.client_id,
@@ -293,6 +305,11 @@ def _written(
         unit_price=line.unit_price,
         unit_cost=line.unit_cost,
         item_id=line.item_id,
+        key=row.key,
+        ordinal=line.ordinal,
+        written_at=there.modified if there is not None else "",
+        last_created=there.last_created if there is not None else None,
+        once=is_once(line.recurring_key),
     )
 
 
@@ -350,7 +367,7 @@ def record_taken(
 ) -> None:
     """These lines of a posting are no more, or are again what they were before it: their charges are free [R5]."""
     lines = {line.ordinal: line for line in row.lines}
-    earlier = {fate.ordinal: _earlier(context, row, invoice_id, lines[fate.ordinal], fate) for fate in taken}
+    earlier = {fate.ordinal: _earlier(context, row, lines[fate.ordinal], fate) for fate in taken}
     ids = {line.ordinal: line.line_id for line in row.returned_lines}
     gone = [
         (invoice_id, line_id)
@@ -369,9 +386,7 @@ def record_taken(
     )
 
 
-def _earlier(
-    context: RunContext, row: RecordedPosting, invoice_id: int, line: PostedLine, fate: Fate
-) -> WrittenLine | None:
+def _earlier(context: RunContext, row: RecordedPosting, line: PostedLine, fate: Fate) -> WrittenLine | None:
     """The line of an earlier month that is there again, as planning must know it to go on with it [B3]."""
     if row.action != "update" or line.action == "add" or fate.kind != "back" or fate.line_id is None:
         return None
@@ -383,10 +398,16 @@ def _earlier(
     if posting is not None and was.mark is not None:
         old = next((each for each in posting.lines if each.ordinal == was.mark.ordinal), None)
         if old is not None:
-            return _written(posting, invoice_id, old, fate.line_id, {fate.line_id: was.title})
+            return _written(
+                posting, context.psa.from_kept(posting.answer), old, fate.line_id, {fate.line_id: was.title}
+            )
     # A ledger that does not know who wrote it: it must not be forgotten, or next month would add it a second time.
     return replace(
-        _written(row, invoice_id, line, fate.line_id),
+        _written(row, before, line, fate.line_id),
+        key="",
+        ordinal=-1,
+        written_at="",
+        last_created=None,
         period=str(Period.parse(row.period).previous),
         description=was.title,
         quantity=was.quantity,

@@ -87,6 +87,7 @@ def result_of(
     outcomes: Sequence[Outcome],
     late: Sequence[str] = (),
     taken: Sequence[UndonePosting] = (),
+    changed: Sequence[str] = (),
 ) -> RunResult:
     """What the run has to tell: each posting, what waits, and the equation with what HaloPSA returned [A2]."""
     holds = tuple(hold for client in plan.clients for hold in client.holds) + plan.unassigned_holds
@@ -95,7 +96,7 @@ def result_of(
     failed = bool(late) or any(outcome.state == OutcomeState.FAILED for outcome in outcomes)
     failed = failed or any(one.outcome in UNDO_TROUBLE for one in taken)
     unknown = any(outcome.state == OutcomeState.UNKNOWN for outcome in outcomes)
-    state = RunState.FAILED if failed else RunState.HELD if unknown or plan.held else RunState.COMPLETE
+    state = RunState.FAILED if failed else RunState.HELD if unknown or plan.held or changed else RunState.COMPLETE
     returned = _returned(connected, plan, charges, outcomes)
     steps: list[tuple[str, ...]] = []
     if holds or unknown:
@@ -127,7 +128,7 @@ def result_of(
         accounts=_after(plan.accounts, outcomes),
         returned=returned,
         next_steps=tuple(steps),
-        message="\n".join(late),
+        message="\n".join([*changed, *late]),
         taken_back=back,
         true_ups=tuple(up for up in plan.true_ups if up.state != TrueUpState.APPROVED),
         companies=names,

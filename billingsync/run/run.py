@@ -29,7 +29,9 @@ from billingsync.run.plan import Planned, make_plan
 from billingsync.run.post import Carried, carry_out, read_back
 from billingsync.run.recover import resolve
 from billingsync.run.remember import to_be_billed, to_be_said
+from billingsync.run.reread import reread
 from billingsync.run.result import result_of, settle
+from billingsync.run.tenant import Tenant, read_tenant
 from billingsync.run.undo import UndonePosting, take_back
 from billingsync.store.book import Fence
 from billingsync.store.lookback import SaidCharge
@@ -52,6 +54,7 @@ def run_period(
         connected.ledger.assert_durable()
         upstream = fetch(connected, period, rulebook, say)
         recovered = _recover(connected, fence, period, upstream, rulebook, say)
+        upstream = replace(upstream, tenant=read_tenant(connected, period, say))
         seen = _late(connected, fence, period, upstream, rulebook, say)
         planned = make_plan(connected, period, asked=asked, say=say, rulebook=rulebook, upstream=upstream)
         if months := connected.settings.keep_sources_months:
@@ -72,9 +75,11 @@ def post_digest(connected: Connections, prefix: str, *, who: str, say: Say) -> t
     with connected.ledger.run_lock(who) as fence:
         connected.ledger.assert_durable()
         upstream = fetch(connected, period, rulebook, say)
+        upstream = replace(upstream, tenant=read_tenant(connected, period, say))
         planned = make_plan(connected, period, asked=shown.asked, say=say, rulebook=rulebook, upstream=upstream)
         if planned.plan.digest != shown.digest:
             recovered = _recover(connected, fence, period, upstream, rulebook, say)
+            upstream = replace(upstream, tenant=read_tenant(connected, period, say))
             planned = make_plan(connected, period, asked=shown.asked, say=say, rulebook=rulebook, upstream=upstream)
             changes = changes_since(shown.document, planned)
             begun = any(run.digest == shown.digest for run in connected.ledger.runs(period))
@@ -105,6 +110,7 @@ class _Ready:
     charges: Mapping[str, Charged]
     said: Sequence[SaidCharge]
     upstream: Upstream | None
+    tenant: Tenant
 
 
 def _ready(planned: Planned, upstream: Upstream) -> _Ready:
@@ -113,7 +119,10 @@ def _ready(planned: Planned, upstream: Upstream) -> _Ready:
     said = to_be_said(planned.inputs.sources, planned.inputs.period)
     if not again:
         planned = replace(planned, inputs=replace(planned.inputs, sources=()))
-    return _Ready(planned=planned, charges=charges, said=said, upstream=upstream if again else None)
+    assert upstream.tenant is not None  # read before anything is written [N6]
+    return _Ready(
+        planned=planned, charges=charges, said=said, upstream=upstream if again else None, tenant=upstream.tenant
+    )
 
 
 def _context(
@@ -165,6 +174,7 @@ class Seen:
 
     alarms: tuple[str, ...]
     read_back: tuple[str, ...]  # keys
+    changed: tuple[str, ...] = ()  # what a person has changed of this period's invoices since they were read back
 
 
 def _late(
@@ -178,14 +188,20 @@ def _late(
     rows = [row for month in months for row in ledger.heads(period=month)]
     unread = [row for row in rows if row.state in ARRIVED and row.key not in known]
     failed = read_back(context, unread)
+    assert upstream.tenant is not None
+    changed = reread(context, upstream.tenant, known)
     keys = frozenset(row.key for row in unread)
     rows = [row for month in months for row in ledger.heads(period=month)]
     alarms = [
         f"{row.client_name}: {row.message}" for row in rows if row.key in keys and row.state == PostingState.DIFFERS
     ]
     late = look_for_late(context, rows)
-    alarms += [sentence for sentence in late if sentence not in alarms]
-    return Seen(alarms=(*alarms, *([failed] if failed else [])), read_back=() if failed else tuple(sorted(keys)))
+    alarms += [sentence for sentence in late if sentence not in (*alarms, *changed)]
+    return Seen(
+        alarms=(*alarms, *([failed] if failed else [])),
+        read_back=() if failed else tuple(sorted(keys)),
+        changed=changed,
+    )
 
 
 def _post(
@@ -210,7 +226,9 @@ def _post(
             plan = planned.plan
         if plan.postings:
             ledger.note_said(fence, ready.said, to_be_billed(plan))
-        carried = carry_out(context, plan, charges, planned.inputs.existing) if plan.postings else Carried()
+        carried = (
+            carry_out(context, plan, charges, planned.inputs.existing, ready.tenant) if plan.postings else Carried()
+        )
     except BaseException as stopped:
         state = RunState.FAILED if isinstance(stopped, BillingSyncError) else RunState.INTERRUPTED
         if ledger.fence_holds(fence):
@@ -226,7 +244,7 @@ def _post(
         raise
     settle(connected, fence, run, plan, charges, carried.outcomes)
     alarms = (*seen.alarms, *([carried.unread] if carried.unread else []))
-    result = result_of(connected, run, plan, charges, carried.outcomes, alarms, taken)
+    result = result_of(connected, run, plan, charges, carried.outcomes, alarms, taken, seen.changed)
     written = [key for key, state in ledger.states(run=run).items() if state in ARRIVED]
     summary: dict[str, object] = {
         "digest": plan.digest,
@@ -251,13 +269,14 @@ def _true_up(
         taken += take_back(connected, fence, period, keys, who=fence.holder, say=say)
     stuck = {each.client_id for each in taken if each.outcome not in (UndoOutcome.UNDONE, UndoOutcome.NOTHING)}
     well = {up.client_id for up in ups} - stuck
+    assert ready.upstream is not None  # kept where a true-up was approved
     fresh = make_plan(
         connected,
         planned.inputs.period,
         asked=shown.clients_asked,
         say=say,
         rulebook=planned.inputs.rulebook,
-        upstream=ready.upstream,
+        upstream=replace(ready.upstream, tenant=None),  # templates have changed
         approved=well,
         not_taken_back=stuck,
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 from billingsync.connect import Connections
 from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
+from billingsync.core.bill.templates import MadeInvoices
 from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
@@ -40,12 +41,12 @@ from billingsync.run.find import find_payer, payers_of
 from billingsync.run.post import outcome_of, write
 from billingsync.run.recover import TAKEN, finish_undo, read_target, record_taken, resolve
 from billingsync.run.send import still_ours
+from billingsync.run.tenant import DAYS_BEFORE_PERIOD
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
 from billingsync.store.postings import FREE, UNRESOLVED, PostedLine, RecordedPosting
 from billingsync.store.receipts import UndoIntent
 
-DAYS_BEFORE_PERIOD = 35  # how far back a credit of ours may be dated
 SENDINGS = 3  # of one undo in one go; each after a first was refused, or was certainly not carried out
 STRAY = (*FREE, "undone")  # not in HaloPSA as far as we know; a late landing may prove that wrong [N5]
 
@@ -253,10 +254,13 @@ def _strays(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, l
     # Those that a credit undid: the lines are still on the closed invoice, and bill nobody.
     credited = {run.summary.get("credit_of") for run in context.ledger.runs(context.period)}
     home = {row.key: row.invoice_id if row.state not in STRAY or row.key in credited else None for row in rows}
+    on_templates = {row.key for row in rows if row.action == PostingAction.UPDATE}
     found: dict[str, list[Invoice]] = {}
 
     def look(there: Invoice) -> None:
         keys = {mark.key for mark in there.live_marks}
+        if not there.template:
+            keys -= on_templates  # an invoice that HaloPSA made from a template has copies of its markers
         for key in sorted(keys & home.keys()):
             # A void invoice bills nobody; a person's credit note copies our lines, marks and all.
             if home[key] != there.id and not there.void and not there.credit_note:
@@ -314,8 +318,7 @@ class _Undo:
                 )
             if raw is None or not there:
                 return self._result(before, "gone" if raw is None else "untouched")
-            if self.row.action != "update" and raw.closed:
-                why = f"the invoice {raw.closed}"
+            if why := self._closed(raw, there):
                 before = _refated(before, {"there": "closed"}, why)
                 return self._result(before, "untouched", problem=why)
             body = self.context.psa.take_back(self.row, raw, there)
@@ -345,7 +348,29 @@ class _Undo:
         found = self.row.invoice_id if self.row.invoice_id is not None else self.row.target_invoice_id
         invoice_id = self.stray.id if self.stray is not None else found
         assert invoice_id is not None, self.row.key
-        return read_target(self.context, invoice_id, template=self.row.action == "update")
+        return read_target(self.context, invoice_id, template=self.row.action == PostingAction.UPDATE)
+
+    def _closed(self, there: Invoice, fates: Sequence[Fate]) -> str:
+        """Why nothing of it may be taken back in place; "" where it may. A recurring invoice is a template: what
+        HaloPSA has made invoices of is billed, and taking it off the template would take back nothing [R5]."""
+        if self.row.action != PostingAction.UPDATE:
+            return f"the invoice {there.closed}" if there.closed else ""
+        wanted = {fate.ordinal for fate in fates}
+        lines = [
+            line
+            for line in self.context.ledger.written_lines()
+            if line.key == self.row.key and line.live and (line.ordinal in wanted or line.ordinal < 0)
+        ]
+        if not lines:
+            return ""
+        day = self.context.period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
+        made = MadeInvoices(self.context.psa.invoices_since([self.row.client_id], day), [there])
+        found = [made.of(line) for line in lines]
+        if not any(one.done for one in found):
+            return ""
+        invoices = sorted({invoice for one in found for invoice in one.invoices})
+        where = f"on invoice {', '.join(map(str, invoices))}" if invoices else "since it was written"
+        return f"HaloPSA has billed it {where}, made from recurring invoice {abs(there.id)}"
 
     def _invoice_id(self, raw: Invoice | None) -> int:
         found = raw.id if raw is not None else self.row.invoice_id
@@ -386,7 +411,7 @@ class _Undo:
         if isinstance(sent, OutcomeUnknown):
             return finish_undo(self.context, row)
         if whole_list:
-            template = row.action == "update"
+            template = row.action == PostingAction.UPDATE
             now = read_target(self.context, self._invoice_id(raw), template=template)
             added = {line.ordinal for line in row.lines if line.action == "add"}
             wanted = frozenset(fate.ordinal for fate in there)
@@ -404,7 +429,7 @@ class _Undo:
 
     def _disturbed(self, raw: Invoice, there: Sequence[Fate]) -> str:
         """An alarm in words, where other lines are not as they were; "" where all is well [B4]."""
-        after = self.context.psa.read(self._invoice_id(raw), template=self.row.action == "update")
+        after = self.context.psa.read(self._invoice_id(raw), template=self.row.action == PostingAction.UPDATE)
         told = self.context.psa.disturbed(raw, after, self.row, there) if after is not None else []
         return f"HaloPSA changed more than was sent: {'; '.join(told[:6])}" if told else ""
 
@@ -478,9 +503,12 @@ def _credit(
     crashes, as its key is derived from the lines that it credits."""
     ledger = context.ledger
     lines = [
-        line for line in row.lines if line.ordinal in {one.ordinal for one in closed.lines if one.fate == "closed"}
+        line
+        for line in row.lines
+        if line.action != LineAction.REMOVE
+        and line.ordinal in {one.ordinal for one in closed.lines if one.fate == LineFate.CLOSED}
     ]
-    if row.action == "update" or not lines:
+    if not lines:
         return closed
     posting = _credit_posting(row, lines)
     known = ledger.find_posting(posting.key)
@@ -514,6 +542,7 @@ def _credit(
         f"credited by invoice {known.invoice_id}",
         now(),
         lines=[line.ordinal for line in lines],
+        stay=row.action == PostingAction.UPDATE,
     )
     return replace(
         closed,
@@ -528,7 +557,7 @@ def _credit_there(context: RunContext, posting: Posting) -> Invoice | None:
     """The credit itself, where HaloPSA has it although the ledger does not know it [N6]."""
     day = context.period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
     found = context.psa.invoices_since([posting.client_id], day)
-    return next((one for one in found if one.carries(posting.key) and not one.void), None)
+    return next((one for one in found if one.carries(posting.key) and not one.void and not one.is_copy), None)
 
 
 def _credit_posting(row: RecordedPosting, lines: Sequence[PostedLine]) -> Posting:
@@ -569,7 +598,7 @@ def _credit_posting(row: RecordedPosting, lines: Sequence[PostedLine]) -> Postin
 def _codes(connected: Connections, context: RunContext, row: RecordedPosting, closed: UndonePosting) -> ProductRules:
     """The tax code and the account of the lines that are credited; a credit must not be taxed otherwise."""
     base = load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules()).base.products
-    there = context.psa.read(closed.invoice_id or 0, template=False)
+    there = context.psa.read(closed.invoice_id or 0, template=row.action == PostingAction.UPDATE)
     lines = there.lines if there is not None else ()
     mine = next((line for line in lines if line.mark is not None and line.mark.key == row.key), None)
     return replace(base, tax_code=mine.tax_code if mine else None, income_account=mine.account if mine else None)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from billingsync.core.inputs import LivePosting, Memory, RememberedMatch, Settled, WrittenLine
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.states import ChargeState, PostingState
 from billingsync.store.book import Book
-from billingsync.store.database import read_as
 from billingsync.store.decisions import find_decisions
 from billingsync.store.mappings import find_company_matches, find_item_matches
 from billingsync.store.postings import BILLED, RecordedPosting, find_postings
@@ -216,5 +216,34 @@ def last_companies(connection: Connection, name: str, month: str) -> frozenset[s
 def written_lines(connection: Connection, name: str) -> tuple[WrittenLine, ...]:
     """Our lines on recurring invoices, by invoice and line."""
     query = select(written_line).where(written_line.c.partner == name)
-    rows = connection.execute(query.order_by(written_line.c.invoice_id, written_line.c.line_id))
-    return tuple(read_as(WrittenLine, row) for row in rows)
+    rows = connection.execute(query.order_by(written_line.c.invoice_id, written_line.c.line_id)).all()
+    live = _live_lines(connection, name, {row.key for row in rows})
+    return tuple(_written_line(row, live) for row in rows)
+
+
+def _live_lines(connection: Connection, name: str, keys: Collection[str]) -> dict[str, set[int]]:
+    """The ordinals of the lines of these postings that are a source of charges still."""
+    live: dict[str, set[int]] = {key: set() for key in keys}
+    query = (
+        select(claim.c.key, claim.c.line)
+        .where(claim.c.partner == name, claim.c.live)
+        .where(claim.c.key.in_(select(written_line.c.key).where(written_line.c.partner == name)))
+        .distinct()
+    )
+    for row in connection.execute(query):
+        live[row.key].add(row.line)
+    return live
+
+
+def _written_line(row: Row[Any], live: Mapping[str, set[int]]) -> WrittenLine:
+    """One line; an older version did not keep which of its posting's lines it is, and counts as live."""
+    told = {name: value for name, value in row._mapping.items() if name != "partner"}
+    ordinal = -1 if row.ordinal is None else row.ordinal
+    told |= {
+        "ordinal": ordinal,
+        "written_at": row.written_at or "",
+        "invoiced": tuple(row.invoiced or ()),
+        "once": bool(row.once),
+        "live": ordinal < 0 or ordinal in live[row.key],
+    }
+    return WrittenLine(**told)

@@ -303,7 +303,9 @@ def _query(what: str, name: str, **wanted: str | Collection[str] | None) -> tupl
 def put_written_lines(connection: Connection, name: str, key: str, lines: Iterable[WrittenLine]) -> None:
     """Remembers our lines on recurring invoices as they are now; `key` is the posting that made them so."""
     for line in lines:
-        added = insert(connection, written_line).values(partner=name, key=key, **asdict(line))
+        told = {name: value for name, value in asdict(line).items() if name != "live"}
+        told |= {"key": line.key or key, "invoiced": list(line.invoiced)}
+        added = insert(connection, written_line).values(partner=name, **told)
         replaced = {column.name: added.excluded[column.name] for column in written_line.c if not column.primary_key}
         where = ["partner", "invoice_id", "line_id"]
         connection.execute(added.on_conflict_do_update(index_elements=where, set_=replaced))

@@ -126,11 +126,13 @@ class ReceiptBook(Book):
         lines: Collection[int] | None = None,
         written: Collection[WrittenLine] = (),
         gone: Collection[tuple[int, int]] = (),
+        stay: bool = False,
     ) -> None:
         """The lines of these ordinals (None: all) were taken out of HaloPSA again: their charges are free [R4] [R5].
 
         Undone is the posting when no charge of it is live any more. `gone` are our lines on a recurring invoice that
-        are no more, `written` those that were put back to what they were before, as they are now."""
+        are no more, `written` those that were put back to what they were before, as they are now.
+        `stay`: they were credited, and stand on their invoice still."""
         with self.fenced(fence) as connection:
             set_live(connection, self.name, key, False, lines)
             state = _known(connection, self.name, key)
@@ -138,7 +140,8 @@ class ReceiptBook(Book):
                 state = intent.was
             if lines is None or not any_live(connection, self.name, key):
                 state = PostingState.UNDONE
-                remove_written_by(connection, self.name, key)
+                if not stay:
+                    remove_written_by(connection, self.name, key)
             self._move(connection, key, state, {"message": message}, now, lines=sorted(lines or ()))
             remove_written_lines(connection, self.name, gone)
             put_written_lines(connection, self.name, key, written)

@@ -26,7 +26,7 @@ from billingsync.core.states import ChargeState, CycleState, PostingAction, Post
 from billingsync.store.columns import Json, Moment, Money, Named, Packed, Words
 
 # Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0012", "0013")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
 
 metadata = MetaData(
     naming_convention={
@@ -316,6 +316,12 @@ written_line = _table(
     _required("unit_cost", Money),
     _optional("item_id", BigInteger),
     _required("key", Text),
+    # Of lines that an older version wrote these are not known.
+    _optional("ordinal", Integer),
+    _optional("written_at", Text),
+    _optional("last_created", Text),
+    _optional("invoiced", Json),
+    _optional("once", Boolean),
     ForeignKeyConstraint(["partner", "key"], ["posting.partner", "posting.key"]),
 )
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sim_month import MONTH, NEXT_MONTH, End, Shape, Start, account, check, cycle, nothing_more, start, until_done
+from sim_month import (
+    MONTH,
+    NEXT_MONTH,
+    End,
+    Shape,
+    Start,
+    account,
+    check,
+    cycle,
+    make_invoices,
+    nothing_more,
+    start,
+    until_done,
+)
 from simulation import Sim, freeze
 
 from billingsync.errors import BillingSyncError
@@ -105,6 +118,7 @@ def _try(begun: Start, sim: Sim, write: str, delay: str, search: str) -> Late:
         cycle(sim, end)
     elif delay == "next period":
         end = _go_on(sim, end)
+        make_invoices(sim.world)
         sim.world.land()
         end = End()
         cycle(sim, end, NEXT_MONTH)

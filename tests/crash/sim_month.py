@@ -22,6 +22,7 @@ from simulation import CANARY, ROOM, Image, PowerCut, Sim, at_work, forget, free
 from billingsync.errors import BillingSyncError
 from billingsync.sandbox import cast, products
 from billingsync.sandbox.options import SandboxOptions
+from billingsync.sandbox.people import Deed
 from billingsync.sandbox.seed_charges import Charges
 from billingsync.sandbox.world import World
 from billingsync.settings import Settings
@@ -204,7 +205,8 @@ def due(world: World, members: Sequence[Any], month: str = MONTH) -> frozenset[L
 
 @cache
 def start(shape: Shape) -> Start:
-    """Made once for each shape: the world is sown, October is billed by a real run."""
+    """Made once for each shape: the world is sown, October is billed by a real run, and HaloPSA has made its invoices of
+    what that put on recurring ones: until then November would wait [B6]."""
     options = SandboxOptions(
         clients=shape.clients, trouble=False, history=0, seed=shape.seed, charges=1, secret=CANARY,
         lines_semantics=shape.lines,  # type: ignore[arg-type]
@@ -223,9 +225,17 @@ def start(shape: Shape) -> Start:
         _, result = sim.run(LAST_MONTH)
         assert result.state == "complete", result
         assert not world.notes.alarms, world.notes.alarms
+        make_invoices(world)
         world.clock.set(0)
         world.halo.tables.journal.clear()
         return Start(shape, world, folder, sim.image(), due(world, members), members)
+
+
+def make_invoices(world: World) -> None:
+    """Between two months: HaloPSA makes an invoice of each recurring one with lines of ours, as it does on schedule."""
+    for invoice_id, row in list(world.halo.tables.recurring.items()):
+        if any("[bs:" in line["item_longdescription"] for line in row["lines"]):
+            world.person(Deed(do="make", id=invoice_id))
 
 
 _folders: list[tempfile.TemporaryDirectory[str]] = []
@@ -245,8 +255,13 @@ def live(line: Mapping[str, Any]) -> bool:
 
 
 def billed(start_: Start, now: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> list[Line]:
-    """Every live line of HaloPSA's that is new or was changed since October, by client, price and cost."""
+    """Every live line of HaloPSA's that is new or was changed since October, by client, price and cost; on invoices that
+    it made from recurring ones without the copies of people's own lines."""
     before = before or start_.image.tables
+    people = {
+        line["id"] for row in before["recurring"].values() for line in row["lines"]
+        if "[bs:" not in line["item_longdescription"]
+    }  # fmt: skip
     old = {
         line["id"]: line for name in ("invoices", "recurring") for row in before[name].values() for line in row["lines"]
     }
@@ -257,6 +272,8 @@ def billed(start_: Start, now: Mapping[str, Any], before: Mapping[str, Any] | No
                 continue
             for line in row["lines"]:
                 was = old.get(line["id"])
+                if line.get("recurring_invoice_line_id") in people:
+                    continue
                 if live(line) and (was is None or _bill(was) != _bill(line)):
                     found.append((row["client_id"], *_bill(line)))
     return found

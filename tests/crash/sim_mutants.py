@@ -37,6 +37,7 @@ from billingsync.psa.halo import body, compare
 from billingsync.psa.halo import client as halo_client
 from billingsync.psa.halo import psa as halo_psa
 from billingsync.run import items, late, post, recover, run, send
+from billingsync.run.already_there import AlreadyThere
 from billingsync.sandbox.faults import Fault
 from billingsync.sources.pax8 import client as pax8_client
 from billingsync.store.book import Book, Fence
@@ -228,8 +229,8 @@ def _blind_retry() -> Any:
     return _patch(service, "_certainly_not_done", lambda error: isinstance(error, service.Retryable))
 
 
-def _nothing_found(context: Any, plan: Any, targets: Any = ()) -> Any:
-    return {}, {}
+def _nothing_found(context: Any, plan: Any, targets: Any, tenant: Any) -> Any:
+    return AlreadyThere(postings=list(plan.postings))
 
 
 APPEND, RECURRING = SHAPES["append"], SHAPES["recurring update"]

@@ -64,6 +64,8 @@ class Office:
     sandbox: Sandbox
     database_url: str = ""
     settings: dict[str, str] = field(default_factory=dict)  # over the sandbox's and QUICK
+    invoices_templates: bool = True
+    month: str = ""  # the newest that was planned or run
 
     def rules(self, text: str, name: str = "defaults.toml") -> None:
         path = self.folder / "rules" / name
@@ -76,8 +78,21 @@ class Office:
         found |= self.settings
         return {name: value for name, value in found.items() if value != "unset"}
 
+    def _next_month(self, words: tuple[str, ...]) -> None:
+        """Before a later month is planned or run for the first time, HaloPSA makes invoices from the recurring ones with
+        lines of ours, as it does on schedule."""
+        month = next((word for word in words[1:] if re.fullmatch(r"20\d\d-\d\d", word)), "")
+        if words[:1] not in (("run",), ("plan",)) or month <= self.month:
+            return
+        if self.month and self.invoices_templates:
+            for row in list(self.sandbox.halo.recurring.values()):
+                if not row["disabled"] and any(MARK.search(str(line)) for line in row["lines"]):
+                    self.sandbox.make(row["id"])
+        self.month = month
+
     def run(self, *words: str, stdin: str = "") -> Ran:
         """In this process: quick, and all that matters of a command."""
+        self._next_month(words)
         from billingsync.cli import main
 
         here = Path.cwd()

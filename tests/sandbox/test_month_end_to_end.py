@@ -346,6 +346,7 @@ def test_r1_a_late_charge_is_billed_alone(office):
         "id": "22222222-2222-4222-8222-222222222222",
         "total": Decimal("7.31"),
         "subTotal": Decimal("7.31"),
+        "startPeriod": "2026-11-20",  # of other days: else it would be the same thing on two invoices [S10]
     }
     sandbox.pax8.invoices.append(late)
     sandbox.pax8.items[late["id"]] = [charge]

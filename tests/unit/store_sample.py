@@ -99,8 +99,10 @@ def receipt(
     )
 
 
-def written_line(line_id: int = 9001, *, invoice_id: int = -237, quantity: str = "10") -> WrittenLine:
+def written_line(line_id: int = 9001, *, invoice_id: int = -237, quantity: str = "10", key: str = "") -> WrittenLine:
+    """`key` is the posting that wrote it, "" where the ledger is to take the one that it records."""
     return WrittenLine(
+        key=key,
         invoice_id=invoice_id,
         line_id=line_id,
         client_id=214,

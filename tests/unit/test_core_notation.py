@@ -14,6 +14,7 @@ from halo_rows import again, invoice_of, rows_of
 
 from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine
 from billingsync.core.bill.plan_run import plan_run
+from billingsync.core.bill.templates import is_once
 from billingsync.core.charge import Charge, Source
 from billingsync.core.inputs import Client, Company, Item, RunInputs, Settled, WrittenLine
 from billingsync.core.invoice import Invoice
@@ -260,6 +261,8 @@ def carried_out(inputs: RunInputs, plan: Plan | None = None) -> RunInputs:
                     unit_price=line.unit_price,
                     unit_cost=line.unit_cost,
                     item_id=line.item.id if line.item else None,
+                    last_created=invoice.last_created,
+                    once=is_once(line.recurring_key),
                 )
             )
         existing[invoice.id] = again(invoice, lines=list(rows.values()))
@@ -296,7 +299,13 @@ def next_month(inputs: RunInputs, *charges: Charge) -> RunInputs:
         known_clients=inputs.memory.known_clients | {client for client in owner.values() if client},
     )
     period = inputs.period.next
-    return replace(inputs, period=period, sources=sources(charges, period), memory=memory)
+    templates = tuple(invoiced(one, str(inputs.period)) if one.template else one for one in inputs.existing)
+    return replace(inputs, period=period, sources=sources(charges, period), memory=memory, existing=templates)
+
+
+def invoiced(template: Invoice, month: str) -> Invoice:
+    """The recurring invoice once HaloPSA has made an invoice from it in the middle of that month."""
+    return again(template, lastcreated=f"{month}-15T06:00:00")
 
 
 def on_invoice(inputs: RunInputs, invoice_id: int = -8841) -> dict[str, str]:

@@ -26,6 +26,7 @@ def test_the_keys_of_a_plan() -> None:
     assert set(plan) == {
         "format_version", "next_steps", "digest", "period", "partner", "rules_digest", "created_at", "clients_asked",
         "sources", "equation", "clients", "unassigned", "kept_from_clients", "warnings", "true_ups", "targets",
+        "waiting", "alarms", "left",
     }  # fmt: skip
     assert set(plan["sources"][0]) == {
         "invoice_id", "status", "charges", "price", "cost", "currency",

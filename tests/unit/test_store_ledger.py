@@ -454,7 +454,7 @@ def test_partners_share_a_database_and_nothing_else(ledger_url: str) -> None:
         assert memory == Memory(settled={"i:1": memory.settled["i:1"]})
         assert memory.settled["i:1"].state == "unresolved"
         assert theirs.source_documents(PERIOD) == theirs.source_invoices() == theirs.plans() == ()
-        assert ours.memory(PERIOD).written_lines == (written_line(),)
+        assert ours.memory(PERIOD).written_lines == (written_line(key="k"),)
         assert ours.first_altered_entry() is theirs.first_altered_entry() is None
 
 

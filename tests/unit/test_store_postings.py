@@ -249,7 +249,7 @@ def test_done(state: str, ledger: Ledger, run: tuple[Fence, str]) -> None:
     assert (kept.state, kept.invoice_id, kept.answer, kept.settled_at) == (state, 90211, told.answer, LATER)
     assert (kept.returned_price, kept.returned_cost, kept.returned_lines) == (told.price, told.cost, told.lines)
     assert ledger.unresolved() == ()
-    assert ledger.memory(PERIOD).written_lines == (written_line(9001), written_line(9002))
+    assert ledger.memory(PERIOD).written_lines == (written_line(9001, key="k"), written_line(9002, key="k"))
     ledger.record_done(run[0], "k", told, LATER, state=state)  # read back again: nothing changes
     assert only(ledger) == kept
 
@@ -261,7 +261,7 @@ def test_recurring_lines_are_replaced_and_forgotten(ledger: Ledger, run: tuple[F
     intend(ledger, *run, second)
     changed = written_line(2, quantity="11")
     ledger.record_done(run[0], "k2", receipt(second, written=[changed], gone=[(-237, 1), (-237, 99)]), NOW)
-    assert ledger.memory(PERIOD).written_lines == (changed,)
+    assert ledger.memory(PERIOD).written_lines == (replace(changed, key="k2"),)
 
 
 def test_refused_frees_the_charges_and_the_key_may_be_intended_again(ledger: Ledger, run: tuple[Fence, str]) -> None:
@@ -354,13 +354,13 @@ def test_a_posting_undone_line_by_line(ledger: Ledger, run: tuple[Fence, str]) -
     ledger.record_undone(run[0], "k", "a person edited line 2", LATER, lines=[0], gone=[(-237, 1)])
     assert (only(ledger).state, only(ledger).message) == ("posted", "a person edited line 2")
     assert [live(ledger, charge)[0][2] for charge in ("i:1", "i:2", "i:3")] == [False, True, True]
-    assert ledger.memory(PERIOD).written_lines == (written_line(2),)
+    assert ledger.memory(PERIOD).written_lines == (written_line(2, key="k"),)
     ledger.record_done(run[0], "k", receipt(wanted), LATER)  # what was undone stays undone
     assert live(ledger, "i:1") == [("k", 0, False)]
     earlier = written_line(2, quantity="9")
     ledger.record_undone(run[0], "k", "", LATER, lines=[1, 2], written=[earlier])
     assert only(ledger).state == "undone"
-    assert ledger.memory(PERIOD).written_lines == (earlier,)
+    assert ledger.memory(PERIOD).written_lines == (replace(earlier, key="k"),)
 
 
 Step = Callable[[Ledger, Fence], object]

@@ -16,14 +16,24 @@ from billingsync.core.bill.clients import (
     who_pays_stays,
 )
 from billingsync.core.bill.decided import DecidedDraft
-from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine
+from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine, Stays
 from billingsync.core.bill.targets import Target
+from billingsync.core.bill.templates import MadeInvoices
 from billingsync.core.charge import Charge
-from billingsync.core.inputs import Company, RunInputs
+from billingsync.core.inputs import Company, RunInputs, WrittenLine
+from billingsync.core.invoice import Invoice
 from billingsync.core.reasons import HOLDS, Exclusion, Reason
 from billingsync.core.rules import ClientFile, Rules
 from billingsync.core.states import ChargeState
 from billingsync.core.steps import NOTHING, Fill, Slot, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """One line that comes off a template, which need not be the one that the company is billed on."""
+
+    template: Invoice
+    line: PlanLine
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,14 +55,28 @@ class Work:
     currency: str = ""  # the client's; where HaloPSA does not say it, that of the charges, which then all have the same
     one_currency: bool = True  # False: companies of one client are charged in several, and nothing says which is its
     renamed: str = ""  # what the rules call it, where Pax8 calls it otherwise since [C4]
-    left: tuple[str, ...] = ()
+    left: tuple[Stays, ...] = ()
     limits: Mapping[Reason, tuple[str, ...]] = field(default_factory=dict)  # those that it is over, with the numbers
     drafts: list[DecidedDraft] = field(default_factory=list)  # its lines to be, with what decided them
     would_bill: Decimal | None = None  # what its client would be billed this period, where a limit holds it
+    made: MadeInvoices = field(default_factory=lambda: MadeInvoices((), ()))  # what HaloPSA has billed from templates
+    written: tuple[WrittenLine, ...] = ()  # its lines on templates, none of a later month
+    removals: tuple[Removal, ...] = ()
     period: str = ""
     called: str = ""  # how commands name the company, and the client: by name where only one has it, else by id
     payer: str = ""
     _made: dict[object, tuple[Step, ...]] = field(default_factory=dict)
+
+    @property
+    def is_excluded(self) -> bool:
+        """Whether people said that the company is never billed."""
+        listed = self.rules.exclude.companies
+        return (
+            self.match.excluded
+            or (self.file is not None and self.file.exclude)
+            or self.company.id in listed
+            or self.company.name in listed
+        )
 
     @property
     def client_id(self) -> int | None:
@@ -67,7 +91,7 @@ class Work:
     ) -> None:
         """One charge waits. `fill` is what the reason's steps need to know beside the company's own names; `steps`
         are others, where this case ends otherwise."""
-        self.holds.append(held_by(charge, reason, detail, self._steps(reason, fill, steps)))
+        self.holds.append(held_by(charge, reason, detail, self.steps(reason, fill, steps)))
 
     def hold_all(self, reason: Reason, detail: str, fill: Fill = NOTHING, steps: tuple[Step, ...] = ()) -> None:
         """Every charge that would have been billed or dropped waits instead; what is excluded stays excluded."""
@@ -78,7 +102,7 @@ class Work:
         self.lines.clear()
         self.dropped.clear()
 
-    def _steps(self, reason: Reason, fill: Fill, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    def steps(self, reason: Reason, fill: Fill, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         """The steps with this company's names in them; made once for all charges that wait for the same thing."""
         same = (reason, tuple(fill.items()), steps)
         if (known := self._made.get(same)) is None:
@@ -138,6 +162,11 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
         if company.status == "Active" and company.external_id:
             sharing[company.external_id.strip()].append(company)
     called_in_rules = {id_: text for text, id_ in inputs.memory.rule_names.items()}
+    made = MadeInvoices(inputs.made, inputs.existing)
+    written: dict[str, list[WrittenLine]] = defaultdict(list)
+    for line in inputs.memory.written_lines:
+        if line.period <= str(inputs.period):
+            written[line.company_id].append(line)
     works = []
     named = Counter(
         company.name.casefold() for company in {one.id: one for one in [*inputs.companies, *companies, *gone]}.values()
@@ -161,6 +190,8 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
                 match=match,
                 file=file,
                 rules=rules,
+                made=made,
+                written=tuple(written.get(company.id, ())),
                 charges=open_charges,
                 all_charges=by_company[company.id],
                 currency=_currency_of(match, inputs),

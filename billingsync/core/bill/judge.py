@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from billingsync.core.bill.company import IN_DOUBT, Work, excluded_by, held_by
@@ -13,10 +14,10 @@ from billingsync.core.bill.modifiers import Draft, apply_modifiers, is_azure
 from billingsync.core.bill.parts import Items, as_shares, full_prices, needs_full_price, sold
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine, TrueUp
 from billingsync.core.bill.products import Catalogue, resolve
+from billingsync.core.bill.take_off import is_stranded, steps_of, take_off
 from billingsync.core.bill.targets import (
     find_target,
     group_of,
-    left_behind,
     recurring_changes,
     recurring_key,
     waiting_keys,
@@ -47,10 +48,10 @@ def judge(
         if settled := inputs.memory.settled.get(charge.id):
             reason, detail = IN_DOUBT[settled.state]
             work.hold(charge, reason, settled.detail or detail)
-        elif work.renamed and _company_excluded(work):
+        elif work.renamed and work.is_excluded:
             detail = f"the rules leave it out as {work.renamed!r:.80}, and Pax8 now calls it {work.company.name!r:.80}"
             work.hold(charge, Reason.CLIENT_RENAMED, detail)
-        elif rule := Exclusion.COMPANY if _company_excluded(work) else exclusion(charge, work.rules):
+        elif rule := Exclusion.COMPANY if work.is_excluded else exclusion(charge, work.rules):
             work.excluded.append(excluded_by(charge, rule))
         elif aside := kept_back.get(charge.id):
             because = f": {aside.reason}" if aside.reason else ""
@@ -117,16 +118,6 @@ def _billed_as_said(work: Work, inputs: RunInputs) -> frozenset[str]:
         frozenset(charge.id for charge in work.charges if approved.get(charge.id) == charge.price)
         if approved
         else frozenset()
-    )
-
-
-def _company_excluded(work: Work) -> bool:
-    listed = work.rules.exclude.companies
-    return (
-        work.match.excluded
-        or (work.file is not None and work.file.exclude)
-        or work.company.id in listed
-        or work.company.name in listed
     )
 
 
@@ -269,16 +260,15 @@ def _hold_without_full_price(work: Work, draft: Draft, by: str) -> None:
 
 
 def _left_behind(work: Work, inputs: RunInputs) -> bool:
-    """Holds a company whose lines still stand on a recurring invoice that the rules no longer name for it."""
-    written = [line for line in inputs.memory.written_lines if line.period <= str(inputs.period)]
-    stay = left_behind(work.company.id, work.target.invoice, written, inputs.existing)
-    if not stay:
+    """Holds a company whose lines still stand on a recurring invoice that the rules no longer name for it, and may not
+    come off: HaloPSA would bill them beside this. Those that may come off do so in the same run [B8]."""
+    trial = replace(work, lines=[], left=(), removals=())
+    take_off(trial, inputs)
+    if not trial.left or not any(is_stranded(work, line) for line in work.written):
         return False
-    lines = "1 line" if len(stay) == 1 else f"{len(stay)} lines"
-    where = abs(stay[0].invoice_id)
-    detail = f"{lines} of {stay[0].period} still stand on recurring invoice {where}, which would bill them beside this"
-    work.left = (detail,)
-    work.hold_all(Reason.RECURRING_LEFT_BEHIND, detail, {Slot.INVOICE: str(where)})
+    first = next((one for one in trial.left if one.reason is Reason.RECURRING_NOT_INVOICED), trial.left[0])
+    why = "; ".join(one.text for one in trial.left)
+    work.hold_all(Reason.RECURRING_LEFT_BEHIND, why, {Slot.INVOICE: str(abs(first.invoice_id))}, steps_of(first))
     return True
 
 
@@ -311,7 +301,12 @@ def _onto_recurring(work: Work, lines: list[PlanLine], inputs: RunInputs) -> Non
         company_id=work.company.id,
         waiting=frozenset(key for hold in work.holds for key in waiting_keys(by_id[hold.charge], work.rules.modifiers)),
         currency=work.currency,
+        made=work.made,
     )
+    if changes.waits:
+        work.left = (changes.waits,)
+        work.hold_all(changes.waits.reason, changes.waits.text, {Slot.INVOICE: str(abs(invoice.id))})
+        return
     touched = {
         charge: changes.held[line.recurring_key]
         for line in lines

@@ -203,6 +203,33 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What stands on a recurring invoice of which HaloPSA has not made an invoice yet [B5]: nobody is billed for it.
+
+    `next_creation` is an ISO text, "" where HaloPSA does not say."""
+
+    invoice_id: int
+    client_id: int
+    client_name: str
+    period: str
+    currency: str
+    amount: Decimal
+    cost: Decimal
+    next_creation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stays:
+    """A line of ours that should come off a recurring invoice and stays: `text` says why, with the money."""
+
+    text: str
+    reason: Reason
+    invoice_id: int
+    line_id: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TakenBack:
     """One posting that a true-up takes back: in place, or where its invoice is `closed` (why) by a credit."""
 
@@ -277,6 +304,9 @@ class Plan:
     true_ups: tuple[TrueUp, ...] = ()
     targets: tuple[PlannedTarget, ...] = ()  # the invoices in HaloPSA that it would write to, as they are
     decided: tuple[DecidedCompany, ...] = ()  # every company that the plan covers, for `explain`
+    waiting: tuple[Waiting, ...] = ()  # on templates, of earlier runs
+    alarms: tuple[str, ...] = ()  # what is wrong in HaloPSA now, a sentence each
+    left: tuple[str, ...] = ()  # lines of ours that stay on a template although nothing stands behind them any more
 
     @property
     def empty(self) -> bool:
@@ -291,4 +321,6 @@ class Plan:
     @property
     def held(self) -> bool:
         waiting = any(up.state != TrueUpState.APPROVED for up in self.true_ups)
+        if self.left or self.alarms:
+            return True
         return waiting or bool(self.unassigned_holds) or any(client.holds for client in self.clients)

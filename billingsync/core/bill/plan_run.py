@@ -16,6 +16,8 @@ from billingsync.core.bill.limits import apply_limits, missing_companies
 from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine, TrueUp
 from billingsync.core.bill.postings import postings_of, targets_of
 from billingsync.core.bill.products import Catalogue
+from billingsync.core.bill.take_off import hold_what_stays, take_off
+from billingsync.core.bill.templates import MadeInvoices, billed_twice, waiting_of, waiting_text
 from billingsync.core.bill.trueup import AFTER_ANOTHER, agreed, concerns, opened, true_ups, with_what_comes
 from billingsync.core.bill.twins import Twin, Waiting, by_itself, by_true_up, duplicates
 from billingsync.core.bill.warnings import kept_from_clients, source_summary, warnings_of
@@ -60,13 +62,20 @@ def plan_run(inputs: RunInputs) -> Plan:
         for work in works:
             judge(work, inputs, catalogue, waiting)
     apply_limits(works, again, missing)
+    for work in works:
+        take_off(work, inputs)
+        hold_what_stays(work)
     works.sort(key=lambda work: (work.company.name.casefold(), work.company.id))
     postings = postings_of(works, inputs)
     accounts = accounts_of(charges, works, unassigned, inputs, unassigned_holds)
     clients = tuple(
-        _client_plan(work, inputs) for work in works if work.lines or work.dropped or work.excluded or work.holds
+        _client_plan(work, inputs)
+        for work in works
+        if work.lines or work.dropped or work.excluded or work.holds or work.removals
     )
     sources = tuple(source_summary(source) for source in inputs.sources)
+    made = MadeInvoices(inputs.made, inputs.existing)
+    on_templates, alarms = waiting_of(inputs, made), billed_twice(inputs, made)
     plan = Plan(
         digest="",
         partner=inputs.partner,
@@ -79,11 +88,14 @@ def plan_run(inputs: RunInputs) -> Plan:
         unassigned_holds=tuple(unassigned_holds),
         postings=postings,
         kept=kept_from_clients(works),
-        warnings=warnings_of(inputs, sources, works, missing),
+        warnings=(*alarms, *map(waiting_text, on_templates), *warnings_of(inputs, sources, works, missing)),
         clients_asked=inputs.clients_asked,
         true_ups=ups,
         targets=targets_of(works),
         decided=tuple(_decided(work) for work in works),
+        waiting=on_templates,
+        alarms=alarms,
+        left=tuple(f"{work.company.name}: {left.text}" for work in works for left in work.left),
     )
     digest = _digest(plan)
     with_digest = _Binder(digest)
@@ -225,7 +237,7 @@ def _client_plan(work: Work, inputs: RunInputs) -> ClientPlan:
         cost=sum((line.cost for line in work.lines), ZERO),
         currency=work.currency,
         held=held,
-        lines=tuple(work.lines),
+        lines=(*work.lines, *(one.line for one in work.removals)),
         dropped=tuple(work.dropped),
         excluded=tuple(work.excluded),
         holds=tuple(work.holds),

@@ -6,13 +6,27 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from billingsync.core.bill.company import Work
 from billingsync.core.bill.plan import PlanLine, PlannedTarget, Posting
+from billingsync.core.bill.templates import currency_of
 from billingsync.core.inputs import RunInputs
 from billingsync.core.invoice import InvoiceLine
 from billingsync.core.money import ZERO, plain
 from billingsync.core.states import LineAction, PostingAction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a posting goes: its client and, but for a new invoice, which one. `action` as in `Posting`."""
+
+    partner: str
+    period: str
+    client_id: int
+    client_name: str
+    action: PostingAction
+    invoice_id: int | None
 
 
 def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]:
@@ -24,15 +38,15 @@ def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]
         for line in work.lines:
             assert client_id is not None
             together[client_id, action, invoice, line.group, currency].append((work, line))
+        for gone in work.removals:
+            owner = gone.template.client_id or 0
+            money = gone.template.currency or currency_of(gone.line.recurring_key)
+            together[owner, PostingAction.UPDATE, gone.template.id, "", money].append((work, gone.line))
+    names = {client.id: client.name for client in inputs.clients}
     postings = []
     for (client_id, action, invoice, group, currency), members in together.items():
         lines = tuple(line for _, line in members)
-        work = members[0][0]
-        assert work.match.client is not None
-        charges = sorted({charge for line in lines for charge in line.charges})
-        removed = sorted(f"-{line.line_id}" for line in lines if line.action == LineAction.REMOVE)
-        target = f"{action}:{'' if invoice is None else invoice}:{inputs.period}"
-        base = _hash([inputs.partner, client_id, target, charges, removed])
+        base = base_key(inputs.partner, client_id, f"{action}:{_text(invoice)}:{inputs.period}", lines)
         generation = inputs.memory.generations.get(base, 0)
         postings.append(
             Posting(
@@ -41,7 +55,7 @@ def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]
                 generation=generation,
                 action=action,
                 client_id=client_id,
-                client_name=work.match.client.name,
+                client_name=names.get(client_id, ""),
                 invoice_id=invoice,
                 group=group,
                 currency=currency,
@@ -73,6 +87,40 @@ def _said(line: InvoiceLine) -> tuple[str, ...]:
     amount = "" if line.net_amount is None else plain(line.net_amount)
     inactive = "inactive" if line.inactive else ""
     return (line.title, plain(line.quantity), plain(line.unit_price), amount, inactive)
+
+
+def base_key(partner: str, client_id: int, target: str, lines: Sequence[PlanLine]) -> str:
+    """What a posting's key is derived from: who is billed, where, and for which charges [N1]."""
+    charges = sorted({charge for line in lines for charge in line.charges})
+    removed = sorted(f"-{line.line_id}" for line in lines if line.action == LineAction.REMOVE)
+    return _hash([partner, client_id, target, charges, removed])
+
+
+def elsewhere(posting: Posting, lines: Sequence[PlanLine], place: Place) -> Posting:
+    """These lines as they would have been posted at another place, in its first generation: a mapping, a behavior or a
+    target may have been another one when they were."""
+    kept = tuple(
+        line._replace(action=LineAction.ADD, line_id=None) for line in lines if line.action != LineAction.REMOVE
+    )
+    target = f"{place.action}:{_text(place.invoice_id)}:{place.period}"
+    base = base_key(place.partner, place.client_id, target, kept)
+    return replace(
+        posting,
+        key=base,
+        base_key=base,
+        generation=0,
+        action=place.action,
+        client_id=place.client_id,
+        client_name=place.client_name,
+        invoice_id=place.invoice_id,
+        amount=sum((line.amount for line in kept), ZERO),
+        cost=sum((line.cost for line in kept), ZERO),
+        lines=kept,
+    )
+
+
+def _text(invoice_id: int | None) -> str:
+    return "" if invoice_id is None else str(invoice_id)
 
 
 def key_of(base: str, generation: int) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from billingsync.core.bill.modifiers import Draft, draft_of, is_azure
-from billingsync.core.bill.plan import PlanLine
+from billingsync.core.bill.plan import PlanLine, Stays
+from billingsync.core.bill.templates import MadeInvoices, currency_of, not_invoiced
 from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice, InvoiceLine
@@ -48,7 +48,8 @@ class LineChanges:
 
     lines: tuple[PlanLine, ...] = ()
     held: Mapping[str, Touched] = field(default_factory=dict)  # by recurring key
-    left: tuple[str, ...] = ()  # what stays although its charge is gone, in words
+    left: tuple[Stays, ...] = ()  # what stays although its charge is gone
+    waits: Stays | None = None  # why none of it may be done: what HaloPSA has not billed yet would be overwritten [B6]
 
 
 def group_of(charge: Charge, rules: InvoiceRules) -> str:
@@ -140,9 +141,11 @@ def recurring_changes(
     company_id: str | None,
     waiting: frozenset[str],
     currency: str,
+    made: MadeInvoices | None = None,
 ) -> LineChanges:
     """New lines -> added, updated and removed ones. `waiting` are the beginnings of the keys of held charges: what
-    they wrote before stays as it is until a person has decided."""
+    they wrote before stays as it is until a person has decided. `made` tells what HaloPSA has billed: what it has not
+    is never overwritten [B6]; None where nothing of earlier months is to be judged so."""
     ours = {
         line.recurring_key: line
         for line in written
@@ -151,14 +154,14 @@ def recurring_changes(
     present = invoice.by_id
     changes: list[PlanLine] = []
     held: dict[str, Touched] = {}
-    left: list[str] = []
+    left: list[Stays] = []
     taken = {*ours, *(line.recurring_key for line in lines)}
     for line in lines:
         before = ours.get(line.recurring_key)
         if before is None:
             changes.append(line)
             continue
-        if before.period == period:
+        if before.period == period and before.live:
             # Written in this very period already: this is a late twin, not next month's version of the line.
             key = f"{line.recurring_key}+"
             while key in taken:
@@ -181,21 +184,33 @@ def recurring_changes(
         )
     now = {line.recurring_key for line in lines}
     for key, before in ours.items():
-        if key in now or before.period >= period or _waits(key, waiting):
+        if key in now or _stays(before, period, made) or _waits(key, waiting):
             continue
         trouble = touched(before, present.get(before.line_id))
         if trouble and present.get(before.line_id) is not None:
-            left.append(
-                f"line {before.line_id} ({before.title}) has no charge any more but {trouble.detail}: left as it is"
-            )
+            why = f"line {before.line_id} ({before.title}) has no charge any more but {trouble.detail}: left as it is"
+            left.append(stays(before, Reason.RECURRING_LEFT_BEHIND, why))
         elif not trouble:
-            changes.append(_removal(before, currency or _currency_of(before.recurring_key)))
-    return LineChanges(lines=tuple(changes), held=held, left=tuple(left))
+            changes.append(removal(before, currency or currency_of(before.recurring_key)))
+    mine = {line.line_id: line for line in ours.values()}
+    touching = [mine[line.line_id] for line in changes if line.line_id is not None and line.line_id in mine]
+    earlier = [line for line in touching if line.period < period]
+    why = not_invoiced(earlier, made) if made is not None else ""
+    waits = stays(earlier[0], Reason.RECURRING_NOT_INVOICED, why) if why else None
+    return LineChanges(lines=tuple(changes), held=held, left=tuple(left), waits=waits)
 
 
-def _currency_of(key: str) -> str:
-    """The currency of a numbered recurring key, which may name a part [P5]."""
-    return re.sub(r"\|part \d+(?=\|)", "", key).split("|")[-2]
+def stays(line: WrittenLine, reason: Reason, text: str) -> Stays:
+    """A line of ours that is left where it is, and why."""
+    currency = currency_of(line.recurring_key)
+    return Stays(text=text, reason=reason, invoice_id=line.invoice_id, line_id=line.line_id, currency=currency)
+
+
+def _stays(before: WrittenLine, period: str, made: MadeInvoices | None) -> bool:
+    """Whether a line that has no charge any more stays on the template: it is of this month, and not used up [B7]."""
+    if before.period != period:
+        return before.period > period
+    return before.live and not (before.once and made is not None and made.of(before).done)
 
 
 def licence_lines(invoice: Invoice) -> list[str]:
@@ -223,26 +238,8 @@ def _way_out(
     return (instruction(BILL, mend), EXCLUDE_PRODUCT)
 
 
-def left_behind(
-    company_id: str, target: Invoice | None, written: Iterable[WrittenLine], existing: Iterable[Invoice]
-) -> list[WrittenLine]:
-    """A company's lines that still stand on a recurring invoice which is not its target any more: HaloPSA would bill
-    them beside whatever the target gets [B3]."""
-    elsewhere = [
-        line for line in written if line.company_id == company_id and (target is None or line.invoice_id != target.id)
-    ]
-    if not elsewhere:
-        return []  # asked for every company, and true for almost all
-    live = {invoice.id: invoice.by_id for invoice in existing if invoice.template}
-    return [
-        line
-        for line in elsewhere
-        if (there := live.get(line.invoice_id, {}).get(line.line_id)) is not None
-        and not (there.inactive or there.quantity == 0)
-    ]
-
-
-def _removal(before: WrittenLine, currency: str) -> PlanLine:
+def removal(before: WrittenLine, currency: str) -> PlanLine:
+    """What takes a line of ours off its template."""
     return PlanLine(
         action=LineAction.REMOVE,
         line_id=before.line_id,

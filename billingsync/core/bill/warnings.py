@@ -80,7 +80,7 @@ def warnings_of(
     warnings.extend(fits_nothing(inputs.rulebook, inputs.companies, inputs.clients))
     warnings.extend(_computed(inputs, works))
     for work in works:
-        warnings.extend(f"{work.company.name}: {left}" for left in work.left)
+        warnings.extend(f"{work.company.name}: {left.text}" for left in work.left)
         if why := _stays(work, inputs, missing):
             warnings.append(f"{work.company.name} is not billed now, but its recurring lines stay: {why}")
     return tuple(warnings)
@@ -102,7 +102,8 @@ def _computed(inputs: RunInputs, works: Sequence[Work]) -> Iterator[str]:
 def _stays(work: Work, inputs: RunInputs, missing: str) -> str:
     """Why lines of a company that is not billed now stay on its recurring invoice, where nothing else says so."""
     month = str(inputs.period)
-    written = any(line.company_id == work.company.id and line.period < month for line in inputs.memory.written_lines)
+    gone = {one.line.line_id for one in work.removals}
+    written = any(line.period < month and line.line_id not in gone for line in work.written)
     if not written or work.lines or work.left or work.holds:
         return ""
     other = work.match.client and (work.match.client.pax8_monthly_invoice or work.match.client.pax8_annual_invoice)

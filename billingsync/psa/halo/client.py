@@ -213,15 +213,19 @@ class Halo:
                 return found, owner
         return None
 
-    def since(self, client_ids: Sequence[int], day: date) -> Iterator[Raw]:
-        """The clients' invoices with lines, newest first, at least back to `day` by their dates. UpstreamError where it
-        is not certain that these are all: what is not seen here would be billed again [N6]."""
-        for chunk in _chunks(client_ids):
-            pages = Pages(self, "/Invoice", "invoices", {**_of_clients(chunk), "order": "id", "orderdesc": "true"})
+    def since(self, client_ids: Sequence[int] | None, day: date) -> Iterator[Raw]:
+        """The clients' invoices (None: the whole tenant's) with lines, newest first, at least back to `day` by their
+        dates. UpstreamError where it is not certain that these are all: what is not seen here would be billed again
+        [N6]."""
+        for chunk in [None] if client_ids is None else _chunks(client_ids):
+            asked = _of_clients(chunk)
+            pages = Pages(self, "/Invoice", "invoices", {**asked, "order": "id", "orderdesc": "true"})
             rows, far_enough = _back_to(day, pages)
             if pages.repeated or pages.why or (pages.total is None and not far_enough):
-                rows = self._whole("/Invoice", "invoices", _of_clients(chunk), counted=True)
-            yield from (self._with_lines(raw) for raw in rows if _is_of(raw, chunk) and not _before(raw, day))
+                rows = self._whole("/Invoice", "invoices", asked, counted=True)
+            for raw in rows:
+                if (chunk is None or _is_of(raw, chunk)) and not _before(raw, day):
+                    yield self._with_lines(raw)
 
     # Writing
 
@@ -365,12 +369,9 @@ def _has_lines(raw: Raw) -> bool:
     return isinstance(raw.get("lines"), list)
 
 
-def _of_clients(client_ids: Sequence[int]) -> dict[str, str]:
-    return {
-        "client_ids": ",".join(map(str, client_ids)),
-        "includelines": "true",
-        "includecredits": "true",
-    }
+def _of_clients(client_ids: Sequence[int] | None) -> dict[str, str]:
+    some = {} if client_ids is None else {"client_ids": ",".join(map(str, client_ids))}
+    return {**some, "includelines": "true", "includecredits": "true"}
 
 
 def _is_of(raw: Raw, client_ids: Sequence[int]) -> bool:

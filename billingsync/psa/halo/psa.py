@@ -47,7 +47,7 @@ class HaloPsa(Halo):
         seen = self.look(client_ids, control, since)
         return Search(rows=_read(seen.rows), complete=seen.complete, why=seen.why)
 
-    def invoices_since(self, client_ids: Sequence[int], day: date) -> Iterator[Invoice]:
+    def invoices_since(self, client_ids: Sequence[int] | None, day: date) -> Iterator[Invoice]:
         """The clients' invoices with lines, at least back to `day`: `Halo.since` as values."""
         return (found for raw in self.since(client_ids, day) if (found := read_invoice(raw)) is not None)
 

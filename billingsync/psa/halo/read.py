@@ -40,6 +40,7 @@ def read_invoice(raw: Raw, *, template: bool | None = None) -> Invoice | None:
         reference=_text(raw.get("reference")).strip(),
         date=_text(raw.get("invoice_date"))[:10],
         created=_moment(raw.get("date_created") or raw.get("datecreated")),
+        modified=_moment(raw.get("last_modified")),
         template=found < 0 if template is None else template,
         disabled=flag(raw.get("disabled")),
         counts_licences=flag(raw.get("contains_calculated_quantity")),

@@ -6,11 +6,11 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 
 
 def upgrade() -> None:
-    """Leads from 0010 to 0012."""
+    """Leads from 0011 to 0012."""
     op.add_column("card_decision", sa.Column("choice", sa.Text(), nullable=True))
     op.create_table(
         "card_write",

@@ -1,0 +1,208 @@
+"""What HaloPSA has of a plan although the ledger does not know it, as after a backup was put back [N6]."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from billingsync.core.bill.plan import Plan, PlanLine, Posting
+from billingsync.core.bill.postings import Place, base_key, elsewhere, key_of
+from billingsync.core.invoice import Invoice, Mark
+from billingsync.core.money import ZERO
+from billingsync.core.states import PostingAction
+from billingsync.errors import OtherInstallation
+from billingsync.run.context import RunContext
+from billingsync.run.tenant import Tenant
+
+MOST_GENERATIONS = 9  # of one posting that a ledger may have forgotten
+
+
+@dataclass(slots=True, kw_only=True)
+class AlreadyThere:
+    """`postings` are the plan's, each as it was posted where HaloPSA has it. `found` is by key; `forgotten` says, by
+    client, why nothing may be sent for it: HaloPSA has postings of ours that neither this plan nor the ledger knows."""
+
+    postings: list[Posting]
+    found: dict[str, Invoice] = field(default_factory=dict)
+    forgotten: dict[int, str] = field(default_factory=dict)
+
+
+def already_there(context: RunContext, plan: Plan, targets: Iterable[Invoice], tenant: Tenant) -> AlreadyThere:
+    """Searches the whole tenant, whoever was billed. A marker of another installation stops everything."""
+    seen = {(one.id, one.template): one for one in (*tenant.templates, *targets, *tenant.invoices)}
+    _no_strangers(context, seen.values())
+    search = _Search(context=context, plan=plan, there=AlreadyThere(postings=list(plan.postings)))
+    for invoice in seen.values():
+        if invoice.void or invoice.client_id is None:
+            continue
+        for mark in _marks(invoice):
+            search.judge(invoice, mark)
+    return search.finish()
+
+
+def _marks(invoice: Invoice) -> list[Mark]:
+    return [*([invoice.mark] if invoice.mark else []), *invoice.live_marks]
+
+
+def _no_strangers(context: RunContext, invoices: Iterable[Invoice]) -> None:
+    ours = context.ledger.installations()
+    strangers: dict[str, list[int]] = defaultdict(list)
+    for invoice in invoices:
+        if not invoice.void:
+            for mark in _marks(invoice):
+                if mark.installation not in ours:
+                    strangers[mark.installation].append(invoice.id)
+    if strangers:
+        installation, found = next(iter(strangers.items()))
+        raise OtherInstallation(
+            f"HaloPSA invoice {found[0]} carries {len(found)} marks of another billingsync installation, "
+            f"{installation}. If that one is gone, take it over; if not, stop it first: two of them bill twice.",
+            next_steps=[["billingsync", "adopt", installation]],
+        )
+
+
+class _Search:
+    def __init__(self, *, context: RunContext, plan: Plan, there: AlreadyThere) -> None:
+        self.context, self.plan, self.there = context, plan, there
+        self._own = {posting.key: posting for posting in plan.postings}
+        self._written = {posting.invoice_id for posting in plan.postings}
+        self._known = {*context.ledger.states(period=context.period), *context.ledger.card_keys()}
+        self._again = {
+            key_of(one.base_key, generation): (one, generation)
+            for one in plan.postings
+            for generation in range(one.generation + 1, one.generation + 1 + MOST_GENERATIONS)
+        }
+        self._later: dict[str, str] = {}  # a posting's key in the plan -> the one under which it was found
+
+    def judge(self, invoice: Invoice, mark: Mark) -> None:
+        if mark.key in self._own:
+            self._is_there(mark.key, invoice)
+        elif mark.key in self._known:
+            return
+        elif self.context.ledger.find_posting(mark.key) is not None:
+            self._known.add(mark.key)
+        elif mark.key in self._again:
+            self._posted_again(invoice, *self._again[mark.key], mark.key)
+        elif (found := self._posted_elsewhere(invoice, mark.key)) is not None:
+            self._adopt(found, invoice)
+        else:
+            self._forgotten(invoice, mark.key)
+
+    def _posted_again(self, invoice: Invoice, posting: Posting, generation: int, key: str) -> None:
+        """The posting as it was posted once more after an undo; with two of these a person must look."""
+        if posting.key in self._later:
+            self._twice(posting.client_id, key)
+            return
+        found = replace(posting, key=key, generation=generation)
+        self._replace([posting], found)
+        self._later[posting.key] = key
+        self._own[key] = found
+        self._is_there(key, invoice)
+
+    def _is_there(self, key: str, invoice: Invoice) -> None:
+        copied = invoice.is_copy or self._own[key].action == PostingAction.UPDATE
+        # An invoice that HaloPSA made from a template has copies of its marks: what we wrote is the template. And of an
+        # existing invoice a list does not show all: it is read by itself before it is compared.
+        if not copied and not invoice.template and invoice.id not in self._written:
+            self.there.found[key] = invoice
+
+    def finish(self) -> AlreadyThere:
+        """What was found; a client that has a posting in two generations waits for a person."""
+        for key in self._later.keys() & self.there.found.keys():
+            self._twice(self._own[key].client_id, self._later[key])
+        return self.there
+
+    def _twice(self, client_id: int, key: str) -> None:
+        self.there.forgotten[client_id] = (
+            f"HaloPSA has posting {key} of this client twice, as it was posted first and as it was posted again after "
+            "an undo. Take one out in HaloPSA, and run again"
+        )
+
+    def _posted_elsewhere(self, invoice: Invoice, key: str) -> Posting | None:
+        """The posting of this key, made of this plan's charges: for another client, or on another invoice."""
+        assert invoice.client_id is not None
+        actions = (PostingAction.UPDATE,) if invoice.template else (PostingAction.CREATE, PostingAction.APPEND)
+        for posting, lines in _choices(self.there.postings, invoice.client_id):
+            for action in actions:
+                place = Place(
+                    partner=self.plan.partner,
+                    period=self.plan.period,
+                    client_id=invoice.client_id,
+                    client_name=self._name(invoice),
+                    action=action,
+                    invoice_id=None if action is PostingAction.CREATE else invoice.id,
+                )
+                made = elsewhere(posting, self._in_order(lines), place)
+                for generation in range(MOST_GENERATIONS + 1):
+                    if key_of(made.base_key, generation) == key:
+                        return replace(made, key=key, generation=generation)
+        return None
+
+    def _name(self, invoice: Invoice) -> str:
+        client = self.context.clients.get(invoice.client_id or 0)
+        return client.name if client is not None else invoice.client_name
+
+    def _in_order(self, lines: Sequence[PlanLine]) -> list[PlanLine]:
+        order = {client.company_id: nth for nth, client in enumerate(self.plan.clients)}
+        return sorted(lines, key=lambda line: order.get(line.company_id, 0))
+
+    def _adopt(self, found: Posting, invoice: Invoice) -> None:
+        self._replace(self.there.postings, found)
+        self._own[found.key] = found
+        if found.action == PostingAction.CREATE:
+            self.there.found[found.key] = invoice
+
+    def _replace(self, among: Sequence[Posting], found: Posting) -> None:
+        """The postings without the charges of `found`, and it itself."""
+        taken = set(found.charges)
+        left = []
+        for one in self.there.postings:
+            if not any(one is other for other in among) or taken.isdisjoint(one.charges):
+                left.append(one)
+                continue
+            lines = tuple(line for line in one.lines if taken.isdisjoint(line.charges))
+            if any(line.charges for line in lines):
+                left.append(self._rest(one, lines))
+        self.there.postings = [*left, found]
+
+    def _rest(self, posting: Posting, lines: tuple[PlanLine, ...]) -> Posting:
+        target = "" if posting.invoice_id is None else str(posting.invoice_id)
+        base = base_key(self.plan.partner, posting.client_id, f"{posting.action}:{target}:{self.plan.period}", lines)
+        return replace(
+            posting,
+            key=base,
+            base_key=base,
+            generation=0,
+            lines=lines,
+            amount=sum((line.amount for line in lines), ZERO),
+            cost=sum((line.cost for line in lines), ZERO),
+        )
+
+    def _forgotten(self, invoice: Invoice, key: str) -> None:
+        assert invoice.client_id is not None
+        why = (
+            f"HaloPSA invoice {invoice.id} carries posting {key}, which this ledger does not know: perhaps it was put "
+            "back to an older state. Nothing was sent for this client, as it may be billed already. Put the newest "
+            "backup in place, or take those lines out in HaloPSA, and run again"
+        )
+        self.there.forgotten[invoice.client_id] = why
+
+
+def _choices(postings: Sequence[Posting], client_id: int) -> Iterator[tuple[Posting, Sequence[PlanLine]]]:
+    """Sets of lines that may have been one posting of this client when mappings were others: a posting as it is, one
+    company of it, it without one company, and what the client has now together with another posting or company."""
+    mine = [line for one in postings if one.client_id == client_id for line in one.lines]
+    for one in postings:
+        companies: dict[str, list[PlanLine]] = defaultdict(list)
+        for line in one.lines:
+            companies[line.company_id].append(line)
+        yield one, one.lines
+        if mine and one.client_id != client_id:
+            yield one, [*mine, *one.lines]
+        if len(companies) > 1:
+            for company, lines in companies.items():
+                yield one, lines
+                yield one, [line for line in one.lines if line.company_id != company]
+                if mine and one.client_id != client_id:
+                    yield one, [*mine, *lines]

@@ -1,0 +1,41 @@
+"""A month that was posted, looked at again: what people have deleted, voided or changed since [N5]."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from billingsync.core.invoice import Invoice
+from billingsync.core.states import LineAction, PostingAction, PostingState
+from billingsync.run.context import RunContext
+from billingsync.run.recover import settle
+from billingsync.run.tenant import Tenant
+from billingsync.store.postings import RecordedPosting
+
+
+def reread(context: RunContext, tenant: Tenant, keys: Collection[str]) -> tuple[str, ...]:
+    """Compares this period's postings of these keys with what HaloPSA has now, a sentence for each that is otherwise.
+    Such a posting becomes an alarm, and its charges stay where they are until a person has decided."""
+    current = {(line.invoice_id, line.line_id): line.key for line in context.ledger.written_lines()}
+    told = []
+    for row, live in context.ledger.billed_lines(context.period):
+        if row.key not in keys or row.state == PostingState.DIFFERS or not _whole(row, live, current):
+            continue
+        assert row.invoice_id is not None
+        template = row.action == PostingAction.UPDATE
+        there = tenant.find(row.invoice_id, template=template) or context.psa.read(row.invoice_id, template=template)
+        there = there or Invoice(id=row.invoice_id, client_id=row.client_id, template=template)  # gone
+        settled = settle(context, row, there, again=True)
+        if settled.state == PostingState.DIFFERS:
+            told.append(f"{row.client_name}: {settled.message}")
+    return tuple(told)
+
+
+def _whole(row: RecordedPosting, live: Collection[int], current: dict[tuple[int, int], str]) -> bool:
+    """Whether every line of it should still be there as it was written: none undone, and none of a template written
+    anew or taken off by a later month."""
+    if not {line.ordinal for line in row.lines if line.action != LineAction.REMOVE} <= set(live):
+        return False
+    if row.action != PostingAction.UPDATE:
+        return True
+    target = row.invoice_id or 0
+    return all(current.get((target, one.line_id or 0)) == row.key for one in row.returned_lines)

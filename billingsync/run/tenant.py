@@ -1,0 +1,77 @@
+"""What the whole tenant shows of our markers, read once before anything is written [N6], and for a plan that has lines
+on templates [B5]."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+
+from billingsync.connect import Connections
+from billingsync.core.inputs import WrittenLine
+from billingsync.core.invoice import Invoice
+from billingsync.core.period import Period
+from billingsync.core.progress import Progress, Say, Stage
+from billingsync.errors import UpstreamError
+
+DAYS_BEFORE_PERIOD = 35
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenant:
+    """The invoices of all clients since 35 days before the period, as far as they carry a marker or were made from a
+    template, and all templates, with their lines."""
+
+    invoices: tuple[Invoice, ...]
+    templates: tuple[Invoice, ...]
+
+    def find(self, invoice_id: int, *, template: bool) -> Invoice | None:
+        """One of them, where it was read whole."""
+        among = self._templates if template else self._invoices
+        found = among.get(abs(invoice_id))
+        return found if found is not None and found.lines_shown and found.origin else None
+
+    @cached_property
+    def _invoices(self) -> dict[int, Invoice]:
+        return {one.id: one for one in self.invoices}
+
+    @cached_property
+    def _templates(self) -> dict[int, Invoice]:
+        return {abs(one.id): one for one in self.templates}
+
+    def made(self, lines: Collection[WrittenLine]) -> tuple[Invoice, ...]:
+        """The invoices that may bill these lines of ours on templates."""
+        keys = {line.key for line in lines}
+        templates = {abs(line.invoice_id) for line in lines}
+        return tuple(one for one in self.invoices if _concerns(one, keys, templates))
+
+
+def _concerns(invoice: Invoice, keys: Collection[str], templates: Collection[int]) -> bool:
+    return any(
+        (line.mark is not None and line.mark.key in keys)
+        or (line.made_from[0] is not None and abs(line.made_from[0]) in templates)
+        for line in invoice.lines
+    )
+
+
+def read_tenant(connected: Connections, period: Period, say: Say) -> Tenant:
+    """Raises UpstreamError where HaloPSA's invoices cannot be read whole."""
+    say(Progress(stage=Stage.LOOK_FOR_OURS))
+    day = period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
+    templates = read_templates(connected)
+    found = tuple(
+        one if one.mark or any(line.mark for line in one.lines) else replace(one, origin={})
+        for one in connected.psa.invoices_since(None, day)
+    )
+    return Tenant(invoices=found, templates=templates)
+
+
+def read_templates(connected: Connections) -> tuple[Invoice, ...]:
+    """All recurring invoices with their lines, in one list; none where we may not see them."""
+    try:
+        return connected.psa.templates()
+    except UpstreamError as failed:
+        if failed.status not in (401, 403, 404):
+            raise
+        return ()
