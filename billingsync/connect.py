@@ -75,7 +75,8 @@ def connections(
 
 
 def _psa(halo: Service, settings: PartnerSettings) -> HaloPsa:
-    return HaloPsa(halo, marker=settings.halo.marker, write_lines=settings.halo.write_lines)
+    ways = settings.halo
+    return HaloPsa(halo, marker=ways.marker, write_lines=ways.write_lines, one_time=ways.one_time)
 
 
 def pax8_service(settings: PartnerSettings, redactor: Redactor, *, on_call: OnCall | None = None) -> Service:

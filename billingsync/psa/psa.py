@@ -106,6 +106,7 @@ class NewInvoice:
     installation: str
     period: str
     codes: ProductRules
+    flag_one_time: bool = False  # HALO__ONE_TIME: the PSA itself is told what is billed once [B7]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

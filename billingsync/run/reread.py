@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from billingsync.core.bill.templates import MadeInvoices
 from billingsync.core.invoice import Invoice
 from billingsync.core.states import LineAction, PostingAction, PostingState
 from billingsync.run.context import RunContext
@@ -15,7 +16,10 @@ from billingsync.store.postings import RecordedPosting
 def reread(context: RunContext, tenant: Tenant, keys: Collection[str]) -> tuple[str, ...]:
     """Compares this period's postings of these keys with what HaloPSA has now, a sentence for each that is otherwise.
     Such a posting becomes an alarm, and its charges stay where they are until a person has decided."""
-    current = {(line.invoice_id, line.line_id): line.key for line in context.ledger.written_lines()}
+    written = context.ledger.written_lines()
+    made = MadeInvoices(tenant.made(written), tenant.templates)
+    # What HaloPSA was to charge once, and has, it may have taken off itself [B7].
+    current = {(one.invoice_id, one.line_id): one.key for one in written if not (one.once and made.of(one).done)}
     told = []
     for row, live in context.ledger.billed_lines(context.period):
         if row.key not in keys or row.state == PostingState.DIFFERS or not _whole(row, live, current):

@@ -17,6 +17,7 @@ PREFIX = "BILLINGSYNC_"
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 _LOGINS = ("password", "sso", "both")
 _WRITE_LINES = ("header", "updatelines", "add_lines")
+_ONE_TIME = ("plain", "flag")
 
 Trimmed = Annotated[str, AfterValidator(str.strip)]
 Url = Annotated[str, AfterValidator(values.service_url)]
@@ -80,6 +81,9 @@ class Halo(Group):
     write_lines: Annotated[
         Literal["header", "updatelines", "add_lines"], BeforeValidator(lambda value: values.choice(value, _WRITE_LINES))
     ] = Field(default="header", description="how lines reach an existing invoice")
+    one_time: Annotated[Literal["plain", "flag"], BeforeValidator(lambda value: values.choice(value, _ONE_TIME))] = (
+        Field(default="plain", description="how a recurring invoice is told what to bill only once")
+    )
     extra_headers: Annotated[dict[str, SecretStr], BeforeValidator(values.headers)] = Field(
         default_factory=dict, description="JSON object of headers sent with every call"
     )

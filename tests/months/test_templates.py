@@ -6,8 +6,9 @@ import shlex
 from decimal import Decimal
 
 import pytest
+from cli import cents
 from months_rules import BASE, RECURRING
-from scene import M365, SETUP, Scene, ours, texts, total
+from scene import BACKUP, M365, SETUP, Scene, ours, texts, total
 
 TEMPLATE = -201
 
@@ -259,3 +260,50 @@ def test_R2_what_HaloPSA_invoiced_is_credited_whenever_the_re_issue_comes(contos
     assert texts(made.invoice(TEMPLATE)) == ["10 x 22.00 Microsoft 365 Business Premium"]
     after = run(made, dated[:7])
     assert after["postings"] == after["taken_back"] == []
+
+
+def once_each(made: Scene, month: str) -> None:
+    """A month with a charge for each reason to be billed once, and one that comes every month."""
+    made.month(
+        month,
+        made.charge(M365, 10, "22.00", sub="s-1"),
+        made.charge(SETUP, 1, "300.00", type="one-time"),
+        made.charge(M365, 2, "11.00", sub="s-1", type="prorate"),
+        made.charge(BACKUP, 1, "388.80", sub="s-2", term="Annual"),
+    )
+
+
+@pytest.mark.parametrize("kept", ["kept", "dropped", "unsettable"])
+def test_B7_with_the_flag_HaloPSA_itself_charges_once_what_is_to_be_billed_once(contoso, kept):
+    made = contoso(schedule="off", one_time=kept, HALO__ONE_TIME="flag")
+    once_each(made, "2026-11")
+    run(made, "2026-11")
+    flagged = sorted(cents(line["net_amount"]) for line in ours(made.invoice(TEMPLATE)) if line.get("onetimecharge"))
+    assert flagged == ([] if kept == "unsettable" else [Decimal("22.00"), Decimal("300.00"), Decimal("388.80")])
+    assert total(made.sandbox.make(TEMPLATE)) == Decimal("930.80")
+    once_each(made, "2026-12")
+    told = run(made, "2026-12")
+    assert (told["holds"], total(made.invoice(TEMPLATE))) == ([], Decimal("930.80"))
+    assert total(made.sandbox.make(TEMPLATE)) == Decimal("930.80")
+    assert run(made, "2026-12")["state"] == "complete"
+    assert texts(made.invoice(TEMPLATE)) == ["10 x 22.00 Microsoft 365 Business Premium"]
+
+
+def test_B7_what_HaloPSA_charged_once_and_took_off_is_no_persons_deletion(contoso):
+    made = contoso(schedule="off", one_time="dropped", HALO__ONE_TIME="flag")
+    once_each(made, "2026-11")
+    run(made, "2026-11")
+    made.sandbox.make(TEMPLATE)
+    told = run(made, "2026-11")
+    assert (told["state"], told["message"]) == ("complete", "")
+
+
+def test_B7_an_annual_line_comes_off_once_it_was_invoiced(contoso):
+    made = contoso(schedule="off")
+    once_each(made, "2026-11")
+    run(made, "2026-11")
+    made.sandbox.make(TEMPLATE)
+    made.office.rules(RECURRING + "[limits]\nclient_amount_max = 1\n", "clients/contoso.toml")
+    once_each(made, "2026-12")
+    assert {hold["reason"] for hold in run(made, "2026-12", 3)["holds"]} == {"limit_amount"}
+    assert texts(made.invoice(TEMPLATE)) == ["10 x 22.00 Microsoft 365 Business Premium"]

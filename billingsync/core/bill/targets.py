@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from billingsync.core.bill.modifiers import Draft, draft_of, is_azure
 from billingsync.core.bill.plan import PlanLine, Stays
-from billingsync.core.bill.templates import MadeInvoices, currency_of, not_invoiced
+from billingsync.core.bill.templates import YEARLY, MadeInvoices, currency_of, not_invoiced
 from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice, InvoiceLine
@@ -116,7 +117,13 @@ def _latest(client_id: int, rules: InvoiceRules, existing: Iterable[Invoice]) ->
 
 def recurring_key(draft: Draft) -> str:
     """What a line is recognised by next month: subscription or product, kind, currency [B3]; see `numbered`."""
-    return f"{'azure' if draft.collapsed else _what(draft)}|{draft.kind}|{draft.currency}"
+    yearly = draft.kind == "subscription" and _SPELLING.sub("", draft.term.lower()) in _YEARLY_TERMS
+    kind = YEARLY if yearly else draft.kind
+    return f"{'azure' if draft.collapsed else _what(draft)}|{kind}|{draft.currency}"
+
+
+_SPELLING = re.compile(r"[^a-z0-9]")  # Pax8 writes terms with and without spaces and hyphens
+_YEARLY_TERMS = ("annual", "yearly", "1year", "2year", "3year")
 
 
 def _what(draft: Draft) -> str:
@@ -170,6 +177,9 @@ def recurring_changes(
             changes.append(line._replace(recurring_key=key))
             continue
         there = present.get(before.line_id)
+        if made is not None and _charged_for_good(before, there, made):
+            changes += [removal(before, currency), line] if there is not None else [line]
+            continue
         trouble = touched(before, there, line)
         if trouble:
             held[line.recurring_key] = replace(trouble, steps=_way_out(trouble.reason, before, there, line, currency))
@@ -198,6 +208,12 @@ def recurring_changes(
     why = not_invoiced(earlier, made) if made is not None else ""
     waits = stays(earlier[0], Reason.RECURRING_NOT_INVOICED, why) if why else None
     return LineChanges(lines=tuple(changes), held=held, left=tuple(left), waits=waits)
+
+
+def _charged_for_good(before: WrittenLine, there: InvoiceLine | None, made: MadeInvoices) -> bool:
+    """Whether HaloPSA charged the line once by itself, and took it off or never charges it again."""
+    known = there is None or there.one_time_invoice_id is not None
+    return before.once and known and made.of(before).done
 
 
 def stays(line: WrittenLine, reason: Reason, text: str) -> Stays:

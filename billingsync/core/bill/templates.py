@@ -17,6 +17,8 @@ from billingsync.core.inputs import RunInputs, WrittenLine
 from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO, multiply, plain, round_money
 
+YEARLY = "annual"  # the kind, in a line's key, of a subscription that is billed once in a year or more
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoiced:
@@ -87,7 +89,7 @@ def is_once(key: str) -> bool:
     return _kind_and_currency(key)[0] in _ONCE
 
 
-_ONCE = ("one-time", "prorate")
+_ONCE = ("one-time", "prorate", YEARLY)
 
 
 def _kind_and_currency(key: str) -> tuple[str, str]:

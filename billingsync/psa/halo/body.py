@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from billingsync.core.bill.plan import PlanLine
+from billingsync.core.bill.templates import is_once
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.states import LineAction, PostingAction
 from billingsync.psa.halo.wire import (
@@ -50,6 +51,7 @@ def _wire_line(new: NewInvoice, ordinal: int, line: PlanLine) -> WireLine:
         tax_code=new.codes.tax_code,
         nominal_code=new.codes.income_account,
         mark=mark_of(new.posting.key, new.installation, ordinal),
+        one_time=new.flag_one_time and new.posting.action == "update" and is_once(line.recurring_key),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -26,9 +27,12 @@ from billingsync.store.postings import RecordedPosting
 class HaloPsa(Halo):
     """The client for HaloPSA's lists and objects, and on top of it what billing asks of any PSA."""
 
-    def __init__(self, service: Service, *, marker: str = "longdescription", write_lines: str = "lines") -> None:
-        """`marker` and `write_lines` are HALO__MARKER and HALO__WRITE_LINES."""
+    def __init__(
+        self, service: Service, *, marker: str = "longdescription", write_lines: str = "lines", one_time: str = "plain"
+    ) -> None:
+        """`marker`, `write_lines` and `one_time` are HALO__MARKER, HALO__WRITE_LINES and HALO__ONE_TIME."""
         super().__init__(service)
+        self.flags_one_time = one_time == "flag"
         self.marker, self.write_lines = marker, write_lines
 
     # Reading
@@ -99,6 +103,7 @@ class HaloPsa(Halo):
 
     def change(self, new: NewInvoice, there: Invoice, written: Mapping[int, WrittenLine]) -> Body:
         """`written` are our lines on it, by id, as we wrote them before."""
+        new = replace(new, flag_one_time=self.flags_one_time)
         suffix, rows = body.changed(new, there.origin, written, self.marker, self.write_lines)
         return self._change(suffix, rows, template=new.posting.action == PostingAction.UPDATE)
 

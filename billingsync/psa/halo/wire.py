@@ -232,6 +232,7 @@ class WireLine:
     tax_code: str | None
     nominal_code: str | None
     mark: str
+    one_time: bool = False  # HaloPSA itself is to charge it once
 
 
 def as_line(line: WireLine, marker: str) -> dict[str, object]:
@@ -252,6 +253,8 @@ def as_line(line: WireLine, marker: str) -> dict[str, object]:
         wire["tax_code"] = line.tax_code
     if line.nominal_code is not None:
         wire["nominal_code"] = line.nominal_code
+    if line.one_time:
+        wire["onetimecharge"] = True
     if marker == "longdescription":
         # The text is cut around the marker: a text of any length must not push it out (fault 37).
         wire["item_longdescription"] = f"{_cut(text, TEXT_LENGTH - len(line.mark) - 1)}\n{line.mark}"
