@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from billingsync.reconcile.due import settle_cut_off, write_due
 from billingsync.report.card_results import result_sentence
 from billingsync.report.escape import one_line, shortened
 from billingsync.store.card_writes import CardWrite
+from billingsync.store.imports import ImportState
 from billingsync.store.ledger import Ledger
 from billingsync.store.notices import Thing
 
@@ -63,7 +63,7 @@ def counted(connected: Connections, say: Say) -> dict[str, Any]:
 
 def _rows(ledger: Ledger) -> Counter[str]:
     rows: Counter[str] = Counter()
-    files: Iterable[Any] = (one for one in ledger.imports() if one.state == "current")
-    for file in files:
-        rows.update(file.rows)
+    for file in ledger.imports():
+        if file.state is ImportState.CURRENT:
+            rows.update(file.rows)
     return rows
