@@ -39,7 +39,7 @@ def _desk(settings: Settings) -> tuple[DeskRules, ...]:
     from billingsync.store.ledger import desk_rules_at
 
     try:
-        return desk_rules_at(settings.database_url)
+        return desk_rules_at(settings.database_url, settings.partner)
     except LedgerError as wrong:
         note(f"warning: the rules written on the desk were not read: {wrong.message}")
         return ()

@@ -143,7 +143,7 @@ def written_on_the_desk(settings: Settings) -> tuple[DeskRules, ...]:
     from billingsync.store.ledger import desk_rules_at
 
     try:
-        return desk_rules_at(settings.database_url)
+        return desk_rules_at(settings.database_url, settings.partner)
     except LedgerError:
         return ()
 

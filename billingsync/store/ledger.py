@@ -132,11 +132,11 @@ def open_ledger(url: str, *, partner: str = SINGLE, check: bool | None = None) -
         raise
 
 
-def desk_rules_at(url: str) -> tuple[DeskRules, ...]:
-    """The desk's rules in the database at `url`, none where there is no such file yet: rules can be checked before
-    there is a ledger. LedgerError where it cannot be read."""
+def desk_rules_at(url: str, partner: str) -> tuple[DeskRules, ...]:
+    """The partner's desk rules in the database at `url`, none where there is no such file yet: rules can be checked
+    before there is a ledger. LedgerError where it cannot be read."""
     path = parse(url)
     if path.get_backend_name() == "sqlite" and not Path(path.database or "").exists():
         return ()
-    with open_ledger(url) as ledger:
+    with open_ledger(url, partner=partner) as ledger:
         return ledger.desk_rules()
