@@ -44,6 +44,9 @@ class OrderKind(StrEnum):
     SNAPSHOT = "snapshot"  # read both sides at one time, to compare them
     MAP_PRODUCT = "map_product"
     TEST = "test"  # try the logins, rights and clocks
+    APPROVE_CARDS = "approve_cards"  # write cards to recurring invoices
+    UNDO_CARDS = "undo_cards"
+    PAIR_CARD = "pair_card"
 
 
 class OrderState(StrEnum):

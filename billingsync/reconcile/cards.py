@@ -87,6 +87,19 @@ class Ground:
     def cycle(self) -> Period:
         return Period.of(self.today)
 
+    def since(self, decisions: tuple[Decision, ...], today: date) -> Ground:
+        """The same sides, with what was decided since; what was compared already is not compared again."""
+        later = replace(self, decisions=decisions, today=today)
+        known: tuple[str, ...] = ("_compared", "_plain_cards")
+        kept = {name: self.__dict__[name] for name in known if name in self.__dict__}
+        later.__dict__.update(kept)
+        return later
+
+    @property
+    def compared(self) -> Reconciliation:
+        """Both sides compared."""
+        return self._compared[1]
+
     @cached_property
     def _compared(self) -> tuple[Tenant, Reconciliation]:
         tenant = tenant_of(self.inputs)

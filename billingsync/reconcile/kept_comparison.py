@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from billingsync.core.period import Period
-from billingsync.core.reconcile.compare import Reconciliation, compare_tenant
-from billingsync.core.reconcile.snapshot import ReconcileInputs
-from billingsync.core.reconcile.tenant import Tenant, tenant_of
+from billingsync.core.reconcile.compare import Reconciliation
 from billingsync.core.rules import Rulebook
 from billingsync.errors import NoSnapshot
+from billingsync.reconcile.cards import Ground
 from billingsync.reconcile.choose import for_period, newest_kept
 from billingsync.reconcile.inputs import Books, inputs_for
 from billingsync.reconcile.reconcile import posted_only
@@ -24,14 +24,6 @@ MOST = 6  # comparisons that are kept in memory
 Key = tuple[object, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A comparison, with the indexes that cards are made from."""
-
-    found: Reconciliation
-    tenant: Tenant
-
-
 @dataclass(slots=True)
 class Comparisons:
     """One desk's memory of comparisons: each is made anew once the snapshot, the rules, or anything that people or
@@ -39,17 +31,17 @@ class Comparisons:
 
     ledger: Ledger
     settings: Settings
-    _kept: OrderedDict[Key, Compared] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[Key, Ground] = field(default_factory=OrderedDict)
     _rules: tuple[Key, Rulebook] | None = None
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
-    def now(self) -> Compared:
-        """By the newest whole snapshot. NoSnapshot where there is none."""
-        return self._of(None)
+    def ground(self, today: date) -> Ground:
+        """What the cards of today stand on, by the newest whole snapshot. NoSnapshot where there is none."""
+        return self._of(None).since(self.ledger.card_decisions(), today)
 
     def of(self, period: Period | None) -> Reconciliation:
-        """Of a period by its own snapshot. NoSnapshot where it has none."""
-        return self._of(period).found
+        """Of now, or of a period by its own snapshot. NoSnapshot where there is none."""
+        return self._of(period).compared
 
     def posted(self, period: Period, refusal: NoSnapshot) -> Reconciliation:
         """What the ledger itself posted for a period without a snapshot [SN6]."""
@@ -58,7 +50,7 @@ class Comparisons:
     def books(self) -> Books:
         return Books(ledger=self.ledger, rulebook=self._rulebook(), zone=self.settings.zone)
 
-    def _of(self, period: Period | None) -> Compared:
+    def _of(self, period: Period | None) -> Ground:
         zone = self.settings.zone
         entry = newest_kept(self.ledger, zone) if period is None else for_period(self.ledger, zone, period)
         with self._one_at_a_time:
@@ -66,7 +58,8 @@ class Comparisons:
             key = (entry.id, entry.confirmed_by, period, books.rulebook.digest, self.ledger.newest_change())
             found = self._kept.get(key)
             if found is None:
-                found = self._kept[key] = _compared(inputs_for(books, entry, period))
+                found = self._kept[key] = Ground(inputs=inputs_for(books, entry, period), decisions=(), today=date.min)
+                assert found.compared  # here, where one does it at a time
             self._kept.move_to_end(key)
             while len(self._kept) > MOST:
                 self._kept.popitem(last=False)
@@ -79,11 +72,6 @@ class Comparisons:
         if self._rules is None or self._rules[0] != seen:
             self._rules = (seen, load_rulebook(self.settings.rules_dir, desk))
         return self._rules[1]
-
-
-def _compared(inputs: ReconcileInputs) -> Compared:
-    tenant = tenant_of(inputs)
-    return Compared(found=compare_tenant(tenant), tenant=tenant)
 
 
 def _files(folder: Path) -> Key:

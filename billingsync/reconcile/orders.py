@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from billingsync.connect import Connections
@@ -13,12 +13,18 @@ from billingsync.core.reconcile.expiring import CommitmentTerms
 from billingsync.core.reconcile.snapshot import SnapshotState
 from billingsync.core.schedule import local_day
 from billingsync.errors import UpstreamError
+from billingsync.reconcile.approval import Approval, CardResult, exit_code
 from billingsync.reconcile.inputs import inputs_for
+from billingsync.reconcile.pair import pair
 from billingsync.reconcile.reconcile import books_of, documented
 from billingsync.reconcile.snapshot import Why, take
+from billingsync.reconcile.take_back import TakeBack, undo
+from billingsync.reconcile.write_back import approve
+from billingsync.report.card_results import result_document, result_sentence
 from billingsync.run import orders
 from billingsync.run.context import now
 from billingsync.run.orders import Carry, Done
+from billingsync.store.cards import choice_of
 from billingsync.store.orders import Order
 from billingsync.store.snapshots import SnapshotEntry
 
@@ -52,4 +58,47 @@ def _documented(connected: Connections, taken: SnapshotEntry, say: Say) -> dict[
     return {id: {name: getattr(one, name) for name in CommitmentTerms.__slots__} for id, one in terms.items()}
 
 
-CARRIES: Mapping[OrderKind, Carry] = {**orders.CARRIES, OrderKind.SNAPSHOT: _snapshot}
+def _approve_cards(connected: Connections, order: Order, say: Say) -> Done:
+    asked = order.arguments
+    approval = Approval(
+        who=order.who,
+        digests=tuple(asked["digests"]),
+        choice=choice_of(asked.get("choice")),
+        over_limit=bool(asked.get("over_limit")),
+        reason=str(asked.get("reason", "")),
+    )
+    return _told(approve(connected, approval, say=say))
+
+
+def _undo_cards(connected: Connections, order: Order, say: Say) -> Done:
+    asked = order.arguments
+    back = TakeBack(who=order.who, digests=tuple(asked["digests"]), reason=str(asked.get("reason", "")))
+    return _told(undo(connected, back, say=say))
+
+
+def _told(results: Sequence[CardResult]) -> Done:
+    """What became of each card, by the worst of them."""
+    code = exit_code(results)
+    state = {0: OrderState.DONE, 1: OrderState.FAILED}.get(code, OrderState.REFUSED)
+    says = "\n".join(result_sentence(one) for one in results)
+    told = {"message": says, "results": [result_document(one) for one in results]}
+    return Done(outcome=told | ({"code": _CODES[code]} if code else {}), state=state)
+
+
+_CODES = {1: "BS-FAILED", 3: "BS-CARD-BLOCKED", 5: "BS-STALE-CARD"}
+
+
+def _pair_card(connected: Connections, order: Order, say: Say) -> Done:
+    asked = order.arguments
+    cards = pair(connected, str(asked["digest"]), int(asked["line"]), who=order.who, say=say)
+    says = "\n".join(f"{one.client_name}, {one.product}: {one.kind} on line {one.line_id}." for one in cards)
+    return Done(outcome={"message": says})
+
+
+CARRIES: Mapping[OrderKind, Carry] = {
+    **orders.CARRIES,
+    OrderKind.SNAPSHOT: _snapshot,
+    OrderKind.APPROVE_CARDS: _approve_cards,
+    OrderKind.UNDO_CARDS: _undo_cards,
+    OrderKind.PAIR_CARD: _pair_card,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -51,7 +51,7 @@ class CardBook(Book):
                     who=row.who,
                     reason=row.reason,
                     until=date.fromisoformat(row.until) if row.until else None,
-                    choice=_choice(row.choice),
+                    choice=choice_of(row.choice),
                 )
                 for row in connection.execute(query)
             )
@@ -68,7 +68,7 @@ def _row(one: Decision) -> dict[str, Any]:
         "who": one.who,
         "reason": one.reason,
         "until": one.until.isoformat() if one.until else None,
-        "choice": None if one.choice == NOTHING_CHOSEN else _kept(one.choice),
+        "choice": None if one.choice == NOTHING_CHOSEN else kept_choice(one.choice),
     }
 
 
@@ -94,7 +94,9 @@ def values_of(kept: dict[str, str | None]) -> Values:
     )
 
 
-def _kept(choice: Choice) -> dict[str, Any]:
+def kept_choice(choice: Choice) -> dict[str, Any]:
+    """What a person chose, as JSON."""
+
     def text(number: Decimal | None) -> str | None:
         return None if number is None else format(number, "f")
 
@@ -111,7 +113,8 @@ def _kept(choice: Choice) -> dict[str, Any]:
     }
 
 
-def _choice(kept: dict[str, Any] | None) -> Choice:
+def choice_of(kept: Mapping[str, Any] | None) -> Choice:
+    """What `kept_choice` kept."""
     if kept is None:
         return NOTHING_CHOSEN
     numbers = {name: Decimal(kept[name]) if kept[name] else None for name in ("quantity", "price", "cost")}

@@ -16,6 +16,7 @@ from billingsync.store.cycles import CycleBook
 from billingsync.store.database import Database, parse
 from billingsync.store.decisions import DecisionBook
 from billingsync.store.desk_rules import DeskRulesBook
+from billingsync.store.drafts import DraftBook
 from billingsync.store.imports import ImportBook
 from billingsync.store.intents import IntentBook
 from billingsync.store.lock import LockBook
@@ -56,6 +57,7 @@ class Ledger(
     SessionBook,
     SnapshotBook,
     ImportBook,
+    DraftBook,
     CardWriteBook,
     PairingBook,
     OrderBook,

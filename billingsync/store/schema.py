@@ -26,7 +26,22 @@ from billingsync.core.states import ChargeState, CycleState, PostingAction, Post
 from billingsync.store.columns import Json, Moment, Money, Named, Packed, Words
 
 # Every revision that this version knows, oldest first. Kept here so that opening a ledger need not import Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
+REVISIONS = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+    "0007",
+    "0008",
+    "0009",
+    "0010",
+    "0011",
+    "0012",
+    "0013",
+    "0014",
+)
 
 metadata = MetaData(
     naming_convention={
@@ -474,6 +489,20 @@ import_file = _table(
     _optional("ended_at", Moment),  # when another file replaced it, or a person removed it
     _required("ended_by", Words),
     Index(None, "partner", "profile", "period"),
+)
+
+# Files that somebody is about to import on the desk, with what was chosen so far; forgotten after some days.
+import_draft = _table(
+    "import_draft",
+    ("id",),
+    _required("id", Text),
+    _required("who", Words),
+    _required("at", Moment),
+    _required("file_name", Words),
+    _required("sha256", Text),
+    _required("size", BigInteger),
+    _required("body", Packed),
+    _required("choices", Json),
 )
 
 import_row = _table(

@@ -180,9 +180,10 @@ class SnapshotBook(Book):
             return tuple(json.loads(body) for body in connection.execute(query.order_by(journal.c.seq)).scalars())
 
     def newest_change(self) -> int:
-        """The number of the newest entry of the journal but those of the desk itself, such as who looked at what: as
-        long as it stays, whatever is compared stays as it was."""
-        mine = (journal.c.partner == self.name, ~journal.c.kind.like("desk.%"))
+        """The number of the newest entry of the journal but those of the desk itself, such as who looked at what, and
+        of what is decided about cards: as long as it stays, whatever is compared stays as it was."""
+        others = (~journal.c.kind.like("desk.%"), ~journal.c.kind.like("card%"))
+        mine = (journal.c.partner == self.name, *others)
         with self.reading() as connection:
             return int(connection.scalar(select(func.max(journal.c.seq)).where(*mine)) or 0)
 

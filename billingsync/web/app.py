@@ -16,7 +16,7 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -24,12 +24,14 @@ from starlette.types import ASGIApp
 from billingsync.core.desk import Role
 from billingsync.errors import (
     BillingSyncError,
+    ImportRefused,
     LedgerError,
     NoSnapshot,
     NotReady,
     NotReleased,
     Refused,
     RulesError,
+    StaleCard,
     UpstreamError,
     UsageError,
 )
@@ -42,14 +44,17 @@ from billingsync.store.sessions import Session, SessionLimits
 from billingsync.web import login
 from billingsync.web.ask import Ask, Desk, NotFound, Page, Shown, own_path
 from billingsync.web.frame import frame
-from billingsync.web.guard import Guard, TooLarge
+from billingsync.web.guard import Cut, Guard
 from billingsync.web.pages import (
     activity,
+    cards,
     charges,
     clients,
     connections,
     exclusions,
+    expiring,
     holds,
+    imports,
     me,
     months,
     orders,
@@ -72,10 +77,12 @@ _STATUS: tuple[tuple[type[BillingSyncError], int], ...] = (
     (NotFound, 404),
     (UsageError, 422),
     (RulesError, 422),
+    (ImportRefused, 422),
     (Refused, 409),
     (NotReleased, 409),
     (NotReady, 409),
     (NoSnapshot, 409),
+    (StaleCard, 409),
     (LedgerError, 503),
     (UpstreamError, 502),
 )
@@ -90,6 +97,9 @@ def pages() -> tuple[Page, ...]:
         *holds.PAGES,
         *charges.PAGES,
         *reconcile.PAGES,
+        *cards.PAGES,
+        *expiring.PAGES,
+        *imports.PAGES,
         *clients.PAGES,
         *products.PAGES,
         *exclusions.PAGES,
@@ -164,13 +174,15 @@ def _endpoint(desk: Desk, page: Page, twin: Twin) -> Any:
             if refused is not None:
                 return refused
             if page.post:
-                form = await _form(request)
+                form = await _form(request, page.upload)
                 ask = Ask(desk=desk, request=request, now=ask.now, session=session, form=form)
             if inspect.iscoroutinefunction(page.show):
                 shown = await page.show(ask)
             else:
                 shown = await run_in_threadpool(page.show, ask)
             return await run_in_threadpool(_answer, ask, page, shown, twin)
+        except ClientDisconnect:
+            return PlainTextResponse("", status_code=400)  # nobody reads it: the browser has gone
         except BillingSyncError as failed:
             ask = Ask(desk=desk, request=request, now=desk.clock(), session=session, form=form)
             return await run_in_threadpool(error_page, ask, failed, twin is Twin.JSON)
@@ -199,13 +211,13 @@ def _refused(ask: Ask, page: Page, kind: Twin) -> Response | None:
     return None
 
 
-async def _form(request: Request) -> FormData:
+async def _form(request: Request, upload: bool) -> FormData:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("", "application/x-www-form-urlencoded"):
+    if kind not in ("", "multipart/form-data" if upload else "application/x-www-form-urlencoded"):
         raise UsageError("This was not sent by a form of the desk.")
     try:
-        return await request.form(max_fields=MOST_FIELDS, max_files=0)
-    except TooLarge:
+        return await request.form(max_fields=MOST_FIELDS, max_files=1 if upload else 0)
+    except Cut:
         raise
     except HTTPException as wrong:
         raise UsageError("The form could not be read. Nothing was done.") from wrong
@@ -253,18 +265,27 @@ def _answer_error(
     return answer
 
 
+_SAYS = {
+    404: "There is no such page.",
+    405: "This cannot be done here.",
+    408: "It was sent too slowly. Nothing was done.",
+    413: "Too much was sent at once.",
+}
+
+
 def _http_error(desk: Desk) -> Any:
     async def handler(request: Request, failed: Exception) -> Response:
         assert isinstance(failed, HTTPException)
         session = await run_in_threadpool(_session, desk, request)
         ask = Ask(desk=desk, request=request, now=desk.clock(), session=session, form=FormData())
-        says = {404: "There is no such page.", 405: "This cannot be done here.", 413: "Too much was sent at once."}.get(
-            failed.status_code, "The request could not be read."
-        )
+        says = _SAYS.get(failed.status_code, "The request could not be read.")
         code = "BS-NOT-FOUND" if failed.status_code == 404 else "BS-USAGE"
-        return await run_in_threadpool(
+        answer = await run_in_threadpool(
             _answer_error, ask, failed.status_code, code, says, request.url.path.endswith(".json")
         )
+        if isinstance(failed, Cut):
+            answer.headers["Connection"] = "close"
+        return answer
 
     return handler
 

@@ -126,6 +126,7 @@ class Page:
     post: bool = False
     twin: bool = False  # whether PATH.json is served too
     sheets: bool = False  # whether PATH.csv and PATH.xlsx are
+    upload: bool = False  # whether its form may carry one file
 
 
 def see(path: str) -> Response:

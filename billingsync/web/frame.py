@@ -8,6 +8,7 @@ from billingsync.core.desk import Role
 from billingsync.core.inputs import SINGLE
 from billingsync.web.ask import Ask
 from billingsync.web.pages.ready import client_rows
+from billingsync.web.views.bar import bar
 
 # Heading, then (words, path, role) of each page that the side leads to.
 _SIDE: tuple[tuple[str, tuple[tuple[str, str, Role], ...]], ...] = (
@@ -17,6 +18,8 @@ _SIDE: tuple[tuple[str, tuple[tuple[str, str, Role], ...]], ...] = (
             ("Ready to invoice", "/ready", Role.FINANCIAL),
             ("Holds", "/holds", Role.FINANCIAL),
             ("Reconcile", "/reconcile", Role.USER),
+            ("Cards", "/cards", Role.USER),
+            ("Expiring", "/expiring", Role.USER),
         ),
     ),
     (
@@ -35,6 +38,7 @@ _SIDE: tuple[tuple[str, tuple[tuple[str, str, Role], ...]], ...] = (
         (
             ("Months", "/months", Role.FINANCIAL),
             ("Runs", "/runs", Role.FINANCIAL),
+            ("Imports", "/imports", Role.FINANCIAL),
             ("Activity", "/activity", Role.FINANCIAL),
             ("Status", "/status", Role.USER),
         ),
@@ -57,7 +61,7 @@ def _open_work(ask: Ask) -> dict[str, str]:
 def frame(ask: Ask) -> dict[str, Any]:
     """The view of the side and the head; without a session only that nobody is signed in."""
     if ask.session is None:
-        return {"person": None, "side": []}
+        return {"person": None, "side": [], "bar": []}
     path = ask.request.url.path
     counts = _open_work(ask)
     side = []
@@ -84,4 +88,5 @@ def frame(ask: Ask) -> dict[str, Any]:
             "left_s": max(0, int((session.made_at + limits.absolute - ask.now).total_seconds())),
         },
         "side": side,
+        "bar": [] if ask.fragment else bar(ask),
     }

@@ -15,7 +15,7 @@ from billingsync.web.site import Site
 
 MOST_BODY = 65_536  # bytes
 MOST_UPLOAD = 10_485_760  # bytes, under the paths below alone
-UPLOADS = ("/imports/",)
+UPLOADS = ("/imports/new",)
 BODY_S = 20.0  # a body that trickles in slower than this is cut off
 
 POLICY = (
@@ -33,11 +33,22 @@ HEADERS = {
 _SAFE = ("GET", "HEAD")
 
 
-class TooLarge(HTTPException):
+class Cut(HTTPException):
+    """A body that was not read to its end: the connection is of no use any more."""
+
+
+class TooLarge(Cut):
     """A body of more bytes than its path may have."""
 
     def __init__(self) -> None:
         super().__init__(413, "Too much was sent at once.")
+
+
+class TooSlow(Cut):
+    """A body that trickles in."""
+
+    def __init__(self) -> None:
+        super().__init__(408, "It was sent too slowly.")
 
 
 class Guard:
@@ -106,7 +117,8 @@ def _limited(receive: Receive, most: int) -> Receive:
         try:
             message = await asyncio.wait_for(receive(), BODY_S)
         except TimeoutError:
-            return {"type": "http.disconnect"}
+            over = True
+            raise TooSlow from None
         if message["type"] == "http.request":
             seen += len(message.get("body", b""))
             over = not message.get("more_body", False)

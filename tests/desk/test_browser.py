@@ -33,6 +33,11 @@ SCREENS = [
     "/reconcile/licences",
     "/reconcile/billing",
     "/reconcile/findings?kind=not_billed",
+    "/expiring",
+    "/cards",
+    "/cards?as=list&kind=changed",
+    "/imports",
+    "/imports/new",
     "/clients",
     "/products",
     "/exclusions",
@@ -46,7 +51,7 @@ SCREENS = [
     "/me",
     "/status",
 ]
-MAIN = ["/ready/2026-11?view=held", "/holds/2026-11", "/reconcile/licences", "/reconcile/billing"]
+MAIN = ["/ready/2026-11?view=held", "/holds/2026-11", "/reconcile/licences", "/reconcile/billing", "/cards"]
 
 
 class Running:
@@ -381,3 +386,47 @@ def test_a_comparison_opens_without_script(browser: Any, shown: Running) -> None
         opened.go("/reconcile/licences")
         opened.page.locator("tr.r th.name a").first.click()
         assert opened.page.locator("tr.more").count() == 1
+
+
+def test_typed_values_are_worked_out_while_typing(browser: Any, shown: Running) -> None:
+    from playwright.sync_api import expect
+
+    with tab(browser, shown.base, shown.cookie(Role.FINANCIAL)) as opened:
+        opened.go("/cards")
+        page = opened.page
+        page.locator("tr.r th a").first.click()
+        expect(page.get_by_role("heading", name="What it would become")).to_be_visible()
+        opened.axe()
+        page.get_by_label("Quantity").fill("4321")
+        expect(page.locator("#summary")).to_contain_text("to 4,321")
+
+
+def test_a_file_is_imported_in_a_browser_without_script(browser: Any, own: Running, tmp_path: Path) -> None:
+    file = tmp_path / "acronis-2026-11.csv"
+    file.write_text("Customer,Product,Usage\nContoso Ltd,Backup GB,120\n", encoding="utf-8")
+    with tab(browser, own.base, own.cookie(Role.FINANCIAL), script=False) as opened:
+        opened.go("/imports/new")
+        page = opened.page
+        page.set_input_files("#file", str(file))
+        page.get_by_role("button", name="Read the file").click()
+        page.get_by_role("button", name="Check every row").click()
+        page.get_by_role("button", name="Save and import").click()
+        page.get_by_role("heading", name="Imports").wait_for()
+    assert own.desk.ledger.imports()[0].rows["counted"] == 1
+
+
+def test_steps_of_the_wizard_are_clean(browser: Any, shown: Running, tmp_path: Path) -> None:
+    file = tmp_path / "backup-2026-11.csv"
+    file.write_text("Customer,Product,Usage\nContoso Ltd,Backup GB,many\nFabrikam,Backup GB,7\n", encoding="utf-8")
+    with tab(browser, shown.base, shown.cookie(Role.FINANCIAL), phone=True) as opened:
+        opened.go("/imports/new")
+        page = opened.page
+        page.set_input_files("#file", str(file))
+        page.get_by_role("button", name="Read the file").click()
+        page.get_by_role("heading", name="How the file is read").wait_for()
+        opened.axe()
+        opened.no_sideways_scroll()
+        page.get_by_role("button", name="Check every row").click()
+        page.get_by_role("heading", name="Check the file").wait_for()
+        opened.axe()
+        opened.no_sideways_scroll()

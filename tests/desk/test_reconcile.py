@@ -188,3 +188,44 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 def _rename(sandbox: Any) -> None:
     for company in sandbox.pax8.companies:
         company["name"] = f"=HYPERLINK(1) <script>alert(1)</script> {company['name']} \u202e" + "x" * 4000
+
+
+def test_what_ends_is_counted_as_the_command_counts_it(desk: Office) -> None:
+    from billingsync.connect import connections
+    from billingsync.reconcile.reconcile import renewals
+    from billingsync.redaction import Redactor
+    from billingsync.report.comparison.renewals import Renewals, renewals_document
+
+    with connections(desk.settings, Redactor(desk.settings.secrets())) as connected:
+        whole, expiry = renewals(connected, within=90, say=lambda _: None)
+    client = desk.browser(Role.FINANCIAL)
+    before = len(desk.sandbox.calls)
+    twin = client.get("/expiring.json").json()
+    assert len(desk.sandbox.calls) == before
+    document = renewals_document(Renewals(whole=whole, expiry=expiry, within=90))
+    assert twin == {**twin, **json.loads(json.dumps(document))}  # with what Pax8 documents, as the order asked for it
+    assert any(one["documented"]["auto_renew"] is not None for one in twin["subscriptions"])
+    page = client.get("/expiring").text
+    for row, counts in (("term", twin["counts"]), ("committed_monthly", twin["committed_monthly"])):
+        for days, count in counts.items():
+            tile = page.partition(f"row={row}&amp;within={days}")[2][:120]
+            assert f">{count}<" in tile
+            listed = client.get(f"/expiring.json?row={row}&within={days}").json()["subscriptions"]
+            assert len(listed) == count and all(one["row"] == row for one in listed)
+    assert len(client.get("/expiring.json?row=no-date").json()["subscriptions"]) == twin["no_date"]
+    assert client.get("/expiring?row=nonsense").status_code == 404
+
+
+def test_a_user_sees_what_ends_without_money(desk: Office) -> None:
+    user = desk.browser(Role.USER)
+    document = user.get("/expiring.json").json()
+    assert document["subscriptions"] and not any("month" in one for one in document["subscriptions"])
+    assert "USD" not in user.get("/expiring").text and "USD" not in user.get("/expiring.csv").text
+    assert "currency" not in user.get("/expiring.csv").text
+
+
+def test_without_a_snapshot_nothing_is_said_of_what_ends(tmp_path: Path) -> None:
+    with office(tmp_path) as desk:
+        page = desk.browser(Role.FINANCIAL).get("/expiring").text
+        assert "Nothing is known of what ends" in page and "<tbody>" not in page
+        assert desk.browser(Role.FINANCIAL).get("/expiring.csv").status_code == 409

@@ -12,6 +12,7 @@ from billingsync.report.log import Known, Told, Wanted, told
 from billingsync.store.journal import Entry
 from billingsync.web.ask import Ask, Page, Shown
 from billingsync.web.views.money import View
+from billingsync.web.views.sheets import activity_table
 from billingsync.web.views.times import moment
 
 PAGE = 200
@@ -37,7 +38,8 @@ def show(ask: Ask) -> Shown:
         "last": newest[0].seq if newest else 0,
     }
     twin = lambda: {"rows": [one.as_dict() for one in _found(ask, before, days, MOST)]}  # noqa: E731
-    return Shown(template="activity", title="Activity", view=view, twin=twin)
+    tables = lambda: [activity_table(_found(ask, before, days, MOST))]  # noqa: E731
+    return Shown(template="activity", title="Activity", view=view, twin=twin, tables=tables)
 
 
 def _found(ask: Ask, before: int | None, days: str, most: int) -> list[Told]:
@@ -87,4 +89,4 @@ def _row(ask: Ask, one: Told) -> View:
     }
 
 
-PAGES = (Page(path="/activity", show=show, role=Role.FINANCIAL, twin=True),)
+PAGES = (Page(path="/activity", show=show, role=Role.FINANCIAL, twin=True, sheets=True),)

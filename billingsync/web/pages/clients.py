@@ -16,6 +16,7 @@ from billingsync.web.pages.ready import client_rows
 from billingsync.web.views.money import View, money
 from billingsync.web.views.paths import rules_path
 from billingsync.web.views.ready import goes, shown_amount
+from billingsync.web.views.sheets import clients_table
 
 _ORDER = ("unmapped", "doubtful", "guessed", "matched", "never billed")
 
@@ -43,7 +44,13 @@ def show(ask: Ask) -> Shown:
     }
     hidden = () if ask.role.may(Role.FINANCIAL) else ("money",)
     twin = [{key: value for key, value in row.items() if key not in hidden} for row in shown]
-    return Shown(template="clients", title="Clients", view=view, twin=lambda: {"rows": twin})
+    return Shown(
+        template="clients",
+        title="Clients",
+        view=view,
+        twin=lambda: {"rows": twin},
+        tables=lambda: [clients_table(shown, may=ask.role.may(Role.FINANCIAL))],
+    )
 
 
 def _row(ask: Ask, row: ClientRow) -> View:
@@ -122,7 +129,7 @@ def set_client(ask: Ask) -> Response:
 
 
 PAGES = (
-    Page(path="/clients", show=show, role=Role.USER, twin=True),
+    Page(path="/clients", show=show, role=Role.USER, twin=True, sheets=True),
     Page(path="/clients/choose", show=choose, role=Role.FINANCIAL),
     Page(path="/clients/choose", show=set_client, role=Role.FINANCIAL, post=True),
 )

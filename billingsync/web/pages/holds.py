@@ -18,6 +18,7 @@ from billingsync.web.ask import Ask, Page, Shown, see
 from billingsync.web.pages.ready import as_shown, client_rows, periods_view, the_period
 from billingsync.web.views.holds import groups
 from billingsync.web.views.money import View, amount
+from billingsync.web.views.sheets import holds_table
 from billingsync.web.views.times import clock
 
 
@@ -46,7 +47,11 @@ def show(ask: Ask) -> Shown:
             ],
         }
     return Shown(
-        template="holds", title=f"Holds: {month}", view=view | {"planned": head is not None}, twin=lambda: _twin(view)
+        template="holds",
+        title=f"Holds: {month}",
+        view=view | {"planned": head is not None},
+        twin=lambda: _twin(view),
+        tables=lambda: [holds_table(view["groups"])],
     )
 
 
@@ -116,7 +121,7 @@ def put_charges_back(ask: Ask) -> Response:
 
 PAGES = (
     Page(path="/holds", show=home, role=Role.FINANCIAL),
-    Page(path="/holds/{period}", show=show, role=Role.FINANCIAL, twin=True),
+    Page(path="/holds/{period}", show=show, role=Role.FINANCIAL, twin=True, sheets=True),
     Page(path="/holds/{period}/approve", show=approve_held, role=Role.FINANCIAL, post=True),
     Page(path="/holds/{period}/put-back", show=put_charges_back, role=Role.FINANCIAL, post=True),
 )

@@ -9,6 +9,7 @@ from billingsync.core.states import RunState
 from billingsync.web.ask import Ask, Page, Shown
 from billingsync.web.charts import price_and_cost
 from billingsync.web.views.money import View, amount, equation
+from billingsync.web.views.sheets import months_table
 from billingsync.web.views.times import moment
 
 MOST_BARS = 13
@@ -20,8 +21,14 @@ def show(ask: Ask) -> Shown:
     drawn = [month for month in months if month["currency"] == main][-MOST_BARS:]
     chart = price_and_cost([(month["period"], month["price"], month["cost"]) for month in drawn]) if drawn else None
     twin = [{key: str(month[key]) for key in ("period", "currency", "price", "cost", "state")} for month in months]
-    view = {"rows": list(reversed(months)), "chart": chart, "main": main}
-    return Shown(template="months", title="Months", view=view, twin=lambda: {"rows": twin})
+    view: View = {"rows": list(reversed(months)), "chart": chart, "main": main}
+    return Shown(
+        template="months",
+        title="Months",
+        view=view,
+        twin=lambda: {"rows": twin},
+        tables=lambda: [months_table(view["rows"])],
+    )
 
 
 def _month(ask: Ask, period: str) -> View:
@@ -61,4 +68,4 @@ def _month(ask: Ask, period: str) -> View:
     }
 
 
-PAGES = (Page(path="/months", show=show, role=Role.FINANCIAL, twin=True),)
+PAGES = (Page(path="/months", show=show, role=Role.FINANCIAL, twin=True, sheets=True),)

@@ -25,7 +25,11 @@ _HEADINGS = {
     OrderKind.SNAPSHOT: "Reading both sides to compare them",
     OrderKind.MAP_PRODUCT: "Choosing an item",
     OrderKind.TEST: "Trying the connections",
+    OrderKind.APPROVE_CARDS: "Writing cards to HaloPSA",
+    OrderKind.UNDO_CARDS: "Taking cards back",
+    OrderKind.PAIR_CARD: "Joining a card to a line",
 }
+_CARDS = (OrderKind.APPROVE_CARDS, OrderKind.UNDO_CARDS, OrderKind.PAIR_CARD)
 _WORDS = {
     OrderState.ASKED: "Waits for a second person",
     OrderState.WAITING: "Waits for its turn",
@@ -80,7 +84,7 @@ def _goes_on(ask: Ask, order: Order) -> str:
 def _view(ask: Ask, order: Order) -> View:
     state, outcome = OrderState(order.state), order.outcome
     period = str(outcome.get("period") or order.arguments.get("period") or "")
-    links = []
+    links = [("/cards", "Cards")] if order.kind in _CARDS and not order.open else []
     if period and not order.open:
         links.append((f"/ready/{period}", f"Ready to invoice, {ask.desk.figures.month(period)}"))
     head = ask.ledger.plan_head(order.digest) if order.digest and order.kind == OrderKind.POST else None

@@ -25,6 +25,7 @@ from billingsync.web.ask import Ask, NotFound, Page, Shown, see
 from billingsync.web.render import macro
 from billingsync.web.views.money import View, equation, exponent, minor, money, parts, strip
 from billingsync.web.views.ready import CHUNK, FILTERS, SORTS, body_view, chosen, row_view
+from billingsync.web.views.sheets import ready_table
 from billingsync.web.views.times import clock
 
 SHORT = 6  # digits of a digest that people see
@@ -67,7 +68,15 @@ def show(ask: Ask) -> Shown:
         view=_view(ask, head),
         part="list" if ask.request.headers.get("hx-target", "").partition("#")[2] in ("list", "rows") else "main",
         twin=lambda: _document(ask, head),
+        tables=lambda: [ready_table(_chosen(ask, head))],
     )
+
+
+def _chosen(ask: Ask, head: PlanHead) -> Sequence[ClientRow]:
+    """The rows that the address asks for, in its order."""
+    rows = client_rows(ask.ledger, head.digest)
+    view, sort = ask.query("view") or "all", ask.query("sort") or "client"
+    return chosen(rows, view, ask.query("q")[:200], sort, ask.query("down") == "1")
 
 
 def _document(ask: Ask, head: PlanHead) -> dict[str, Any]:
@@ -112,7 +121,7 @@ def _view(ask: Ask, head: PlanHead) -> View:
     main = accounts[0]["currency"] if accounts else "USD"
     view, query, sort = ask.query("view") or "all", ask.query("q")[:200], ask.query("sort") or "client"
     down = ask.query("down") == "1"
-    found = chosen(rows, view, query, sort, down)
+    found = _chosen(ask, head)
     at = f"/ready/{head.period}"
     opened = ask.query("open")
     return {
@@ -373,7 +382,7 @@ PAGES = (
     Page(path="/go/{where}", show=go, role=Role.FINANCIAL),
     Page(path="/ready", show=begin, role=Role.FINANCIAL),
     Page(path="/ready/again", show=read_again, role=Role.FINANCIAL, post=True),
-    Page(path="/ready/{period}", show=show, role=Role.FINANCIAL, twin=True),
+    Page(path="/ready/{period}", show=show, role=Role.FINANCIAL, twin=True, sheets=True),
     Page(path="/ready/{period}/post", show=confirm, role=Role.FINANCIAL),
     Page(path="/ready/{period}/post", show=post, role=Role.FINANCIAL, post=True),
     Page(path="/ready/{period}/set-aside", show=set_charges_aside, role=Role.FINANCIAL, post=True),

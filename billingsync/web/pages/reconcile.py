@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.responses import Response
 
@@ -321,12 +321,11 @@ def _act(ask: Ask, row: View) -> tuple[str, str]:
     to, name = row.pop("to"), row.pop("act")
     paths = {
         "company": _link("/clients/choose", {"company": name}),
-        "product": _link("/products", {"q": name}),
+        "product": f"/products/{quote(name, safe='')}",
         "holds": "/holds",
         "cards": _link("/cards", {"finding": name}),
     }
-    known = {"company", "holds"}
-    return (paths[to], _ACTS[to]) if to in known else ("", "")
+    return (paths[to], _ACTS[to]) if to else ("", "")
 
 
 def row(ask: Ask) -> Response:

@@ -17,10 +17,19 @@ from billingsync.store.postings import PostingHead
 from billingsync.store.runs import Run
 from billingsync.web.ask import Ask, NotFound, Page, Shown, see
 from billingsync.web.views.money import View, amount, equation, money, strip, sums
+from billingsync.web.views.sheets import plain_table
 from billingsync.web.views.times import clock, moment
 from billingsync.web.watch import SETTLED, Watch
 
 _KINDS = {"posted": "good", "adopted": "good", "failed": "bad", "refused": "bad", "unknown": "held", "differs": "bad"}
+_COLUMNS = (
+    ("id", "Run"),
+    ("month", "Month"),
+    ("state", "State"),
+    ("started", "Begun"),
+    ("who", "Who"),
+    ("digest", "Plan"),
+)
 _ENDS = {
     "complete": "Everything was written, and read back.",
     "held": "Everything that could go out was written and read back. Some charges wait.",
@@ -44,7 +53,13 @@ def show_all(ask: Ask) -> Shown:
         }
         for run in runs
     ]
-    return Shown(template="runs", title="Runs", view={"rows": rows}, twin=lambda: {"rows": rows})
+    return Shown(
+        template="runs",
+        title="Runs",
+        view={"rows": rows},
+        twin=lambda: {"rows": rows},
+        tables=lambda: [plain_table("Runs", rows, _COLUMNS)],
+    )
 
 
 def _run(ask: Ask) -> Run:
@@ -193,7 +208,7 @@ def undo(ask: Ask) -> Response:
 
 
 PAGES = (
-    Page(path="/runs", show=show_all, role=Role.FINANCIAL, twin=True),
+    Page(path="/runs", show=show_all, role=Role.FINANCIAL, twin=True, sheets=True),
     Page(path="/runs/{run}", show=show, role=Role.FINANCIAL, twin=True),
     Page(path="/runs/{run}/events", show=events, role=Role.FINANCIAL),
     Page(path="/runs/{run}/undo/look", show=look, role=Role.FINANCIAL, post=True),

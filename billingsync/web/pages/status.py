@@ -30,6 +30,10 @@ def _view(ask: Ask, found: Snapshot) -> dict[str, object]:
         ("Held charges", ask.desk.figures.count(found.held_charges)),
         ("Writes in doubt", ask.desk.figures.count(found.unresolved)),
         ("Notices waiting", ask.desk.figures.count(found.untold)),
+        ("Worker last seen", at(ask.ledger.last_life("worker"))),
+        ("Run under way", clean(ask.ledger.partner().holder, 120) if ask.ledger.run_is_under_way() else "none"),
+        ("Newest snapshot", _snapshot(ask)),
+        ("Orders waiting", ask.desk.figures.count(len(ask.ledger.orders(open_only=True)))),
     ]
     for name, service in found.services.items():
         facts.append((name, f"{service.get('budget_left', 0)} of {service.get('budget', 0)} calls a minute left"))
@@ -48,6 +52,15 @@ def _view(ask: Ask, found: Snapshot) -> dict[str, object]:
             for one in found.open
         ],
     }
+
+
+def _snapshot(ask: Ask) -> str:
+    """Which one there is, and whether it can be compared."""
+    entries = ask.ledger.snapshots()
+    if not entries:
+        return "none yet"
+    newest = entries[-1]
+    return f"{newest.id}, {newest.state.value}, {moment(newest.as_at, ask.desk.settings.zone)}"
 
 
 PAGES = (Page(path="/status", show=show, role=Role.USER, twin=True),)
