@@ -45,7 +45,7 @@ def wait_until(what: str, done: object, process: subprocess.Popen[bytes]) -> Non
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("after", [None, 0, 1, 3])
+@pytest.mark.parametrize("after", [None, 0, 1])
 def test_a_desk_that_is_killed_leaves_its_order_to_the_next_and_nothing_is_billed_twice(
     tmp_path: Path, after: int | None
 ) -> None:
@@ -78,14 +78,6 @@ def test_a_desk_that_is_killed_leaves_its_order_to_the_next_and_nothing_is_bille
         desk.clock.move(seconds=61)  # nobody lives any more
         assert desk.carry() == 1
         order = desk.ledger.orders()[0]
-        if order.outcome.get("code") == "BS-STALE-PLAN":
-            # A client of which a part waits looks different once its other part is out: then people look once more.
-            assert order.state == OrderState.REFUSED and after
-            desk.plan()
-            again = desk.ledger.newest_digest(MONTH)
-            desk.ledger.file_order(OrderKind.POST, arguments=arguments, digest=again, who="the test", now=desk.clock())
-            assert desk.carry() == 1
-            order = desk.ledger.orders()[0]
         assert order.state == OrderState.DONE, order.outcome
         rows = [row for row in desk.ledger.heads(period=MONTH) if row.state in SETTLED]
         assert len(rows) >= max(written, 1)
