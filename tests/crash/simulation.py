@@ -517,11 +517,11 @@ def _wait(seconds: float) -> None:
 _rulebooks: dict[str, Any] = {}
 
 
-def _rulebook(folder: Path) -> Any:
-    text = "".join(f"{path}\n{path.read_text()}" for path in sorted(Path(folder).rglob("*.toml")))
+def _rulebook(folder: Path, desk: Any = ()) -> Any:
+    text = repr(desk) + "".join(f"{path}\n{path.read_text()}" for path in sorted(Path(folder).rglob("*.toml")))
     key = hashlib.sha256(text.encode()).hexdigest()
     if key not in _rulebooks:
-        _rulebooks[key] = load_rulebook(folder)
+        _rulebooks[key] = load_rulebook(folder, desk)
     return _rulebooks[key]
 
 
