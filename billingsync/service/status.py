@@ -101,7 +101,7 @@ def take(ledger: Ledger) -> Snapshot:
         cycles=ledger.cycle_counts(),
         months=known.get("months", {}),
         since=str(known.get("since") or ""),
-        unresolved=len(ledger.unresolved()),
+        unresolved=len(ledger.unresolved()) + len(ledger.open_card_writes()),
         holder=partner.holder,
         open=ledger.open_notices(),
         untold=len(ledger.untold()),
