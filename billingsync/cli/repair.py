@@ -101,7 +101,7 @@ def _steps(result: UndoResult) -> list[list[str]]:
 def _as_json(result: UndoResult) -> dict[str, object]:
     from billingsync.core.money import plain
 
-    def money(posting: UndonePosting, *fates: str) -> dict[str, str]:
+    def money(posting: UndonePosting, *fates: LineFate) -> dict[str, str]:
         price, cost = posting.sum(*fates)
         return {"amount": plain(price, posting.currency), "cost": plain(cost, posting.currency)}
 
@@ -164,9 +164,9 @@ def undo_sentence(result: UndoResult, figures: Figures) -> str:
     sums: dict[str, Decimal] = {}
     kept = 0
     for posting in result.postings:
-        price, _ = posting.sum("taken", "gone", "back", "credited")
+        price, _ = posting.sum(*GIVEN_BACK)
         sums[posting.currency] = sums.get(posting.currency, Decimal(0)) + price
-        kept += any(line.fate in ("edited", "later", "unsure", "still_there", "closed") for line in posting.lines)
+        kept += any(line.fate in STILL_BILLED for line in posting.lines)
     money = " and ".join(figures.money(amount, code) for code, amount in sorted(sums.items()) if amount)
     count = f"{len(result.postings)} invoice{'' if len(result.postings) == 1 else 's'}"
     begin = "Dry run. Undoing" if result.dry_run else "Undoing"

@@ -11,7 +11,7 @@ from billingsync.core.bill.plan import Plan, Posting
 from billingsync.core.charge import Charged
 from billingsync.core.invoice import Invoice
 from billingsync.core.progress import Progress, Stage
-from billingsync.core.states import OutcomeState, PostingState
+from billingsync.core.states import LineAction, OutcomeState, PostingAction, PostingState
 from billingsync.errors import MarkerLost, UpstreamError
 from billingsync.http import Answered, NotDone, Sent
 from billingsync.run.already_there import already_there
@@ -22,7 +22,7 @@ from billingsync.run.recover import DAYS_BEFORE, resolve, settle
 from billingsync.run.send import CannotWrite, prepare, still_ours
 from billingsync.run.tenant import Tenant
 from billingsync.store.claims import AlreadyClaimed
-from billingsync.store.postings import UNRESOLVED, PostingHead, RecordedPosting
+from billingsync.store.postings import ARRIVED, UNRESOLVED, PostingHead, RecordedPosting
 from billingsync.store.postings import lines_of as recorded_lines
 from billingsync.store.receipts import batches
 
@@ -63,10 +63,10 @@ def carry_out(
             continue
         if done.state in UNRESOLVED:
             waiting.append(posting)
-        elif alone and done.state in ("posted", "differs"):
+        elif alone and done.state in (PostingState.POSTED, PostingState.DIFFERS):
             read_first_back(context, done)
             alone = False
-            if done.state == "differs" and done.action == "create":
+            if done.state == PostingState.DIFFERS and done.action == PostingAction.CREATE:
                 # Whatever HaloPSA does to one invoice it may do to all: the first one goes alone to show that [N7].
                 raise UpstreamError(
                     "HaloPSA",
@@ -75,7 +75,7 @@ def carry_out(
                     f"The first posting came out otherwise than sent, so nothing else was posted: {done.message}",
                     next_steps=[["billingsync", "runs"], ["billingsync", "run", str(context.period)]],
                 )
-        refused = refused + 1 if done.state == "refused" else 0
+        refused = refused + 1 if done.state == PostingState.REFUSED else 0
         if refused == MOST_REFUSALS:
             raise UpstreamError(
                 "HaloPSA",
@@ -88,7 +88,7 @@ def carry_out(
     for _ in range(MOST_SENDINGS - 1):
         waiting = _again(context, waiting, charges, outcomes)
     resolve(context, context.ledger.postings(run=context.run, states=UNRESOLVED))
-    unread = read_back(context, context.ledger.heads(run=context.run, states=("posted", "adopted")))
+    unread = read_back(context, context.ledger.heads(run=context.run, states=ARRIVED))
     written = {posting.key: posting for posting in postings}
     outcomes += (outcome_of(head, written[head.key]) for head in context.ledger.heads(run=context.run))
     return Carried(outcomes=tuple(outcomes), unread=unread)
@@ -98,7 +98,7 @@ def _refused_once_more(
     context: RunContext, postings: Sequence[Posting], charges: Mapping[str, Charged], outcomes: list[Outcome]
 ) -> list[Posting]:
     """A refusal may have passed by now; a real one costs one more call. Gives those whose outcome is now unknown."""
-    refused = {key for key, state in context.ledger.states(run=context.run).items() if state == "refused"}
+    refused = {key for key, state in context.ledger.states(run=context.run).items() if state == PostingState.REFUSED}
     waiting = []
     for posting in postings:
         if posting.key in refused:
@@ -121,7 +121,7 @@ def _again(
     states = context.ledger.states(run=context.run)
     waiting = []
     for posting in postings:
-        if states.get(posting.key) != "abandoned":
+        if states.get(posting.key) != PostingState.ABANDONED:
             continue
         done = write(context, posting, charges, None)
         if isinstance(done, Outcome):
@@ -170,17 +170,19 @@ def judge(context: RunContext, row: RecordedPosting, sent: Sent) -> RecordedPost
 
 def _answered(context: RunContext, row: RecordedPosting, sent: Answered) -> RecordedPosting:
     answer = context.psa.answered(sent.json)
-    if row.action == "create" and answer is not None and answer.carries(row.key):
+    if row.action == PostingAction.CREATE and answer is not None and answer.carries(row.key):
         settled = settle(context, row, answer, only_if_equal=True)
-        if settled.state == "posted":
+        if settled.state == PostingState.POSTED:
             return settled
     # Anything less than that is looked at again in HaloPSA itself: by the id that it answered, or the target's.
-    invoice_id = row.target_invoice_id if row.action != "create" else (answer.id if answer is not None else None)
+    invoice_id = (
+        row.target_invoice_id if row.action != PostingAction.CREATE else (answer.id if answer is not None else None)
+    )
     there = None
     why = "HaloPSA's answer does not carry our key"
     if invoice_id is not None:
         try:
-            there = context.psa.read(invoice_id, template=row.action == "update")
+            there = context.psa.read(invoice_id, template=row.action == PostingAction.UPDATE)
         except UpstreamError as trouble:
             why = f"{why}, and reading it back failed: {trouble.message}"
     if there is None or settle(context, row, there).state in UNRESOLVED:
@@ -191,10 +193,10 @@ def _answered(context: RunContext, row: RecordedPosting, sent: Answered) -> Reco
 def read_first_back(context: RunContext, row: RecordedPosting) -> None:
     """The first posting of a run: does HaloPSA keep our marker? If not, nothing more is posted [N7]."""
     assert row.invoice_id is not None
-    there = context.psa.read(row.invoice_id, template=row.action == "update")
+    there = context.psa.read(row.invoice_id, template=row.action == PostingAction.UPDATE)
     marks = [line.mark for line in there.lines if line.mark is not None] if there is not None else []
     marked = {mark.ordinal for mark in marks if mark.key == row.key}
-    wanted = {line.ordinal for line in row.lines if line.action != "remove"}
+    wanted = {line.ordinal for line in row.lines if line.action != LineAction.REMOVE}
     if not wanted <= marked:
         raise MarkerLost(
             f"HaloPSA did not keep billingsync's marker on invoice {row.invoice_id} of {row.client_name}. Nothing else "
@@ -219,8 +221,8 @@ def verify(context: RunContext, heads: Sequence[PostingHead]) -> None:
         return
     context.say(Progress(stage=Stage.READ_BACK, of=len(heads)))
     day = min(head.intended_at for head in heads).date() - timedelta(days=DAYS_BEFORE)
-    created = sorted((head for head in heads if head.action == "create"), key=lambda head: head.client_id)
-    alone = [head for head in heads if head.action != "create"]
+    created = sorted((head for head in heads if head.action == PostingAction.CREATE), key=lambda head: head.client_id)
+    alone = [head for head in heads if head.action != PostingAction.CREATE]
     copies: dict[str, set[int]] = defaultdict(set)  # by key, the invoices that carry it
     # A search answers with every line of its clients: so many of them at a time, yet not many more calls for it.
     size = max(SEARCHED_AT_ONCE, sum(head.size for head in created) // MOST_SEARCHES)
@@ -241,7 +243,7 @@ def verify(context: RunContext, heads: Sequence[PostingHead]) -> None:
     look_for_late(context, heads, also=twice)
     for head in alone:
         assert head.invoice_id is not None
-        template = head.action == "update"
+        template = head.action == PostingAction.UPDATE
         there = context.psa.read(head.invoice_id, template=template)
         there = there or Invoice(id=head.invoice_id, client_id=head.client_id, template=template)  # gone: of no line
         settle(context, context.ledger.posting(head.key), there, again=True)
@@ -268,6 +270,6 @@ def outcome_of(row: PostingHead, posting: Posting) -> Outcome:
         cost=row.cost,
         currency=row.currency,
         state=_OUTCOME.get(row.state, OutcomeState.FAILED),
-        problem=row.message if row.state not in ("posted", "adopted") else "",
+        problem=row.message if row.state not in ARRIVED else "",
         charges=posting.charges,
     )

@@ -13,13 +13,13 @@ from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Stage
-from billingsync.core.states import LineFate, PostingState
+from billingsync.core.states import LineAction, LineFate, PostingAction, PostingState
 from billingsync.errors import UpstreamError
 from billingsync.psa.psa import Comparison, Fate
 from billingsync.run.context import RunContext
 from billingsync.run.send import finish_removals
 from billingsync.store.claims import AlreadyClaimed
-from billingsync.store.postings import PostedLine, Receipt, RecordedPosting, ReturnedLine, received
+from billingsync.store.postings import ARRIVED, PostedLine, Receipt, RecordedPosting, ReturnedLine, received
 
 CLIENTS_A_LOOK = 40  # in one query: the address stays short, and one incomplete look concerns few
 DAYS_BEFORE = 3  # an invoice of ours is dated the day it was sent, give or take a time zone
@@ -53,9 +53,9 @@ def resolve(context: RunContext, rows: Sequence[RecordedPosting]) -> None:
     An undo that was interrupted is looked at in the same way.
     """
     for row in rows:
-        if row.state == "undoing":
+        if row.state == PostingState.UNDOING:
             finish_undo(context, row)
-    waiting = {row.key: row for row in rows if row.state != "undoing"}
+    waiting = {row.key: row for row in rows if row.state != PostingState.UNDOING}
     _look_once(context, waiting)
     while waiting:
         due = min(_due(context, row) for row in waiting.values())
@@ -112,18 +112,18 @@ def settle_sight(context: RunContext, row: RecordedPosting, sight: Found) -> Rec
     """Record what a look found."""
     if sight.certain:
         return settle(context, row, sight.invoice, adopted=True)
-    what = "an invoice with just these lines is" if row.action == "create" else "lines like ours are"
+    what = "an invoice with just these lines is" if row.action == PostingAction.CREATE else "lines like ours are"
     return _differs(context, row, sight.invoice, ZERO, ZERO, f"{what} there, without our marks")
 
 
 def look(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, Sight]:
     """One look for each posting: new invoices by searching the clients' invoices, others by reading the target."""
     sights: dict[str, Sight] = {}
-    created = [row for row in rows if row.action == "create"]
+    created = [row for row in rows if row.action == PostingAction.CREATE]
     for some in _clients_at_once(created):
         sights |= _look_among(context, some)
     for row in rows:
-        if row.action != "create":
+        if row.action != PostingAction.CREATE:
             sights[row.key] = _look_at_target(context, row)
     return sights
 
@@ -158,8 +158,8 @@ def _look_among(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[st
 def _known_invoices(context: RunContext) -> list[tuple[int, int]]:
     """(invoice, client) of invoices that we know to exist: a search that does not find one of them proves nothing."""
     months = (context.period.previous, context.period)
-    rows = [row for month in months for row in context.ledger.heads(period=month, states=("posted", "adopted"))]
-    done = [row for row in rows if row.action == "create"]
+    rows = [row for month in months for row in context.ledger.heads(period=month, states=ARRIVED)]
+    done = [row for row in rows if row.action == PostingAction.CREATE]
     known = [(row.invoice_id, row.client_id) for row in done if row.invoice_id is not None]
     return sorted(known, reverse=True)  # the newest first: a list that is cut loses its end
 
@@ -167,14 +167,14 @@ def _known_invoices(context: RunContext) -> list[tuple[int, int]]:
 def _look_at_target(context: RunContext, row: RecordedPosting) -> Sight:
     assert row.target_invoice_id is not None
     try:
-        there = context.psa.read(row.target_invoice_id, template=row.action == "update")
+        there = context.psa.read(row.target_invoice_id, template=row.action == PostingAction.UPDATE)
     except UpstreamError as failed:
         return CannotTell(failed.message)
     if there is None:
         return CannotTell(f"invoice {row.target_invoice_id} is gone from HaloPSA")
     if there.carries(row.key):
         return Found(there)
-    only_removals = all(line.action == "remove" for line in row.lines)
+    only_removals = all(line.action == LineAction.REMOVE for line in row.lines)
     if only_removals and context.psa.compare(there, row):
         return Found(there)
     return Found(there, certain=False) if context.psa.unmarked(there, row) else Absent()
@@ -199,7 +199,7 @@ def settle(
     if comparison is None:
         if again:
             return _differs(context, row, there, ZERO, ZERO, "it was posted, and reading it back finds no trace of it")
-        if row.action == "create" and not only_if_equal and context.psa.is_twin(there, row):
+        if row.action == PostingAction.CREATE and not only_if_equal and context.psa.is_twin(there, row):
             return settle_sight(context, row, Found(there, certain=False))
         return row
     if comparison.still_there and not again and not only_if_equal:
@@ -259,8 +259,8 @@ def _receipt(
 ) -> Receipt:
     ids = comparison.line_ids if comparison else {}
     found = invoice_id if invoice_id is not None else there.id
-    kept = [line for line in row.lines if line.action != "remove"]
-    update = row.action == "update"
+    kept = [line for line in row.lines if line.action != LineAction.REMOVE]
+    update = row.action == PostingAction.UPDATE
     return Receipt(
         invoice_id=found,
         # An undo compares with it, so it is HaloPSA's own text: in what is shown of an answer secrets are masked, and a
@@ -276,7 +276,9 @@ def _receipt(
         written=tuple(
             _written(row, there, line, ids[line.ordinal], texts) for line in kept if update and line.ordinal in ids
         ),
-        gone=tuple((found, line.line_id) for line in row.lines if line.action == "remove" and line.line_id is not None),
+        gone=tuple(
+            (found, line.line_id) for line in row.lines if line.action == LineAction.REMOVE and line.line_id is not None
+        ),
     )
 
 
@@ -315,7 +317,7 @@ def _written(
 
 # What became of an undo -----------------------------------------------------------------------------------------------
 
-TAKEN = ("gone", "back")  # the fates of lines that bill nobody any more
+TAKEN = (LineFate.GONE, LineFate.BACK)  # the fates of lines that bill nobody any more
 
 
 def read_target(context: RunContext, invoice_id: int, *, template: bool) -> Invoice | None:
@@ -341,7 +343,7 @@ def finish_undo(context: RunContext, row: RecordedPosting, *, certain: bool = Fa
     invoice_id = before.id
     looks = 0
     while True:
-        there = read_target(context, invoice_id, template=row.action == "update")
+        there = read_target(context, invoice_id, template=row.action == PostingAction.UPDATE)
         if there is None:
             seen = tuple(Fate(ordinal=ordinal, kind=LineFate.GONE) for ordinal in intent.lines)
         else:
@@ -388,7 +390,12 @@ def record_taken(
 
 def _earlier(context: RunContext, row: RecordedPosting, line: PostedLine, fate: Fate) -> WrittenLine | None:
     """The line of an earlier month that is there again, as planning must know it to go on with it [B3]."""
-    if row.action != "update" or line.action == "add" or fate.kind != "back" or fate.line_id is None:
+    if (
+        row.action != PostingAction.UPDATE
+        or line.action == LineAction.ADD
+        or fate.kind != LineFate.BACK
+        or fate.line_id is None
+    ):
         return None
     before = context.psa.from_kept(row.before)
     was = before.line(line.line_id) if before is not None else None

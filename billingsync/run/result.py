@@ -17,7 +17,6 @@ from billingsync.core.states import (
     STILL_BILLED,
     UNDO_TROUBLE,
     ChargeState,
-    InvoiceFate,
     LineFate,
     OutcomeState,
     RunState,
@@ -146,7 +145,7 @@ def _taken_back(one: UndonePosting) -> TakenBackResult:
         amount=price,
         cost=cost,
         currency=one.currency,
-        how=LineFate.CREDITED if one.credit_invoice is not None else InvoiceFate(one.invoice),
+        how=LineFate.CREDITED if one.credit_invoice is not None else one.invoice,
         credit_invoice=one.credit_invoice,
         problem=one.problem or "; ".join(sorted(left - {""})),
     )

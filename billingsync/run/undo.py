@@ -23,10 +23,13 @@ from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.rules import ProductRules
 from billingsync.core.states import (
+    GIVEN_BACK,
     UNDO_TROUBLE,
+    InvoiceFate,
     LineAction,
     LineFate,
     PostingAction,
+    PostingState,
     RunState,
     UndoOutcome,
     UndoState,
@@ -44,47 +47,45 @@ from billingsync.run.send import still_ours
 from billingsync.run.tenant import DAYS_BEFORE_PERIOD
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
-from billingsync.store.postings import FREE, UNRESOLVED, PostedLine, RecordedPosting
+from billingsync.store.postings import ARRIVED, FREE, UNRESOLVED, PostedLine, RecordedPosting
 from billingsync.store.receipts import UndoIntent
 
 SENDINGS = 3  # of one undo in one go; each after a first was refused, or was certainly not carried out
-STRAY = (*FREE, "undone")  # not in HaloPSA as far as we know; a late landing may prove that wrong [N5]
+STRAY = (*FREE, PostingState.UNDONE)  # not in HaloPSA as far as we know; a late landing may prove that wrong [N5]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoneLine:
-    """One line of a posting. `fate`: what it is now (`psa.Fate`), or `taken` where this undo took it back
-    (before the undo: would take it back), `still_there` where HaloPSA did not do it, `closed`, `credited`."""
+    """One line of a posting, and what is left of it."""
 
     ordinal: int
     line_id: int | None
-    action: str  # what the run had done: add | update | remove
+    action: LineAction  # what the run had done
     text: str
     amount: Decimal
     cost: Decimal
     charges: tuple[str, ...]
-    fate: str
+    fate: LineFate
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndonePosting:
-    """`outcome`: undone | part | closed | kept | unknown | failed | nothing (it wrote nothing that is there).
-    `invoice`: deleted | changed | untouched | gone. `problem` says what went wrong."""
+    """One posting of the run. `invoice` is what became of its invoice; `problem` says what went wrong."""
 
     key: str
     client_id: int
     client_name: str
     invoice_id: int | None
-    action: str
+    action: PostingAction
     currency: str
-    outcome: str
-    invoice: str
+    outcome: UndoOutcome
+    invoice: InvoiceFate
     lines: tuple[UndoneLine, ...]
     problem: str = ""
     credit_invoice: int | None = None
 
-    def sum(self, *wanted: str) -> tuple[Decimal, Decimal]:
+    def sum(self, *wanted: LineFate) -> tuple[Decimal, Decimal]:
         """Price and cost of the lines of these fates."""
         chosen = [line for line in self.lines if line.fate in wanted]
         return sum((line.amount for line in chosen), ZERO), sum((line.cost for line in chosen), ZERO)
@@ -159,19 +160,19 @@ def _undo(connected: Connections, fence: Fence, asked: _Asked, say: Say) -> Undo
     only = _client_of(ledger, run, of.digest, asked.client) if asked.client else None
     context = _context(connected, fence, of.period, say)
     if not dry_run:
-        left = ledger.postings(run=run, states=(*UNRESOLVED, "undoing"))
+        left = ledger.postings(run=run, states=(*UNRESOLVED, PostingState.UNDOING))
         try:
             resolve(context, [row for row in left if only in (None, row.client_id)])
         except UpstreamError as trouble:
             say(Progress(stage=Stage.TROUBLE, about=trouble.message))
     rows = [row for row in ledger.postings(run=run) if only in (None, row.client_id)]
     if of.summary.get("credit_of"):
-        done = [_told(row, (), "kept", "untouched", _CREDIT_STAYS) for row in rows]
+        done = [_told(row, (), UndoOutcome.KEPT, InvoiceFate.UNTOUCHED, _CREDIT_STAYS) for row in rows]
     else:
         done = _each(connected, context, rows, who, credit=asked.credit, dry_run=dry_run)
     if not dry_run:
         _unsettle(ledger, fence, run, of.digest, done, only)
-        gone = {str(posting.client_id) for posting in done if posting.outcome in ("undone", "part")}
+        gone = {str(posting.client_id) for posting in done if posting.outcome in (UndoOutcome.UNDONE, UndoOutcome.PART)}
         ledger.end_decisions(of.period, gone, now())  # what was approved ends with the posting that it let pass [V1]
     items = _unused_items(ledger, of.digest, rows, done)
     return UndoResult(run=run, period=of.period, dry_run=dry_run, postings=tuple(done), items=items)
@@ -222,12 +223,12 @@ def _each(
         stage = Stage.PREVIEW_UNDO if dry_run else Stage.UNDO
         context.say(Progress(stage=stage, nth=number, of=len(rows), client=row.client_name))
         work = _Undo(context=context, row=row, who=who, dry_run=dry_run)
-        result = _told(row, (), "nothing", "gone") if row.state in STRAY else work.carry_out()
-        if credit and result.outcome == "closed":
+        result = _told(row, (), UndoOutcome.NOTHING, InvoiceFate.GONE) if row.state in STRAY else work.carry_out()
+        if credit and result.outcome == UndoOutcome.CLOSED:
             result = _credit(connected, context, row, result, who)
         extra = [replace(work, row=context.ledger.posting(row.key), stray=there) for there in strays.get(row.key, ())]
         found = [each.carry_out() for each in extra]
-        done += found if found and result.outcome == "nothing" else [result, *found]
+        done += found if found and result.outcome == UndoOutcome.NOTHING else [result, *found]
     return done
 
 
@@ -266,13 +267,15 @@ def _strays(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, l
             if home[key] != there.id and not there.void and not there.credit_note:
                 found.setdefault(key, []).append(there)
 
-    created = sorted({row.client_id for row in rows if row.action == "create"})
+    created = sorted({row.client_id for row in rows if row.action == PostingAction.CREATE})
     if created:
         for invoice in context.psa.invoices_since(created, context.period.first_day):
             look(invoice)
-    targets = {(row.target_invoice_id, row.action) for row in rows if row.action != "create" and row.state in STRAY}
+    targets = {
+        (row.target_invoice_id, row.action) for row in rows if row.action != PostingAction.CREATE and row.state in STRAY
+    }
     for target, action in sorted((target, action) for target, action in targets if target is not None):
-        if (template := context.psa.read(target, template=action == "update")) is not None:
+        if (template := context.psa.read(target, template=action == PostingAction.UPDATE)) is not None:
             look(template)
     return found
 
@@ -292,16 +295,16 @@ class _Undo:
         """What becomes of one posting; whatever goes wrong is that posting's."""
         if self.stray is not None and not self.dry_run and self.row.state not in STRAY:
             why = "it carries the same lines once more; undo what is left of the first invoice, then run undo again"
-            return _told(self.row, (), "kept", "untouched", why, self.stray.id)
-        if self.row.state in (*UNRESOLVED, "undoing"):
+            return _told(self.row, (), UndoOutcome.KEPT, InvoiceFate.UNTOUCHED, why, self.stray.id)
+        if self.row.state in (*UNRESOLVED, PostingState.UNDOING):
             why = self.row.message or "whether HaloPSA has it is not known yet"
-            return _told(self.row, (), "unknown", "untouched", why)
+            return _told(self.row, (), UndoOutcome.UNKNOWN, InvoiceFate.UNTOUCHED, why)
         try:
             return self._carry_out()
         except UpstreamError as trouble:
             state = self.context.ledger.posting(self.row.key).state
-            outcome = "unknown" if state == "undoing" else "failed"
-            return _told(self.row, (), outcome, "untouched", trouble.message)
+            outcome = UndoOutcome.UNKNOWN if state == PostingState.UNDOING else UndoOutcome.FAILED
+            return _told(self.row, (), outcome, InvoiceFate.UNTOUCHED, trouble.message)
 
     def _carry_out(self) -> UndonePosting:
         before: tuple[UndoneLine, ...] = ()
@@ -310,21 +313,21 @@ class _Undo:
             raw = self._read()
             seen = self._seen(raw)
             gone = [fate for fate in seen if fate.kind in TAKEN]
-            there = [fate for fate in seen if fate.kind == "there"]
+            there = [fate for fate in seen if fate.kind == LineFate.THERE]
             before = _lines(self.row, seen)
             if gone and not self.dry_run and self.stray is None:
                 record_taken(
                     self.context, self.row, self._invoice_id(raw), gone, "somebody had undone it by hand already"
                 )
             if raw is None or not there:
-                return self._result(before, "gone" if raw is None else "untouched")
+                return self._result(before, InvoiceFate.GONE if raw is None else InvoiceFate.UNTOUCHED)
             if why := self._closed(raw, there):
-                before = _refated(before, {"there": "closed"}, why)
-                return self._result(before, "untouched", problem=why)
+                before = _refated(before, {LineFate.THERE: LineFate.CLOSED}, why)
+                return self._result(before, InvoiceFate.UNTOUCHED, problem=why)
             body = self.context.psa.take_back(self.row, raw, there)
-            invoice = "changed" if body.content else "deleted"
+            invoice = InvoiceFate.CHANGED if body.content else InvoiceFate.DELETED
             if self.dry_run:
-                return self._result(_refated(before, {"there": "taken"}), invoice)
+                return self._result(_refated(before, {LineFate.THERE: LineFate.TAKEN}), invoice)
             sent = self._send(raw, there, body)
             if isinstance(sent, NotDone):
                 problem = sent.message
@@ -334,15 +337,17 @@ class _Undo:
             if not any(fate.kind in TAKEN for fate in after):
                 problem = "HaloPSA did not do it"
                 continue
-            lines = _refated(before, {"there": "still_there"}, "HaloPSA did not take it back")
+            lines = _refated(before, {LineFate.THERE: LineFate.STILL_THERE}, "HaloPSA did not take it back")
             lines = tuple(
-                replace(line, fate="taken", why="")
+                replace(line, fate=LineFate.TAKEN, why="")
                 if any(fate.ordinal == line.ordinal and fate.kind in TAKEN for fate in after)
                 else line
                 for line in lines
             )
             return self._result(lines, invoice, problem=self._disturbed(raw, there))
-        return self._result(_refated(before, {"there": "still_there"}, problem), "untouched", problem=problem)
+        return self._result(
+            _refated(before, {LineFate.THERE: LineFate.STILL_THERE}, problem), InvoiceFate.UNTOUCHED, problem=problem
+        )
 
     def _read(self) -> Invoice | None:
         found = self.row.invoice_id if self.row.invoice_id is not None else self.row.target_invoice_id
@@ -380,12 +385,14 @@ class _Undo:
     def _seen(self, raw: Invoice | None) -> tuple[Fate, ...]:
         """The fates of the lines that still bill somebody, as far as the ledger knows, and of those removed."""
         live = self.context.ledger.live_lines(self.row.key)
-        if not live and self.row.state == "differs":  # undone once, and it landed late: none is claimed, all are there
+        if (
+            not live and self.row.state == PostingState.DIFFERS
+        ):  # undone once, and it landed late: none is claimed, all are there
             live = frozenset(line.ordinal for line in self.row.lines)
         asked = frozenset(
             line.ordinal
             for line in self.row.lines
-            if self.stray is not None or line.ordinal in live or line.action == "remove"
+            if self.stray is not None or line.ordinal in live or line.action == LineAction.REMOVE
         )
         if raw is None or raw.void:
             return tuple(Fate(ordinal=ordinal, kind=LineFate.GONE) for ordinal in sorted(asked))
@@ -413,7 +420,7 @@ class _Undo:
         if whole_list:
             template = row.action == PostingAction.UPDATE
             now = read_target(self.context, self._invoice_id(raw), template=template)
-            added = {line.ordinal for line in row.lines if line.action == "add"}
+            added = {line.ordinal for line in row.lines if line.action == LineAction.ADD}
             wanted = frozenset(fate.ordinal for fate in there)
             kept = self.context.psa.fates(row, now, wanted) if now is not None else ()
             left = frozenset(
@@ -433,16 +440,16 @@ class _Undo:
         told = self.context.psa.disturbed(raw, after, self.row, there) if after is not None else []
         return f"HaloPSA changed more than was sent: {'; '.join(told[:6])}" if told else ""
 
-    def _result(self, lines: Sequence[UndoneLine], invoice: str, *, problem: str = "") -> UndonePosting:
+    def _result(self, lines: Sequence[UndoneLine], invoice: InvoiceFate, *, problem: str = "") -> UndonePosting:
         fates_now = {line.fate for line in lines}
-        if "closed" in fates_now:
-            outcome = "closed"
-        elif "still_there" in fates_now:
-            outcome = "failed"
-        elif fates_now & {"edited", "later", "unsure"}:
-            outcome = "part" if fates_now & {"taken", *TAKEN} else "kept"
+        if LineFate.CLOSED in fates_now:
+            outcome = UndoOutcome.CLOSED
+        elif LineFate.STILL_THERE in fates_now:
+            outcome = UndoOutcome.FAILED
+        elif fates_now & {LineFate.EDITED, LineFate.LATER, LineFate.UNSURE}:
+            outcome = UndoOutcome.PART if fates_now & {LineFate.TAKEN, *TAKEN} else UndoOutcome.KEPT
         else:
-            outcome = "undone" if not problem else "failed"
+            outcome = UndoOutcome.UNDONE if not problem else UndoOutcome.FAILED
         if self.stray is not None:
             problem = problem or "it landed late, beside or after what the ledger knows"
         return _told(self.row, lines, outcome, invoice, problem, self.stray.id if self.stray else None)
@@ -467,15 +474,15 @@ def _line(line: PostedLine, fate: Fate) -> UndoneLine:
     )
 
 
-def _refated(lines: Sequence[UndoneLine], to: Mapping[str, str], why: str = "") -> tuple[UndoneLine, ...]:
+def _refated(lines: Sequence[UndoneLine], to: Mapping[LineFate, LineFate], why: str = "") -> tuple[UndoneLine, ...]:
     return tuple(replace(line, fate=to[line.fate], why=why) if line.fate in to else line for line in lines)
 
 
 def _told(
     row: RecordedPosting,
     lines: Sequence[UndoneLine],
-    outcome: str,
-    invoice: str,
+    outcome: UndoOutcome,
+    invoice: InvoiceFate,
     problem: str = "",
     invoice_id: int | None = None,
 ) -> UndonePosting:
@@ -522,7 +529,7 @@ def _credit(
         if isinstance(done, RecordedPosting) and done.state in UNRESOLVED:
             resolve(own, [done])
         known = ledger.find_posting(posting.key)
-        well = known is not None and known.state in ("posted", "adopted")
+        well = known is not None and known.state in ARRIVED
         ledger.finish_run(
             context.fence,
             run,
@@ -533,7 +540,7 @@ def _credit(
     elif known.state in UNRESOLVED:
         resolve(context, [known])
         known = ledger.find_posting(posting.key)
-    if known is None or known.state not in ("posted", "adopted"):
+    if known is None or known.state not in ARRIVED:
         why = outcome_of(known, posting).problem if known else "the credit could not be posted"
         return replace(closed, problem=f"{closed.problem}; its credit: {why or 'not posted'}")
     ledger.record_undone(
@@ -546,8 +553,10 @@ def _credit(
     )
     return replace(
         closed,
-        outcome="undone" if all(one.fate in ("closed", *TAKEN) for one in closed.lines) else "part",
-        lines=_refated(closed.lines, {"closed": "credited"}),
+        outcome=UndoOutcome.UNDONE
+        if all(one.fate in (LineFate.CLOSED, *TAKEN) for one in closed.lines)
+        else UndoOutcome.PART,
+        lines=_refated(closed.lines, {LineFate.CLOSED: LineFate.CREDITED}),
         credit_invoice=known.invoice_id,
         problem="",
     )
@@ -621,7 +630,7 @@ def _unsettle(
     ledger: Ledger, fence: Fence, run: str, digest: str | None, done: Sequence[UndonePosting], only: int | None
 ) -> None:
     """What the run dropped or excluded of clients whose postings are all undone may be decided anew [R5]."""
-    kept = {posting.client_id for posting in done if posting.outcome not in ("undone", "nothing")}
+    kept = {posting.client_id for posting in done if posting.outcome not in (UndoOutcome.UNDONE, UndoOutcome.NOTHING)}
     mine = ledger.settled_by(run)
     charges = {
         str(entry["charge"])
@@ -652,12 +661,7 @@ def _unused_items(
         for line in row.lines
         if line.item_id is not None and tuple(share.charge for share in line.shares) in created
     }
-    gone = {
-        (posting.key, line.ordinal)
-        for posting in done
-        for line in posting.lines
-        if line.fate in ("taken", "credited", *TAKEN)
-    }
+    gone = {(posting.key, line.ordinal) for posting in done for line in posting.lines if line.fate in GIVEN_BACK}
     used = set()
     for row in ledger.postings() if candidates else ():
         if not any(line.item_id in candidates for line in row.lines):

@@ -51,7 +51,7 @@ def _wire_line(new: NewInvoice, ordinal: int, line: PlanLine) -> WireLine:
         tax_code=new.codes.tax_code,
         nominal_code=new.codes.income_account,
         mark=mark_of(new.posting.key, new.installation, ordinal),
-        one_time=new.flag_one_time and new.posting.action == "update" and is_once(line.recurring_key),
+        one_time=new.flag_one_time and new.posting.action == PostingAction.UPDATE and is_once(line.recurring_key),
     )
 
 
