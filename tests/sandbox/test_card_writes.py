@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cards_office import SOLD, approvable, approve, dealt, invoice, line_of, new_office, one, posts
@@ -292,7 +293,8 @@ def test_an_invoice_that_halopsa_made_before_is_no_reason_to_refuse(office, sand
 def test_undo_names_what_halopsa_invoiced_meanwhile_with_its_amount(office, sandbox):
     card = approvable(office)
     one(approve(office, card["digest"]))
-    bill = sandbox.make(card["invoice_id"], "2027-01-15T08:00:00")
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    bill = sandbox.make(card["invoice_id"], f"{tomorrow:%Y-%m-%dT08:00:00}")
     amount = next(line["net_amount"] for line in bill["lines"] if line["recurring_invoice_line_id"] == card["line_id"])
     undone = one(office.run("cards", "undo", card["digest"], "--json"))
     assert undone["state"] == "undone"
