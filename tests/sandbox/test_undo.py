@@ -399,7 +399,8 @@ def test_R4_a_recurring_invoice_is_again_what_it_was_before_the_month(
 
     office.run("undo", run, "--yes").must()
     assert live_lines(sandbox.state()) == live_lines(october)
-    assert rows(sandbox.state()) == rows(october)
+    made = {id_: row for id_, row in rows(november).items() if row.get("recurring_invoice_id")}  # by HaloPSA, meanwhile
+    assert rows(sandbox.state()) == rows(october) | made
     assert foreign_lines(sandbox.state()) == foreign_lines(untouched)
     post(office, "2026-11")
     assert bill(sandbox.state()) == bill(november)
