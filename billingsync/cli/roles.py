@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from billingsync.errors import Refused
-from billingsync.settings import PartnerSettings
+
+if TYPE_CHECKING:
+    from billingsync.settings import PartnerSettings
 
 _ORDER = ("user", "financial", "admin")
 
