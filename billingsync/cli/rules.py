@@ -11,8 +11,9 @@ from billingsync.cli.terminal import console, document, note, out, write_file
 from billingsync.errors import LedgerError, UsageError
 
 if TYPE_CHECKING:
-    from billingsync.core.rules import DeskRules, Rulebook
+    from billingsync.core.rules import ClientFile, DeskRules, Rulebook
     from billingsync.redaction import Redactor
+    from billingsync.run.rule_names import Binding
     from billingsync.settings import Settings
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
@@ -126,13 +127,23 @@ def rules_check(json: JsonOption = False) -> int:
 
 
 def _misfits(rulebook: Rulebook, settings: Settings, redactor: Redactor) -> tuple[str, ...]:
-    """Names in the rules that nothing at Pax8 or HaloPSA has [C4]; none where the two cannot be asked."""
+    """Names in the rules that nothing at Pax8 or HaloPSA has, by the lists that were read last [C4]; the two are asked
+    where none were, and none are named where they cannot be."""
     from billingsync.core.bill.bound import fits_nothing, names_in
     from billingsync.errors import BillingSyncError
+    from billingsync.run.rule_names import lists_last_read
     from billingsync.setup.doctor import listed
+    from billingsync.store.ledger import open_ledger
 
     if not (rulebook.clients or names_in(rulebook)):
         return ()
+    try:
+        with open_ledger(settings.database_url) as ledger:
+            known = lists_last_read(ledger)
+        if known is not None:
+            return tuple(fits_nothing(rulebook, *known))
+    except BillingSyncError:
+        pass  # no ledger yet
     try:
         settings.require_upstreams()
         return tuple(fits_nothing(rulebook, *listed(settings, redactor)))
@@ -182,15 +193,36 @@ def rules_show(
             )
         file = found.file
     rows = effective(rulebook, file)
+    bound = _bindings(settings, rulebook, file)
     if json:
-        document({"rules": [{"key": key, "value": as_toml(value), "origin": origin} for key, value, origin in rows]})
+        document(
+            {
+                "rules": [{"key": key, "value": as_toml(value), "origin": origin} for key, value, origin in rows],
+                "names": [one.as_dict() for one in bound],
+            }
+        )
         return 0
     table(
         console(),
         ("Key", "Value", "From"),
         [(key, as_toml(value) or "(not set)", origin) for key, value, origin in rows],
     )
+    for one in bound:
+        out(f"{one.name!r:.80} means the {one.kind} {one.id} since {one.since}, whatever it is called now.")
     return 0
+
+
+def _bindings(settings: Settings, rulebook: Rulebook, file: ClientFile | None) -> list[Binding]:
+    """What names in these rules are bound to [C4]; none before the first plan."""
+    from billingsync.errors import BillingSyncError
+    from billingsync.run.rule_names import bindings
+    from billingsync.store.ledger import open_ledger
+
+    try:
+        with open_ledger(settings.database_url) as ledger:
+            return bindings(ledger, rulebook, file)
+    except BillingSyncError:
+        return []
 
 
 def rules_schema(

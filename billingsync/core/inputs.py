@@ -79,6 +79,7 @@ class Settled:
     cost: Decimal
     currency: str
     detail: str = ""  # what the ledger noted, where it is in doubt
+    run: str = ""  # that sent it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +186,7 @@ class Memory:
     said: tuple[Said, ...] = ()  # of this period's invoices, as they were when they were billed [S9]
     twins: tuple[Said, ...] = ()  # charges on live lines that this month's charges may bill again, of any period [S10]
     rule_names: Mapping[str, str] = field(default_factory=dict)  # names of companies in rules -> Pax8 id [C4]
+    rule_products: Mapping[str, str] = field(default_factory=dict)  # names of products in exclude.products, likewise
     billed: Mapping[str, Billed] = field(default_factory=dict)  # by company id: of this month's companies [C1b]
 
     @cached_property

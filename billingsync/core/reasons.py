@@ -32,6 +32,7 @@ class Reason(StrEnum):
     SOURCE_CHANGED = "source_changed"
     SOURCE_DUPLICATE = "source_duplicate"
     SET_ASIDE = "set_aside"
+    PRODUCT_RENAMED = "product_renamed"
     NO_COMPANY = "no_company"
     CLIENT_UNMAPPED = "client_unmapped"
     CLIENT_AMBIGUOUS = "client_ambiguous"
@@ -140,11 +141,14 @@ def approve(kind: ApproveAs, *more: Word, offer: Offer = BILL) -> Step:
 
 MAP_COMPANY = command(BILL, "map", "companies", "--set", (Slot.COMPANY, "=", Slot.HALO_CLIENT))
 EXCLUDE_COMPANY = command(LEAVE_OUT, "map", "companies", "--exclude", Slot.COMPANY)
+# Where the client's rules file says whom it pays through, that file decides, and not a mapping.
+MAP_IN_FILE = instruction(BILL, "set client.halo_client = ", Slot.HALO_CLIENT, " in ", Slot.FILE)
 MAP_PRODUCT = command(BILL, "map", "products", "--set", (Slot.SKU, "=", Slot.ITEM))
 RUN = command(WAIT, "run", Slot.PERIOD)
 EXCLUDE_PRODUCT = instruction(
-    LEAVE_OUT, "bill it by hand, and leave its product out with exclude.products in ", Slot.FILE
+    LEAVE_OUT, "bill it by hand, and set exclude.products = ", Slot.PRODUCTS, " in ", Slot.FILE
 )
+NEW_INVOICE = instruction(BILL, 'set invoice.when_latest_closed = "new" in ', Slot.FILE)
 _LIMITS = (approve(ApproveAs.LIMITS),)
 _WHO_PAYS = (MAP_COMPANY, EXCLUDE_COMPANY)
 
@@ -167,6 +171,15 @@ HOLDS: Mapping[Reason, Why] = {
         ),
     ),
     Reason.SET_ASIDE: Why(Hop.READ, "Set aside by a person", steps=(command(BILL, "put-back", Slot.CHARGES),)),
+    Reason.PRODUCT_RENAMED: Why(
+        Hop.READ,
+        "Another product has the name that the rules leave out",
+        "exclude.products",
+        steps=(
+            instruction(BILL, "set exclude.products = ", Slot.VALUE, " in ", Slot.FILE),
+            instruction(LEAVE_OUT, "set exclude.products = ", Slot.PRODUCTS, " in ", Slot.FILE),
+        ),
+    ),
     Reason.NO_COMPANY: Why(
         Hop.CLIENT,
         "Pax8 names no company for it",
@@ -174,8 +187,9 @@ HOLDS: Mapping[Reason, Why] = {
             approve(ApproveAs.BILL, Slot.CHARGE_OPTIONS),
             instruction(
                 LEAVE_OUT,
-                "find out in Pax8 whose it is and bill it by hand, then add its product to exclude.products in ",
-                "rules/defaults.toml",
+                "find out in Pax8 whose it is and bill it by hand, then set exclude.products = ",
+                Slot.PRODUCTS,
+                " in rules/defaults.toml",
             ),
         ),
     ),
@@ -213,7 +227,7 @@ HOLDS: Mapping[Reason, Why] = {
         "exclude.types",
         steps=(
             approve(ApproveAs.BILL, Slot.CHARGE_OPTIONS),
-            instruction(LEAVE_OUT, "add ", Slot.VALUE, " in ", Slot.FILE),
+            instruction(LEAVE_OUT, "set ", Slot.VALUE, " in ", Slot.FILE),
         ),
     ),
     Reason.PRICE_COST_SIGN: Why(
@@ -257,9 +271,9 @@ HOLDS: Mapping[Reason, Why] = {
         "The client's latest invoice is closed",
         "invoice.when_latest_closed",
         steps=(
-            instruction(
-                BILL, 'open or create an invoice in HaloPSA, or set invoice.when_latest_closed = "new" in ', Slot.FILE
-            ),
+            NEW_INVOICE,
+            instruction(BILL, "create an invoice for the client in HaloPSA, then plan again"),
+            EXCLUDE_COMPANY,
         ),
     ),
     Reason.LATEST_MISSING: Why(
@@ -267,20 +281,28 @@ HOLDS: Mapping[Reason, Why] = {
         "The client has no invoice to add to",
         "invoice.when_latest_closed",
         steps=(
-            instruction(BILL, 'create an invoice in HaloPSA, or set invoice.when_latest_closed = "new" in ', Slot.FILE),
+            NEW_INVOICE,
+            instruction(BILL, "create an invoice for the client in HaloPSA, then plan again"),
+            EXCLUDE_COMPANY,
         ),
     ),
     Reason.RECURRING_UNMAPPED: Why(
         Hop.TARGET,
         "No recurring invoice is named for the client",
         "invoice.recurring_invoice",
-        steps=(instruction(BILL, "set invoice.recurring_invoice in ", Slot.FILE),),
+        steps=(
+            instruction(BILL, "set invoice.recurring_invoice = RECURRING_INVOICE_ID in ", Slot.FILE),
+            EXCLUDE_COMPANY,
+        ),
     ),
     Reason.RECURRING_MISSING: Why(
         Hop.TARGET,
         "The recurring invoice was not found",
         "invoice.recurring_invoice",
-        steps=(instruction(BILL, "correct invoice.recurring_invoice in ", Slot.FILE),),
+        steps=(
+            instruction(BILL, "set invoice.recurring_invoice = RECURRING_INVOICE_ID in ", Slot.FILE),
+            EXCLUDE_COMPANY,
+        ),
     ),
     Reason.RECURRING_LEFT_BEHIND: Why(
         Hop.TARGET,
@@ -352,7 +374,7 @@ HOLDS: Mapping[Reason, Why] = {
         "HaloPSA has something else than was sent",
         steps=(
             instruction(BILL, "make it right in HaloPSA, then billingsync run ", Slot.PERIOD),
-            command(BILL, "undo", Slot.RUN),
+            command(BILL, "undo", Slot.RUN, "--client", Slot.CLIENT),
         ),
     ),
 }

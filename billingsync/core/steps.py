@@ -20,6 +20,7 @@ class Slot(StrEnum):
     CHARGES = "CHARGE"  # one word for each charge
     CHARGE_OPTIONS = "--charge CHARGE"  # --charge and its id, for each charge
     SKU = "SKU"
+    PRODUCTS = '[..., "PRODUCT"]'  # exclude.products with this product too: a list replaces the one below it
     ITEM = "ITEM_ID"
     INVOICE = "INVOICE"
     RUN = "RUN"

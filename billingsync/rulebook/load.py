@@ -61,6 +61,7 @@ def load_rulebook_with_warnings(directory: Path, desk: Sequence[DeskRules] = ())
     for layer in own:
         rules = _effective(base, [layer])
         problems.extend(_contradictions(rules, [*shared, layer], [layer]))
+        warnings.extend(_unmapped_recurring(rules, layer))
         clients.append(ClientFile(path=layer.file.path, rules=rules, **layer.client))
     problems.extend(_two_files_for_one(own))
     for one, layer in for_one:
@@ -213,10 +214,15 @@ def _contradictions(rules: Rules, layers: Sequence[Layer], changed: Sequence[Lay
     for layer in changed:
         yield from _misspelt_products(rules, layer)
         yield from (layer.file.problem(*mistake) for mistake in block_mistakes(rules, layer))
-        own_behavior = layer.is_client and layer.values.get("invoice.behavior") == "recurring"
-        if own_behavior and rules.invoice.recurring_invoice is None and not unclear("invoice.recurring_invoice"):
-            says = '"recurring" needs the client\'s recurring invoice; write recurring_invoice = ID in [invoice]'
-            yield at((layer, "invoice.behavior"), says)
+
+
+def _unmapped_recurring(rules: Rules, layer: Layer) -> Iterator[str]:
+    """A client whose bill has no recurring invoice to go to yet: it waits until one is chosen [B3]."""
+    key = "invoice.behavior"
+    doubtful = layer.file.data is None or layer.broken & {"invoice", "invoice.recurring_invoice"}
+    if layer.values.get(key) == "recurring" and rules.invoice.recurring_invoice is None and not doubtful:
+        says = '"recurring" without a recurring invoice: the client is held; write recurring_invoice = ID in [invoice]'
+        yield str(layer.file.problem(tuple(key.split(".")), key, says))
 
 
 def _misspelt_products(rules: Rules, layer: Layer) -> Iterator[Problem]:

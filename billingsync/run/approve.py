@@ -9,12 +9,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from billingsync.core.bill.clients import match_companies
 from billingsync.core.decisions import Approval
+from billingsync.core.inputs import RunInputs
 from billingsync.core.reasons import APPROVABLE, ApproveAs
 from billingsync.core.states import SourceChange, TrueUpState
 from billingsync.errors import UsageError
-from billingsync.run.find import Payer, find_payer, payers_of_document
+from billingsync.run.find import Payer, find_payer, payers_of_document, payers_of_matches
 from billingsync.store.ledger import Ledger
+from billingsync.store.packing import unpack
 from billingsync.store.plans import SavedPlan
 
 
@@ -45,7 +48,10 @@ def approve(ledger: Ledger, prefix: str, asked: Asked, *, who: str, at: datetime
     """
     shown = ledger.find_plan(prefix)
     document = json.loads(shown.document, parse_float=Decimal)
-    payer = find_payer(payers_of_document(document), asked.client)
+    payers = payers_of_document(document)
+    if asked.kind is ApproveAs.BILL and asked.charges:  # perhaps of somebody who buys nothing else
+        payers = _with_all_companies(ledger, shown, payers)
+    payer = find_payer(payers, asked.client)
     if asked.kind in (ApproveAs.TRUE_UP, ApproveAs.CREDIT_ONLY):
         found = _true_ups(document, payer, asked.kind)
     elif asked.kind is ApproveAs.SOURCE_CHANGED:
@@ -63,6 +69,20 @@ def approve(ledger: Ledger, prefix: str, asked: Asked, *, who: str, at: datetime
     for one in approvals:
         ledger.add_decision(shown.period, one, at)
     return Approved(name=payer.name, digest=shown.digest, period=shown.period, approvals=approvals)
+
+
+def _with_all_companies(ledger: Ledger, shown: SavedPlan, payers: Sequence[Payer]) -> list[Payer]:
+    """The plan's payers, and each other company that Pax8 listed when it was made."""
+    body = ledger.kept_inputs(shown.digest)
+    if body is None:
+        return list(payers)
+    inputs: RunInputs = unpack(RunInputs, body)
+    planned = {company for payer in payers for company in payer.companies}
+    others = [one for one in inputs.companies if one.id not in planned]
+    remembered = ledger.memory(inputs.period).matches
+    matches = match_companies(others, inputs.clients, inputs.rulebook, remembered, {})
+    mine = {payer.key: payer for payer in payers}
+    return [*payers, *(one for one in payers_of_matches(matches) if one.key not in mine)]
 
 
 Facts = Mapping[str, Any]  # the fields of an Approval that the plan says

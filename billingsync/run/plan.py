@@ -17,7 +17,7 @@ from billingsync.connect import Connections
 from billingsync.core.bill.clients import match_companies
 from billingsync.core.bill.names import normalise, same_name
 from billingsync.core.bill.plan import Plan
-from billingsync.core.bill.plan_run import plan_run
+from billingsync.core.bill.plan_run import plan_run, with_owners
 from billingsync.core.charge import Source
 from billingsync.core.inputs import Client, Company, Memory, RememberedMatch, RunInputs
 from billingsync.core.period import Period
@@ -119,7 +119,6 @@ def make_plan(
     """
     rulebook = rulebook or load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
     upstream = upstream or fetch(connected, period, rulebook, say)
-    companies = charged_companies(upstream)
     memory = connected.ledger.memory(period)
     inputs = RunInputs(
         partner=connected.ledger.name,
@@ -132,9 +131,10 @@ def make_plan(
         memory=replace(memory, approved=frozenset(approved), not_taken_back=frozenset(not_taken_back)),
         set_aside=connected.ledger.charges_set_aside(str(period)),
         credited=upstream.credited,
-        similar=similar(companies, upstream.clients, rulebook),
         currency=connected.settings.halo.currency,
     )
+    companies = charged_in(with_owners(inputs).sources, upstream.companies)
+    inputs = replace(inputs, similar=similar(companies, upstream.clients, rulebook))
     inputs = with_memory(connected.ledger, with_names(connected.ledger, inputs), upstream.listed)
     decided = inputs.memory.settled
     if replan:
@@ -205,15 +205,16 @@ def planned_again(
     """As `plan_again`, of these Pax8 companies only where some are given, and nothing is kept of it. `inputs` are
     those of the kept plan; `desk` what the desk's rules would be."""
     rulebook = load_rulebook(rules_dir, ledger.desk_rules() if desk is None else desk)
-    names = charged_in(inputs.sources, inputs.companies)
+    inputs = replace(inputs, memory=ledger.memory(inputs.period))
+    names = charged_in(with_owners(inputs).sources, inputs.companies)
     inputs = replace(
         inputs,
         rulebook=rulebook,
         similar=similar(names, inputs.clients, rulebook),
-        memory=ledger.memory(inputs.period),
         set_aside=ledger.charges_set_aside(str(inputs.period)),
         clients_asked=tuple(companies) or inputs.clients_asked,
     )
+    inputs = with_names(ledger, inputs)
     inputs = with_memory(ledger, inputs, {one: one not in inputs.credited for one in ledger.known_invoices()})
     return Planned(plan=plan_run(inputs), inputs=inputs, created_at=now())
 

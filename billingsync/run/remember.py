@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from billingsync.core.bill.bound import bound, fitting, names_in
+from billingsync.core.bill.bound import bound, fitting, fitting_products, names_in, product_names_in
 from billingsync.core.bill.changed import changes
 from billingsync.core.bill.parts import sold
 from billingsync.core.bill.plan import Plan
@@ -54,16 +54,23 @@ def with_memory(ledger: Ledger, inputs: RunInputs, listed: Mapping[str, bool]) -
 def with_names(ledger: Ledger, inputs: RunInputs) -> RunInputs:
     """The inputs with names in the rules bound to the companies that they fitted first [C4]."""
     names = {text: one.target for text, one in ledger.rule_names().items() if text in names_in(inputs.rulebook)}
-    memory = replace(inputs.memory, rule_names=names)
-    return replace(inputs, rulebook=bound(inputs.rulebook, names), memory=memory)
+    named = product_names_in(inputs.rulebook)
+    products = {text: one.target for text, one in ledger.rule_names("product").items() if text in named}
+    memory = replace(inputs.memory, rule_names=names, rule_products=products)
+    return replace(inputs, rulebook=bound(inputs.rulebook, names, products), memory=memory)
 
 
 def remember_names(ledger: Ledger, inputs: RunInputs, now: datetime) -> None:
-    """Binds each name in the rules that fits a company now, and was not bound before."""
-    rules = inputs.rulebook
-    new = {text: one for text, one in fitting(rules, inputs.companies).items() if text not in inputs.memory.rule_names}
+    """Binds each name in the rules that fits a company or a product now, and was not bound before."""
+    rules, memory = inputs.rulebook, inputs.memory
+    new = {text: one.id for text, one in fitting(rules, inputs.companies).items() if text not in memory.rule_names}
     if new:
-        ledger.bind_names(new, now)
+        ledger.bind_names("company", new, now)
+    goods = {
+        text: id_ for text, id_ in fitting_products(rules, inputs.sources).items() if text not in memory.rule_products
+    }
+    if goods:
+        ledger.bind_names("product", goods, now)
 
 
 def _gone(ledger: Ledger, inputs: RunInputs, listed: Mapping[str, bool]) -> frozenset[str]:

@@ -129,7 +129,7 @@ class Look:
     def _look_at(self, period: Period, released: Iterable[Period], rulebook: Rulebook | None) -> bool:
         """Whether the next month may follow."""
         before = self.months.get(period, Month())
-        if period not in released:
+        if period not in released and not self.connected.ledger.live_postings(period):
             later = any(one > period for one in released)
             self._not_there(
                 period, replace(before, state=MonthState.ABSENT if later else MonthState.WAITING, problem="")

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
-from billingsync.core.inputs import Billed, Company, LivePosting, Said, Settled
+from billingsync.core.inputs import Billed, LivePosting, Said, Settled
 from billingsync.core.period import Period
 from billingsync.store.book import Book, Fence
 from billingsync.store.database import insert, read_as
@@ -150,27 +150,27 @@ class LookBackBook(Book):
         with self.reading() as connection:
             return {Period.parse(period): began for period, began in connection.execute(query)}
 
-    def rule_names(self) -> dict[str, RuleName]:
-        """What names of companies in the rules are bound to [C4], by the name."""
-        query = select(rule_name).where(rule_name.c.partner == self.name, rule_name.c.kind == "company")
+    def rule_names(self, kind: str = "company") -> dict[str, RuleName]:
+        """What names of companies, or of products, in the rules are bound to [C4], by the name."""
+        query = select(rule_name).where(rule_name.c.partner == self.name, rule_name.c.kind == kind)
         with self.reading() as connection:
             return {
                 row.text: RuleName(target=row.target, target_name=row.target_name, at=row.at)
                 for row in connection.execute(query)
             }
 
-    def bind_names(self, names: Mapping[str, Company], now: datetime) -> None:
-        """Binds names in the rules to companies; what is bound stays so."""
+    def bind_names(self, kind: str, names: Mapping[str, str], now: datetime) -> None:
+        """Binds names in the rules to ids of companies or products; what is bound stays so."""
         rows = [
             {
                 "partner": self.name,
-                "kind": "company",
+                "kind": kind,
                 "text": text,
-                "target": one.id,
-                "target_name": one.name,
+                "target": id_,
+                "target_name": text,
                 "who": "",
             }
-            for text, one in sorted(names.items())
+            for text, id_ in sorted(names.items())
         ]
         with self.writing() as connection:
             put = insert(connection, rule_name).on_conflict_do_nothing()

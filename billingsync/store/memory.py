@@ -97,13 +97,14 @@ def settled_claims(connection: Connection, name: str, charges: Sequence[str]) ->
 
 def _claims(connection: Connection, name: str, which: ColumnElement[bool]) -> dict[str, Settled]:
     query = (
-        select(claim, posting.c.state, posting.c.message)
+        select(claim, posting.c.state, posting.c.message, posting.c.run)
         .join(posting, (posting.c.partner == claim.c.partner) & (posting.c.key == claim.c.key))
         .where(claim.c.partner == name, claim.c.live, which)
-        .order_by(claim.c.key, claim.c.line, claim.c.part)
     )
+    # Put in order here: asked for it, the database walks through the claims of all periods.
+    rows = sorted(connection.execute(query), key=lambda row: (row.key, row.line, row.part))
     found: dict[str, Settled] = {}
-    for row in connection.execute(query):
+    for row in rows:
         other = found.get(row.charge)
         found[row.charge] = Settled(
             state=_state(row.state),
@@ -112,6 +113,7 @@ def _claims(connection: Connection, name: str, which: ColumnElement[bool]) -> di
             cost=row.cost + other.cost if other else row.cost,
             currency=row.currency,
             detail=row.message if row.state not in BILLED or row.state == PostingState.DIFFERS else "",
+            run=row.run,
         )
     return found
 
@@ -180,28 +182,23 @@ def known_products(connection: Connection, name: str) -> frozenset[str]:
 
 def last_amounts(connection: Connection, name: str, month: str) -> dict[tuple[int, str], tuple[str, Decimal]]:
     """For each client and currency: the newest billed period before `month`, and what its live lines come to."""
-    billed = (posting.c.partner == name, posting.c.state.in_(BILLED), posting.c.period < month)
-    newest = (
+    billed = (posting.c.partner == name, posting.c.state.in_(BILLED))
+    latest = (
         select(posting.c.client_id, posting.c.currency, func.max(posting.c.period).label("period"))
-        .where(*billed)
+        .where(*billed, posting.c.period < month)
         .group_by(posting.c.client_id, posting.c.currency)
-        .subquery()
     )
+    newest = {(row.client_id, row.currency): row.period for row in connection.execute(latest)}
     query = (
         select(posting.c.client_id, posting.c.currency, posting.c.period, claim.c.price)
-        .join(
-            newest,
-            (posting.c.client_id == newest.c.client_id)
-            & (posting.c.currency == newest.c.currency)
-            & (posting.c.period == newest.c.period),
-        )
         .join(claim, (claim.c.partner == posting.c.partner) & (claim.c.key == posting.c.key))
-        .where(*billed, claim.c.live)
+        .where(*billed, posting.c.period.in_(sorted(set(newest.values()))), claim.c.live)
     )
     found: dict[tuple[int, str], tuple[str, Decimal]] = {}
     for client_id, currency, period, price in connection.execute(query):  # added here: SQL would add as floats
-        _, so_far = found.get((client_id, currency), (period, ZERO))
-        found[client_id, currency] = (period, so_far + price)
+        if newest.get((client_id, currency)) == period:
+            _, so_far = found.get((client_id, currency), (period, ZERO))
+            found[client_id, currency] = (period, so_far + price)
     return found
 
 

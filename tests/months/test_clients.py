@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 from cli import billed
-from scene import M365, Scene
+from conftest import OPEN
+from scene import BACKUP, M365, Scene
+
+from billingsync.run.plan import plan_again
+from billingsync.store.ledger import open_ledger
 
 Stage = Callable[..., Scene]
 NOV, OCT = "2026-11", "2026-10"
@@ -42,9 +46,8 @@ def rename(made: Scene, name: str, client_id: int = 214) -> None:
 
 
 def seats(made: Scene, client_id: int = 214, **said: Any) -> dict[str, Any]:
-    return made.charge(
-        M365, 10, "21.00", client=client_id, sub="s1", companyName=company(made, client_id)["name"], **said
-    )
+    row = made.charge(M365, 10, "21.00", client=client_id, sub="s1", companyName=company(made, client_id)["name"])
+    return row | {"subscriptionId": said.pop("sub", "s1")} | said
 
 
 def test_case_11_an_external_id_of_another_client_bills_nobody_wrongly(stage: Stage) -> None:
@@ -103,6 +106,57 @@ def test_C4_a_name_that_another_company_takes_over_still_means_the_first(stage: 
     before = pays(made), pays(made, 217)
     run(made, NOV, 3)
     assert (pays(made), pays(made, 217)) == before, "nobody is billed by a name that was another's"
+
+
+def left_out(name: str, rules: str = OPEN) -> str:
+    return rules + f'[exclude]\nproducts = ["{name}"]\n'
+
+
+def test_C4_a_product_that_rules_name_is_followed_when_it_is_renamed(stage: Stage) -> None:
+    made = stage(left_out("Suite X"))
+    for period, name in ((OCT, "Suite X"), (NOV, "Suite X Plus")):
+        made.month(period, seats(made, productName=name, productId="p-1"), made.charge(BACKUP, 1, "5.00"))
+        run(made, period, 0)
+    assert pays(made) == Decimal("10.00")
+    shown = made.office.run("rules", "show", "--json").must(0).json["names"]
+    assert [(one["kind"], one["name"], one["id"]) for one in shown] == [("product", "Suite X", "p-1")]
+    assert "'Suite X' means the product p-1" in made.office.run("rules", "show").must(0).stdout
+
+
+def test_C4_another_product_of_that_name_waits_and_is_never_silently_meant(stage: Stage) -> None:
+    made = stage(left_out("Suite X"))
+    made.month(OCT, seats(made, productName="Suite X", productId="p-1"))
+    run(made, OCT, 0)
+    made.month(
+        NOV,
+        seats(made, productName="Suite Old", productId="p-1"),
+        seats(made, sub="s2", sku="NEW", productName="Suite X", productId="p-2"),
+    )
+    run(made, NOV, 3)
+    assert reasons(made.office.plan(NOV)) == {"product_renamed"} and pays(made) == 0
+
+
+def test_C4_what_the_desk_plans_again_knows_the_names_too(stage: Stage) -> None:
+    made = stage(OPEN + '[exclude]\ncompanies = ["Contoso Ltd"]\n')
+    made.month(OCT, seats(made))
+    run(made, OCT, 0)
+    rename(made, "Adatum")
+    made.month(NOV, seats(made))
+    digest = made.office.plan(NOV)["digest"]
+    with open_ledger(f"sqlite:///{made.office.folder / 'ledger.db'}") as ledger:
+        again = plan_again(ledger, made.office.folder / "rules", digest).plan
+    assert again.postings == () and {hold.reason for one in again.clients for hold in one.holds} == {"client_renamed"}
+
+
+def test_C4_rules_check_compares_names_with_the_lists_that_were_read_last(stage: Stage) -> None:
+    made = stage()
+    made.office.rules('[client]\nname = "Contozo Ltd"\n', "clients/contoso.toml")
+    made.month(NOV, seats(made))
+    made.office.plan(NOV)
+    calls = len(made.sandbox.calls)
+    told = made.office.run("rules", "check", "--json").must(0).json
+    assert any("Contozo" in warning and "Contoso Ltd" in warning for warning in told["warnings"])
+    assert len(made.sandbox.calls) == calls, "nobody was asked"
 
 
 def test_case_13_a_name_that_fits_nothing_is_a_warning_with_the_nearest(stage: Stage) -> None:

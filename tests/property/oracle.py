@@ -189,10 +189,11 @@ def match(customer: Customer, inputs: RunInputs) -> None:
     clients = {client.id: client for client in inputs.clients}
     company, file = customer.company, customer.file
     before = inputs.memory.matches.get(company.id)
-    if file is not None and file.halo_client is not None:
+    if before is not None and before.how == "person" and before.client_id is None:
+        customer.never, customer.how = True, "person"  # READING: "never" by a person is heard before any file
+    elif file is not None and file.halo_client is not None:
         customer.client, customer.how = clients.get(file.halo_client), "rules"
     elif before is not None and before.how == "person":
-        customer.never = before.client_id is None
         customer.client, customer.how = clients.get(before.client_id or 0), "person"
     elif company.external_id.strip().isdecimal() and int(company.external_id) in clients:
         customer.client, customer.how = clients[int(company.external_id)], "external_id"

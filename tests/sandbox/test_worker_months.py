@@ -127,6 +127,21 @@ def test_months_missed_are_caught_up_oldest_first(tmp_path: Path, ledger_url: st
         assert billed(sandbox) == {client: sorted(amounts) for client, amounts in expected.items()}  # type: ignore[type-var]
 
 
+def test_a_credit_of_all_that_a_closed_month_was_billed_from_is_told_and_nothing_is_taken_back(tmp_path: Path) -> None:
+    """Pax8 lists nothing that counts for the month any more: it was called absent, and nobody heard of it."""
+    with bench(tmp_path) as (worker, sandbox):
+        worker.cycle()
+        assert worker.state() == "done"
+        before = billed(sandbox)
+        for row in sandbox.pax8.invoices:
+            row["status"] = "Credited"
+        worker.turn(hours=1)
+        assert worker.cycle() == "held"
+        assert worker.state() == "held" and "held" in worker.told
+        assert any("Pax8 credited" in notice.title for notice in worker.notices)
+        assert billed(sandbox) == before
+
+
 def test_history_before_the_first_start_is_not_billed(tmp_path: Path) -> None:
     with bench(tmp_path, dataclasses.replace(CALM, history=3), rules=LOOSE) as (worker, sandbox):
         worker.until("2026-11-06T12:00")

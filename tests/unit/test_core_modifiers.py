@@ -381,7 +381,7 @@ def test_M3_a_collapsed_line_of_zero_goes_too(
     ("one", "detail", "step"),
     [
         (charge(type=""), "does not say what kind of charge this is", "exclude.products"),
-        (charge(type="usage"), "Pax8 calls this charge 'usage'", 'add "usage" to exclude.types'),
+        (charge(type="usage"), "Pax8 calls this charge 'usage'", '"service-charge", "usage"] in '),
         (
             charge(type="prorate", price="-4.00", cost="3.00"),
             "price (-4.00) and cost (3.00) point in opposite directions",

@@ -54,7 +54,8 @@ def test_A1_what_is_dropped_excluded_or_held_is_shown_with_its_amounts() -> None
     fee = charge("1", "3.00", "2.00", company=None, type="service-charge")
     nobodys = plan_run(month(fee, base=rules(exclude={"types": []}))).unassigned_excluded
     assert nobodys == (Excluded(charge="inv:1", rule="no_company", **facts),)
-    steps = tuple(step.filled({Slot.FILE: "a file in rules/clients/"}) for step in HOLDS[Reason.BAD_AMOUNT].steps)
+    said = {Slot.FILE: "a file in rules/clients/", Slot.PRODUCTS: '["Widget"]'}
+    steps = tuple(step.filled(said) for step in HOLDS[Reason.BAD_AMOUNT].steps)
     hold = Hold(charge="inv:1", reason=Reason.BAD_AMOUNT, detail="total: NaN", steps=steps, **facts)
     assert hold_of(plan_run(month(replace(one, problem="total: NaN")))) == hold
 
@@ -92,7 +93,7 @@ def test_A1_what_is_dropped_excluded_or_held_is_shown_with_its_amounts() -> None
             {},
             "currency_mismatch",
             "charged in EUR, its HaloPSA client in USD",
-            "bill it by hand, and leave its product out with exclude.products in a file in rules/clients/",
+            'bill it by hand, and set exclude.products = ["Widget"] in a file in rules/clients/',
         ),
         (
             charge(),

@@ -86,9 +86,14 @@ def test_B3_without_its_recurring_invoice_a_client_is_held(invoice: dict[str, An
 @pytest.mark.parametrize(
     ("invoice", "existing", "detail", "step"),
     [
-        ({}, (), "no recurring invoice is named", "set invoice.recurring_invoice in "),
-        (INVOICE, (), "has no recurring invoice 8841", "correct invoice.recurring_invoice in "),
-        (INVOICE, (recurring(client_id=2),), "recurring invoice 8841 belongs to HaloPSA client 2, not 1", "correct "),
+        ({}, (), "no recurring invoice is named", "set invoice.recurring_invoice = "),
+        (INVOICE, (), "has no recurring invoice 8841", "set invoice.recurring_invoice = "),
+        (
+            INVOICE,
+            (recurring(client_id=2),),
+            "recurring invoice 8841 belongs to HaloPSA client 2, not 1",
+            "set invoice.recurring_invoice = ",
+        ),
     ],
     ids=["unmapped", "none", "of another client"],
 )

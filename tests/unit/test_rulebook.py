@@ -522,7 +522,6 @@ IN_A_CLIENT = {
     "client = 3": (":1: client:", "[client] on a line"),
     CONTOSO + "[clients]\nmatch_percent = 95\n": (":3: clients:", "only in defaults.toml or integrations/pax8.toml"),
     CONTOSO + "[clients]\nhalo_client = 95\n": (":3: clients:", "did you mean [client]?"),
-    CONTOSO + '[invoice]\nbehavior = "recurring"\n': (":4: invoice.behavior:", "write recurring_invoice = ID"),
     CONTOSO + "[invoice]\nrecurring_invoice = 0\n": (":4: invoice.recurring_invoice: 0",),
     CONTOSO + '[invoice]\nrecurring_invoice = "-5"\n': ("invoice.recurring_invoice:", "without quotes: -5"),
     CONTOSO + '[products]\nlifecycle = "default_item"\n': (":4: products.lifecycle:", "write default_item = ID"),
@@ -535,6 +534,15 @@ def test_a_mistake_in_a_clients_file(rules: Path, text: str) -> None:
     assert said.startswith("rules/clients/c.toml")
     for expected in IN_A_CLIENT[text]:
         assert expected in said, said
+
+
+def test_recurring_without_a_recurring_invoice_is_a_warning(rules: Path) -> None:
+    """The client waits until one is chosen; the others are billed."""
+    write(rules, {"clients/c.toml": CONTOSO + '[invoice]\nbehavior = "recurring"\n'})
+    book, warnings = load_rulebook_with_warnings(rules)
+    assert book.clients[0].rules.invoice.recurring_invoice is None
+    assert len(warnings) == 1 and warnings[0].startswith("rules/clients/c.toml:4: invoice.behavior:")
+    assert "write recurring_invoice = ID" in warnings[0]
 
 
 def test_default_item_is_missing(rules: Path) -> None:

@@ -384,11 +384,17 @@ def test_memory_of_postings(ledger: Ledger) -> None:
     memory = ledger.memory(PERIOD)
     ten, eight = Decimal("10.00"), Decimal("8.00")
     assert memory.settled == {
-        "i:1": Settled(state="posted", by="k1", price=ten, cost=eight, currency="USD"),
-        "i:2": Settled(state="unresolved", by="k2", price=ten, cost=eight, currency="USD", detail="timeout"),
-        "i:4": Settled(state="unresolved", by="k4", price=ten, cost=eight, currency="USD"),
+        "i:1": Settled(state="posted", by="k1", price=ten, cost=eight, currency="USD", run=run),
+        "i:2": Settled(state="unresolved", by="k2", price=ten, cost=eight, currency="USD", detail="timeout", run=run),
+        "i:4": Settled(state="unresolved", by="k4", price=ten, cost=eight, currency="USD", run=run),
         "i:6": Settled(
-            state="differs", by="k5", price=ten, cost=Decimal("1.50"), currency="USD", detail="an amount was rounded"
+            state="differs",
+            by="k5",
+            price=ten,
+            cost=Decimal("1.50"),
+            currency="USD",
+            detail="an amount was rounded",
+            run=run,
         ),
     }
     assert memory.known_clients == {214}

@@ -7,7 +7,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
+from billingsync.core.charge import Source
 from billingsync.core.inputs import Client, Company
 from billingsync.core.rules import Rulebook, Rules
 
@@ -29,25 +31,53 @@ def fitting(rulebook: Rulebook, companies: Iterable[Company]) -> dict[str, Compa
     return {name: found[0] for name, found in by_name.items() if name in wanted and len(found) == 1}
 
 
-def bound(rulebook: Rulebook, names: Mapping[str, str]) -> Rulebook:
-    """The rules with the id in place of each name that is bound; `names` is what each text is bound to."""
-    if not names:
+def product_names_in(rulebook: Rulebook) -> set[str]:
+    """Every text in the rules that leaves a product out, by SKU or by name."""
+    return {
+        text for rules in (rulebook.base, *(file.rules for file in rulebook.clients)) for text in rules.exclude.products
+    }
+
+
+def fitting_products(rulebook: Rulebook, sources: Iterable[Source]) -> dict[str, str]:
+    """The texts that are the name of exactly one product of this month, and no SKU, with its id."""
+    wanted = product_names_in(rulebook)
+    ids: dict[str, set[str]] = {}
+    skus = set()
+    for source in sources if wanted else ():
+        for charge in source.charges:
+            skus.add(charge.sku)
+            if charge.product_name in wanted:
+                ids.setdefault(charge.product_name, set()).add(charge.product_id)
+    return {
+        name: next(iter(found))
+        for name, found in ids.items()
+        if len(found) == 1 and "" not in found and name not in skus
+    }
+
+
+def bound(rulebook: Rulebook, names: Mapping[str, str], products: Mapping[str, str] = MappingProxyType({})) -> Rulebook:
+    """The rules with the id in place of each name that is bound; `names` and `products` are what each text is bound
+    to."""
+    if not names and not products:
         return rulebook
     clients = tuple(
         replace(
             file,
             pax8_company=file.pax8_company or (names.get(file.name) if file.name else None),
-            rules=_by_id(file.rules, names),
+            rules=_by_id(file.rules, names, products),
         )
         for file in rulebook.clients
     )
-    return replace(rulebook, base=_by_id(rulebook.base, names), clients=clients)
+    return replace(rulebook, base=_by_id(rulebook.base, names, products), clients=clients)
 
 
-def _by_id(rules: Rules, names: Mapping[str, str]) -> Rules:
-    listed = rules.exclude.companies
-    ids = tuple(names.get(text, text) for text in listed)
-    return rules if ids == listed else replace(rules, exclude=replace(rules.exclude, companies=ids))
+def _by_id(rules: Rules, names: Mapping[str, str], products: Mapping[str, str]) -> Rules:
+    listed = rules.exclude
+    companies = tuple(names.get(text, text) for text in listed.companies)
+    goods = tuple(products.get(text, text) for text in listed.products)
+    if (companies, goods) == (listed.companies, listed.products):
+        return rules
+    return replace(rules, exclude=replace(listed, companies=companies, products=goods))
 
 
 def fits_nothing(rulebook: Rulebook, companies: Sequence[Company], clients: Sequence[Client]) -> Iterator[str]:

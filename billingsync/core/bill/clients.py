@@ -193,7 +193,11 @@ def _never_billed(company: Company, rulebook: Rulebook) -> bool:
 def _named_by_people(
     company: Company, by_id: Mapping[int, Client], rulebook: Rulebook, remembered: Mapping[str, RememberedMatch]
 ) -> Match | None:
-    """The rules file, a mapping made by a person, or Pax8's `externalId`: what somebody said decides [C1]."""
+    """The rules file, a mapping made by a person, or Pax8's `externalId`: what somebody said decides [C1]. A person who
+    says "never" is heard before a file that says whom it pays through."""
+    memory = remembered.get(company.id)
+    if memory and memory.how == "person" and memory.client_id is None:
+        return Match(company=company, how="person", excluded=True)
     file = rulebook.file_for(company_id=company.id, company_name=company.name, client_id=None)
     if file and file.halo_client is not None:
         if file.halo_client in by_id:
@@ -204,10 +208,7 @@ def _named_by_people(
             detail=f"{file.path} names HaloPSA client {file.halo_client}, which HaloPSA does not list",
             steps=(instruction(BILL, f"correct halo_client in {file.path}"),),
         )
-    memory = remembered.get(company.id)
-    if memory and memory.how == "person":
-        if memory.client_id is None:
-            return Match(company=company, how="person", excluded=True)
+    if memory and memory.how == "person" and memory.client_id is not None:
         if memory.client_id in by_id:
             return Match(company=company, client=by_id[memory.client_id], how="person")
         return Match(

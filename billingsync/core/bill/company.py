@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from billingsync.core.bill.templates import MadeInvoices
 from billingsync.core.charge import Charge
 from billingsync.core.inputs import Company, RunInputs, WrittenLine
 from billingsync.core.invoice import Invoice
-from billingsync.core.reasons import HOLDS, Exclusion, Reason
+from billingsync.core.reasons import HOLDS, MAP_COMPANY, MAP_IN_FILE, Exclusion, Reason
 from billingsync.core.rules import ClientFile, Rules
 from billingsync.core.states import ChargeState
 from billingsync.core.steps import NOTHING, Fill, Slot, Step
@@ -63,6 +64,7 @@ class Work:
     written: tuple[WrittenLine, ...] = ()  # its lines on templates, none of a later month
     removals: tuple[Removal, ...] = ()
     period: str = ""
+    called_products: Mapping[str, str] = field(default_factory=dict)  # product id -> what the rules call it [C4]
     called: str = ""  # how commands name the company, and the client: by name where only one has it, else by id
     payer: str = ""
     _made: dict[object, tuple[Step, ...]] = field(default_factory=dict)
@@ -91,7 +93,9 @@ class Work:
     ) -> None:
         """One charge waits. `fill` is what the reason's steps need to know beside the company's own names; `steps`
         are others, where this case ends otherwise."""
-        self.holds.append(held_by(charge, reason, detail, self.steps(reason, fill, steps)))
+        listed = self.rules.exclude.products
+        known = {**fill, **products_with(charge, [self.called_products.get(one, one) for one in listed])}
+        self.holds.append(held_by(charge, reason, detail, self.steps(reason, known, steps)))
 
     def hold_all(self, reason: Reason, detail: str, fill: Fill = NOTHING, steps: tuple[Step, ...] = ()) -> None:
         """Every charge that would have been billed or dropped waits instead; what is excluded stays excluded."""
@@ -112,9 +116,29 @@ class Work:
                 Slot.FILE: self.where,
                 Slot.PERIOD: self.period,
             }
-            known = tuple(step.filled({**names, **fill}) for step in steps or HOLDS[reason].steps)
+            decided = [self._as_decided(reason, step) for step in steps or HOLDS[reason].steps]
+            known = tuple(step.filled({**names, **fill}) for step in decided)
             self._made[same] = known
         return known
+
+    def _as_decided(self, reason: Reason, step: Step) -> Step:
+        """The step where the client's own file says who pays: a mapping to a client changes nothing then, but that it
+        confirms a new name."""
+        if self.file is None or self.file.halo_client is None:
+            return step
+        return MAP_IN_FILE if step == MAP_COMPANY and reason is not Reason.CLIENT_RENAMED else step
+
+
+def products_with(charge: Charge, listed: Iterable[str]) -> Fill:
+    """exclude.products as a rules file says it, with what is charged here too; nothing where Pax8 says neither SKU nor
+    name."""
+    name = charge.sku or charge.product_name
+    return {Slot.PRODUCTS: as_list([*listed, name])} if name else NOTHING
+
+
+def as_list(values: Iterable[str]) -> str:
+    """A list as a rules file has it, each value once."""
+    return f"[{', '.join(json.dumps(value, ensure_ascii=False) for value in dict.fromkeys(values))}]"
 
 
 # What was sent, yet is not safely there: (reason, detail) by the state that the ledger has for it [N2] [N5].
@@ -122,7 +146,7 @@ IN_DOUBT = {
     ChargeState.UNRESOLVED: (Reason.WRITE_UNKNOWN, "it was sent to HaloPSA, and whether it arrived is not known yet"),
     ChargeState.DIFFERS: (
         Reason.WRITE_DIFFERS,
-        "HaloPSA has something else than was sent: see billingsync runs, and correct it there",
+        "HaloPSA has something else than was sent",
     ),
 }
 
@@ -161,6 +185,7 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
     for company in inputs.companies:
         if company.status == "Active" and company.external_id:
             sharing[company.external_id.strip()].append(company)
+    called_products = {id_: text for text, id_ in inputs.memory.rule_products.items()}
     called_in_rules = {id_: text for text, id_ in inputs.memory.rule_names.items()}
     made = MadeInvoices(inputs.made, inputs.existing)
     written: dict[str, list[WrittenLine]] = defaultdict(list)
@@ -175,7 +200,7 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
     for company in [*companies, *gone]:
         match = shared_external_id(matches[company.id], sharing.get(company.external_id.strip(), ()))
         match = who_pays_stays(match, inputs.memory.billed.get(company.id))
-        renamed = "" if match.how == "person" else _renamed(company, called_in_rules)
+        renamed = "" if _confirmed(match, inputs) else _renamed(company, called_in_rules)
         match = renamed_in_rules(match, renamed)
         file = inputs.rulebook.file_for(
             company_id=company.id, company_name=company.name, client_id=match.client.id if match.client else None
@@ -196,6 +221,7 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
                 all_charges=by_company[company.id],
                 currency=_currency_of(match, inputs),
                 period=str(inputs.period),
+                called_products=called_products,
                 renamed=renamed,
                 called=_called(company.name, company.id, named),
                 payer=_called(match.client.name, str(match.client.id), payers)
@@ -227,6 +253,13 @@ def _without_two_currencies(works: Iterable[Work]) -> None:
         found = {charge.currency for work in members for charge in work.charges if not charge.problem}
         for work in members if len(members) > 1 else ():
             work.one_currency = len(found) == 1
+
+
+def _confirmed(match: Match, inputs: RunInputs) -> bool:
+    """Whether a person said who the company is, and where a file decides all the same, under the name of now [C4]."""
+    remembered = inputs.memory.matches.get(match.company.id)
+    under_this_name = remembered and remembered.how == "person" and remembered.company_name == match.company.name
+    return match.how == "person" or bool(under_this_name)
 
 
 def _renamed(company: Company, called_in_rules: Mapping[str, str]) -> str:

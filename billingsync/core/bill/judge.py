@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from billingsync.core.bill.company import IN_DOUBT, Work, excluded_by, held_by
+from billingsync.core.bill.company import IN_DOUBT, Work, as_list, excluded_by, held_by, products_with
 from billingsync.core.bill.decided import decided_draft
 from billingsync.core.bill.lines import draft_lines, line_text, numbered
-from billingsync.core.bill.modifiers import Draft, apply_modifiers, is_azure
+from billingsync.core.bill.modifiers import Draft, Verdict, apply_modifiers, is_azure
 from billingsync.core.bill.parts import Items, as_shares, full_prices, needs_full_price, sold
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine, TrueUp
 from billingsync.core.bill.products import Catalogue, resolve
@@ -26,10 +26,10 @@ from billingsync.core.bill.twins import Waiting
 from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.decisions import SetAside, approved_charges
 from billingsync.core.inputs import RunInputs
-from billingsync.core.reasons import HOLDS, ApproveAs, Exclusion, Reason
+from billingsync.core.reasons import BILL, EXCLUDE_COMPANY, HOLDS, ApproveAs, Exclusion, Reason
 from billingsync.core.rules import Rules
 from billingsync.core.states import PostingAction, SourceChange
-from billingsync.core.steps import Slot
+from billingsync.core.steps import NOTHING, Fill, Slot, Step, instruction
 
 
 def judge(
@@ -47,12 +47,18 @@ def judge(
     for charge in work.charges:
         if settled := inputs.memory.settled.get(charge.id):
             reason, detail = IN_DOUBT[settled.state]
-            work.hold(charge, reason, settled.detail or detail)
+            work.hold(charge, reason, settled.detail or detail, {Slot.RUN: settled.run} if settled.run else NOTHING)
         elif work.renamed and work.is_excluded:
             detail = f"the rules leave it out as {work.renamed!r:.80}, and Pax8 now calls it {work.company.name!r:.80}"
-            work.hold(charge, Reason.CLIENT_RENAMED, detail)
+            work.hold(charge, Reason.CLIENT_RENAMED, detail, steps=_confirm_or_bill(work))
         elif rule := Exclusion.COMPANY if work.is_excluded else exclusion(charge, work.rules):
             work.excluded.append(excluded_by(charge, rule))
+        elif meant := _another_product(charge, work, inputs):
+            detail = (
+                f"the rules leave out {charge.product_name!r:.80}, which was product {meant}; this one has its name"
+            )
+            where = work.rules.origins.get("exclude.products", work.where)
+            work.hold(charge, Reason.PRODUCT_RENAMED, detail, {Slot.VALUE: _by_its_id(meant, work), Slot.FILE: where})
         elif aside := kept_back.get(charge.id):
             because = f": {aside.reason}" if aside.reason else ""
             work.hold(charge, Reason.SET_ASIDE, f"{aside.who} set it aside{because}")
@@ -97,8 +103,41 @@ def judge(
                 )
             )
         elif verdict.reason:
-            work.hold(verdict.charge, verdict.reason, verdict.detail, verdict.fill)
+            work.hold(verdict.charge, verdict.reason, verdict.detail, _left_out_by(verdict, work))
     _draw(work, drafts, inputs, catalogue)
+
+
+def _confirm_or_bill(work: Work) -> tuple[Step, ...]:
+    """For a company that the rules leave out under a name of before: leave it out for good, or bill it from now on."""
+    where = work.rules.origins.get("exclude.companies", work.where)
+    by_file = work.file is not None and work.file.exclude
+    first = f"set client.exclude = false in {work.where}" if by_file else f"take it out of exclude.companies in {where}"
+    says = (f"{first}, then billingsync map companies --set ", Slot.COMPANY, "=", Slot.HALO_CLIENT)
+    return (EXCLUDE_COMPANY, instruction(BILL, *says))
+
+
+def _another_product(charge: Charge, work: Work, inputs: RunInputs) -> str:
+    """The id of the product that the rules leave out by this charge's name, where that is another one [C4]."""
+    meant = inputs.memory.rule_products.get(charge.product_name, "")
+    is_another = meant and charge.product_id and charge.product_id != meant
+    return meant if is_another and meant in work.rules.exclude.products else ""
+
+
+def _by_its_id(product: str, work: Work) -> str:
+    """exclude.products with a product's id in place of its name, which is another's now."""
+    listed = work.rules.exclude.products
+    return as_list(one if one == product else work.called_products.get(one, one) for one in listed)
+
+
+def _left_out_by(verdict: Verdict, work: Work) -> Fill:
+    """What the rules must say so that such a charge is left out: a list replaces the one of the layer below."""
+    charge = verdict.charge
+    if verdict.reason is not Reason.UNKNOWN_CHARGE_TYPE:
+        return verdict.fill
+    if charge.type:
+        return {Slot.VALUE: f"exclude.types = {as_list([*work.rules.exclude.types, charge.type])}"}
+    listed = [work.called_products.get(one, one) for one in work.rules.exclude.products]
+    return {Slot.VALUE: f"exclude.products = {products_with(charge, listed).get(Slot.PRODUCTS, Slot.PRODUCTS)}"}
 
 
 def _set_aside(work: Work, inputs: RunInputs) -> Mapping[str, SetAside]:
@@ -128,9 +167,7 @@ def exclusion(charge: Charge, rules: Rules) -> Exclusion | None:
         charge.company_id in exclude.companies or charge.company_name in exclude.companies
     ):
         return Exclusion.COMPANY
-    if (charge.sku and charge.sku in exclude.products) or (
-        charge.product_name and charge.product_name in exclude.products
-    ):
+    if any(name and name in exclude.products for name in (charge.sku, charge.product_name, charge.product_id)):
         return Exclusion.PRODUCT
     if charge.type in exclude.types:
         return Exclusion.CHARGE_TYPE
@@ -151,7 +188,9 @@ def without_company(charges: Iterable[Charge], rules: Rules) -> tuple[list[Exclu
         is_usage = charge.type in _USAGE or charge.type not in KNOWN_TYPES
         if rule is Exclusion.NO_COMPANY and is_usage and (charge.price or charge.cost or charge.problem):
             detail = "Pax8 charges it without saying for which company"
-            holds.append(held_by(charge, Reason.NO_COMPANY, detail, HOLDS[Reason.NO_COMPANY].steps))
+            known = products_with(charge, rules.exclude.products)
+            steps = tuple(step.filled(known) for step in HOLDS[Reason.NO_COMPANY].steps)
+            holds.append(held_by(charge, Reason.NO_COMPANY, detail, steps))
         else:
             excluded.append(excluded_by(charge, rule or Exclusion.NO_COMPANY))
     return excluded, holds

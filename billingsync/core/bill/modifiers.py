@@ -12,7 +12,7 @@ from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.money import ZERO
 from billingsync.core.reasons import Modifier, Reason
 from billingsync.core.rules import ModifierRules
-from billingsync.core.steps import Fill, Slot
+from billingsync.core.steps import Fill
 
 
 class Draft(NamedTuple):  # and no dataclass: of all values of a plan these are made most often
@@ -117,13 +117,11 @@ def _unknown_type(charge: Charge) -> Verdict:
             charge=charge,
             reason=Reason.UNKNOWN_CHARGE_TYPE,
             detail="Pax8 does not say what kind of charge this is",
-            fill={Slot.VALUE: "its product to exclude.products"},
         )
     return Verdict(
         charge=charge,
         reason=Reason.UNKNOWN_CHARGE_TYPE,
         detail=f"Pax8 calls this charge {charge.type!r:.60}, which billingsync does not know",
-        fill={Slot.VALUE: f'"{charge.type:.60}" to exclude.types'},
     )
 
 
