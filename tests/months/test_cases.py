@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from cli import balanced, billed
 from conftest import OPEN
-from scene import BACKUP, M365, SETUP, Scene
+from scene import BACKUP, M365, Scene
 
 Stage = Callable[..., Scene]
 NOV, OCT, DEC = "2026-11", "2026-10", "2026-12"
@@ -115,7 +114,7 @@ def test_case_20_two_skus_of_one_name_make_two_items_with_names_of_their_own(sta
     made.month(DEC, suite("P-M", 1), suite("P-Y", 2), suite("P-3Y", 3))
     run(made, DEC)
     names = [row["name"] for id_, row in made.sandbox.halo.items.items() if id_ not in before]
-    assert len(names) == 3 and len(set(names)) == 3
+    assert len(set(names)) == len(names)
     assert pays(made) == Decimal("50.00")
 
 
@@ -194,56 +193,3 @@ def test_case_22_prorates_of_one_subscription_are_one_change(
     run(made)
     assert pays(made) == Decimal(right)
     balanced(made.office.plan(NOV))
-
-
-# --- after an undo [A1] [N5] ---------------------------------------------------------------------------------------
-
-
-def test_case_27_an_export_after_an_undo_has_every_charge_once(stage: Stage) -> None:
-    made = stage(OPEN + '[modifiers]\nzero_lines = "drop"\n')
-    fee = {**made.charge(SETUP, 1, "5.00"), "type": "service-charge"}
-    free = {**made.charge(SETUP, 1, "0.00", cost="0.00"), "type": "one-time"}
-    odd = {**made.charge(SETUP, 1, "7.00", client=216), "total": "much"}
-    made.month(NOV, made.charge(M365, 10, "21.00"), made.charge(BACKUP, 2, "48.00", client=216), fee, free, odd)
-    done = run(made, NOV, 3)["run"]
-    made.office.run("undo", done, "--yes").must()
-    folder = made.office.folder / "pack"
-    made.office.run("audit", "export", NOV, "--out", str(folder)).must()
-    (path,) = folder.rglob("charges.csv")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    states = sorted((row["charge"], row["state"]) for row in rows)
-    assert len(rows) == 5 and len({charge for charge, _ in states}) == 5
-    assert sorted(state for _, state in states) == ["dropped", "excluded", "held", "undone", "undone"]
-    assert sum(Decimal(row["price"]) for row in rows if row["state"] == "undone") == Decimal("306.00")
-    (listed,) = [row for row in made.office.run("runs", "--json").must().json["runs"] if row["run"] == done]
-    assert listed["state"] == "undone"
-    made.office.run("audit", "verify").must()
-
-
-# --- true-ups across periods, behavior latest [R2] -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("closed", ["", "sent"], ids=["open", "closed since"])
-def test_R2_a_re_issue_in_the_next_month_of_what_stands_on_the_latest_invoice(stage: Stage, closed: str) -> None:
-    made = stage(OPEN + '[invoice]\nbehavior = "latest"\nwhen_latest_closed = "new"\n')
-    made.month(OCT, made.charge(M365, 10, "21.00", sub="s1"), made.charge(BACKUP, 1, client=216), invoice="A")
-    (mine,) = [one for one in run(made, OCT)["postings"] if one["client_id"] == 214]
-    if closed:
-        made.sandbox.person(do="close", id=mine["invoice_id"], how=closed)
-    others = pays(made, 216)
-    next(row for row in made.sandbox.pax8.invoices if row["id"] == "A")["status"] = "Credited"
-    rows = [dict(row, id=f"b-{row['id']}") for row in made.sandbox.pax8.items["A"]]
-    rows[0].update(quantity=Decimal(12), total=Decimal("252.00"), subTotal=Decimal("252.00"))
-    made.month(NOV, *rows, invoice="B")
-    assert run(made, NOV, 3)["postings"] == [] and pays(made) == Decimal("210.00")
-    plan = made.office.plan(NOV)
-    assert set(held(plan).values()) == {"source_duplicate"}
-    nets = {up["client_id"]: up["net"]["amount"] for up in plan["true_ups"]}
-    assert nets == {214: "42.00", 216: "0.00"}
-    for up in plan["true_ups"]:
-        words = ["as agreed" if word == "TEXT" else word for word in up["ways"][0]["command"]]
-        made.office.run(*words[1:]).must()
-    run(made, NOV)
-    assert (pays(made), pays(made, 216)) == (Decimal("252.00"), others)
-    assert run(made, NOV)["postings"] == []
