@@ -138,7 +138,7 @@ def _misfits(rulebook: Rulebook, settings: Settings, redactor: Redactor) -> tupl
     if not (rulebook.clients or names_in(rulebook)):
         return ()
     try:
-        with open_ledger(settings.database_url) as ledger:
+        with open_ledger(settings.database_url, partner=settings.partner) as ledger:
             known = lists_last_read(ledger)
         if known is not None:
             return tuple(fits_nothing(rulebook, *known))
@@ -219,7 +219,7 @@ def _bindings(settings: Settings, rulebook: Rulebook, file: ClientFile | None) -
     from billingsync.store.ledger import open_ledger
 
     try:
-        with open_ledger(settings.database_url) as ledger:
+        with open_ledger(settings.database_url, partner=settings.partner) as ledger:
             return bindings(ledger, rulebook, file)
     except BillingSyncError:
         return []
