@@ -94,7 +94,9 @@ class Work:
         """One charge waits. `fill` is what the reason's steps need to know beside the company's own names; `steps`
         are others, where this case ends otherwise."""
         listed = self.rules.exclude.products
-        known = {**fill, **products_with(charge, [self.called_products.get(one, one) for one in listed])}
+        known = {**products_with(charge, [self.called_products.get(one, one) for one in listed]), **fill}
+        if sku := fill.get(Slot.SKU):  # all that waits for one product waits for the same thing
+            known[Slot.PRODUCTS] = as_list([*(self.called_products.get(one, one) for one in listed), str(sku)])
         self.holds.append(held_by(charge, reason, detail, self.steps(reason, known, steps)))
 
     def hold_all(self, reason: Reason, detail: str, fill: Fill = NOTHING, steps: tuple[Step, ...] = ()) -> None:
