@@ -266,6 +266,7 @@ def _account(account: Account, currency: str) -> Document:
         "excluded": plain(account.excluded, currency),
         "held": plain(account.held, currency),
         "already_posted": plain(account.already_posted, currency),
+        **({} if account.waiting is None else {"waiting": plain(account.waiting, currency)}),
     }
 
 

@@ -57,7 +57,7 @@ def question(plan: Plan, host: str, *, locale: str = "en_US") -> str:
     figures = Figures(locale)
     money = _sums((posting.currency, posting.amount) for posting in plan.postings)
     number = len(plan.postings)
-    held = sum(len(client.holds) for client in plan.clients) + len(plan.unassigned_holds)
+    held = sum(not hold.no_charge for client in plan.clients for hold in client.holds) + len(plan.unassigned_holds)
     stay = f" {figures.count(held)} {plural(held, 'charge')} {plural(held, 'stays', 'stay')} held" if held else ""
     what = f"{figures.count(number)} {plural(number, 'invoice')}, {_spoken(money, figures)}"
     return f"Post {what}, to {one_line(host)}?{stay}"

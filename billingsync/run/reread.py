@@ -20,6 +20,10 @@ def reread(context: RunContext, tenant: Tenant, keys: Collection[str]) -> tuple[
     made = MadeInvoices(tenant.made(written), tenant.templates)
     # What HaloPSA was to charge once, and has, it may have taken off itself [B7].
     current = {(one.invoice_id, one.line_id): one.key for one in written if not (one.once and made.of(one).done)}
+    seen = {(one.invoice_id, one.line_id): (one.invoiced, made.of(one).invoices) for one in written}
+    news = {place: after for place, (before, after) in seen.items() if set(after) != set(before)}
+    if news:
+        context.ledger.note_invoiced(context.fence, news)
     told = []
     for row, live in context.ledger.billed_lines(context.period):
         if row.key not in keys or row.state == PostingState.DIFFERS or not _whole(row, live, current):

@@ -19,6 +19,7 @@ from billingsync.core.states import (
     ChargeState,
     LineFate,
     OutcomeState,
+    PostingAction,
     RunState,
     TrueUpState,
 )
@@ -188,10 +189,19 @@ def _after(accounts: Sequence[CurrencyAccount], outcomes: Sequence[Outcome]) -> 
         ]
         price = sum((outcome.amount for outcome in missed), ZERO)
         cost = sum((outcome.cost for outcome in missed), ZERO)
-        result.append(replace(account, price=_moved(account.price, price), cost=_moved(account.cost, cost)))
+        updates = [outcome for outcome in missed if outcome.action == PostingAction.UPDATE]
+        not_there = sum((one.amount for one in updates), ZERO), sum((one.cost for one in updates), ZERO)
+        result.append(
+            replace(
+                account,
+                price=_moved(account.price, price, not_there[0]),
+                cost=_moved(account.cost, cost, not_there[1]),
+            )
+        )
     return tuple(result)
 
 
-def _moved(account: Account, amount: Decimal) -> Account:
-    """From posted to held."""
-    return replace(account, posted=account.posted - amount, held=account.held + amount)
+def _moved(account: Account, amount: Decimal, waits: Decimal) -> Account:
+    """From posted to held; `waits` is what of it would wait on recurring invoices."""
+    waiting = None if account.waiting is None else account.waiting - waits
+    return replace(account, posted=account.posted - amount, held=account.held + amount, waiting=waiting)

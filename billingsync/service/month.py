@@ -62,7 +62,7 @@ def counted(plan: Plan, accounts: Sequence[CurrencyAccount], holds: Iterable[Ope
     lines = {charge for client in plan.clients for line in client.lines for charge in line.charges}
     dropped = sum(len(client.dropped) for client in plan.clients)
     excluded = sum(len(client.excluded) for client in plan.clients) + len(plan.unassigned_excluded)
-    held = sum(len(client.holds) for client in plan.clients) + len(plan.unassigned_holds)
+    held = sum(not hold.no_charge for client in plan.clients for hold in client.holds) + len(plan.unassigned_holds)
     total = sum(source.charges for source in plan.sources)
     settled = total - len(lines) - dropped - excluded - held
     return {

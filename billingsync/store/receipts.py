@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 
 from billingsync.core.inputs import WrittenLine
@@ -35,7 +35,7 @@ from billingsync.store.postings import (
     remove_written_lines,
     update_posting,
 )
-from billingsync.store.schema import journal, posting
+from billingsync.store.schema import journal, posting, written_line
 
 # State -> the states it may follow. A late landing turns a refused posting into an adopted one, an undone one into an
 # alarm.
@@ -115,6 +115,15 @@ class ReceiptBook(Book):
         with self.fenced(fence) as connection:
             self._move(connection, key, PostingState.ABANDONED, {"message": message}, now)
             set_live(connection, self.name, key, False)
+
+    def note_invoiced(self, fence: Fence, found: Mapping[tuple[int, int], Collection[int]]) -> None:
+        """(recurring invoice, line) -> the invoices that were seen to bill the line: nobody need ask HaloPSA again, nor
+        show them when they are old [B5]."""
+        with self.fenced(fence) as connection:
+            for (invoice_id, line_id), invoices in found.items():
+                mine = (written_line.c.invoice_id == invoice_id) & (written_line.c.line_id == line_id)
+                where = (written_line.c.partner == self.name) & mine
+                connection.execute(update(written_line).where(where).values(invoiced=sorted(invoices)))
 
     def record_undone(
         self,

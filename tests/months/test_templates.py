@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from cli import cents
 from months_rules import BASE, RECURRING
-from scene import BACKUP, M365, SETUP, Scene, ours, texts, total
+from scene import BACKUP, DEFENDER, M365, SETUP, Scene, ours, texts, total
 
 TEMPLATE = -201
 
@@ -28,7 +28,7 @@ def run(made: Scene, month: str, code: int = 0) -> dict:
 def test_B6_what_was_not_invoiced_is_never_overwritten(contoso):
     made = contoso(schedule="off")
     november(made)
-    run(made, "2026-11")
+    assert run(made, "2026-11")["equation"]["USD"]["price"]["waiting"] == "520.00"
     assert total(made.invoice(TEMPLATE)) == Decimal("520.00")
     before = texts(made.invoice(TEMPLATE))
     december(made)
@@ -53,8 +53,12 @@ def test_B5_once_HaloPSA_made_the_invoice_the_next_month_goes_on(contoso, switch
     made = contoso(schedule="off", **switches)
     november(made)
     run(made, "2026-11")
+    assert "520.00 USD of 2026-11 waits on recurring invoice 201" in " ".join(
+        made.office.run("plan", "2026-11").text.split()
+    )
     made.sandbox.advance(5)
     made.sandbox.make(TEMPLATE)
+    assert made.office.run("plan", "2026-11", "--json").must().json["equation"]["USD"]["price"]["waiting"] == "0.00"
     december(made)
     told = run(made, "2026-12")
     assert [one["amount"] for one in told["postings"]] == ["264.00"]
@@ -307,3 +311,48 @@ def test_B7_an_annual_line_comes_off_once_it_was_invoiced(contoso):
     once_each(made, "2026-12")
     assert {hold["reason"] for hold in run(made, "2026-12", 3)["holds"]} == {"limit_amount"}
     assert texts(made.invoice(TEMPLATE)) == ["10 x 22.00 Microsoft 365 Business Premium"]
+
+
+def test_B5_that_it_was_invoiced_is_remembered_when_HaloPSA_shows_it_no_more(contoso):
+    made = contoso(schedule="off", lastcreated="never")
+    november(made)
+    run(made, "2026-11")
+    invoice = made.sandbox.make(TEMPLATE)
+    assert run(made, "2026-11")["equation"]["USD"]["price"]["waiting"] == "0.00"
+    del made.sandbox.halo.invoices[invoice["id"]]  # as one that is older than any search goes back
+    december(made)
+    assert [one["amount"] for one in run(made, "2026-12")["postings"]] == ["264.00"]
+
+
+def test_B5_an_invoice_that_is_voided_later_bills_nobody_either(contoso):
+    made = contoso(schedule="off", lastcreated="never")
+    november(made)
+    run(made, "2026-11")
+    invoice = made.sandbox.make(TEMPLATE)
+    made.office.rules(RECURRING + "[limits]\nclient_amount_max = 1000\n", "clients/contoso.toml")
+    made.month("2026-11", made.charge(DEFENDER, 1, "5.00", sub="s-7"))
+    run(made, "2026-11")
+    made.sandbox.person(do="close", id=invoice["id"], how="voided")
+    december(made)
+    (hold,) = {one["detail"] for one in run(made, "2026-12", 3)["holds"]}
+    assert "225.00 USD of 2026-11 waits" in hold  # all but the one-time line, which has come off
+
+
+@pytest.mark.parametrize(("sent", "code"), [("ignored", 0), ("kept", 0), ("doubled", 1)])
+@pytest.mark.parametrize("whose", ["theirs", "ours"])
+def test_B4_pro_rata_that_HaloPSA_doubles_is_seen(contoso, sent, code, whose):
+    made = contoso(schedule="off", prorata_sent=sent)
+    november(made)
+    run(made, "2026-11")
+    mine = {line["id"] for line in ours(made.invoice(TEMPLATE))}
+    made.sandbox.make(TEMPLATE)
+    stays = next(line for line in ours(made.invoice(TEMPLATE)) if "Microsoft 365" in line["item_longdescription"])
+    line = stays if whose == "ours" else next(one for one in made.invoice(TEMPLATE)["lines"] if one["id"] not in mine)
+    made.edit(
+        TEMPLATE, line["id"], prorata_data=[{"id": 1, "line_id": line["id"], "quantity": 1, "date": "2026-11-20"}]
+    )
+    december(made)
+    told = run(made, "2026-12", code)
+    assert [bool(one["problem"]) for one in told["postings"]] == [bool(code)]
+    if code:
+        assert "pro" in told["postings"][0]["problem"].lower()

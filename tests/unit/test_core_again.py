@@ -68,6 +68,7 @@ def test_R1_the_equation_says_what_earlier_runs_posted() -> None:
         "excluded": "10.00",
         "held": "10.00",
         "already_posted": "10.00",
+        "waiting": "None",
     }
     assert (account.cost.posted, account.cost.already_posted) == (Decimal("13.00"), Decimal("8.00"))
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from billingsync.core.bill.company import Work
 from billingsync.core.bill.plan import Account, CurrencyAccount, Excluded, Hold
+from billingsync.core.bill.templates import amount_of, cost_of, currency_of
 from billingsync.core.charge import Charge
 from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, round_money
-from billingsync.core.states import ChargeState
+from billingsync.core.states import ChargeState, PostingAction
 
 
 def accounts_of(
@@ -38,7 +40,8 @@ def accounts_of(
         for gone in work.dropped:
             put(gone.charge, "dropped")
         for held in work.holds:
-            put(held.charge, "held")
+            if not held.no_charge:
+                put(held.charge, "held")
         for charge_id in {charge for line in work.lines for charge in line.charges}:
             put(charge_id, "posted")
     sums: dict[str, dict[str, list[Decimal]]] = defaultdict(lambda: defaultdict(lambda: [ZERO, ZERO]))
@@ -51,6 +54,7 @@ def accounts_of(
         for both in (sums_of["charges"], sums_of[name]):
             both[0] += charge.price
             both[1] += charge.cost
+    standing = _on_templates(works, inputs)
     for sums_of in sums.values():
         for which, already in enumerate(sums_of["already_posted"]):
             sums_of["posted"][which] += already
@@ -61,8 +65,28 @@ def accounts_of(
         for account, total in ((price, [line.amount for line in lines]), (cost, [line.cost for line in lines])):
             assert account.charges == account.posted + account.dropped + account.excluded + account.held, currency
             assert account.posted - account.already_posted == sum(total, ZERO), currency
+        if found := standing.get(currency):
+            price, cost = replace(price, waiting=found[0]), replace(cost, waiting=found[1])
         accounts.append(CurrencyAccount(currency=currency, price=price, cost=cost))
     return tuple(accounts)
+
+
+def _on_templates(works: Sequence[Work], inputs: RunInputs) -> dict[str, tuple[Decimal, Decimal]]:
+    """By currency, what of this month is on templates, or will be, and is on no invoice that HaloPSA made of them."""
+    found: dict[str, list[tuple[Decimal, Decimal]]] = defaultdict(list)
+    for work in works:
+        if work.target.action == PostingAction.UPDATE:
+            found[work.currency] += [(line.amount, line.cost) for line in work.lines]
+        for line in work.written:
+            if line.live and line.period == str(inputs.period):
+                done = work.made.of(line).done
+                both = (ZERO, ZERO) if done else (amount_of(line), cost_of(line))
+                found[currency_of(line.recurring_key)].append(both)
+    return {
+        currency: (sum((price for price, _ in sums), ZERO), sum((cost for _, cost in sums), ZERO))
+        for currency, sums in found.items()
+        if sums
+    }
 
 
 def _account(sums: dict[str, list[Decimal]], which: int, currency: str) -> Account:

@@ -81,6 +81,7 @@ class Hold:
     currency: str
     detail: str
     steps: tuple[Step, ...]
+    no_charge: bool = False  # of a line of ours that stays where it is; no charge of the month waits
 
     @property
     def ways(self) -> tuple[Step, ...]:
@@ -133,7 +134,9 @@ class ClientPlan:
 class Account:
     """One currency's equation for price or for cost [A2]: charges = posted + dropped + excluded + held.
 
-    `already_posted` is the part of `posted` that earlier runs wrote; the rest is what this plan would write.
+    `already_posted` is the part of `posted` that earlier runs wrote; the rest is what this plan would write. `waiting`
+    is the part of `posted` that stands on recurring invoices of which HaloPSA has not made an invoice yet [B5]; None
+    where nothing of the month stands on one.
     """
 
     charges: Decimal
@@ -142,6 +145,7 @@ class Account:
     excluded: Decimal
     held: Decimal
     already_posted: Decimal
+    waiting: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

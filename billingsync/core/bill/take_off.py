@@ -68,6 +68,7 @@ def hold_what_stays(work: Work) -> None:
                     product="Lines on a recurring invoice",
                     currency=one.currency,
                     detail=one.text,
+                    no_charge=True,
                     steps=work.steps(one.reason, {Slot.INVOICE: str(abs(one.invoice_id))}, steps_of(one)),
                 )
             )

@@ -36,9 +36,12 @@ class MadeInvoices:
         self._by_mark: dict[tuple[str, int], set[int]] = defaultdict(set)
         self._by_line: dict[tuple[int, int], set[tuple[str, int]]] = defaultdict(set)
         self._void: set[tuple[str, int]] = set()
+        self._voided: set[int] = set()
         for invoice in invoices:
             if invoice.template or invoice.credit_note:
                 continue
+            if invoice.void:
+                self._voided.add(invoice.id)
             for line in invoice.lines:
                 template, line_id = line.made_from
                 if line.mark is not None:
@@ -57,6 +60,7 @@ class MadeInvoices:
             found |= {invoice for created, invoice in named if created > line.written_at}
         if there is not None and there.one_time_invoice_id is not None:
             found.add(there.one_time_invoice_id)
+        found -= self._voided
         if found:
             return Invoiced(done=True, invoices=tuple(sorted(found)))
         # A void invoice explains why an invoice was made, and bills nobody.
