@@ -47,6 +47,8 @@ def _clients_changed(
         elif before is None and after is not None:
             changes.append(f"{after['company_name']}: nothing before, {after['amount']} {after['currency']} now")
         elif before is not None and after is not None and _facts(before) != _facts(after):
+            if _facts(_rest(before, after, settled), after) == _facts(after):
+                continue  # what is missing was posted or left out by this very plan
             changes.append(f"{after['company_name']}: {_difference(before, after)}")
     return changes
 
@@ -85,7 +87,28 @@ def _client_key(client: Mapping[str, object]) -> str:
     return f"{client['company_id']}"
 
 
-def _facts(client: Mapping[str, object]) -> object:
+def _rest(client: Mapping[str, Any], now: Mapping[str, Any], settled: Mapping[str, object]) -> Mapping[str, Any]:
+    """What of a client's part is still to be decided: without lines and entries whose charges all are settled, and
+    without lines that were to come off and are not there `now`."""
+    still = [line["line_id"] for line in now["lines"] if not line["charges"]]
+
+    def open_(line: Mapping[str, Any]) -> bool:
+        if not line["charges"]:
+            return line["line_id"] in still
+        return not all(_done(settled, charge) for charge in line["charges"])
+
+    return {
+        **client,
+        "lines": [line for line in client["lines"] if open_(line)],
+        **{
+            name: [entry for entry in client[name] if not _done(settled, entry["charge"])]
+            for name in ("dropped", "excluded")
+        },
+    }
+
+
+def _facts(client: Mapping[str, object], other: Mapping[str, object] | None = None) -> object:
+    """What must be the same; where no line is left to post, it does not matter where lines of `other` would go."""
     lines = client["lines"]
     assert isinstance(lines, list)
     facts = [
@@ -96,7 +119,8 @@ def _facts(client: Mapping[str, object]) -> object:
         for line in lines
     ]
     left = [sorted(entry["charge"] for entry in _list(client, name)) for name in ("dropped", "excluded", "holds")]
-    return [client["client_id"], client["target_invoice_id"], facts, left]
+    target = client["target_invoice_id"] if lines or other is None else other["target_invoice_id"]
+    return [client["client_id"], target, facts, left]
 
 
 def _list(client: Mapping[str, object], name: str) -> list[dict[str, str]]:
