@@ -99,7 +99,7 @@ def main() -> None:
     started = run("systemctl", "start", UNIT)
     check(f"systemctl start returns after READY ({time.monotonic() - began:.1f} s)", active(), started)
     check("a month was billed", until(lambda: "cycle ended" in journal()) and '"about": "posted"' in journal())
-    check("STATUS arrives", until(lambda: show("StatusText").startswith("waiting for the next look")))
+    check("STATUS arrives", until(lambda: show("StatusText").startswith("waiting until ")))
 
     pid = show("MainPID")
     status = dict(

@@ -142,7 +142,7 @@ def test_ready_status_watchdog_stopping_and_exit_0(tmp_path: Path, abstract: boo
         manager.wait("READY=1")
         assert not any(message.startswith(("STOPPING", "WATCHDOG")) for message in manager.heard[:-1])
         manager.wait("WATCHDOG=1")
-        manager.wait("STATUS=waiting for the next look at ")
+        manager.wait("STATUS=waiting until ")
         assert billed(sandbox) == due(sandbox)
         for _ in range(3):
             manager.wait("WATCHDOG=1", 2)  # while it rests, too
@@ -155,7 +155,7 @@ def test_ready_status_watchdog_stopping_and_exit_0(tmp_path: Path, abstract: boo
 def test_sighup_looks_now(tmp_path: Path, manager: Manager) -> None:
     options = SandboxOptions(trouble=False, clients=2, charges=10, history=0, month=MONTH, released=False)
     with Sandbox(options) as sandbox, worker(tmp_path, sandbox, manager) as (_, process):
-        manager.wait("STATUS=waiting for the next look at ")
+        manager.wait("STATUS=waiting until ")
         assert billed(sandbox) == {}
         sandbox.release()
         process.send_signal(signal.SIGHUP)
@@ -281,7 +281,7 @@ def test_pax8s_webhook_makes_it_look_and_nobody_elses_call_does(tmp_path: Path, 
             connection.close()
 
     with Sandbox(options) as sandbox, worker(tmp_path, sandbox, manager, first=at_once, **environment) as (office, _):
-        manager.wait("STATUS=waiting for the next look at ")
+        manager.wait("STATUS=waiting until ")
         sandbox.release()
         looks = len(sandbox.calls)
         right = ("Authorization", value)
@@ -322,7 +322,7 @@ def test_a_health_port_that_is_taken_is_exit_2(tmp_path: Path, manager: Manager)
 def test_upstreams_that_are_away_at_the_start_do_not_stop_the_service(tmp_path: Path, manager: Manager) -> None:
     away = {"BILLINGSYNC_HALO__BASE_URL": "http://127.0.0.1:1"}
     with Sandbox(CALM) as sandbox, worker(tmp_path, sandbox, manager, rules=NEVER, **away) as (office, process):
-        manager.wait("STATUS=waiting for the next look at ")
+        manager.wait("STATUS=waiting until ")
         assert process.poll() is None
         found = office.run("status", "--json").must(1).json
         assert found["problem"]["code"] == "BS-NOT-REACHABLE"
@@ -333,7 +333,7 @@ def test_upstreams_that_are_away_at_the_start_do_not_stop_the_service(tmp_path: 
 def test_status_while_the_worker_runs(tmp_path: Path, manager: Manager) -> None:
     port = free_port()
     with Sandbox(CALM) as sandbox, worker(tmp_path, sandbox, manager, BILLINGSYNC_HEALTH__PORT=port) as (office, _):
-        manager.wait("STATUS=waiting for the next look at ")
+        manager.wait("STATUS=waiting until ")
         found = office.run("status", "--json").must().json
         assert found["worker"] == "alive" and found["last_cycle"]["state"] == "well"
         assert [month["state"] for month in found["months"].values()] == ["done"]
