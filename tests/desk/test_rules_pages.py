@@ -58,13 +58,11 @@ def test_the_effect_is_shown_before_it_is_saved_and_saving_plans_anew(desk: Offi
 def test_mistakes_stand_on_the_page_and_what_was_typed_stays(desk: Office) -> None:
     client, row = desk.browser(Role.FINANCIAL), billed(desk)
     base = base_of(client.get(f"/rules/{row.company_id}").text)
-    form = {"company": row.company_id, "base": base, "invoice.behavior": "recurring"}
+    form = {"company": row.company_id, "base": base, "invoice.recurring_invoice": "the blue one"}
     looked = client.post("/rules/look", data=form)
-    assert (
-        looked.status_code == 422 and "recurring invoice" in looked.text and "<option selected>recurring" in looked.text
-    )
+    assert looked.status_code == 422 and "recurring_invoice" in looked.text and 'value="the blue one"' in looked.text
     assert client.post("/rules", data=form).status_code == 422
-    assert client.post("/rules", data={**form, "invoice.behavior": ""}).status_code == 422  # nothing is other
+    assert client.post("/rules", data={**form, "invoice.recurring_invoice": ""}).status_code == 422  # nothing is other
     assert not desk.ledger.desk_rules()
 
 
