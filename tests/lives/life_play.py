@@ -127,9 +127,12 @@ class Play:
         pax8, tables = self.world.pax8, self.world.halo.tables
         was = dict(was_invoiced(tables.invoices.values()))
         for row in tables.recurring.values():
+            # What comes off after HaloPSA has made its invoice makes the rest wait for nothing.
+            live = {line["id"] for line in row["lines"] if Decimal(line["qty_order"]) and not line.get("isinactive")}
             written = max(
                 (one["datetime"] for one in tables.changes
-                 if one["invoice_id"] == row["id"] and one["who"] == "billing API agent"), default="",
+                 if one["invoice_id"] == row["id"] and one["who"] == "billing API agent"
+                 and one["invoice_line_id"] in live), default="",
             )  # fmt: skip
             if written > row["lastcreated"]:
                 waits, before = standing(row), was.get(row["client_id"], (Decimal(0), Decimal(0)))
