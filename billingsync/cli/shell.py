@@ -36,7 +36,7 @@ def completion(shell: Annotated[str, typer.Argument(help=f"One of {', '.join(SHE
             f"There is no completion for {shell!r:.40}: {', '.join(SHELLS)}.",
             next_steps=[["billingsync", "completion", "bash"]],
         )
-    out(get_completion_script(prog_name="billingsync", complete_var=COMPLETE, shell=shell))
+    out(get_completion_script(prog_name="billingsync", complete_var=COMPLETE, shell=shell))  # nosec B604 - the name of a shell, nothing is executed
     return 0
 
 
