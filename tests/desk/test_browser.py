@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from browser import chromium, need_chromium, tab
@@ -228,6 +229,9 @@ def test_unticking_changes_the_sums_at_once_and_nothing_can_be_posted_until_the_
         page.reload()
         expect(mine.get_by_role("checkbox")).not_to_be_checked()
         page.get_by_role("searchbox").press_sequentially(row.name[:8])
+        page.wait_for_url(
+            lambda url: f"q={quote_plus(row.name[:8])}" in url.replace("%20", "+")
+        )  # the rows are new now
         expect(mine.get_by_role("checkbox")).not_to_be_checked()
         page.get_by_role("button", name="Tick all").click()
         expect(page.locator('[data-part="post"]')).to_have_text(before)
