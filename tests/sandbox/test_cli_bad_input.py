@@ -294,10 +294,18 @@ def test_fault_31_a_byte_order_mark_is_no_mistake_or_a_named_one(office):
     one_document(ran)
 
 
-def test_recurring_without_a_recurring_invoice_is_an_error(office):
+def test_recurring_without_a_recurring_invoice_holds_that_client_alone(office):
     office.rules('[client]\nname = "Contoso Ltd"\n[invoice]\nbehavior = "recurring"\n', "clients/contoso.toml")
-    ran = office.run("plan", "--json").must(2)
-    assert "recurring_invoice" in one_document(ran)["error"]["message"]
+    plan = one_document(office.run("plan", "--json").must(3))
+    held = {
+        client["company_name"]
+        for client in plan["clients"]
+        for hold in client["holds"]
+        if hold["reason"] == "recurring_unmapped"
+    }
+    assert held == {"Contoso Ltd"}
+    assert [client for client in plan["clients"] if client["lines"]], "everybody else is billed"
+    assert "recurring_invoice = ID" in office.run("rules", "check").text
 
 
 def test_all_mistakes_of_all_files_at_once(office):
