@@ -23,7 +23,7 @@ from billingsync.core.rules import ProductRules
 from billingsync.errors import OtherInstallation, UpstreamError
 from billingsync.http import Answered, NotDone
 from billingsync.psa.psa import Body, LineSight, SetLines, SetSight, Shows
-from billingsync.run.context import RunContext
+from billingsync.run.context import RunContext, context_of
 from billingsync.run.recover import read_target
 from billingsync.run.send import still_ours
 from billingsync.store.book import Fence
@@ -34,22 +34,8 @@ LOOKS = 3  # tries at reading a recurring invoice, before the outcome stays unkn
 
 def card_context(connected: Connections, fence: Fence, say: Say) -> RunContext:
     """The tools of a write that belongs to no run."""
-    settings = connected.settings
-    today = datetime.now(settings.zone).date()
-    return RunContext(
-        ledger=connected.ledger,
-        psa=connected.psa,
-        fence=fence,
-        run="",
-        period=Period.of(today),
-        marker=settings.halo.marker,
-        absence_s=settings.halo.absence_s,
-        today=today,
-        clients={},
-        tax_and_accounts=lambda _: ProductRules(),
-        say=say,
-        wait=connected.wait,
-    )
+    today = datetime.now(connected.settings.zone).date()
+    return context_of(connected, fence, Period.of(today), say=say)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+from billingsync.connect import Connections
 from billingsync.core.bill.plan import Posting
 from billingsync.core.inputs import Client
 from billingsync.core.period import Period
@@ -45,6 +46,25 @@ class RunContext:
     @property
     def installation(self) -> str:
         return self.ledger.installation
+
+
+def context_of(connected: Connections, fence: Fence, period: Period, *, say: Say) -> RunContext:
+    """The tools of what belongs to no run: no clients, and codes of no client."""
+    settings = connected.settings
+    return RunContext(
+        ledger=connected.ledger,
+        psa=connected.psa,
+        fence=fence,
+        run="",
+        period=period,
+        marker=settings.halo.marker,
+        absence_s=settings.halo.absence_s,
+        today=datetime.now(settings.zone).date(),
+        clients={},
+        tax_and_accounts=lambda _: ProductRules(),
+        say=say,
+        wait=connected.wait,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

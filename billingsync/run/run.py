@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from decimal import Decimal
 
 from billingsync.connect import Connections
@@ -21,7 +20,7 @@ from billingsync.report.result import RunResult
 from billingsync.rulebook import load_rulebook
 from billingsync.run.card_writes import resolve_cards
 from billingsync.run.changes import changes_since
-from billingsync.run.context import RunContext, now
+from billingsync.run.context import RunContext, context_of, now
 from billingsync.run.fetch import Upstream, fetch
 from billingsync.run.from_file import refuse_from_file
 from billingsync.run.late import look_for_late
@@ -134,20 +133,11 @@ def _context(
     codes: Callable[[int], ProductRules],
     say: Say,
 ) -> RunContext:
-    settings = connected.settings
-    return RunContext(
-        ledger=connected.ledger,
-        psa=connected.psa,
-        fence=fence,
+    return replace(
+        context_of(connected, fence, period, say=say),
         run=run,
-        period=period,
-        marker=settings.halo.marker,
-        absence_s=settings.halo.absence_s,
-        today=datetime.now(settings.zone).date(),
         clients={client.id: client for client in clients},
         tax_and_accounts=codes,
-        say=say,
-        wait=connected.wait,
     )
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -39,7 +39,7 @@ from billingsync.errors import UpstreamError, UsageError
 from billingsync.http import NotDone, OutcomeUnknown, Sent
 from billingsync.psa.psa import Body, Fate
 from billingsync.rulebook import load_rulebook
-from billingsync.run.context import RunContext, now
+from billingsync.run.context import RunContext, context_of, now
 from billingsync.run.find import find_payer, payers_of
 from billingsync.run.post import outcome_of, write
 from billingsync.run.recover import TAKEN, finish_undo, read_target, record_taken, resolve
@@ -158,7 +158,7 @@ def _undo(connected: Connections, fence: Fence, asked: _Asked, say: Say) -> Undo
     ledger, run, who, dry_run = connected.ledger, asked.run, asked.who, asked.dry_run
     of = ledger.show_run(run)
     only = _client_of(ledger, run, of.digest, asked.client) if asked.client else None
-    context = _context(connected, fence, of.period, say)
+    context = context_of(connected, fence, Period.parse(of.period), say=say)
     if not dry_run:
         left = ledger.postings(run=run, states=(*UNRESOLVED, PostingState.UNDOING))
         try:
@@ -202,7 +202,7 @@ def take_back(
 ) -> tuple[UndonePosting, ...]:
     """Undo these postings of a period, the newest first, under the caller's lock; what stands on a closed invoice is
     credited by a new one [R2]."""
-    context = _context(connected, fence, period, say)
+    context = context_of(connected, fence, Period.parse(period), say=say)
     rows = [row for row in reversed(connected.ledger.postings(keys=keys)) if row.period == period]
     return tuple(_each(connected, context, rows, who, credit=True, dry_run=False))
 
@@ -230,24 +230,6 @@ def _each(
         found = [each.carry_out() for each in extra]
         done += found if found and result.outcome == UndoOutcome.NOTHING else [result, *found]
     return done
-
-
-def _context(connected: Connections, fence: Fence, period: str, say: Say) -> RunContext:
-    settings = connected.settings
-    return RunContext(
-        ledger=connected.ledger,
-        psa=connected.psa,
-        fence=fence,
-        run="",
-        period=Period.parse(period),
-        marker=settings.halo.marker,
-        absence_s=settings.halo.absence_s,
-        today=datetime.now(settings.zone).date(),
-        clients={},
-        tax_and_accounts=lambda _: ProductRules(),
-        say=say,
-        wait=connected.wait,
-    )
 
 
 def _strays(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, list[Invoice]]:

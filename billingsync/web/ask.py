@@ -11,7 +11,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from billingsync.core.desk import Role
+from billingsync.core.desk import OrderKind, OrderState, Role
 from billingsync.errors import BillingSyncError
 from billingsync.reconcile.kept_comparison import Comparisons
 from billingsync.report.comparison.tables import Table
@@ -91,6 +91,21 @@ class Ask:
     def query(self, name: str) -> str:
         """A part of the query, "" where it was not given."""
         return self.request.query_params.get(name, "").strip()
+
+    def order(
+        self,
+        kind: OrderKind,
+        arguments: Mapping[str, Any],
+        *,
+        digest: str | None = None,
+        state: OrderState = OrderState.WAITING,
+    ) -> Response:
+        """Files an order in the person's name, wakes whoever carries it out, and leads to its page."""
+        filed = self.ledger.file_order(
+            kind, arguments=arguments, digest=digest, who=self.who, now=self.now, state=state
+        )
+        self.desk.wake()
+        return see(f"/orders/{filed.id}")
 
     @property
     def fragment(self) -> bool:

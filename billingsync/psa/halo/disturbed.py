@@ -52,8 +52,20 @@ def _count(rows: object) -> int:
 
 
 def _lost_edits(key: str, before: Raw, after: Raw, ours: frozenset[int], history: Changes) -> Iterator[str]:
-    """What somebody changed between our reading and our writing, which the full list of lines may have put back
-    (fault 22). Asked for where HaloPSA's counter says that more than our one change was saved, or where it has none."""
+    for line_id, change in saved_between(before, after, key, history):
+        if line_id not in ours:
+            yield lost_edit(line_id, change)
+
+
+def lost_edit(line_id: int, change: Raw) -> str:
+    what = f"{change.get('field_name')}: {change.get('old_value')} -> {change.get('new_value')}"
+    return f"line {line_id} was changed while we wrote ({what:.80} by {change.get('who')}), which may be lost"
+
+
+def saved_between(before: Raw, after: Raw, key: str, history: Changes) -> Iterator[tuple[int, Raw]]:
+    """(line id, change) of what was changed between our reading and our writing, which the full list of lines may have
+    put back (faults 22 and 45); without lines that the write of this key added. Asked for where HaloPSA's counter says
+    that more than our one change was saved, or where it has none."""
     saved = number(before.get("change_seq")), number(after.get("change_seq"))
     if saved[0] is not None and saved[1] is not None and saved[1] - saved[0] <= 1:
         return
@@ -68,6 +80,5 @@ def _lost_edits(key: str, before: Raw, after: Raw, ours: frozenset[int], history
     new = {id_of(line) for line in lines_of(after) if (mark := markers(line)) and mark[0] == key}
     for change in changes:
         line_id = number(change.get("invoice_line_id"))
-        if line_id and line_id not in ours | new and str(change.get("datetime") or "")[:19] > since:
-            what = f"{change.get('field_name')}: {change.get('old_value')} -> {change.get('new_value')}"
-            yield f"line {line_id} was changed while we wrote ({what:.80} by {change.get('who')}), which may be lost"
+        if line_id and line_id not in new and str(change.get("datetime") or "")[:19] > since:
+            yield int(line_id), change

@@ -6,27 +6,24 @@ value itself says whether the write was carried out. Lines and pro rata entries 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from billingsync.core.money import plain
 from billingsync.core.reconcile.card_change import Values
 from billingsync.core.reconcile.card_write import LineSet, SetAction
-from billingsync.errors import UpstreamError
 from billingsync.psa.halo.compare import foreign_changes
-from billingsync.psa.halo.disturbed import KEPT
+from billingsync.psa.halo.disturbed import KEPT, Changes, lost_edit, saved_between
 from billingsync.psa.halo.set_lines import entries_of, is_marked, mark_of_entry, place_of
 from billingsync.psa.halo.takeback import EDITABLE
 from billingsync.psa.halo.wire import Raw, id_of, lines_of, markers, nothing, number, same
 from billingsync.psa.psa import LineSight, SetSight, Shows
 
-History = Callable[[int], Sequence[Raw]]  # HaloPSA's history of one invoice
-
 _SCHEDULE = ("lastcreated", "nextcreationdate")
 _NUMBERS = ("qty_order", "unit_price", "baseprice", "unit_cost", "isinactive", "isActive")
 
 
-def sight(before: Raw, after: Raw, sets: Sequence[LineSet], key: str, history: History | None) -> SetSight:
+def sight(before: Raw, after: Raw, sets: Sequence[LineSet], key: str, history: Changes | None) -> SetSight:
     """What `after` shows of the write; `before` is the invoice as it was read right before. `history` is asked where
     somebody else may have saved between; None: not asked."""
     lines = tuple(_line_sight(before, after, one, key) for one in sets)
@@ -145,29 +142,12 @@ def _same_line(before: Raw, after: Raw, one: LineSet) -> Iterator[str]:
         yield f"line {one.line_id}: {', '.join(moved[:6])} changed"
 
 
-def _lost_edits(before: Raw, after: Raw, sets: Sequence[LineSet], key: str, history: History) -> Iterator[str]:
-    """What somebody changed between our reading and our writing, and what our list of lines may have put back
-    [fault 45]. Asked for where HaloPSA's counter says that more than our one change was saved, or where it has none."""
-    saved = number(before.get("change_seq")), number(after.get("change_seq"))
-    if saved[0] is not None and saved[1] is not None and saved[1] - saved[0] <= 1:
-        return
-    since, invoice_id = str(before.get("last_modified") or "")[:19], id_of(before)
-    if not since or invoice_id is None:
-        return
-    try:
-        changes = history(invoice_id)
-    except UpstreamError:
-        return  # builds without this history: then nothing tells
-    new = {id_of(line) for line in lines_of(after) if (mark := markers(line)) and mark.key == key}
+def _lost_edits(before: Raw, after: Raw, sets: Sequence[LineSet], key: str, history: Changes) -> Iterator[str]:
     mine = {one.line_id: one for one in sets}
-    for change in changes:
-        line_id, name = number(change.get("invoice_line_id")), str(change.get("field_name") or "")
-        if not line_id or line_id in new or str(change.get("datetime") or "")[:19] <= since:
-            continue
-        if (one := mine.get(int(line_id))) is not None and _is_ours(change, name, one):
-            continue
-        what = f"{name}: {change.get('old_value')} -> {change.get('new_value')}"
-        yield f"line {line_id} was changed while we wrote ({what:.80} by {change.get('who')}), which may be lost"
+    for line_id, change in saved_between(before, after, key, history):
+        one = mine.get(line_id)
+        if one is None or not _is_ours(change, str(change.get("field_name") or ""), one):
+            yield lost_edit(line_id, change)
 
 
 def _is_ours(change: Raw, name: str, one: LineSet) -> bool:

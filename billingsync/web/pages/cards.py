@@ -316,9 +316,7 @@ def pair(ask: Ask) -> Response:
 
 def _file(ask: Ask, kind: OrderKind, arguments: Mapping[str, Any]) -> Response:
     name = hashlib.sha256("|".join(sorted(arguments.get("digests", (arguments.get("digest"),)))).encode()).hexdigest()
-    order = ask.ledger.file_order(kind, arguments=arguments, digest=name, who=ask.who, now=ask.now)
-    ask.desk.wake()
-    return see(f"/orders/{order.id}")
+    return ask.order(kind, arguments, digest=name)
 
 
 def _digests(ask: Ask) -> list[str]:

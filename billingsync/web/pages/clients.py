@@ -10,7 +10,7 @@ from billingsync.errors import UsageError
 from billingsync.report.html import clean
 from billingsync.report.labels import matched
 from billingsync.store.plan_rows import ClientRow, PlanHead
-from billingsync.web.ask import Ask, NotFound, Page, Shown, see
+from billingsync.web.ask import Ask, NotFound, Page, Shown
 from billingsync.web.kept import clients_of, search
 from billingsync.web.pages.ready import client_rows
 from billingsync.web.views.money import View, money
@@ -113,19 +113,15 @@ def set_client(ask: Ask) -> Response:
     chosen, was = ask.text("client") or ask.text("id"), ask.text("was")
     if chosen != "never" and not chosen.isdigit():
         raise UsageError("Choose one of the clients, or write a client's id. Nothing was changed.")
-    order = ask.ledger.file_order(
+    return ask.order(
         OrderKind.MAP_COMPANY,
-        arguments={
+        {
             "company": row.company_id,
             "client": None if chosen == "never" else int(chosen),
             "was": int(was) if was.isdigit() else None,
             "period": head.period,
         },
-        who=ask.who,
-        now=ask.now,
     )
-    ask.desk.wake()
-    return see(f"/orders/{order.id}")
 
 
 PAGES = (

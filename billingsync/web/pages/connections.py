@@ -14,7 +14,7 @@ from billingsync.rulebook import load_rulebook
 from billingsync.run.desk_rules import text_digest
 from billingsync.settings.model import Settings
 from billingsync.store.orders import Order
-from billingsync.web.ask import Ask, Page, Shown, see
+from billingsync.web.ask import Ask, Page, Shown
 from billingsync.web.views.money import View
 from billingsync.web.views.times import clock
 
@@ -78,9 +78,7 @@ def _codes(ask: Ask, found: Mapping[str, Any]) -> list[View]:
 
 def test(ask: Ask) -> Response:
     """Files the order to try every login, right and clock: the checks of `doctor`."""
-    order = ask.ledger.file_order(OrderKind.TEST, arguments={}, who=ask.who, now=ask.now)
-    ask.desk.wake()
-    return see(f"/orders/{order.id}")
+    return ask.order(OrderKind.TEST, {})
 
 
 def _cards(settings: Settings) -> list[View]:

@@ -163,19 +163,15 @@ def set_item(ask: Ask) -> Response:
         raise UsageError("Pax8 gives this product no SKU. Give a HaloPSA item its name. Nothing was changed.")
     if not chosen.isdigit():
         raise UsageError("Choose one of the items, or write an item's id. Nothing was changed.")
-    order = ask.ledger.file_order(
+    return ask.order(
         OrderKind.MAP_PRODUCT,
-        arguments={
+        {
             "sku": one.sku,
             "item": int(chosen),
             "was": int(was) if was.isdigit() else None,
             "period": head.period,
         },
-        who=ask.who,
-        now=ask.now,
     )
-    ask.desk.wake()
-    return see(f"/orders/{order.id}")
 
 
 def split(ask: Ask) -> Response:

@@ -288,16 +288,8 @@ def post(ask: Ask) -> Response:
     if not head.content["writes"]:
         raise UsageError("There is nothing to post in this plan.")
     accounts = equation(ask.desk.figures, head.content["equation"])
-    order = ask.ledger.file_order(
-        OrderKind.POST,
-        arguments={"period": head.period},
-        digest=head.digest,
-        who=ask.who,
-        now=ask.now,
-        state=OrderState.ASKED if _needs_second(ask, accounts) else OrderState.WAITING,
-    )
-    ask.desk.wake()
-    return see(f"/orders/{order.id}")
+    state = OrderState.ASKED if _needs_second(ask, accounts) else OrderState.WAITING
+    return ask.order(OrderKind.POST, {"period": head.period}, digest=head.digest, state=state)
 
 
 def as_shown(ask: Ask, digest: str) -> PlanHead:
@@ -367,9 +359,7 @@ def read_again(ask: Ask) -> Response:
             arguments = {"period": str(Period.parse(period))}
         except ValueError:
             raise UsageError(f"{period!r:.40} is no month; write it like 2026-11.") from None
-    order = ask.ledger.file_order(OrderKind.PLAN, arguments=arguments, who=ask.who, now=ask.now)
-    ask.desk.wake()
-    return see(f"/orders/{order.id}")
+    return ask.order(OrderKind.PLAN, arguments)
 
 
 def to_post_of(head: PlanHead) -> dict[str, Decimal]:

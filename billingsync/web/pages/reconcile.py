@@ -41,9 +41,7 @@ def home(ask: Ask) -> Response:
 def read_again(ask: Ask) -> Response:
     """Files the order for a snapshot: both sides are read at one time, nothing is written to either."""
     to = own_path(ask.text("to") or "/reconcile/licences")
-    order = ask.ledger.file_order(OrderKind.SNAPSHOT, arguments={"to": to}, who=ask.who, now=ask.now)
-    ask.desk.wake()
-    return see(f"/orders/{order.id}")
+    return ask.order(OrderKind.SNAPSHOT, {"to": to})
 
 
 def licences(ask: Ask) -> Shown:

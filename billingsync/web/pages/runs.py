@@ -15,7 +15,7 @@ from billingsync.report.html import clean
 from billingsync.report.numbers import code
 from billingsync.store.postings import PostingHead
 from billingsync.store.runs import Run
-from billingsync.web.ask import Ask, NotFound, Page, Shown, see
+from billingsync.web.ask import Ask, NotFound, Page, Shown
 from billingsync.web.views.money import View, amount, equation, money, strip, sums
 from billingsync.web.views.sheets import plain_table
 from billingsync.web.views.times import clock, moment
@@ -185,9 +185,7 @@ async def events(ask: Ask) -> Response:
 def look(ask: Ask) -> Response:
     """Asks HaloPSA what undoing would do; nothing is written."""
     run = _run(ask)
-    order = ask.ledger.file_order(OrderKind.UNDO, arguments={"run": run.id, "dry_run": True}, who=ask.who, now=ask.now)
-    ask.desk.wake()
-    return see(f"/orders/{order.id}")
+    return ask.order(OrderKind.UNDO, {"run": run.id, "dry_run": True})
 
 
 def undo(ask: Ask) -> Response:
@@ -196,15 +194,7 @@ def undo(ask: Ask) -> Response:
     digest = ask.text("digest")
     if len(digest) != 64:
         raise UsageError("Look first at what undoing this run would take out.")
-    order = ask.ledger.file_order(
-        OrderKind.UNDO,
-        arguments={"run": run.id, "period": run.period},
-        digest=digest,
-        who=ask.who,
-        now=ask.now,
-    )
-    ask.desk.wake()
-    return see(f"/orders/{order.id}")
+    return ask.order(OrderKind.UNDO, {"run": run.id, "period": run.period}, digest=digest)
 
 
 PAGES = (
