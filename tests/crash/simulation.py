@@ -507,7 +507,7 @@ def _time() -> SimpleNamespace:
 
 def _context(**given: Any) -> context.RunContext:
     sim = current()
-    return context.RunContext(**{**given, "now": sim.wall, "wait": sim.wait, "today": sim.wall().date()})
+    return _true_context(**{**given, "now": sim.wall, "wait": sim.wait, "today": sim.wall().date()})
 
 
 def _wait(seconds: float) -> None:
@@ -535,6 +535,7 @@ def _make_engine(self: database.Database, **options: Any) -> Any:
 _compiled = LRUCache(1_000)
 _true_make_engine = database.Database._make_engine
 _true_budget = budget.Budget
+_true_context = context.RunContext
 _true_service = service.Service
 _numbers = [0]
 
@@ -564,8 +565,7 @@ def simulated() -> Iterator[None]:
         stack.enter_context(
             sync(fetch, "in_parallel", lambda work, arguments, threads: [work(each) for each in arguments])
         )
-        stack.enter_context(sync(run, "RunContext", _context))
-        stack.enter_context(sync(undo, "RunContext", _context))
+        stack.enter_context(sync(context, "RunContext", _context))
         for module in (run, plan, fetch, result, undo):
             stack.enter_context(sync(module, "now", lambda: current().wall()))
         for module in (run, plan):

@@ -25,6 +25,7 @@ def main() -> None:
     import billingsync.report.outcome
     import billingsync.report.text
     import billingsync.run.card_writes
+    import billingsync.run.context
     import billingsync.run.run
     import billingsync.setup.doctor
     import billingsync.store.upgrade
@@ -49,8 +50,7 @@ def main() -> None:
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
                 os.dup2(out, 1)
                 os.dup2(out, 2)
-                billingsync.run.run.RunContext = context  # type: ignore[misc,assignment]
-                billingsync.run.card_writes.RunContext = context  # type: ignore[misc,assignment]
+                billingsync.run.context.RunContext = context  # type: ignore[misc,assignment]
                 code = command(asked["words"])
                 sys.stdout.flush()
             finally:

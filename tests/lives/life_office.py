@@ -151,21 +151,14 @@ def lifelong() -> Iterator[Path]:
         stack.callback(gc.enable if gc.isenabled() else gc.disable)
         gc.disable()  # looking for garbage is a tenth of a life; `play` does it once
         stack.enter_context(simulated())
-        true_now, true_context = context.now, context.RunContext
+        true_now = context.now
         for name, module in list(sys.modules.items()):
-            if name.startswith("billingsync.") and name != "billingsync.run.context":
-                if getattr(module, "now", None) is true_now:
-                    stack.enter_context(mock.patch.object(module, "now", _now))
-                if getattr(module, "RunContext", None) is true_context and name.startswith("billingsync.run"):
-                    stack.enter_context(mock.patch.object(module, "RunContext", _context))
+            ours = name.startswith("billingsync.") and name != "billingsync.run.context"
+            if ours and getattr(module, "now", None) is true_now:
+                stack.enter_context(mock.patch.object(module, "now", _now))
         stack.enter_context(mock.patch.object(typer.main, "get_command", functools.cache(typer.main.get_command)))
         stack.enter_context(mock.patch("billingsync.log.set_up_logging", return_value=None))
         yield Path(room)
-
-
-def _context(**given: Any) -> Any:
-    sim = current()
-    return context.RunContext(**{**given, "now": sim.wall, "wait": sim.wait, "today": sim.wall().date()})
 
 
 __all__ = ["FIRST", "LifeSim", "Office", "Said", "fresh_world", "lifelong"]

@@ -272,8 +272,9 @@ def balanced(document: Mapping[str, Any], *, returned: bool = False) -> None:
 @contextlib.contextmanager
 def quick_time(sandbox: Sandbox) -> Iterator[list[float]]:
     """In-process runs wait in no time, and the sandbox's clock moves with them. Gives the waits."""
-    from billingsync.run import run as run_module
-    from billingsync.run.context import RunContext
+    from billingsync.run import context
+
+    true_context = context.RunContext
 
     waits: list[float] = []
     moved = [0.0]
@@ -286,5 +287,5 @@ def quick_time(sandbox: Sandbox) -> Iterator[list[float]]:
     def now() -> datetime.datetime:
         return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=moved[0])
 
-    with mock.patch.object(run_module, "RunContext", lambda **given: RunContext(**{**given, "wait": wait, "now": now})):
+    with mock.patch.object(context, "RunContext", lambda **given: true_context(**{**given, "wait": wait, "now": now})):
         yield waits

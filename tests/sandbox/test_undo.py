@@ -90,8 +90,9 @@ Put = Callable[..., str]
 @contextlib.contextmanager
 def no_waiting(sandbox: Sandbox) -> Iterator[None]:
     """Waits pass at once, and the sandbox's clock moves with them."""
-    from billingsync.run import run, undo
-    from billingsync.run.context import RunContext
+    from billingsync.run import context
+
+    true_context = context.RunContext
 
     moved = [0.0]
 
@@ -102,10 +103,10 @@ def no_waiting(sandbox: Sandbox) -> Iterator[None]:
     def now() -> datetime.datetime:
         return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=moved[0])
 
-    def quick(**given: Any) -> RunContext:
-        return RunContext(**{**given, "wait": wait, "now": now})
+    def quick(**given: Any) -> context.RunContext:
+        return true_context(**{**given, "wait": wait, "now": now})
 
-    with mock.patch.object(run, "RunContext", quick), mock.patch.object(undo, "RunContext", quick):
+    with mock.patch.object(context, "RunContext", quick):
         yield
 
 
