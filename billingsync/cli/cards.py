@@ -135,7 +135,8 @@ def show(
     from billingsync.reconcile.approval import choose
     from billingsync.reconcile.cards import stand
     from billingsync.reconcile.line_history import line_history
-    from billingsync.report.cards import card_document, card_sentences, past_document, past_sentence
+    from billingsync.report.card_details import card_sentences, past_document, past_sentence
+    from billingsync.report.cards import card_document
 
     choice = choice_of((line, invoice), (quantity, price, cost), (with_price, with_cost), (effective, prorate))
     with connected() as connections:
@@ -143,14 +144,16 @@ def show(
         ground = stand(connections, say=say)
         found = [choose(ground, digest, choice) for digest in digests]
         pasts = [line_history(connections, one.card) if money else () for one in found]
+    as_at = ground.inputs.snapshot.as_at.isoformat(timespec="seconds")
     if json:
         documents = [
             {**card_document(one, money=money), "history": [past_document(each) for each in past]}
             for one, past in zip(found, pasts, strict=True)
         ]
-        document({"snapshot": ground.inputs.snapshot.id, "cards": documents})
+        document({"snapshot": ground.inputs.snapshot.id, "as_at": as_at, "cards": documents})
     else:
         for one, past in zip(found, pasts, strict=True):
+            out(f"As at {as_at}, snapshot {ground.inputs.snapshot.id}.")
             for sentence in [*card_sentences(one, money=money), *map(past_sentence, past)]:
                 out(sentence)
     return 3 if any(one.card.lacks for one in found) else 0
