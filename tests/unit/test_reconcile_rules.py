@@ -83,7 +83,7 @@ def test_a_change_under_way_counts_its_last_active_quantity() -> None:
 
 
 @pytest.mark.parametrize(("quantity", "kind"), [(None, Class.UNKNOWN), (-3, Class.COMPARED), ("2.5", Class.COMPARED)])
-def test_quantities_are_taken_as_they_are_but_none_is_unknown(quantity: object, kind: Class) -> None:
+def test_fault_53_quantities_are_taken_as_they_are_but_none_is_unknown(quantity: object, kind: Class) -> None:
     book = Book()
     book.sub("a", quantity)
     book.line(9001, 1)
@@ -481,7 +481,7 @@ def test_a_year_billed_before_our_sources_begin_is_not_known_and_estimated() -> 
     assert result.findings[0].confidence is Confidence.LIKELY
 
 
-def test_an_unknown_term_is_only_looked_at() -> None:
+def test_fault_53_an_unknown_term_is_only_looked_at() -> None:
     book = Book()
     book.sub("a", 12, billing_term="Weekly")
     book.line(9001, 10)

@@ -278,7 +278,7 @@ def sum_parts(view: View, figures: Figures) -> list[str]:
     """`44.00 USD a month missing`, one for each sum and currency that is not zero."""
     found = []
     for currency, by_side in sums(view.findings).items():
-        for side in SIDES:
+        for side in (*SIDES, Side.MARGIN):
             if amount := by_side.get(side):
                 found.append(f"{figures.money(amount, currency)} {words.SIDES[side]}")
     found += [f"{figures.money(cost, currency)} not mapped" for currency, cost in unmapped_cost(view.findings).items()]
