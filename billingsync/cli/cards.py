@@ -101,7 +101,15 @@ def cards(
 
 def _print(deck: Deck, wanted: Filter, grouped: str, *, money: bool) -> None:
     from billingsync.core.reconcile.card import CardKind
-    from billingsync.report.cards import CARD_HEADERS, card_rows, group_sentences, in_groups, set_sentences
+    from billingsync.report.cards import (
+        CARD_HEADERS,
+        CARD_NAMES,
+        CARD_NUMBERS,
+        card_rows,
+        group_sentences,
+        in_groups,
+        set_sentences,
+    )
     from billingsync.report.layout import table
 
     found = deck.chosen(wanted, unchanged=CardKind.UNCHANGED in wanted.kinds)
@@ -109,12 +117,14 @@ def _print(deck: Deck, wanted: Filter, grouped: str, *, money: bool) -> None:
     if not found:
         out(f"No card. The comparison says: {deck.verdict.value.replace('_', ' ')}.")
         return
-    table(console(), CARD_HEADERS, card_rows(in_groups(found, grouped), money=money))
+    rows = card_rows(in_groups(found, grouped), money=money)
+    table(console(), CARD_HEADERS, rows, numbers=CARD_NUMBERS, names=CARD_NAMES)
     for sentence in group_sentences(found, grouped, money=money):
         out(sentence)
     if money:
-        for sentence in set_sentences(deck.together(wanted)):
-            note(sentence)
+        together = deck.together(wanted)
+        for sentence in set_sentences(together):
+            note(f"{sentence} Digest of the set: {together.digest}")
     note(f"One card in full:  billingsync cards show {found[0].card.digest[:8]}")
 
 

@@ -96,15 +96,21 @@ def set_document(together: CardSet, *, money: bool) -> dict[str, object]:
 
 
 def set_sentences(together: CardSet) -> list[str]:
-    """What cards come to that are approved together, one sentence a currency."""
-    said = []
+    """What cards come to that are approved together, never netted, in one sentence; none where none could be."""
+    if not together.cards:
+        return []
+    sums = []
     for currency in sorted({*together.more, *together.less}):
-        more, less = (plain(sums.get(currency, Decimal(0)), currency) for sums in (together.more, together.less))
-        said.append(f"{len(together.cards)} could be approved: {more} {currency} a month more, {less} {currency} less.")
-    return said
+        more, less = (plain(of.get(currency, Decimal(0)), currency) for of in (together.more, together.less))
+        sums.append(f"{more} {currency} a month more, {less} {currency} less")
+    if together.unknown:
+        sums.append(f"the money of {together.unknown} is not known")
+    return [f"{len(together.cards)} could be approved: {'; '.join(sums)}."]
 
 
 CARD_HEADERS = ("Card", "Client", "Product", "HaloPSA", "", "To", "A month", "State", "Lacks")
+CARD_NUMBERS = (3, 5, 6)  # columns of numbers
+CARD_NAMES = (1, 2)  # columns that may be cut
 
 
 def card_rows(cards: Iterable[Shown], *, money: bool) -> list[tuple[str, ...]]:
