@@ -92,7 +92,10 @@ def _desk_client(one: DeskRules, layer: Layer, file: ClientFile | None, rules: R
     if file is None:
         name = one.company_name or None
         return ClientFile(path=one.path, pax8_company=one.company_id, name=name, exclude=exclude, rules=rules)
-    return replace(file, pax8_company=one.company_id, exclude=file.exclude or exclude, rules=rules)
+    # A file that names a HaloPSA client alone maps no company to it: that the company is billed so may change.
+    client = file.halo_client if file.pax8_company or file.name else None
+    exclude = file.exclude or exclude
+    return replace(file, pax8_company=one.company_id, halo_client=client, exclude=exclude, rules=rules)
 
 
 def _beaten(below: Sequence[Layer], desk: Sequence[Layer]) -> Iterator[str]:

@@ -8,12 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 
-from billingsync.core.rules import DeskRules
+from billingsync.core.rules import ClientFile, DeskRules, Rulebook
 from billingsync.errors import Refused, RulesError, UsageError
-from billingsync.rulebook import load_rulebook
+from billingsync.rulebook import effective, load_rulebook
 from billingsync.rulebook.edit import as_client_file, edited, file_of, keys_in, locked_keys, needs_reason
+from billingsync.rulebook.effective import block_name
 from billingsync.run.find import find_payer, payers_of
 from billingsync.store.desk_rules import DeskText
 from billingsync.store.ledger import Ledger
@@ -125,22 +127,26 @@ def _about(ledger: Ledger, text: str) -> tuple[str, list[tuple[str, str, int | N
 
 def pull_rules(ledger: Ledger, rules_dir: Path, *, who: str, now: datetime) -> tuple[str, ...]:
     """Writes the desk's rules into the files, checks them as a whole, and empties the desk's layer. Returns the files
-    that were written. Where the files would be wrong they are put back, and RulesError says why."""
+    that were written. Where the files would be wrong, or would decide other than now of a company that is known, they
+    are put back, and RulesError or Refused says why."""
     desk = ledger.desk_rules()
     files = load_rulebook(rules_dir)
+    known = _known_companies(ledger, desk)
+    now_decided = _decided(load_rulebook(rules_dir, desk), known)
     new: dict[Path, str] = {}
     for one in desk:
         path = _file_for(rules_dir, file_of(files, one), one)
         if path not in new:
             new[path] = path.read_text("utf-8") if path.exists() else as_client_file(one) if one.company_id else ""
-        _same_for_all_of(one, desk, file_of(files, one))
-        new[path] = edited(new[path], keys_in(one.text))
+        _same_for_all_of(one, desk, files, known)
+        beaten = locked_keys(rules_dir, one)  # what the file says itself counts already, and stays
+        new[path] = edited(new[path], {key: value for key, value in keys_in(one.text).items() if key not in beaten})
     before = {path: path.read_bytes() if path.exists() else None for path in new}
     try:
         for path, text in new.items():
             _write(path, text.encode())
-        load_rulebook(rules_dir)
-    except (RulesError, OSError):
+        _decides_the_same(now_decided, _decided(load_rulebook(rules_dir), known))
+    except (RulesError, Refused, OSError):
         for path, content in before.items():
             if content is None:
                 path.unlink(missing_ok=True)
@@ -172,14 +178,61 @@ def _file_for(rules_dir: Path, known: str | None, one: DeskRules) -> Path:
     return path if not path.exists() else rules_dir / "clients" / f"{stem}-{one.company_id[:8]}.toml"
 
 
-def _same_for_all_of(one: DeskRules, desk: Sequence[DeskRules], file: str | None) -> None:
-    """A file that names a HaloPSA client is about all its companies: the desk must say the same of them."""
-    others = [each for each in desk if each.company_id and each.client_id == one.client_id]
-    if file is not None and one.client_id is not None and any(each.text != one.text for each in others):
+def _known_companies(ledger: Ledger, desk: Sequence[DeskRules]) -> dict[str, tuple[str, int | None]]:
+    """Name and HaloPSA client of every company that was matched, that the newest plan has, or that the desk knows."""
+    found = {one.company_id: (one.company_name, one.client_id) for one in desk if one.company_id}
+    found |= {id_: (match.company_name, match.client_id) for id_, match in ledger.company_matches().items()}
+    periods = ledger.planned_periods()
+    digest = ledger.newest_digest(periods[-1]) if periods else None
+    rows = ledger.client_rows(digest) if digest else ()
+    return found | {row.company_id: (row.company_name, row.client_id) for row in rows if row.company_id}
+
+
+def _same_for_all_of(
+    one: DeskRules, desk: Sequence[DeskRules], files: Rulebook, known: Mapping[str, tuple[str, int | None]]
+) -> None:
+    """A file that names a HaloPSA client, or a company's name alone, is about every company that fits: what the desk
+    says of one of them may go into it only where the desk says the same of all."""
+    file = file_of(files, one)
+    texts = {each.company_id: each.text for each in desk}
+    for company, (name, client_id) in known.items():
+        theirs = files.file_for(company_id=company, company_name=name, client_id=client_id)
+        if file is None or theirs is None or theirs.path != file or texts.get(company, "") == one.text:
+            continue
+        client = one.client_id if one.client_id is not None else one.company_name
         raise Refused(
-            f"{file} is about several Pax8 companies, and the desk says different things of them. Set the same for "
-            f"all of HaloPSA client {one.client_id} first.",
-            next_steps=[["billingsync", "rules", "set", str(one.client_id), "KEY=VALUE"]],
+            f"{file} is about several Pax8 companies, and the desk says of {one.company_name or one.company_id} what "
+            f"it does not say of {name or company}. Nothing was written. Set the same for all of {client}, or give "
+            f"{one.company_name or one.company_id} a file of its own with client.pax8_company.",
+            next_steps=[["billingsync", "rules", "set", str(client), "KEY=VALUE"]],
+        )
+
+
+def _decided(rulebook: Rulebook, known: Mapping[str, tuple[str, int | None]]) -> dict[str, object]:
+    """What the rules say, by company, and "" of all: the values, wherever they come from."""
+    found: dict[str, object] = {"": _values(rulebook, None)}
+    for company, (name, client_id) in known.items():
+        file = rulebook.file_for(company_id=company, company_name=name, client_id=client_id)
+        found[company] = (file is not None and file.exclude, _values(rulebook, file))
+    return found
+
+
+def _values(rulebook: Rulebook, file: ClientFile | None) -> object:
+    rows = [(key, value) for key, value, _ in effective(rulebook, file) if not key.startswith(("client.", "product."))]
+    blocks = (file.rules if file else rulebook.base).product_blocks
+    # SKUs are exact, so the order of such blocks decides nothing; beside blocks of another kind it does.
+    runs = [sorted(run, key=block_name) for _, run in groupby(blocks, key=lambda block: block.pax8_sku is None)]
+    return rows, runs
+
+
+def _decides_the_same(before: Mapping[str, object], after: Mapping[str, object]) -> None:
+    """Refused where a company that is known would be billed by other values than now."""
+    other = next((company for company in before if before[company] != after.get(company)), None)
+    if other is not None:
+        raise Refused(
+            f"With the desk's rules in the files, {other or 'all clients'} would be billed by other rules than now. "
+            "Nothing was written. Write these rules into the files yourself, and take them out of the desk.",
+            next_steps=[["billingsync", "rules", "show", other or ALL]],
         )
 
 

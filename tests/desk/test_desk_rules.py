@@ -157,6 +157,53 @@ def test_what_was_set_is_pulled_into_files_and_decides_the_same(desk: Office) ->
     assert pull_rules(desk.ledger, rules, who=DANA, now=NOW) == ()
 
 
+def shared_file(desk: Office, text: str) -> tuple[Path, ClientRow, str]:
+    """A file about a HaloPSA client, of whom two Pax8 companies are billed: the first, and the other's id."""
+    one = billed(desk)
+    head = desk.ledger.newest_plan("2026-11")
+    assert head and one.client_id is not None
+    rows = desk.ledger.client_rows(head.digest)
+    other = next(row for row in rows if row.company_id not in ("", one.company_id) and row.lines)
+    for row in (one, other):
+        desk.ledger.set_company_match(row.company_id, one.client_id, company_name=row.company_name, who=DANA, now=NOW)
+    plan_again(desk.ledger, desk.settings.rules_dir, head.digest)
+    path = desk.folder / "rules" / "clients" / "both.toml"
+    path.write_text(f"[client]\nhalo_client = {one.client_id}\n{text}", encoding="utf-8")
+    return path, one, other.company_id
+
+
+def test_what_is_said_of_one_company_is_never_pulled_into_a_file_about_several(desk: Office) -> None:
+    path, one, other = shared_file(desk, '[modifiers]\nzero_lines = "keep"\n')
+    before, rules = path.read_text(), desk.settings.rules_dir
+    put(desk, one.company_id, modifiers__azure="drop")
+    with pytest.raises(Refused, match="is about several Pax8 companies") as refused:
+        pull_rules(desk.ledger, rules, who=DANA, now=NOW)
+    assert refused.value.next_steps and path.read_text() == before and desk.ledger.desk_rules()
+    put(desk, other, modifiers__azure="drop")  # once it is said of all, it may
+    assert pull_rules(desk.ledger, rules, who=DANA, now=NOW) == (path.as_posix(),)
+    for company in (one.company_id, other):
+        file = load_rulebook(rules).file_for(company_id=company, company_name="", client_id=one.client_id)
+        assert file and file.rules.modifiers.azure == "drop" and file.rules.modifiers.zero_lines == "keep"
+
+
+def test_a_key_that_came_into_the_clients_file_later_stays_when_rules_are_pulled(desk: Office) -> None:
+    rules, company = desk.settings.rules_dir, billed(desk).company_id
+    put(desk, company, modifiers__azure="drop", lines__text="{product}")
+    path = client_file(desk, '[modifiers]\nazure = "keep"\n')
+    assert value_of(desk.ledger, rules, company, "modifiers.azure")[0] == '"keep"'
+    assert pull_rules(desk.ledger, rules, who=DANA, now=NOW) == (path.as_posix(),)
+    assert value_of(desk.ledger, rules, company, "modifiers.azure")[0] == '"keep"'
+    assert value_of(desk.ledger, rules, company, "lines.text")[0] == '"{product}"'
+
+
+def test_rules_of_the_desk_map_no_company_to_the_client_of_a_file(desk: Office) -> None:
+    _, one, _ = shared_file(desk, "")
+    put(desk, one.company_id, modifiers__azure="drop")
+    rulebook = load_rulebook(desk.settings.rules_dir, desk.ledger.desk_rules())
+    file = rulebook.file_for(company_id=one.company_id, company_name=one.company_name, client_id=None)
+    assert file and file.halo_client is None and file.rules.modifiers.azure == "drop"
+
+
 def test_files_that_would_be_wrong_stay_as_they_were(desk: Office) -> None:
     rules, company = desk.settings.rules_dir, billed(desk).company_id
     put(desk, company, modifiers__azure="drop")
