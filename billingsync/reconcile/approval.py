@@ -137,12 +137,11 @@ _BECAME = {
 }
 
 
-def became(card: Card, written: CardWrite, note: str = "") -> CardResult:
-    """What a write made of one of its cards; `note` is told beside it where it was written."""
+def became(card: Card, written: CardWrite) -> CardResult:
+    """What a write made of one of its cards."""
     state = _BECAME.get(written.state, Became.FAILED)
-    if state not in (Became.DONE, Became.ALARM):
-        return result_of(card, state, written.message)
-    return result_of(card, state, " ".join(text for text in (written.message, note) if text), now=card.after)
+    now = card.after if state in (Became.DONE, Became.ALARM) else None
+    return result_of(card, state, written.message, now=now)
 
 
 def decided(card: Card, ground: Ground, state: CardState, asked: Approval) -> Decision:

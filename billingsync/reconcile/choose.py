@@ -54,6 +54,14 @@ def for_period(ledger: Ledger, zone: ZoneInfo, period: Period) -> SnapshotEntry:
     return found
 
 
+def shown_for_period(ledger: Ledger, zone: ZoneInfo, period: Period) -> SnapshotEntry:
+    """The same for a page: who only looks decides nothing."""
+    found = ledger.snapshot_shown_for(period, zone)
+    if found is None:
+        raise no_snapshot(ledger, zone, period)
+    return found
+
+
 def no_snapshot(ledger: Ledger, zone: ZoneInfo, period: Period) -> NoSnapshot:
     """Why a period cannot be compared, and which can."""
     have = periods_with_one(ledger, zone)

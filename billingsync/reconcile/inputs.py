@@ -6,7 +6,6 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -62,7 +61,7 @@ def inputs_for(books: Books, entry: SnapshotEntry, period: Period | None) -> Rec
         prices_before=_prices_before(books, before, entry),
         counts=beside.counts,
         rows_left_out=beside.rows_left_out,
-        **_seats(books, opened, before, newest),
+        **_seats(books, opened, before),
     )
 
 
@@ -149,9 +148,8 @@ def _left_out(clients: Iterable[Mapping[str, Any]]) -> Iterator[Unposted]:
             yield Unposted(charge_id=entry["charge"], state="held", by=entry["reason"])
 
 
-def _seats(books: Books, opened: Opened, before: list[SnapshotEntry], compared_with: Period | None) -> dict[str, Any]:
-    """What changed and what was last active: from our own snapshots where they saw it, else from Pax8's history; and
-    of which subscriptions neither tells it since the month that is compared began."""
+def _seats(books: Books, opened: Opened, before: list[SnapshotEntry]) -> dict[str, Any]:
+    """What changed and what was last active: from our own snapshots where they saw it, else from Pax8's history."""
     day = opened.snapshot.day
     since = Period.of(day).previous.first_day
     recent = [one for one in before if one.as_at.astimezone(books.zone).date() >= since]
@@ -177,24 +175,10 @@ def _seats(books: Books, opened: Opened, before: list[SnapshotEntry], compared_w
     changes = [change for changes in own.values() for change in changes]
     # A history is read once, when the change is new: later snapshots find the same seats as the one before.
     told = dict.fromkeys(opened.changes)
-    known = set(opened.histories)
     for one in recent:
-        documents = tuple(books.ledger.snapshot_documents(one.id, "history"))
-        told |= dict.fromkeys(read_histories(documents)[0])
-        known.update(document.of for document in documents)
+        told |= dict.fromkeys(read_histories(books.ledger.snapshot_documents(one.id, "history"))[0])
     changes += [change for change in told if change.subscription_id not in own]
-    first = (compared_with or Period.of(day)).first_day
-    seen_first = {name: at for at, subscriptions in reversed(steps) for name in subscriptions}
-    unknown = {
-        one.id
-        for one in opened.snapshot.subscriptions
-        if one.id not in known and one.updated is not None and first <= one.updated < seen_first.get(one.id, date.max)
-    }
-    return {
-        "changes": tuple(changes),
-        "last_active": {**opened.last_active, **active},
-        "past_unknown": frozenset(unknown),
-    }
+    return {"changes": tuple(changes), "last_active": {**opened.last_active, **active}}
 
 
 def _prices_before(books: Books, before: list[SnapshotEntry], entry: SnapshotEntry) -> dict[int, Decimal]:

@@ -44,7 +44,6 @@ class Opened:
     snapshot: Snapshot
     changes: tuple[SeatChange, ...]
     last_active: Mapping[str, Decimal]
-    histories: frozenset[str]  # subscriptions whose history was read
 
 
 def open_snapshot(ledger: Ledger, entry: SnapshotEntry, rulebook: Rulebook, zone: ZoneInfo) -> Opened:
@@ -68,8 +67,7 @@ def open_snapshot(ledger: Ledger, entry: SnapshotEntry, rulebook: Rulebook, zone
         },
     )
     changes, last_active = read_histories(documents)
-    histories = frozenset(document.of for document in documents if document.kind == "history")
-    return Opened(snapshot=snapshot, changes=changes, last_active=last_active, histories=histories)
+    return Opened(snapshot=snapshot, changes=changes, last_active=last_active)
 
 
 def rows_by_kind(documents: Iterable[Document]) -> Rows:

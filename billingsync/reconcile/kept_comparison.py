@@ -6,17 +6,16 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 
 from billingsync.core.period import Period
 from billingsync.core.reconcile.compare import Reconciliation
 from billingsync.core.rules import Rulebook
 from billingsync.errors import NoSnapshot
 from billingsync.reconcile.cards import Ground
-from billingsync.reconcile.choose import for_period, newest_kept
+from billingsync.reconcile.choose import newest_kept, shown_for_period
 from billingsync.reconcile.inputs import Books, inputs_for
 from billingsync.reconcile.reconcile import posted_only
-from billingsync.rulebook import load_rulebook
+from billingsync.rulebook import kept_rulebook
 from billingsync.settings import Settings
 from billingsync.store.ledger import Ledger
 
@@ -32,7 +31,6 @@ class Comparisons:
     ledger: Ledger
     settings: Settings
     _kept: OrderedDict[Key, Ground] = field(default_factory=OrderedDict)
-    _rules: tuple[Key, Rulebook] | None = None
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def ground(self, today: date) -> Ground:
@@ -52,7 +50,7 @@ class Comparisons:
 
     def _of(self, period: Period | None) -> Ground:
         zone = self.settings.zone
-        entry = newest_kept(self.ledger, zone) if period is None else for_period(self.ledger, zone, period)
+        entry = newest_kept(self.ledger, zone) if period is None else shown_for_period(self.ledger, zone, period)
         with self._one_at_a_time:
             books = self.books()
             key = (entry.id, entry.confirmed_by, period, books.rulebook.digest, self.ledger.newest_change())
@@ -66,18 +64,4 @@ class Comparisons:
             return found
 
     def _rulebook(self) -> Rulebook:
-        """The rules, read again where a file of them changed, or what the desk wrote over them."""
-        desk = self.ledger.desk_rules()
-        seen = (*_files(self.settings.rules_dir), *((one.company_id, one.version) for one in desk))
-        if self._rules is None or self._rules[0] != seen:
-            self._rules = (seen, load_rulebook(self.settings.rules_dir, desk))
-        return self._rules[1]
-
-
-def _files(folder: Path) -> Key:
-    """What tells that a file was changed: name, time and size of each."""
-    found = []
-    for file in sorted(folder.rglob("*.toml")):
-        told = file.stat()
-        found.append((str(file), told.st_mtime_ns, told.st_size))
-    return tuple(found)
+        return kept_rulebook(self.settings.rules_dir, self.ledger.desk_rules())[0]

@@ -7,6 +7,7 @@ from billingsync.rulebook.effective import (
     find_client_file,
     rulebook_digest,
 )
+from billingsync.rulebook.kept import kept_rulebook
 from billingsync.rulebook.keys import rules_schema
 from billingsync.rulebook.load import load_rulebook, load_rulebook_with_warnings
 
@@ -15,6 +16,7 @@ __all__ = [
     "as_toml",
     "effective",
     "find_client_file",
+    "kept_rulebook",
     "load_rulebook",
     "load_rulebook_with_warnings",
     "rulebook_digest",

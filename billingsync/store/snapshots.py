@@ -153,19 +153,18 @@ class SnapshotBook(Book):
         """The one that counts for a period, or None [SN5]. Once nothing can change the choice it is written down, and
         holds for ever."""
         with self.writing() as connection:
-            entries = find_snapshots(connection, self.name)
-            if fixed := next((one for one in entries if one.period == str(period)), None):
-                return fixed
-            read = first_read(connection, self.name, period)
-            chosen = snapshot_for_period([one.taken(zone) for one in entries], period, read)
-            if chosen is None:
-                return None
+            chosen, read = chosen_snapshot(connection, self.name, period, zone)
             over = Period.of(now.astimezone(zone).date()) > period
-            if over or (read is not None and chosen.as_at >= read):
+            if chosen and not chosen.period and (over or (read is not None and chosen.as_at >= read)):
                 where = (snapshot.c.partner == self.name, snapshot.c.id == chosen.id)
                 connection.execute(update(snapshot).where(*where).values(period=str(period)))
                 self.note(connection, "snapshot.chosen", {"id": chosen.id, "period": str(period)}, now)
-            return next(one for one in entries if one.id == chosen.id)
+            return chosen
+
+    def snapshot_shown_for(self, period: Period, zone: tzinfo) -> SnapshotEntry | None:
+        """The same for somebody who only looks: nothing is written down."""
+        with self.reading() as connection:
+            return chosen_snapshot(connection, self.name, period, zone)[0]
 
     def note_reconciled(self, body: Mapping[str, Any], told: Collection[tuple[str, int]], now: datetime) -> None:
         """What the daily comparison came to, and of which subscriptions and thresholds people were told [EX6]."""
@@ -243,3 +242,15 @@ def first_read(connection: Connection, name: str, period: Period) -> datetime | 
     seen = (table.partner == name, table.period == str(period), table.charges.is_not(None))
     found = connection.execute(select(table.first_seen).where(*seen)).scalars().all()
     return min(found, default=None)
+
+
+def chosen_snapshot(
+    connection: Connection, name: str, period: Period, zone: tzinfo
+) -> tuple[SnapshotEntry | None, datetime | None]:
+    """The snapshot that was written down for a period, else the one that counts as of now; and when the period's first
+    invoice was read."""
+    entries, read = find_snapshots(connection, name), first_read(connection, name, period)
+    if fixed := next((one for one in entries if one.period == str(period)), None):
+        return fixed, read
+    chosen = snapshot_for_period([one.taken(zone) for one in entries], period, read)
+    return next((one for one in entries if chosen is not None and one.id == chosen.id), None), read

@@ -16,6 +16,7 @@ import pytest
 from office import RULES, Office, office
 
 from billingsync.core.desk import OrderKind, Role
+from billingsync.core.period import Period
 from billingsync.sandbox import cast
 from billingsync.sandbox.options import SandboxOptions
 
@@ -61,6 +62,16 @@ def test_looking_asks_no_vendor(desk: Office) -> None:
     for path in PATHS:
         assert client.get(path).status_code == 200
     assert len(desk.sandbox.calls) == before
+
+
+def test_looking_at_a_month_decides_nothing(desk: Office) -> None:
+    """Which snapshot counts for a month is written down by those who reconcile, never by a page [SN5]."""
+    month, zone = desk.ledger.snapshots()[-1].as_at.astimezone(desk.settings.zone).strftime("%Y-%m"), desk.settings.zone
+    client, before = desk.browser(Role.FINANCIAL), desk.ledger.newest_change()
+    assert client.get(f"/reconcile/licences?period={month}").status_code == 200
+    assert client.get(f"/reconcile/billing?period={month}&to={month}").status_code == 200
+    assert desk.ledger.newest_change() == before and not any(one.period for one in desk.ledger.snapshots())
+    assert desk.ledger.snapshot_shown_for(Period.parse(month), zone)
 
 
 def test_the_pages_say_what_the_commands_say(desk: Office) -> None:
