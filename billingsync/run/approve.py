@@ -11,13 +11,12 @@ from typing import Any
 
 from billingsync.core.bill.clients import match_companies
 from billingsync.core.decisions import Approval
-from billingsync.core.inputs import RunInputs
 from billingsync.core.reasons import APPROVABLE, ApproveAs
 from billingsync.core.states import SourceChange, TrueUpState
 from billingsync.errors import UsageError
 from billingsync.run.find import Payer, find_payer, payers_of_document, payers_of_matches
+from billingsync.run.kept_plan import kept_month
 from billingsync.store.ledger import Ledger
-from billingsync.store.packing import unpack
 from billingsync.store.plans import SavedPlan
 
 
@@ -73,10 +72,9 @@ def approve(ledger: Ledger, prefix: str, asked: Asked, *, who: str, at: datetime
 
 def _with_all_companies(ledger: Ledger, shown: SavedPlan, payers: Sequence[Payer]) -> list[Payer]:
     """The plan's payers, and each other company that Pax8 listed when it was made."""
-    body = ledger.kept_inputs(shown.digest)
-    if body is None:
+    if not ledger.has_inputs(shown.digest):
         return list(payers)
-    inputs: RunInputs = unpack(RunInputs, body)
+    inputs = kept_month(ledger, shown.digest).inputs
     planned = {company for payer in payers for company in payer.companies}
     others = [one for one in inputs.companies if one.id not in planned]
     remembered = ledger.memory(inputs.period).matches

@@ -31,12 +31,13 @@ from billingsync.rulebook import load_rulebook
 from billingsync.run.context import now
 from billingsync.run.fetch import Upstream, detailed, existing_invoices, fetch
 from billingsync.run.find import find_payer, payers_of_matches
+from billingsync.run.kept_plan import hold_in_memory, kept_month
 from billingsync.run.plan_rows import plan_rows
 from billingsync.run.remember import remember_names, with_memory, with_names
 from billingsync.run.replan import Shift, shifts
 from billingsync.run.tenant import read_tenant
 from billingsync.store.ledger import Ledger
-from billingsync.store.packing import pack, unpack, unpack_beside
+from billingsync.store.packing import pack, unpack_beside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +177,7 @@ class KeptPlan:
 def kept_plan_of(ledger: Ledger, digest: str) -> KeptPlan:
     """The plan of this digest (or its beginning) as it was shown. UsageError where none has it, or where an older
     version did not keep it whole."""
-    saved = ledger.find_plan(digest)
+    saved = ledger.plan_entry(digest)
     body = ledger.kept_inputs(saved.digest)
     found = None if body is None else unpack_beside(Plan, body, "plan")
     if found is None:
@@ -190,8 +191,9 @@ def kept_plan_of(ledger: Ledger, digest: str) -> KeptPlan:
 def plan_again(ledger: Ledger, rules_dir: Path, digest: str) -> Planned:
     """The kept plan made anew from what it was made from: no call to Pax8 or HaloPSA. Rules, mappings, approvals and
     what is set aside are as they are now. UsageError for an unknown digest, or where an older version made it."""
-    planned = planned_again(ledger, rules_dir, kept_inputs(ledger, ledger.find_plan(digest).digest))
+    planned = planned_again(ledger, rules_dir, kept_inputs(ledger, ledger.plan_entry(digest).digest))
     remember(ledger, rules_dir, planned)
+    hold_in_memory(ledger, planned.plan, planned.inputs)
     return planned
 
 
@@ -221,13 +223,7 @@ def planned_again(
 
 def kept_inputs(ledger: Ledger, digest: str) -> RunInputs:
     """What a kept plan was made from, but for rules and memory. UsageError where an older version made it."""
-    body = ledger.kept_inputs(digest)
-    if body is None:
-        raise UsageError(
-            f"What plan {digest[:12]} was made from was not kept. Make it again.", next_steps=[["billingsync", "plan"]]
-        )
-    found: RunInputs = unpack(RunInputs, body)
-    return found
+    return kept_month(ledger, digest).inputs
 
 
 def remember(ledger: Ledger, rules_dir: Path, planned: Planned) -> None:

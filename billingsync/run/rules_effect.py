@@ -91,7 +91,7 @@ def effect_of(ledger: Ledger, rules_dir: Path, asked: RulesAsked, *, who: str, n
     draft = draft_of(ledger, rules_dir, asked, who, now)
     periods = ledger.planned_periods()
     head = ledger.newest_plan(periods[-1]) if periods else None
-    if head is None or ledger.kept_inputs(head.digest) is None:
+    if head is None or not ledger.has_inputs(head.digest):
         return Effect(name=draft.name, period="", moved=())
     inputs = kept_inputs(ledger, head.digest)
     before = planned_again(ledger, rules_dir, inputs, draft.companies)

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from billingsync.connect import answered_line
+from billingsync.core.charge import Charge
 from billingsync.errors import UsageError
+from billingsync.rulebook import kept_rulebook
 from billingsync.run.explain import Told, Way
-from billingsync.run.plan import kept_inputs, planned_again
+from billingsync.run.kept_plan import KeptMonth, kept_month
+from billingsync.run.plan import Planned, planned_again
 from billingsync.sources.pax8.kept import raw_item
 from billingsync.store.journal import Entry
 from billingsync.store.ledger import Ledger
@@ -48,13 +51,13 @@ class Story:
 
 
 def story_of(ledger: Ledger, rules_dir: Path, charge: str) -> Story:
-    """From the newest plan of the charge's month, by the rules as they are now. UsageError where no plan has it."""
+    """From the newest plan of the charge's month, and by the rules as they are now. UsageError where no plan has it."""
     head = _plan_with(ledger, charge)
-    inputs = kept_inputs(ledger, head.digest)
-    found = next((one for source in inputs.sources for one in source.charges if one.id == charge), None)
+    month = kept_month(ledger, head.digest)
+    found = month.charges.get(charge)
     if found is None:
         raise _unknown(charge)
-    planned = planned_again(ledger, rules_dir, inputs, _companies(ledger, head, found.company_id))
+    planned = _planned(ledger, rules_dir, head, month, found)
     answers = tuple(_answers(ledger, charge))
     item = raw_item(ledger.invoice_documents(found.invoice_id), charge)
     return Story(
@@ -69,6 +72,16 @@ def story_of(ledger: Ledger, rules_dir: Path, charge: str) -> Story:
         answers=answers,
         entries=ledger.entries_naming([charge, *(one.key for one in answers)]),
     )
+
+
+def _planned(ledger: Ledger, rules_dir: Path, head: PlanHead, month: KeptMonth, found: Charge) -> Planned:
+    """The plan as it was kept, where the rules are those that decided it; else its client planned anew by today's."""
+    rulebook, _ = kept_rulebook(rules_dir, ledger.desk_rules())
+    if month.plan is None or month.plan.rules_digest != rulebook.digest:
+        return planned_again(ledger, rules_dir, month.inputs, _companies(ledger, head, found.company_id))
+    memory = ledger.memory_of_charge(month.inputs.period, found.id)
+    inputs = replace(month.inputs, rulebook=rulebook, memory=memory)
+    return Planned(plan=month.plan, inputs=inputs, created_at=head.created_at)
 
 
 def _plan_with(ledger: Ledger, charge: str) -> PlanHead:

@@ -46,6 +46,15 @@ class MemoryBook(Book):
                 written_lines=written_lines(connection, name),
             )
 
+    def memory_of_charge(self, period: Period, charge: str) -> Memory:
+        """As `memory`, of one charge alone: what was decided about it, and what people approved in its period."""
+        name, month = self.name, str(period)
+        with self.reading() as connection:
+            return Memory(
+                settled=decided_charges(connection, name, month, charge) | settled_claims(connection, name, [charge]),
+                approvals=find_decisions(connection, name, month),
+            )
+
     def live_postings(self, period: Period) -> tuple[LivePosting, ...]:
         """A period's postings as far as charges are still on their lines: what a true-up may take back [R2]."""
         with self.reading() as connection:
@@ -72,9 +81,10 @@ class MemoryBook(Book):
             return written_lines(connection, self.name)
 
 
-def decided_charges(connection: Connection, name: str, month: str) -> dict[str, Settled]:
-    """What runs dropped or excluded of a period's charges."""
-    rows = connection.execute(select(settled).where(settled.c.partner == name, settled.c.period == month))
+def decided_charges(connection: Connection, name: str, month: str, charge: str = "") -> dict[str, Settled]:
+    """What runs dropped or excluded of a period's charges, or of this one."""
+    query = select(settled).where(settled.c.partner == name, settled.c.period == month)
+    rows = connection.execute(query.where(settled.c.charge == charge) if charge else query)
     return {
         row.charge: Settled(state=row.state, by=row.by, price=row.price, cost=row.cost, currency=row.currency)
         for row in rows

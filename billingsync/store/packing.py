@@ -16,6 +16,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from billingsync.core.steps import Slot
 from billingsync.errors import LedgerError
 
 
@@ -29,78 +30,134 @@ def pack(value: object, **beside: object) -> bytes:
 
 def unpack_beside(kind: Any, body: bytes, name: str) -> Any:
     """The value that was packed beside another; None where an older version did not."""
-    return _read(kind, body, lambda value: value.get(name))
+    return _read(body, lambda value: _part(kind, value, name))
 
 
 def unpack(kind: Any, body: bytes) -> Any:
     """The value of this type. LedgerError where another version wrote what this one cannot read."""
-    return _read(kind, body, lambda value: value)
+    return _read(body, _reader(kind))
 
 
-def _read(kind: Any, body: bytes, part: Callable[[Any], Any]) -> Any:
+def unpack_with(kind: Any, body: bytes, **beside: Any) -> tuple[Any, ...]:
+    """The value of this type, and after it the values of those types that were packed beside it."""
+
+    def take(value: Any) -> tuple[Any, ...]:
+        return _reader(kind)(value), *(_part(one, value, name) for name, one in beside.items())
+
+    found: tuple[Any, ...] = _read(body, take)
+    return found
+
+
+def _part(kind: Any, value: Mapping[str, Any], name: str) -> Any:
+    part = value.get(name)
+    return None if part is None else _reader(kind)(part)
+
+
+def _read(body: bytes, take: Callable[[Any], Any]) -> Any:
     try:
-        value = part(json.loads(body, parse_float=Decimal))
-        return None if value is None else _typed(kind, value)
+        return take(json.loads(body, parse_float=Decimal))
     except (KeyError, TypeError, ValueError) as problem:
         raise LedgerError(f"What was kept cannot be read by this version: {problem}.") from problem
 
 
-def _plain(value: object) -> object:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {name: _plain(part) for name, part in zip(value._fields, value, strict=True)}
-    if isinstance(value, Mapping):  # as pairs: a key need not be a text
-        return {"$map": [[_plain(key), _plain(part)] for key, part in value.items()]}
-    if isinstance(value, frozenset | set):
-        return sorted((_plain(part) for part in value), key=repr)
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, Decimal):
-        return {"$decimal": str(value)}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, date):
-        return value.isoformat()
-    return value
+Writer = Callable[[Any], Any]
+_AS_IT_IS = (str, int, bool, type(None))
 
 
-def _typed(kind: Any, value: Any) -> Any:
-    origin = get_origin(kind)
-    if origin is Union or origin is types.UnionType:
-        return _one_of(get_args(kind), value)
-    if isinstance(value, dict) and "$decimal" in value:
-        return Decimal(value["$decimal"])
-    if isinstance(value, dict) and "$map" in value:
-        of_key, of_part = get_args(kind) or (object, object)
-        return {_typed(of_key, key): _typed(of_part, part) for key, part in value["$map"]}
-    if origin in (tuple, frozenset, list) or kind in (tuple, frozenset, list):
-        return _several(origin or kind, get_args(kind), value)
-    if isinstance(kind, type) and (is_dataclass(kind) or hasattr(kind, "_fields")):
-        hints = _hints(kind)
-        return kind(**{name: _typed(hints[name], part) for name, part in value.items() if name in hints})
-    if kind in (datetime, date):
-        return kind.fromisoformat(value)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(value)
-    return [_typed(object, part) for part in value] if isinstance(value, list) else value
-
-
-def _one_of(kinds: tuple[Any, ...], value: Any) -> Any:
-    """A value of a union: nothing, or of the one kind that is not nothing; plain values tell themselves apart."""
-    if value is None:
-        return None
-    others = [kind for kind in kinds if kind is not type(None)]
-    return _typed(others[0], value) if len(others) == 1 else _typed(object, value)
-
-
-def _several(origin: Any, kinds: tuple[Any, ...], value: list[Any]) -> Any:
-    if origin is tuple and kinds and kinds[-1] is not Ellipsis:
-        return tuple(_typed(kind, part) for kind, part in zip(kinds, value, strict=True))
-    each = kinds[0] if kinds else object
-    return origin(_typed(each, part) for part in value)
+def _plain(value: object) -> Any:
+    kind: Any = type(value)
+    return value if kind in _AS_IT_IS else _writer(kind)(value)
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _writer(kind: type) -> Writer:
+    """How values of exactly this type are written; found once, as a plan has a hundred thousand of them."""
+    if is_dataclass(kind):
+        names = tuple(field.name for field in fields(kind))
+        return lambda value: {name: _plain(getattr(value, name)) for name in names}
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return lambda value: {name: _plain(part) for name, part in zip(value._fields, value, strict=True)}
+    if issubclass(kind, Mapping):  # as pairs: a key need not be a text
+        return lambda value: {"$map": [[_plain(key), _plain(part)] for key, part in value.items()]}
+    if issubclass(kind, frozenset | set):
+        return lambda value: sorted((_plain(part) for part in value), key=repr)
+    if issubclass(kind, list | tuple):
+        return lambda value: [_plain(part) for part in value]
+    if issubclass(kind, Decimal):
+        return lambda value: {"$decimal": str(value)}
+    if issubclass(kind, Slot):  # it stands among texts, which it must not become
+        return lambda value: {"$slot": value.name}
+    if issubclass(kind, Enum):
+        return lambda value: value.value
+    if issubclass(kind, date):
+        return lambda value: value.isoformat()
+    return lambda value: value
+
+
+Reader = Callable[[Any], Any]
+
+
+@cache
+def _reader(kind: Any) -> Reader:
+    """How values of this type hint are read back."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Union or origin is types.UnionType:
+        others = [one for one in inner if one is not type(None)]
+        if len(others) > 1:  # plain values, which tell themselves apart, or several of them
+            return _one_of_several
+        read = _reader(others[0])
+        return lambda value: None if value is None else read(value)
+    return _tagged(_untagged(kind, origin or kind, inner), inner)
+
+
+def _one_of_several(value: Any) -> Any:
+    return tuple(map(_one_of_several, value)) if isinstance(value, list) else _reader(object)(value)
+
+
+def _tagged(read: Reader, inner: tuple[Any, ...]) -> Reader:
+    """What has no form in JSON says itself what it is; everything else is read by its type."""
+
+    def found(value: Any) -> Any:
+        if isinstance(value, dict):
+            if "$decimal" in value:
+                return Decimal(value["$decimal"])
+            if "$slot" in value:
+                return Slot[value["$slot"]]
+            if "$map" in value:
+                of_key, of_part = (_reader(one) for one in (inner if len(inner) == 2 else (object, object)))
+                return {of_key(key): of_part(part) for key, part in value["$map"]}
+        return read(value)
+
+    return found
+
+
+def _untagged(kind: Any, origin: Any, inner: tuple[Any, ...]) -> Reader:
+    if origin in (tuple, frozenset, list):
+        return _several(origin, inner)
+    if isinstance(kind, type) and (is_dataclass(kind) or hasattr(kind, "_fields")):
+        return _fielded(kind)
+    if kind in (datetime, date):
+        return kind.fromisoformat  # type: ignore[no-any-return]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind
+    return lambda value: [_reader(object)(part) for part in value] if isinstance(value, list) else value
+
+
+def _fielded(kind: type) -> Reader:
+    hints = get_type_hints(kind)
+    others = [(name, _reader(hint)) for name, hint in hints.items() if hint not in _AS_IT_IS]
+
+    def found(value: dict[str, Any]) -> Any:
+        values = value if value.keys() <= hints.keys() else {name: value[name] for name in value if name in hints}
+        read = {name: each(values[name]) for name, each in others if name in values}
+        return kind(**(values | read))
+
+    return found
+
+
+def _several(origin: Any, inner: tuple[Any, ...]) -> Reader:
+    if origin is tuple and inner and inner[-1] is not Ellipsis:
+        readers = [_reader(one) for one in inner]
+        return lambda value: tuple(read(part) for read, part in zip(readers, value, strict=True))
+    each = _reader(inner[0] if inner else object)
+    return lambda value: origin([each(part) for part in value])

@@ -20,6 +20,7 @@ from billingsync.store.plan_rows import PlanRows, add_plan_rows, plan_made_again
 from billingsync.store.schema import journal, plan, plan_inputs
 
 SHORTEST_PREFIX = 6
+_ENTRY = (plan.c.digest, plan.c.period, plan.c.rules_digest, plan.c.asked, plan.c.created_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,31 +86,28 @@ class PlanBook(Book):
 
     def find_plan(self, prefix: str) -> SavedPlan:
         """The one plan whose digest begins with `prefix`. UsageError where none or several do, naming them."""
-        wanted = prefix.strip().lower()
-        if not re.fullmatch(r"[0-9a-f]+", wanted) or len(wanted) < SHORTEST_PREFIX:
-            raise UsageError(
-                f"{prefix!r:.80} is not the digest of a plan: give {SHORTEST_PREFIX} or more of its digits (0-9, a-f).",
-                next_steps=[["billingsync", "plan"]],
-            )
         with self.reading() as connection:
-            found = find_plans(connection, self.name, wanted)
-        if not found:
-            raise UsageError(
-                f"No plan's digest begins with {wanted}. Make a plan first.", next_steps=[["billingsync", "plan"]]
-            )
-        if len(found) > 1:
-            raise UsageError(
-                f"{len(found)} plans begin with {wanted}: {', '.join(each.digest[:16] for each in found)}. "
-                "Give more digits.",
-                next_steps=[["billingsync", "post", each.digest] for each in found],
-            )
-        return found[0]
+            entry = one_plan(connection, self.name, prefix)
+            mine = (plan.c.partner == self.name, plan.c.digest == entry.digest)
+            row = connection.execute(select(plan).where(*mine)).one()
+        return SavedPlan(**_entry(row), document=row.document.decode())
+
+    def plan_entry(self, prefix: str) -> PlanEntry:
+        """As `find_plan`, without the document, which is large."""
+        with self.reading() as connection:
+            return one_plan(connection, self.name, prefix)
 
     def kept_inputs(self, digest: str) -> bytes | None:
         """What that plan was made from, packed; None where an older version made it."""
         query = select(plan_inputs.c.body).where(plan_inputs.c.partner == self.name, plan_inputs.c.digest == digest)
         with self.reading() as connection:
             return connection.scalar(query)
+
+    def has_inputs(self, digest: str) -> bool:
+        """Whether that was kept."""
+        query = select(plan_inputs.c.digest).where(plan_inputs.c.partner == self.name, plan_inputs.c.digest == digest)
+        with self.reading() as connection:
+            return connection.scalar(query) is not None
 
     def plans(self, period: Period | None = None) -> tuple[PlanEntry, ...]:
         """The plans of a period, or all, oldest first; without their documents, which are large."""
@@ -142,16 +140,32 @@ def plan_exists(connection: Connection, name: str, digest: str) -> bool:
     return connection.scalar(query) is not None
 
 
-def find_plans(connection: Connection, name: str, prefix: str) -> tuple[SavedPlan, ...]:
-    """The plans whose digest (hexadecimal) begins so, with their documents."""
-    query = select(plan).where(plan.c.partner == name, plan.c.digest.startswith(prefix)).order_by(plan.c.digest)
-    return tuple(SavedPlan(**_entry(row), document=row.document.decode()) for row in connection.execute(query))
+def one_plan(connection: Connection, name: str, prefix: str) -> PlanEntry:
+    """The plan whose digest (hexadecimal) begins so. UsageError where none or several do."""
+    wanted = prefix.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]+", wanted) or len(wanted) < SHORTEST_PREFIX:
+        raise UsageError(
+            f"{prefix!r:.80} is not the digest of a plan: give {SHORTEST_PREFIX} or more of its digits (0-9, a-f).",
+            next_steps=[["billingsync", "plan"]],
+        )
+    query = select(*_ENTRY).where(plan.c.partner == name, plan.c.digest.startswith(wanted)).order_by(plan.c.digest)
+    found = [PlanEntry(**_entry(row)) for row in connection.execute(query)]
+    if not found:
+        raise UsageError(
+            f"No plan's digest begins with {wanted}. Make a plan first.", next_steps=[["billingsync", "plan"]]
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"{len(found)} plans begin with {wanted}: {', '.join(each.digest[:16] for each in found)}. "
+            "Give more digits.",
+            next_steps=[["billingsync", "post", each.digest] for each in found],
+        )
+    return found[0]
 
 
 def list_plans(connection: Connection, name: str, period: Period | None) -> tuple[PlanEntry, ...]:
     """The plans of a period, or all, without their documents, oldest first."""
-    columns = (plan.c.digest, plan.c.period, plan.c.rules_digest, plan.c.asked, plan.c.created_at)
-    query = select(*columns).where(plan.c.partner == name).order_by(plan.c.created_at, plan.c.digest)
+    query = select(*_ENTRY).where(plan.c.partner == name).order_by(plan.c.created_at, plan.c.digest)
     if period is not None:
         query = query.where(plan.c.period == str(period))
     return tuple(PlanEntry(**_entry(row)) for row in connection.execute(query))

@@ -1,0 +1,70 @@
+"""A kept plan with what it was made from, read once and held in memory: pages ask for the newest one again and again,
+and a plan never changes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from billingsync.core.bill.plan import Plan
+from billingsync.core.charge import Charge
+from billingsync.core.inputs import Memory, RunInputs
+from billingsync.core.rules import Rulebook
+from billingsync.errors import UsageError
+from billingsync.store.ledger import Ledger
+from billingsync.store.packing import unpack_with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptMonth:
+    """`inputs` without rules and memory; `plan` is None where an older version did not keep it whole. `charges` are
+    those of the inputs, by id."""
+
+    inputs: RunInputs
+    plan: Plan | None
+    charges: Mapping[str, Charge]
+
+
+_READING = threading.Lock()  # two pages that want the same plan read it once
+_MOST = 2  # plans in memory: the one that is shown, and the one that it is made anew from
+_kept: OrderedDict[tuple[Ledger, str], KeptMonth] = OrderedDict()
+
+
+def kept_month(ledger: Ledger, digest: str) -> KeptMonth:
+    """By the whole digest of a plan. UsageError where an older version made it, which kept no inputs."""
+    with _READING:
+        found = _kept.get((ledger, digest))
+        if found is None:
+            found = _read(ledger, digest)
+            _put(ledger, digest, found)
+        _kept.move_to_end((ledger, digest))
+        return found
+
+
+def hold_in_memory(ledger: Ledger, plan: Plan, inputs: RunInputs) -> None:
+    """A plan that was just kept, as it would be read again: pages ask for it next."""
+    with _READING:
+        _put(ledger, plan.digest, _month(replace(inputs, rulebook=Rulebook(), memory=Memory()), plan))
+
+
+def _put(ledger: Ledger, digest: str, found: KeptMonth) -> None:
+    _kept[ledger, digest] = found
+    while len(_kept) > _MOST:
+        _kept.popitem(last=False)
+
+
+def _read(ledger: Ledger, digest: str) -> KeptMonth:
+    body = ledger.kept_inputs(digest)
+    if body is None:
+        raise UsageError(
+            f"What plan {digest[:12]} was made from was not kept. Make it again.", next_steps=[["billingsync", "plan"]]
+        )
+    inputs, plan = unpack_with(RunInputs, body, plan=Plan)
+    return _month(inputs, plan)
+
+
+def _month(inputs: RunInputs, plan: Plan | None) -> KeptMonth:
+    charges = {charge.id: charge for source in inputs.sources for charge in source.charges}
+    return KeptMonth(inputs=inputs, plan=plan, charges=charges)
