@@ -43,6 +43,7 @@ class OrderKind(StrEnum):
     MAP_COMPANY = "map_company"
     SNAPSHOT = "snapshot"  # read both sides at one time, to compare them
     MAP_PRODUCT = "map_product"
+    MAP_PRODUCTS = "map_products"  # of a file: all or none
     TEST = "test"  # try the logins, rights and clocks
     APPROVE_CARDS = "approve_cards"  # write cards to recurring invoices
     UNDO_CARDS = "undo_cards"

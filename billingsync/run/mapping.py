@@ -166,6 +166,24 @@ def set_product(
     return f"{sku} -> {', '.join(named)}"
 
 
+def set_products(
+    connections: Connections, pairs: Sequence[tuple[str, int]], *, who: str, now: datetime, rows: Sequence[Row]
+) -> str:
+    """Map each SKU to its item, all or none: every item and every SKU is looked at before the first is kept."""
+    known = {row.pax8_id for row in rows}
+    for item_id in dict.fromkeys(item for _, item in pairs):
+        if connections.psa.item(item_id) is None:
+            raise UsageError(
+                f"HaloPSA has no item {item_id}. Nothing was mapped.", next_steps=[["billingsync", "map", "products"]]
+            )
+    for sku, _ in pairs:
+        if sku not in known and not _was_charged(connections, sku):
+            _row(sku, rows)
+    for sku, item_id in pairs:
+        connections.ledger.set_item_match(sku, item_id, who=who, now=now)
+    return f"{len(pairs)} products are mapped to their items."
+
+
 def confirm_guessed(connections: Connections, rows: Sequence[Row], *, who: str, now: datetime) -> list[str]:
     """Make every guessed match a mapping of this person's. Says which are guessed, then what was done."""
     guesses = [(row, row.halo_id) for row in rows if row.how.startswith("guessed") and row.halo_id is not None]

@@ -135,6 +135,17 @@ def _map_product(connected: Connections, order: Order, say: Say) -> Done:
     return _planned_anew(connected, order, say, says)
 
 
+def _map_products(connected: Connections, order: Order, say: Say) -> Done:
+    """Maps the products of a file, and plans the month anew."""
+    rows = mapping.products(connected, say=say)
+    pairs = []
+    for sku, item, was in order.arguments["pairs"]:
+        _as_shown(rows, str(sku), was)
+        pairs.append((str(sku), int(item)))
+    says = mapping.set_products(connected, pairs, who=order.who, now=now(), rows=rows)
+    return _planned_anew(connected, order, say, says)
+
+
 def _as_shown(rows: list[mapping.Row], pax8_id: str, was: object) -> None:
     """Refused where somebody else changed the mapping since the page was made."""
     row = next((row for row in rows if row.pax8_id == pax8_id), None)
@@ -159,6 +170,7 @@ CARRIES: Mapping[OrderKind, Carry] = {
     OrderKind.UNDO: _undo,
     OrderKind.MAP_COMPANY: _map_company,
     OrderKind.MAP_PRODUCT: _map_product,
+    OrderKind.MAP_PRODUCTS: _map_products,
 }
 
 

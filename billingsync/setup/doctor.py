@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from billingsync.core.bill.bound import fits_nothing, names_in
 from billingsync.core.bill.targets import licence_lines
@@ -54,6 +54,13 @@ def examine_with(settings: Settings) -> list[Check]:
     for name, look in (("Pax8", _pax8), ("HaloPSA", _halo), ("rules", _names)):
         checks += _guarded(name, look, settings, redactor)
     return checks
+
+
+def examine_side(settings: Settings, redactor: Redactor, side: str) -> list[Check]:
+    """The checks of one service, `pax8` or `halo`, by these settings."""
+    name, look = {"pax8": ("Pax8", _pax8), "halo": ("HaloPSA", _halo)}[side]
+    found = _guarded(name, look, settings, redactor)
+    return [replace(one, says=redactor.text(one.says), remedy=redactor.text(one.remedy)) for one in found]
 
 
 def _guarded(

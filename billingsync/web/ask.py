@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from starlette.datastructures import FormData
@@ -20,7 +21,9 @@ from billingsync.settings import Settings
 from billingsync.store.ledger import Ledger
 from billingsync.store.sessions import Session, SessionLimits
 from billingsync.web.passwords import Passwords
+from billingsync.web.presence import Presence
 from billingsync.web.site import Site
+from billingsync.web.typed import TypedKeys
 from billingsync.web.watch import Watch
 
 
@@ -43,6 +46,9 @@ class Desk:
     passwords: Passwords = field(default_factory=Passwords)
     wake: Callable[[], None] = lambda: None
     watch: Watch = field(default_factory=Watch)
+    presence: Presence = field(default_factory=Presence)
+    typed: TypedKeys = field(default_factory=TypedKeys)
+    folder: Path = field(default_factory=Path.cwd)  # where `.env` is
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 from rapidfuzz import fuzz, process
 
 from billingsync.core.bill.names import normalise
 from billingsync.core.charge import Charge
-from billingsync.run.plan import kept_inputs
+from billingsync.run.kept_plan import kept_month
 from billingsync.store.ledger import Ledger
 
 MOST = 20  # candidates that a search shows
@@ -30,8 +31,8 @@ class Choice:
 @lru_cache(maxsize=4)
 def clients_of(ledger: Ledger, digest: str) -> tuple[Choice, ...]:
     """HaloPSA's clients as they were when a plan was made. UsageError where an older version made the plan."""
-    inputs = kept_inputs(ledger, digest)
-    return tuple(Choice(client.id, client.name, "inactive" if client.inactive else "") for client in inputs.clients)
+    clients = kept_month(ledger, digest).inputs.clients
+    return tuple(Choice(client.id, client.name, "inactive" if client.inactive else "") for client in clients)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +52,8 @@ class Product:
 def products_of(ledger: Ledger, digest: str) -> Mapping[str, Product]:
     """Every product that the month of a plan charges, by SKU or else by name."""
     found: dict[str, list[Charge]] = {}
-    for source in kept_inputs(ledger, digest).sources:
-        for charge in source.charges:
-            found.setdefault(charge.sku.strip() or charge.product, []).append(charge)
+    for charge in kept_month(ledger, digest).charges.values():
+        found.setdefault(charge.sku.strip() or charge.product, []).append(charge)
     products = {}
     for key, charges in found.items():
         money: dict[str, Decimal] = {}
@@ -73,14 +73,23 @@ def products_of(ledger: Ledger, digest: str) -> Mapping[str, Product]:
 @lru_cache(maxsize=2)
 def items_of(ledger: Ledger, digest: str) -> tuple[Choice, ...]:
     """HaloPSA's items as they were when a plan was made."""
-    items = kept_inputs(ledger, digest).items
+    items = kept_month(ledger, digest).inputs.items
     return tuple(Choice(item.id, item.name, "inactive" if item.inactive else "") for item in items)
 
 
 @lru_cache(maxsize=2)
-def kinds_of(ledger: Ledger, digest: str) -> Mapping[str, str]:
-    """The type of each charge of the month, as Pax8 calls it."""
-    return {charge.id: charge.type for source in kept_inputs(ledger, digest).sources for charge in source.charges}
+def product_fates(ledger: Ledger, digest: str) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """By charge: the item of its line in that plan, and why it waits where that is about its product."""
+    items: dict[str, Any] = {}
+    waits: dict[str, str] = {}
+    wanted = [row.nth for row in ledger.client_rows(digest)]
+    for body in ledger.last_bodies(digest, wanted).values():
+        for line in body["lines"]:
+            items |= dict.fromkeys(line["charges"], line["item"])
+        for hold in body["holds"]:
+            if hold["reason"].startswith("product_"):
+                waits[hold["charge"]] = hold["reason"]
+    return items, waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +105,7 @@ class Recurring:
 
 @lru_cache(maxsize=4)
 def _all_recurring(ledger: Ledger, digest: str) -> tuple[Recurring, ...]:
-    inputs = kept_inputs(ledger, digest)
+    inputs = kept_month(ledger, digest).inputs
     return tuple(
         Recurring(one.id, one.client_id, one.reference or one.number, one.next_creation[:10], len(one.lines))
         for one in inputs.existing
@@ -106,7 +115,7 @@ def _all_recurring(ledger: Ledger, digest: str) -> tuple[Recurring, ...]:
 
 def recurring_of(ledger: Ledger, digest: str, client_id: int) -> list[Recurring]:
     """A client's recurring invoices as that plan read them; none where an older version made it."""
-    if ledger.kept_inputs(digest) is None:
+    if not ledger.has_inputs(digest):
         return []
     return [one for one in _all_recurring(ledger, digest) if one.client_id == client_id]
 

@@ -1,4 +1,5 @@
-"""Every page there is, with real ids: no secret leaves, and no money is shown to who may not see it."""
+"""Every page there is, with real ids: no secret leaves, no foreign name becomes markup or floods a page, and no money is
+shown to who may not see it."""
 
 from __future__ import annotations
 
@@ -88,6 +89,20 @@ def test_no_answer_no_header_and_no_row_of_the_database_has_a_secret(posted: Off
                 for value in row:
                     said = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
                     assert not any(secret in said for secret in (*secrets, cookie)), table.name
+
+
+def test_hostile_names_stay_text_on_every_page_there_is(tmp_path: Path) -> None:
+    with office(tmp_path) as desk:
+        evil = "<script>alert(1)</script>=HYPERLINK(1)\u202e" + "x" * 4000
+        for company in desk.sandbox.pax8.companies:
+            company["name"] = f"{evil} {company['name']}"
+        desk.plan()
+        head = desk.ledger.newest_plan(MONTH)
+        assert head
+        for path, answer in answers(desk):
+            assert answer.status_code < 500, path
+            if not path.endswith(".json"):
+                assert not any(one in answer.text for one in ("<script>alert", "\u202e", "x" * 1000)), path
 
 
 def test_a_page_for_which_somebody_may_not_see_money_has_none(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from conftest import Served
 from office import Office, office
 
 from billingsync.core.desk import Role
@@ -167,3 +168,13 @@ def test_more_listeners_than_may_be_are_told_to_come_back(running: tuple[Office,
         finally:
             for each in listening:
                 each.close()
+
+
+def test_two_people_on_one_thing_are_told_of_each_other_for_some_minutes(served: Served) -> None:
+    dana, anna = served.browser(Role.FINANCIAL), served.browser(Role.ADMIN)
+    assert "people look at this" not in dana.get("/rules").text
+    assert "2 people look at this: you and financial@msp.example." in anna.get("/rules").text
+    assert "2 people look at this: you and admin@msp.example." in dana.get("/rules").text
+    assert "people look at this" not in dana.get("/status").text  # nothing is decided there
+    served.clock.move(minutes=6)
+    assert "people look at this" not in dana.get("/rules").text

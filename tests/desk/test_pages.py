@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +157,21 @@ def test_what_is_set_aside_waits_and_is_put_back(desk: Office) -> None:
     assert client.post("/holds/2026-11/put-back", data={"digest": after.digest, "charge": charges}).status_code == 303
     again = desk.ledger.newest_plan("2026-11")
     assert again and again.digest == before.digest
+
+
+def test_what_an_update_of_the_plan_changed_is_marked(desk: Office) -> None:
+    client = desk.browser(Role.FINANCIAL)
+    before = desk.ledger.newest_plan("2026-11")
+    assert before
+    row = next(row for row in desk.ledger.client_rows(before.digest) if row.lines)
+    to = client.post("/ready/2026-11/set-aside", data={"digest": before.digest, "aside": str(row.nth)})
+    page = client.get(to.headers["location"]).text
+    assert page.count('<span class="tag">changed</span>') == 1 and "1 client is marked as changed" in page
+    marked = next(part for part in page.split("<tr ") if '<span class="tag">changed</span>' in part)
+    assert row.name in html.unescape(marked)
+    assert f"/compare/{before.digest}" in page and f"was={before.digest}" in page  # views and sorting keep the marks
+    assert "changed</span>" not in client.get("/ready/2026-11").text
+    assert "changed</span>" not in client.get(f"/ready/2026-11?was={'0' * 64}").text
 
 
 def test_a_whole_client_is_set_aside(desk: Office) -> None:

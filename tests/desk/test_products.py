@@ -82,3 +82,38 @@ def test_what_is_left_out_is_a_rule_with_a_reason_and_says_how_much(desk: Office
     assert client.post("/exclusions", data={**form, "do": "off", "reason": "no more"}).status_code == 303
     assert not any(one["value"] == row["sku"] for one in client.get("/exclusions.json").json()["rows"])
     assert client.post("/exclusions", data={**form, "do": "off", "reason": "no more"}).status_code == 422
+
+
+def test_items_of_products_are_imported_from_a_file_all_or_none(desk: Office) -> None:
+    client = desk.browser(Role.FINANCIAL)
+    rows = client.get("/products.json").json()["rows"]
+    new = next(row for row in rows if row["new"] and row["item"] == row["name"])
+    item = next(found[1] for row in rows if (found := re.search(r"\((\d+)\)$", row["item"])))
+
+    def check(text: str) -> tuple[int, str]:
+        answer = client.post("/products/import", files={"file": ("items.csv", text.encode(), "text/csv")})
+        return answer.status_code, html.unescape(answer.text)
+
+    assert check("name,item\nx,1\n")[0] == 422
+    code, page = check(f"sku,item_id\n{new['sku']},{item}\nNO-SUCH,{item}\n{new['sku']},99999999\n")
+    assert code == 422 and "3 rows" not in page and "2 rows are wrong" in page and "/import/save" not in page
+    code, page = check(f"SKU;Item_ID\n{new['sku']};{item}\n")
+    assert code == 200 and "Map 1 product, and plan" in page and not desk.ledger.item_matches()
+    pair = re.search(r'name="pair" value="([^"]+)"', page)
+    assert pair
+    order = client.post("/products/import/save", data={"pair": pair[1]}).headers["location"]
+    assert desk.carry() == 1
+    assert client.get(order).headers["location"] == "/products", desk.ledger.orders()[0].outcome
+    assert desk.ledger.item_matches()[new["sku"]].item_id == int(item) and not desk.written()
+    assert "nothing would change" in check(f"sku,item_id\n{new['sku']},{item}\n")[1]
+    gone = client.post("/products/import/save", data={"pair": [f"{new['sku']}\t99999999\t{item}"]})
+    assert desk.carry() == 1 and gone.status_code == 303
+    assert desk.ledger.orders()[0].state == "refused" and desk.ledger.item_matches()[new["sku"]].item_id == int(item)
+
+
+def test_products_and_exclusions_are_saved_as_files(desk: Office) -> None:
+    financial, user = desk.browser(Role.FINANCIAL), desk.browser(Role.USER)
+    assert "USD" in financial.get("/products.csv").text and "USD" not in user.get("/products.csv").text
+    assert financial.get("/exclusions.csv").text.splitlines()[0].endswith("key,value,kept_out,origin")
+    for name in ("products", "exclusions"):
+        assert financial.get(f"/{name}.xlsx").content.startswith(b"PK")

@@ -82,3 +82,50 @@ def test_two_kept_plans_are_compared_client_by_client(desk: Office) -> None:
     assert len(changes) == 1 and changes[0].startswith(row.company_name)
     assert client.get(f"/plans/{after.digest}/compare/{after.digest}.json").json()["rows"] == []
     assert client.get(f"/plans/{'0' * 64}").status_code == 404
+
+
+def test_keys_are_typed_tried_and_saved_and_the_secret_is_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with office(tmp_path, BILLINGSYNC_PAX8__CLIENT_SECRET="", BILLINGSYNC_PAX8__CLIENT_ID="") as desk:
+        admin = desk.browser(Role.ADMIN)
+        environment = desk.sandbox.environment()
+        names = ("CLIENT_ID", "CLIENT_SECRET")
+        right = {"side": "pax8", **{name.lower(): environment[f"BILLINGSYNC_PAX8__{name}"] for name in names}}
+        secret, wrong = right["client_secret"], "wrong-canary-81f2"
+        assert desk.browser(Role.FINANCIAL).post("/start/keys", data=right).status_code == 403
+        pages = [admin.get("/start").text]
+        assert 'name="client_secret" required maxlength="400" autocomplete="off" type="password"' in pages[0]
+        assert admin.post("/start/keys", data={**right, "client_secret": ""}).status_code == 422
+        assert admin.post("/start/save", data={"side": "pax8"}).status_code == 422  # nothing was tried
+        pages.append(admin.post("/start/keys", data={**right, "client_secret": wrong}).text)
+        assert "Save these keys" not in pages[-1] and ">wrong<" in pages[-1]
+        pages.append(admin.post("/start/keys", data=right).text)
+        assert "Save these keys" in pages[-1]
+        assert not (tmp_path / ".env").exists()
+        assert admin.post("/start/save", data={"side": "halo"}).status_code == 422  # of the other side nothing is held
+        admin.post("/start/keys", data=right)
+        assert admin.post("/start/save", data={"side": "pax8"}).status_code == 303
+        assert f"BILLINGSYNC_PAX8__CLIENT_SECRET={secret}" in (tmp_path / ".env").read_text()
+        assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+        pages += [admin.get(path).text for path in ("/start", "/start.json", "/activity", "/connections")]
+        assert "Start the desk and the worker again" in pages[-4]
+        kept = (desk.folder / "ledger.db").read_bytes() + (desk.folder / "ledger.db-wal").read_bytes()
+        for canary in (secret, wrong):
+            assert canary.encode() not in kept and not any(canary in page for page in pages)
+
+
+def test_saving_keys_leaves_the_rest_of_the_file_as_it_is(tmp_path: Path) -> None:
+    from billingsync.setup.keys import save_keys, typed
+
+    env = tmp_path / ".env"
+    env.write_text("# mine\nBILLINGSYNC_TIMEZONE=Europe/Berlin\n#BILLINGSYNC_PAX8__CLIENT_ID=\n", encoding="utf-8")
+    save_keys(tmp_path, typed("pax8", {"client_id": "one", "client_secret": "it's $two"}))
+    assert env.read_text().splitlines() == [
+        "# mine",
+        "BILLINGSYNC_TIMEZONE=Europe/Berlin",
+        "BILLINGSYNC_PAX8__CLIENT_ID=one",
+        "BILLINGSYNC_PAX8__CLIENT_SECRET='it\\'s $two'",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]

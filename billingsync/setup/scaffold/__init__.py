@@ -67,6 +67,22 @@ def _write_new(path: Path, text: str, mode: int) -> bool:
     return True
 
 
+def write_values(path: Path, values: Mapping[str, str]) -> None:
+    """Sets variables in a `.env` that exists, and leaves the rest of it as it stands: whole or not at all, and for its
+    owner alone. Raises UsageError for a value that it cannot hold, BillingSyncError where writing fails."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        missing = [name for name in values if not re.search(rf"^#?{re.escape(name)}=", text, re.MULTILINE)]
+        text = text.rstrip("\n") + "\n" + "".join(f"{name}=\n" for name in missing)
+        beside = path.with_name(f".{path.name.lstrip('.')}.tmp")
+        beside.unlink(missing_ok=True)
+        _write_new(beside, _filled(text, values), 0o600)
+        os.replace(beside, path)
+    except (OSError, UnicodeDecodeError) as wrong:
+        says = getattr(wrong, "strerror", None) or "it is no UTF-8 text"
+        raise BillingSyncError(f"{path} could not be written: {says}. Nothing was saved.") from wrong
+
+
 def _filled(text: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         line = re.search(rf"^#?{re.escape(name)}=.*$", text, re.MULTILINE)

@@ -59,6 +59,7 @@ def show(ask: Ask) -> ShownPage:
         "kinds": _kinds(ask, deck),
         "set": views.set_view(together, figures),
         "list": ask.query("as") == "list",
+        "locale": ask.desk.settings.locale.replace("_", "-"),
         "by": by,
         "ways": [{"words": words, "path": _link(here | {"by": name}), "here": name == by} for name, words in _GROUPS],
         "as_list": _link(here | {"as": "list"}),

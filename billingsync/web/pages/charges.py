@@ -45,7 +45,7 @@ def show(ask: Ask) -> Shown:
         "back": f"/ready/{story.period}?{urlencode({'q': story.company[:100].casefold()})}",
         "path": ask.request.url.path,
         "hops": [
-            (_HOPS.get(hop, hop), clean(says, 1200), "held" if "held, " in says else "") for hop, says in story.hops
+            (_HOPS.get(hop, hop), clean(says, 600), "held" if "held, " in says else "") for hop, says in story.hops
         ],
         "source": clean_json(story.source),
         "answers": [_answer(one) for one in story.answers],
@@ -55,9 +55,10 @@ def show(ask: Ask) -> Shown:
 
 
 def clean_json(text: str) -> str:
-    """A document for eyes: its lines with nothing in them that turns writing around, cut where it is very long."""
+    """A document for eyes: its lines with nothing in them that turns writing around, cut where one is very long, as is
+    the whole. The JSON twin has all of it."""
     lines = text[:_MOST_JSON].splitlines()
-    shown = [line[: len(line) - len(line.lstrip(" "))] + clean(line, 4000) for line in lines]
+    shown = [line[: len(line) - len(line.lstrip(" "))] + clean(line, 600) for line in lines]
     return "\n".join(shown) + ("\n…" if len(text) > _MOST_JSON else "")
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from billingsync.core.desk import OrderKind, Role
 from billingsync.errors import RulesError
 from billingsync.report.html import clean
-from billingsync.rulebook import load_rulebook
+from billingsync.rulebook import kept_rulebook
 from billingsync.run.desk_rules import text_digest
 from billingsync.settings.model import Settings
 from billingsync.store.orders import Order
@@ -61,7 +61,7 @@ def _check(one: Mapping[str, Any]) -> View:
 def _codes(ask: Ask, found: Mapping[str, Any]) -> list[View]:
     """The codes that new items get, to choose from what HaloPSA had when it was last asked."""
     try:
-        base = load_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules()).base.products
+        base = kept_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules())[0].base.products
     except RulesError:
         return []
     return [

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal
+from functools import lru_cache
 
 from starlette.responses import Response
 
@@ -14,14 +15,16 @@ from billingsync.core.reasons import Exclusion, title_of
 from billingsync.core.rules import Rules
 from billingsync.errors import NotReady, RulesError, UsageError
 from billingsync.report.html import clean
-from billingsync.rulebook import load_rulebook
+from billingsync.rulebook import kept_rulebook, load_rulebook
 from billingsync.run.desk_rules import ALL, RulesAsked, set_rules
+from billingsync.run.kept_plan import kept_month
 from billingsync.run.plan import plan_again
+from billingsync.store.ledger import Ledger
 from billingsync.web.ask import Ask, Page, Shown, see
-from billingsync.web.kept import kinds_of, products_of
 from billingsync.web.pages.clients import newest
 from billingsync.web.pages.ready import client_rows
 from billingsync.web.views.money import View, sums
+from billingsync.web.views.sheets import exclusions_table
 
 # Key of the rules, its words, and of what it is about.
 _LISTS = (
@@ -42,13 +45,13 @@ Sums = dict[str, Decimal]
 
 def show(ask: Ask) -> Shown:
     try:
-        base = load_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules()).base
+        base = kept_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules())[0].base
     except RulesError as wrong:
         problems = [clean(one, 400) for one in wrong.problems]
         view: View = {"problems": problems, "lists": [], "others": [], "month": ""}
         return Shown(template="exclusions", title="Exclusions", view=view, twin=lambda: {"rows": []})
-    kept_out, by_rule = _kept_out(ask)
     figures, head = ask.desk.figures, newest(ask)
+    kept_out, by_rule = _kept_out(ask.ledger, head.digest) if head else ({}, {})
     lists: list[View] = [
         {
             "key": key,
@@ -81,7 +84,13 @@ def show(ask: Ask) -> Shown:
         for one in lists
         for row in one["rows"]
     ]
-    return Shown(template="exclusions", title="Exclusions", view=view, twin=lambda: {"rows": rows})
+    return Shown(
+        template="exclusions",
+        title="Exclusions",
+        view=view,
+        twin=lambda: {"rows": rows},
+        tables=lambda: [exclusions_table(rows)],
+    )
 
 
 def _values(base: Rules, key: str) -> tuple[str, ...]:
@@ -90,25 +99,25 @@ def _values(base: Rules, key: str) -> tuple[str, ...]:
     return found
 
 
-def _kept_out(ask: Ask) -> tuple[dict[tuple[str, str], Sums], dict[str, Sums]]:
-    """What each entry of a list kept out of the newest plan, and what each rule did in all, per currency."""
-    head = newest(ask)
+@lru_cache(maxsize=2)
+def _kept_out(ledger: Ledger, digest: str) -> tuple[Mapping[tuple[str, str], Sums], Mapping[str, Sums]]:
+    """What each entry of a list kept out of a plan, and what each rule did in all, per currency."""
+    head = ledger.plan_head(digest)
     found: dict[tuple[str, str], Sums] = {}
     by_rule: dict[str, Sums] = {}
-    if head is None or ask.ledger.kept_inputs(head.digest) is None:
+    if head is None or not ledger.has_inputs(digest):
         return found, by_rule
-    kinds = kinds_of(ask.ledger, head.digest)
-    skus = {charge: one.sku for one in products_of(ask.ledger, head.digest).values() for charge in one.charges}
-    wanted = [row.nth for row in client_rows(ask.ledger, head.digest) if row.left_out]
-    for body in (*ask.ledger.last_bodies(head.digest, wanted).values(), head.content["unassigned"]):
+    charges = kept_month(ledger, digest).charges
+    wanted = [row.nth for row in client_rows(ledger, digest) if row.left_out]
+    for body in (*ledger.last_bodies(digest, wanted).values(), head.content["unassigned"]):
         for entry in body["excluded"]:
             charge, currency, amount = entry["charge"], entry["currency"], Decimal(entry["amount"])
             names = [
                 ("exclude.companies", str(body.get("company_id") or "")),
                 ("exclude.companies", str(body.get("company_name") or "")),
-                ("exclude.products", skus.get(charge, "")),
+                ("exclude.products", charges[charge].sku.strip() if charge in charges else ""),
                 ("exclude.products", str(entry["product"])),
-                ("exclude.types", kinds.get(charge, "")),
+                ("exclude.types", charges[charge].type if charge in charges else ""),
             ]
             _add(by_rule.setdefault(str(entry["rule"]), {}), currency, amount)
             about = _ABOUT.get(str(entry["rule"]), "")
@@ -143,6 +152,6 @@ def change(ask: Ask) -> Response:
 
 
 PAGES = (
-    Page(path="/exclusions", show=show, role=Role.FINANCIAL, twin=True),
+    Page(path="/exclusions", show=show, role=Role.FINANCIAL, twin=True, sheets=True),
     Page(path="/exclusions", show=change, role=Role.FINANCIAL, post=True),
 )

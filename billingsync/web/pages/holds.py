@@ -116,7 +116,7 @@ def put_charges_back(ask: Ask) -> Response:
     put_back(ask.ledger, charges, who=ask.who, now=ask.now)
     plan_again(ask.ledger, ask.desk.settings.rules_dir, head.digest)
     to = ask.text("to")
-    return see(f"/ready/{head.period}" if to == "ready" else f"/holds/{head.period}")
+    return see(f"/ready/{head.period}?was={head.digest}" if to == "ready" else f"/holds/{head.period}")
 
 
 PAGES = (

@@ -24,6 +24,7 @@ _HEADINGS = {
     OrderKind.MAP_COMPANY: "Choosing a client",
     OrderKind.SNAPSHOT: "Reading both sides to compare them",
     OrderKind.MAP_PRODUCT: "Choosing an item",
+    OrderKind.MAP_PRODUCTS: "Choosing items",
     OrderKind.TEST: "Trying the connections",
     OrderKind.APPROVE_CARDS: "Writing cards to HaloPSA",
     OrderKind.UNDO_CARDS: "Taking cards back",
@@ -72,7 +73,7 @@ def _goes_on(ask: Ask, order: Order) -> str:
         return "/clients"
     if order.state == OrderState.DONE and order.kind == OrderKind.SNAPSHOT:
         return own_path(str(order.arguments.get("to", "/reconcile")))
-    if order.state == OrderState.DONE and order.kind == OrderKind.MAP_PRODUCT:
+    if order.state == OrderState.DONE and order.kind in (OrderKind.MAP_PRODUCT, OrderKind.MAP_PRODUCTS):
         return "/products"
     if order.state == OrderState.DONE and order.kind == OrderKind.TEST:
         return "/connections"

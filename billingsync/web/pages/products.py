@@ -13,16 +13,16 @@ from billingsync.core.desk import OrderKind, Role
 from billingsync.core.reasons import title_of
 from billingsync.errors import NotReady, RulesError, UsageError
 from billingsync.report.html import clean
-from billingsync.rulebook import as_toml, load_rulebook
+from billingsync.rulebook import as_toml, kept_rulebook
 from billingsync.run.desk_rules import ALL, RulesAsked, set_rules
 from billingsync.run.plan import plan_again
 from billingsync.store.plan_rows import PlanHead
 from billingsync.web.ask import Ask, NotFound, Page, Shown, see
-from billingsync.web.kept import Product, items_of, products_of, search
+from billingsync.web.kept import Product, items_of, product_fates, products_of, search
 from billingsync.web.pages.clients import newest
-from billingsync.web.pages.ready import client_rows
 from billingsync.web.views.money import View, sums
 from billingsync.web.views.paths import charge_path, product_path
+from billingsync.web.views.sheets import products_table
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _PARTS = 5  # items that the form has room for
@@ -34,21 +34,21 @@ _WORDS = {
 }
 
 
-def _head(ask: Ask) -> PlanHead | None:
+def planned_head(ask: Ask) -> PlanHead | None:
     """The newest plan, where what it was made from was kept."""
     head = newest(ask)
-    return head if head is not None and ask.ledger.kept_inputs(head.digest) is not None else None
+    return head if head is not None and ask.ledger.has_inputs(head.digest) else None
 
 
 def show(ask: Ask) -> Shown:
-    head = _head(ask)
+    head = planned_head(ask)
     rows = [] if head is None else _rows(ask, head)
     query = ask.query("q")[:200].casefold()
     shown = [row for row in rows if query in f"{row['sku']}\n{row['name']}\n{row['item']}".casefold()]
     shown.sort(key=lambda row: (not row["why"], row["name"].casefold()))
     lifecycle = ""
     with suppress(RulesError):  # the page of the rules says what is wrong
-        rulebook = load_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules())
+        rulebook, _ = kept_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules())
         lifecycle = rulebook.base.products.lifecycle
     view = {
         "rows": shown[:1000],
@@ -62,29 +62,20 @@ def show(ask: Ask) -> Shown:
     }
     hidden = () if ask.role.may(Role.FINANCIAL) else ("money",)
     twin = [{key: value for key, value in row.items() if key not in hidden} for row in shown]
-    return Shown(template="products", title="Products", view=view, twin=lambda: {"rows": twin})
+    return Shown(
+        template="products",
+        title="Products",
+        view=view,
+        twin=lambda: {"rows": twin},
+        tables=lambda: [products_table(shown, may=ask.role.may(Role.FINANCIAL))],
+    )
 
 
 def _rows(ask: Ask, head: PlanHead) -> list[View]:
     """Every product of the month, with the item that its lines carry, or why they wait."""
-    items, waits = _what_became(ask, head)
+    items, waits = product_fates(ask.ledger, head.digest)
     by_person = ask.ledger.item_matches()
     return [_row(ask, one, items, waits, by_person) for one in products_of(ask.ledger, head.digest).values()]
-
-
-def _what_became(ask: Ask, head: PlanHead) -> tuple[dict[str, Any], dict[str, str]]:
-    """By charge: the item of its line, and why it waits where that is about its product."""
-    wanted = [row.nth for row in client_rows(ask.ledger, head.digest)]
-    items: dict[str, Any] = {}
-    waits: dict[str, str] = {}
-    for body in ask.ledger.last_bodies(head.digest, wanted).values():
-        for line in body["lines"]:
-            for charge in line["charges"]:
-                items[charge] = line["item"]
-        for hold in body["holds"]:
-            if hold["reason"].startswith("product_"):
-                waits[hold["charge"]] = hold["reason"]
-    return items, waits
 
 
 def _row(
@@ -109,7 +100,7 @@ def _row(
 
 
 def _product(ask: Ask, key: str) -> tuple[PlanHead, Product]:
-    head = _head(ask)
+    head = planned_head(ask)
     found = products_of(ask.ledger, head.digest).get(key) if head else None
     if head is None or found is None:
         raise NotFound("There is no such product in the newest plan.")
@@ -119,7 +110,7 @@ def _product(ask: Ask, key: str) -> tuple[PlanHead, Product]:
 def show_one(ask: Ask) -> Shown:
     """One product: where it stands, and which item its lines are to carry. None is chosen beforehand."""
     head, one = _product(ask, ask.path("sku"))
-    items, waits = _what_became(ask, head)
+    items, waits = product_fates(ask.ledger, head.digest)
     row = _row(ask, one, items, waits, ask.ledger.item_matches())
     query = ask.query("q")[:200] or one.name
     known = ask.ledger.item_matches().get(one.sku)
@@ -145,7 +136,7 @@ def _split(ask: Ask, one: Product) -> list[View]:
     """The items that the rules split it over, with room for more."""
     parts: list[View] = []
     with suppress(RulesError):
-        base = load_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules()).base
+        base = kept_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules())[0].base
         block = next((block for block in base.product_blocks if block.pax8_sku == one.sku and one.sku), None)
         if block is not None:
             parts = [
@@ -198,7 +189,7 @@ def split(ask: Ask) -> Response:
 
 
 PAGES = (
-    Page(path="/products", show=show, role=Role.USER, twin=True),
+    Page(path="/products", show=show, role=Role.USER, twin=True, sheets=True),
     Page(path="/products/choose", show=set_item, role=Role.FINANCIAL, post=True),
     Page(path="/products/split", show=split, role=Role.FINANCIAL, post=True),
     Page(path="/products/{sku:path}", show=show_one, role=Role.USER, twin=True),

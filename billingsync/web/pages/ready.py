@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -108,10 +109,29 @@ def client_rows(ledger: Ledger, digest: str) -> tuple[ClientRow, ...]:
 
 
 @lru_cache(maxsize=8)
-def _row_html(ledger: Ledger, digest: str, main: str, figures: Figures, period: str) -> dict[int, str]:
+def _row_html(ledger: Ledger, digest: str, main: str, figures: Figures, period: str) -> Mapping[int, str]:
     """Each row as HTML, made once for a plan."""
     row = macro("ready_rows", "row")
     return {each.nth: str(row(row_view(each, main, figures), digest, period)) for each in client_rows(ledger, digest)}
+
+
+@lru_cache(maxsize=8)
+def _changed(ledger: Ledger, digest: str, was: str) -> frozenset[int]:
+    """The clients of a plan of which something is other than in an earlier plan of the month."""
+    before = {_told(row) for row in client_rows(ledger, was)}
+    return frozenset(row.nth for row in client_rows(ledger, digest) if _told(row) not in before)
+
+
+def _told(row: ClientRow) -> ClientRow:
+    """What a list shows of a client: the rest of a plan names its own digest."""
+    return replace(row, nth=0, body="", search="")
+
+
+def _earlier(ask: Ask, head: PlanHead) -> str:
+    """The plan that was shown before this one was made of it, where the address names one."""
+    was = ask.query("was")[:64]
+    earlier = ask.ledger.plan_head(was) if was and was != head.digest else None
+    return was if earlier is not None and earlier.period == head.period else ""
 
 
 def _view(ask: Ask, head: PlanHead) -> View:
@@ -122,7 +142,7 @@ def _view(ask: Ask, head: PlanHead) -> View:
     view, query, sort = ask.query("view") or "all", ask.query("q")[:200], ask.query("sort") or "client"
     down = ask.query("down") == "1"
     found = _chosen(ask, head)
-    at = f"/ready/{head.period}"
+    at, was = f"/ready/{head.period}", _earlier(ask, head)
     opened = ask.query("open")
     return {
         "period": head.period,
@@ -138,7 +158,7 @@ def _view(ask: Ask, head: PlanHead) -> View:
             {
                 "words": each.words,
                 "count": figures.count(number),
-                "path": _link(at, view=each.name, q=query, sort=sort, down=down),
+                "path": _link(at, view=each.name, q=query, sort=sort, down=down, was=was),
                 "here": each.name == view,
                 "needs": each.needs_somebody and number > 0,
             }
@@ -151,7 +171,7 @@ def _view(ask: Ask, head: PlanHead) -> View:
                 "name": name,
                 "words": words,
                 "number": number,
-                "path": _link(at, view=view, q=query, sort=name, down=name == sort and not down),
+                "path": _link(at, view=view, q=query, sort=name, down=name == sort and not down, was=was),
                 "sorted": ("descending" if down else "ascending") if name == sort else "",
             }
             for name, (words, _, number) in SORTS.items()
@@ -160,6 +180,8 @@ def _view(ask: Ask, head: PlanHead) -> View:
         "view": view,
         "sort": sort,
         "down": down,
+        "was": was,
+        "changed": figures.count(len(_changed(ledger, head.digest, was))) if was else "",
         "chunks": _chunks(ask, head, found, main, opened),
         "found": figures.count(len(found)),
         "of": figures.count(len(rows)),
@@ -172,13 +194,17 @@ def _view(ask: Ask, head: PlanHead) -> View:
 
 
 def _link(path: str, **query: Any) -> str:
-    defaults = {"view": "all", "q": "", "sort": "client", "down": False}
+    defaults = {"view": "all", "q": "", "sort": "client", "down": False, "was": ""}
     kept = {name: "1" if value is True else value for name, value in query.items() if value != defaults.get(name)}
     return f"{path}?{urlencode(kept)}" if kept else path
 
 
 def _chunks(ask: Ask, head: PlanHead, found: Sequence[ClientRow], main: str, opened: str) -> list[Markup]:
-    html = _row_html(ask.ledger, head.digest, main, ask.desk.figures, head.period)
+    html = dict(_row_html(ask.ledger, head.digest, main, ask.desk.figures, head.period))
+    row, was = macro("ready_rows", "row"), _earlier(ask, head)
+    for each in client_rows(ask.ledger, head.digest) if was else ():
+        if each.nth in _changed(ask.ledger, head.digest, was):
+            html[each.nth] = str(row(row_view(each, main, ask.desk.figures), head.digest, head.period, changed=True))
     parts_: list[Markup] = []
     for start in range(0, len(found), CHUNK):
         texts = []
@@ -331,7 +357,7 @@ def set_charges_aside(ask: Ask) -> Response:
     there = InPlan(digest=head.digest, nths=tuple(picked))
     set_aside(ask.ledger, charges, reason=ask.text("reason")[:500], who=ask.who, now=ask.now, there=there)
     plan_again(ask.ledger, ask.desk.settings.rules_dir, head.digest)
-    return see(f"/ready/{head.period}")
+    return see(f"/ready/{head.period}?was={head.digest}")
 
 
 def _charges_of(ask: Ask, head: PlanHead, picked: Mapping[int, set[int] | None]) -> list[str]:

@@ -13,7 +13,7 @@ from billingsync.core.desk import Role
 from billingsync.core.rules import ClientFile, DeskRules, Rulebook
 from billingsync.errors import NotReady, RulesError, UsageError
 from billingsync.report.html import clean
-from billingsync.rulebook import as_toml, effective, load_rulebook_with_warnings
+from billingsync.rulebook import as_toml, effective, kept_rulebook
 from billingsync.rulebook.edit import keys_in, locked_keys, needs_reason
 from billingsync.rulebook.keys import CLIENT_FILE, CLIENT_KEYS, KEYS, Key
 from billingsync.rulebook.kinds import Choice, Flag
@@ -52,7 +52,7 @@ def for_admins(dotted: str) -> bool:
 def _book(desk: Desk) -> tuple[Rulebook, tuple[str, ...], list[str]]:
     """The rules, what is doubtful about them, and what is wrong with them: then there are none."""
     try:
-        rulebook, warnings = load_rulebook_with_warnings(desk.settings.rules_dir, desk.ledger.desk_rules())
+        rulebook, warnings = kept_rulebook(desk.settings.rules_dir, desk.ledger.desk_rules())
     except RulesError as wrong:
         return Rulebook(), (), [clean(one, 400) for one in wrong.problems]
     return rulebook, warnings, []

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from starlette.responses import Response
+
 from billingsync.core.desk import OrderKind, Role
-from billingsync.errors import BillingSyncError
+from billingsync.errors import BillingSyncError, UsageError
+from billingsync.report.html import clean
 from billingsync.settings.model import Settings
+from billingsync.setup.doctor import Check
+from billingsync.setup.keys import FIELDS, save_keys, saved_variables, try_keys, typed, variable, why_not_saved
 from billingsync.store.plan_rows import ClientRow
-from billingsync.web.ask import Ask, Page, Shown
+from billingsync.web.ask import Ask, Page, Shown, see
 from billingsync.web.pages.clients import newest
 from billingsync.web.pages.ready import client_rows
 from billingsync.web.views.money import View
@@ -16,11 +21,24 @@ from billingsync.web.views.times import clock
 
 
 def show(ask: Ask) -> Shown:
+    return _shown(ask)
+
+
+def _shown(ask: Ask, side: str = "", checks: Sequence[Check] = (), why_not: str = "") -> Shown:
+    """The steps; with `checks` of keys that were just typed for a side, and why they cannot be saved here."""
     steps = _steps(ask)
     open_ = next((nth for nth, step in enumerate(steps) if not step["done"]), None)
     for nth, step in enumerate(steps):
         step["here"] = nth == open_
-    view = {"steps": steps, "done": open_ is None, "may": ask.role.may(Role.ADMIN)}
+    view = {
+        "steps": steps,
+        "done": open_ is None,
+        "may": ask.role.may(Role.ADMIN),
+        "tried": side,
+        "checks": [(one.state, clean(one.says, 600), clean(one.remedy, 400)) for one in checks],
+        "well": bool(checks) and not any(one.state == "fail" for one in checks),
+        "why_not": clean(why_not, 400),
+    }
     rows = [{"step": step["title"], "done": step["done"], "says": step["says"]} for step in steps]
     return Shown(template="start", title="Set up", view=view, twin=lambda: {"rows": rows})
 
@@ -49,6 +67,7 @@ def _steps(ask: Ask) -> list[View]:
         _keys(
             "Pax8",
             has_pax8,
+            _saved(ask, "pax8"),
             states.get("Pax8"),
             when,
             "In Pax8: Integrations, API, create credentials. Then on the machine, with your own values:",
@@ -57,6 +76,7 @@ def _steps(ask: Ask) -> list[View]:
         _keys(
             "HaloPSA",
             has_halo,
+            _saved(ask, "halo"),
             states.get("HaloPSA"),
             when,
             "In HaloPSA: Configuration, Integrations, HaloPSA API, new application with client id and secret, for "
@@ -81,10 +101,18 @@ def _steps(ask: Ask) -> list[View]:
     ]
 
 
-def _keys(name: str, has: bool, state: str | None, when: str, where: str, commands: Sequence[str]) -> View:
+def _saved(ask: Ask, side: str) -> bool:
+    """Whether `.env` has the keys of a side, though this process was perhaps started before that."""
+    there = saved_variables(ask.desk.folder)
+    return all(variable(side, name) in there for name in FIELDS[side])
+
+
+def _keys(name: str, has: bool, saved: bool, state: str | None, when: str, where: str, commands: Sequence[str]) -> View:
     """The keys of one side, and whether they were tried."""
     well = state in ("ok", "warn")
-    if not has:
+    if not has and saved:
+        says = "They are saved in .env. Start the desk and the worker again: then they are used."
+    elif not has:
         says = where
     elif state is None:
         says = "The keys are set. Try them."
@@ -94,8 +122,10 @@ def _keys(name: str, has: bool, state: str | None, when: str, where: str, comman
         "title": f"{name} keys",
         "done": has and well,
         "says": says,
-        "commands": [] if has else list(commands),
-        "act": "test" if has else "",
+        "commands": [] if has or saved else list(commands),
+        "act": "test" if has else "" if saved else "type",
+        "side": "pax8" if name == "Pax8" else "halo",
+        "fields": [(field, field.replace("_", " ")) for field in FIELDS["pax8" if name == "Pax8" else "halo"]],
     }
 
 
@@ -122,4 +152,33 @@ def _ready(settings: Settings) -> bool:
     return True
 
 
-PAGES = (Page(path="/start", show=show, role=Role.FINANCIAL, twin=True),)
+# Typed keys -----------------------------------------------------------------------------------------------------------
+
+
+def try_typed(ask: Ask) -> Shown:
+    """Tries what was typed, at the service itself: no order, as an order is a row that would hold the secret."""
+    side = ask.text("side")
+    keys = typed(side, {name: ask.text(name) for name in FIELDS.get(side, ())})
+    checks = try_keys(ask.desk.settings, keys)
+    said = {"who": ask.who, "side": side, "well": not any(one.state == "fail" for one in checks)}
+    ask.ledger.note_act("keys_tried", said, ask.now)
+    ask.desk.typed.put(ask.signed_in.sha256, keys, ask.now)
+    return _shown(ask, side, checks, why_not_saved(ask.desk.folder, keys))
+
+
+def save_typed(ask: Ask) -> Response:
+    """Writes what was tried last in this session."""
+    side = ask.text("side")
+    keys = ask.desk.typed.take(ask.signed_in.sha256, side, ask.now)
+    if keys is None:
+        raise UsageError("What was typed is not held any more: it is kept for ten minutes. Type and try it again.")
+    save_keys(ask.desk.folder, keys)
+    ask.ledger.note_act("keys_saved", {"who": ask.who, "side": side, "variables": sorted(keys.variables)}, ask.now)
+    return see("/start")
+
+
+PAGES = (
+    Page(path="/start", show=show, role=Role.FINANCIAL, twin=True),
+    Page(path="/start/keys", show=try_typed, role=Role.ADMIN, post=True),
+    Page(path="/start/save", show=save_typed, role=Role.ADMIN, post=True),
+)

@@ -9,14 +9,52 @@
   const dropNoscript = () => all("[data-noscript]").forEach((each) => each.remove());
   document.documentElement.classList.add("js");
 
-  // A form is sent once, and the button that sent it says that it is busy.
+  // After 150 ms whatever was used says that it is busy; what is on the page stays. A form is sent once.
+  const busy = (control) => {
+    const timer = setTimeout(() => control.setAttribute("aria-busy", "true"), 150);
+    return () => { clearTimeout(timer); control.removeAttribute("aria-busy"); };
+  };
   document.addEventListener("submit", (event) => {
     const button = event.submitter;
     if (!button || event.defaultPrevented) return;
-    if (button.getAttribute("aria-busy") === "true") { event.preventDefault(); return; }
-    setTimeout(() => button.setAttribute("aria-busy", "true"), 150);
+    if (button.dataset.sent) { event.preventDefault(); return; }
+    button.dataset.sent = "1";
+    busy(button);
   });
-  addEventListener("pageshow", () => all("[aria-busy=true]").forEach((each) => each.removeAttribute("aria-busy")));
+  const asked = new WeakMap();
+  document.addEventListener("htmx:before:request", (event) => {
+    if (event.target.matches("a, button, input, select, form")) asked.set(event.target, busy(event.target));
+  });
+  document.addEventListener("htmx:finally:request", (event) => { const done = asked.get(event.target); if (done) done(); });
+
+  // Who was signed out meanwhile signs in here, and what was begun goes on where it stood.
+  const signIn = async (again) => {
+    if (one("#sign-in")) return;
+    const dialog = document.createElement("dialog"), title = document.createElement("h2");
+    dialog.id = "sign-in"; title.id = "sign-in-title"; title.textContent = "You were signed out";
+    dialog.setAttribute("aria-labelledby", "sign-in-title"); dialog.append(title); document.body.append(dialog);
+    dialog.addEventListener("close", () => dialog.remove());
+    const read = async (answer) => new DOMParser().parseFromString(await answer.text(), "text/html");
+    const page = await read(await fetch("/login?next=" + encodeURIComponent(location.pathname + location.search)));
+    dialog.append(...all("#main > :not(.brand, h1)", page));
+    const form = one("form", dialog), says = document.createElement("p");
+    says.className = "problem"; says.hidden = true; says.setAttribute("role", "alert"); title.after(says);
+    if (form) form.addEventListener("submit", async (event) => {
+      event.preventDefault(); event.stopPropagation();
+      const answer = await fetch("/login", { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual" });
+      if (answer.type === "opaqueredirect") { dialog.close(); again(); return; }
+      const wrong = one("#says", await read(answer));
+      says.textContent = wrong ? wrong.textContent : "Signing in did not work. Try again."; says.hidden = false;
+    });
+    dialog.showModal();
+  };
+  document.addEventListener("htmx:before:response", (event) => {
+    const control = event.target;
+    if (event.detail.ctx.response.status !== 401) return;
+    event.preventDefault();
+    signIn(() => (control.matches("a, button") ? control.click() : control.dispatchEvent(new Event(control.type === "search" ? "search" : "input", { bubbles: true }))));
+  });
+  addEventListener("pageshow", () => all("[aria-busy=true], [data-sent]").forEach((each) => { each.removeAttribute("aria-busy"); delete each.dataset.sent; }));
 
   // Buttons that open a question, instead of leading to the page that asks it.
   document.addEventListener("click", (event) => {
@@ -69,9 +107,10 @@
     if (there) { there.remove(); mark(row, false); return; }
     if (row.dataset.loading) return;
     row.dataset.loading = "1";
+    const done = busy(link);
     try {
       const answer = await fetch(link.dataset.open, { headers: { "HX-Request": "true" } });
-      if (answer.status === 401) { location.href = "/login?next=" + encodeURIComponent(location.pathname + location.search); return; }
+      if (answer.status === 401) { signIn(() => toggle(row)); return; }
       const html = await answer.text();
       if (!detail(row)) {
         const holder = document.createElement("template");
@@ -80,7 +119,7 @@
         mark(row, true);
         document.dispatchEvent(new CustomEvent("desk:opened", { detail: row }));
       }
-    } finally { delete row.dataset.loading; }
+    } finally { delete row.dataset.loading; done(); }
   };
   document.addEventListener("click", (event) => {
     const link = event.target.closest("[data-open]");
@@ -109,7 +148,7 @@
   };
   const pressed = (selector) => { const found = all(selector).find((each) => !each.closest("[hidden]")); if (found) { found.click(); return true; } return false; };
   const inRow = (key) => { const row = here(); const found = row && (one('[data-key="' + key + '"]', row) || (detail(row) && one('[data-key="' + key + '"]', detail(row)))); if (found) found.click(); return Boolean(found); };
-  const GO = { r: "/ready", h: "/holds", c: "/clients", u: "/runs", m: "/months", a: "/activity", s: "/status" };
+  const GO = { r: "/ready", h: "/holds", l: "/reconcile", k: "/cards", e: "/expiring", c: "/clients", p: "/products", u: "/runs", m: "/months", i: "/imports", a: "/activity", s: "/status" };
   let went = 0;
   const KEYS = {
     j: ["next row", () => step(1)], k: ["row before", () => step(-1)],
@@ -135,7 +174,7 @@
     const onControl = event.target.closest("a, button, summary, input");
     if (event.key === "Enter" && onControl) return;
     if (event.key === "X") { event.preventDefault(); tickRange(); return; }
-    if (ROW[event.key]) { if (inRow(event.key)) event.preventDefault(); return; }
+    if (ROW[event.key]) { if (inRow(event.key) || (event.key === "a" && tickAllCards())) event.preventDefault(); return; }
     if (PAGE[event.key]) { if (pressed('[data-key="' + event.key + '"]')) event.preventDefault(); return; }
     const known = KEYS[event.key];
     if (known && (one("[data-rows]") || "[]/".includes(event.key))) { event.preventDefault(); known[1](); }
@@ -158,7 +197,7 @@
   const asideKey = () => "aside:" + dock().dataset.digest;
   const readAside = () => JSON.parse(sessionStorage.getItem(asideKey()) || "{}");
   const amount = (minor, currency, digits) => {
-    const shape = new Intl.NumberFormat(dock().dataset.locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    const shape = new Intl.NumberFormat(one("[data-locale]").dataset.locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
     return shape.format(minor / 10 ** digits).replace("-", "\u2212") + " " + currency;
   };
   const tickOf = (box) => ({ c: box.dataset.currency, m: Number(box.dataset.minor), k: Number(box.dataset.cost) });
@@ -224,11 +263,54 @@
     if (box && dock()) { setTick(box, box.checked); lastTick = box; }
   });
   const tickRange = () => {
-    const boxes = all(".ready input.all"), row = here(), to = row && boxes.indexOf(one("input.all", row)), from = boxes.indexOf(lastTick);
+    const boxes = all(".ready input.all, #ticked input[name=card]"), row = here(), to = row && boxes.indexOf(one("td.tick input", row)), from = boxes.indexOf(lastTick);
     if (to === null || to < 0 || from < 0) return;
-    const on = lastTick.checked;
-    boxes.slice(Math.min(from, to), Math.max(from, to) + 1).filter((box) => box.checked !== on).forEach((box) => setTick(box, on));
+    const on = lastTick.checked, some = boxes.slice(Math.min(from, to), Math.max(from, to) + 1).filter((box) => box.checked !== on);
+    some.forEach((box) => { if (box.name === "card") box.checked = on; else setTick(box, on); });
+    showCards();
   };
+
+  // Cards as a list: how many are ticked, and their sums, what comes and what goes apart.
+  const cardBoxes = () => all("#ticked input[name=card]");
+  const showCards = () => {
+    const part = one('[data-part="cards"]');
+    if (!part) return;
+    const ticked = cardBoxes().filter((box) => box.checked), sums = {};
+    ticked.forEach(({ dataset: { currency, minor, digits } }) => {
+      if (!currency) return;
+      const sum = sums[currency] || (sums[currency] = [0, 0, Number(digits)]);
+      if (minor) sum[minor.startsWith("-") ? 1 : 0] += Number(minor);
+    });
+    const texts = Object.entries(sums).map(([code, [more, less, digits]]) => "+" + amount(more, code, digits) + " and " + (less ? "" : "\u2212") + amount(less, code, digits));
+    part.textContent = ticked.length ? [ticked.length, ...texts].join(", ") : "none";
+    say(ticked.length + " ticked. " + texts.join(", "));
+  };
+  const tickAllCards = () => {
+    const boxes = cardBoxes(), on = boxes.some((box) => !box.checked);
+    boxes.forEach((box) => { box.checked = on; });
+    if (boxes.length) showCards();
+    return boxes.length > 0;
+  };
+  document.addEventListener("change", (event) => {
+    const box = event.target.closest("#ticked input[name=card]");
+    if (box) { lastTick = box; showCards(); }
+  });
+
+  // Shares add up while they are typed; the server has the last word.
+  const showShares = (field) => {
+    const fields = all("[data-adds]", field.form), told = one('[data-part="adds"]', field.form);
+    const sum = Math.round(fields.reduce((so, each) => so + (Number(each.value) || 0), 0) * 1e6) / 1e6, whole = Number(field.dataset.adds);
+    told.textContent = sum ? sum + " of " + whole + " percent" + (sum === whole ? ", it adds up" : "") : "";
+  };
+  document.addEventListener("input", (event) => { const field = event.target.closest("[data-adds]"); if (field) showShares(field); });
+
+  // A file may be dropped where it may be chosen.
+  ["dragover", "drop"].forEach((kind) => document.addEventListener(kind, (event) => {
+    const place = event.target.closest("[data-drop]"), field = place && one("input[type=file]", place);
+    if (!field) return;
+    event.preventDefault();
+    if (kind === "drop" && event.dataTransfer.files.length) { field.files = event.dataTransfer.files; say(event.dataTransfer.files[0].name); }
+  }));
   document.addEventListener("click", (event) => {
     if (!event.target.closest('[data-part="tick-all"]')) return;
     sessionStorage.removeItem(asideKey()); showAside(); say("All ticked");
@@ -268,6 +350,7 @@
   document.addEventListener("DOMContentLoaded", () => {
     showKeys(); ends(); listen();
     dropNoscript(); showAside();
+    if (cardBoxes().some((box) => box.checked)) showCards();
     const opened = location.hash && one(location.hash + ".r");
     if (opened && detail(opened)) mark(opened, true);
   });

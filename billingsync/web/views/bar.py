@@ -1,5 +1,5 @@
-"""What stands above every page while it holds: the worker is silent, a secret ends, or this is another tenant's
-ledger."""
+"""What stands above every page while it holds: somebody else looks at it too, the worker is silent, a secret ends, or
+this is another tenant's ledger."""
 
 from __future__ import annotations
 
@@ -13,14 +13,26 @@ from billingsync.web.views.times import clock
 
 SILENT = timedelta(minutes=3)  # a worker shows life every 20 s; a deployment may take a minute or two
 WARNED_DAYS = 30
+_DECIDED = ("/ready/", "/holds/", "/cards/", "/rules", "/clients/choose", "/products/", "/orders/", "/imports/drafts/")
 
 
 def bar(ask: Ask) -> list[str]:
     """A sentence for each; none where all is well. Secrets and tenants are told to those who may see money."""
-    found = _worker(ask)
+    found = _others(ask) + _worker(ask)
     if ask.role.may(Role.FINANCIAL):
         found += _secrets(ask) + _tenant(ask)
     return found
+
+
+def _others(ask: Ask) -> list[str]:
+    """Only where something is decided: a plan, a hold, a card, a rule, a mapping."""
+    path, company = ask.request.url.path, ask.query("company")
+    if not path.startswith(_DECIDED):
+        return []
+    others = ask.desk.presence.look(f"{path} {company}", ask.signed_in.person.email, ask.now)
+    if not others:
+        return []
+    return [f"{len(others) + 1} people look at this: you and {', '.join(clean(one, 120) for one in others[:5])}."]
 
 
 def _worker(ask: Ask) -> list[str]:

@@ -14,7 +14,7 @@ from billingsync.report.comparison.tables import Amount, Column, Table
 from billingsync.report.html import clean
 from billingsync.report.labels import plural
 from billingsync.report.numbers import Figures, code
-from billingsync.web.views.money import View, amount
+from billingsync.web.views.money import View, amount, exponent, minor
 from billingsync.web.views.reconcile import quantity, signed
 
 KINDS = {
@@ -57,7 +57,7 @@ LIMITS = {
 
 def card_view(one: Shown, figures: Figures, *, money: bool) -> View:
     """A card as a list shows it."""
-    card = one.card
+    card, currency = one.card, one.card.change.currency
     return {
         "digest": card.digest,
         "client": clean(card.client_name, 160),
@@ -72,7 +72,10 @@ def card_view(one: Shown, figures: Figures, *, money: bool) -> View:
         "difference": signed(card.difference, figures),
         "effective": card.effective.isoformat() if card.effective else "next invoice",
         "next": card.next_invoice.isoformat() if card.next_invoice and not card.effective else "",
-        "money": _signed(card.change.revenue_month, card.change.currency, figures) if money else "",
+        "money": _signed(card.change.revenue_month, currency, figures) if money else "",
+        "minor": "" if card.change.revenue_month is None or not money else minor(card.change.revenue_month, currency),
+        "currency": code(currency),
+        "digits": exponent(currency),
         "state": STATES[one.state],
         "open": one.state in (CardState.OPEN, CardState.UNDONE, CardState.FAILED),
         "note": clean(one.note, 300),

@@ -80,6 +80,20 @@ def clients_table(rows: Iterable[View], *, may: bool) -> Table:
     return plain_table("Clients", rows, names if may else names[:-1])
 
 
+def products_table(rows: Iterable[View], *, may: bool) -> Table:
+    """As the page shows them; their money only for who may see it."""
+    names = (
+        ("sku", "SKU"), ("name", "Product"), ("item", "HaloPSA item"), ("how", "How chosen"), ("why", "Why it waits"),
+        ("clients", "Clients"), ("money", "This month"),
+    )  # fmt: skip
+    return plain_table("Products", rows, names if may else names[:-1])
+
+
+def exclusions_table(rows: Iterable[View]) -> Table:
+    names = (("key", "Rule"), ("value", "Left out"), ("kept_out", "Kept out this month"), ("origin", "Said by"))
+    return plain_table("Exclusions", rows, names)
+
+
 def months_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     columns = (
         Column("period", "Month"), Column("state", "State"), Column("run", "Run"), Column("currency", "Currency"),
