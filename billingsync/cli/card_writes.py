@@ -118,7 +118,7 @@ def deal(connections: Connections, choice: Choice) -> Deck:
 
 def _asked(deck: Deck, wanted: Filter) -> str:
     """The digest of the set, once a person has seen it and said yes; "" where they said no."""
-    from billingsync.report.cards import CARD_HEADERS, card_rows, set_sentences
+    from billingsync.report.cards import CARD_HEADERS, CARD_NAMES, CARD_NUMBERS, card_rows, set_sentences
     from billingsync.report.layout import table
 
     together = deck.together(wanted)
@@ -128,7 +128,8 @@ def _asked(deck: Deck, wanted: Filter) -> str:
             next_steps=[["billingsync", "cards"]],
         )
     names = {card.id for card in together.cards}
-    table(console(), CARD_HEADERS, card_rows([one for one in deck.cards if one.card.id in names], money=True))
+    rows = card_rows([one for one in deck.cards if one.card.id in names], money=True)
+    table(console(), CARD_HEADERS, rows, numbers=CARD_NUMBERS, names=CARD_NAMES)
     for sentence in set_sentences(together):
         note(sentence)
     return together.digest if together.cards and ask(f"Write {len(together.cards)} cards to HaloPSA?") else ""

@@ -101,7 +101,15 @@ def cards(
 
 def _print(deck: Deck, wanted: Filter, grouped: str, *, money: bool) -> None:
     from billingsync.core.reconcile.card import CardKind
-    from billingsync.report.cards import CARD_HEADERS, card_rows, group_sentences, in_groups, set_sentences
+    from billingsync.report.cards import (
+        CARD_HEADERS,
+        CARD_NAMES,
+        CARD_NUMBERS,
+        card_rows,
+        group_sentences,
+        in_groups,
+        set_sentences,
+    )
     from billingsync.report.layout import table
 
     found = deck.chosen(wanted, unchanged=CardKind.UNCHANGED in wanted.kinds)
@@ -109,12 +117,14 @@ def _print(deck: Deck, wanted: Filter, grouped: str, *, money: bool) -> None:
     if not found:
         out(f"No card. The comparison says: {deck.verdict.value.replace('_', ' ')}.")
         return
-    table(console(), CARD_HEADERS, card_rows(in_groups(found, grouped), money=money))
+    rows = card_rows(in_groups(found, grouped), money=money)
+    table(console(), CARD_HEADERS, rows, numbers=CARD_NUMBERS, names=CARD_NAMES)
     for sentence in group_sentences(found, grouped, money=money):
         out(sentence)
     if money:
-        for sentence in set_sentences(deck.together(wanted)):
-            note(sentence)
+        together = deck.together(wanted)
+        for sentence in set_sentences(together):
+            note(f"{sentence} Digest of the set: {together.digest}")
     note(f"One card in full:  billingsync cards show {found[0].card.digest[:8]}")
 
 
@@ -135,7 +145,8 @@ def show(
     from billingsync.reconcile.approval import choose
     from billingsync.reconcile.cards import stand
     from billingsync.reconcile.line_history import line_history
-    from billingsync.report.cards import card_document, card_sentences, past_document, past_sentence
+    from billingsync.report.card_details import card_sentences, past_document, past_sentence
+    from billingsync.report.cards import card_document
 
     choice = choice_of((line, invoice), (quantity, price, cost), (with_price, with_cost), (effective, prorate))
     with connected() as connections:
@@ -143,14 +154,16 @@ def show(
         ground = stand(connections, say=say)
         found = [choose(ground, digest, choice) for digest in digests]
         pasts = [line_history(connections, one.card) if money else () for one in found]
+    as_at = ground.inputs.snapshot.as_at.isoformat(timespec="seconds")
     if json:
         documents = [
             {**card_document(one, money=money), "history": [past_document(each) for each in past]}
             for one, past in zip(found, pasts, strict=True)
         ]
-        document({"snapshot": ground.inputs.snapshot.id, "cards": documents})
+        document({"snapshot": ground.inputs.snapshot.id, "as_at": as_at, "cards": documents})
     else:
         for one, past in zip(found, pasts, strict=True):
+            out(f"As at {as_at}, snapshot {ground.inputs.snapshot.id}.")
             for sentence in [*card_sentences(one, money=money), *map(past_sentence, past)]:
                 out(sentence)
     return 3 if any(one.card.lacks for one in found) else 0

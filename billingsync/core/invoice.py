@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from billingsync.core.money import ZERO
 
+CARD_MARKS = 900_000  # lines that cards add are numbered from here on: no posting has so many
+
 
 class Mark(NamedTuple):
     """Our marker on an invoice or a line [N1]. `ordinal` is the line's in its posting, -1 on an invoice."""
@@ -16,6 +18,11 @@ class Mark(NamedTuple):
     key: str
     installation: str
     ordinal: int
+
+    @property
+    def of_card(self) -> bool:
+        """Whether a card added the line: it bills no charges, and is kept by hand from then on [WB2]."""
+        return self.ordinal >= CARD_MARKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

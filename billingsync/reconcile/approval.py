@@ -137,11 +137,12 @@ _BECAME = {
 }
 
 
-def became(card: Card, written: CardWrite) -> CardResult:
-    """What a write made of one of its cards."""
+def became(card: Card, written: CardWrite, note: str = "") -> CardResult:
+    """What a write made of one of its cards; `note` is told beside it where it was written."""
     state = _BECAME.get(written.state, Became.FAILED)
-    now = card.after if state in (Became.DONE, Became.ALARM) else None
-    return result_of(card, state, written.message, now=now)
+    if state not in (Became.DONE, Became.ALARM):
+        return result_of(card, state, written.message)
+    return result_of(card, state, " ".join(text for text in (written.message, note) if text), now=card.after)
 
 
 def decided(card: Card, ground: Ground, state: CardState, asked: Approval) -> Decision:

@@ -28,8 +28,19 @@ def what_changed(shown: Card, now: Card | None) -> str:
         said.append("The lines that carry these seats are others: " + _lines(now))
     if shown.after != now.after:
         said.append(f"It would be {_number(now.after.quantity)} now, not {_number(shown.after.quantity)}")
+    if shown.change.once != now.change.once and [one.day for one in shown.entries] == [one.day for one in now.entries]:
+        was, is_ = _number(shown.change.once), _number(now.change.once)
+        said.append(f"The pro rata is worth {is_}, not {was}: HaloPSA has made an invoice since")
     said += [LACKS[lack].rstrip(".") for lack in now.lacks if lack not in shown.lacks]
     return ". ".join(said or ["Who keeps the line, or its recurring invoice, changed"]) + ". Nothing was sent."
+
+
+def since_shown(shown: Card, now: Card) -> str:
+    """What happened since a card was shown and does not make it stale, in words; "" where nothing did."""
+    if shown.next_invoice == now.next_invoice or now.entries:
+        return ""
+    when = f", on {now.next_invoice}" if now.next_invoice else ""
+    return f"HaloPSA's next invoice is another one than was shown: the change counts from the next it makes{when}."
 
 
 def _number(number: Decimal | None) -> str:

@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -61,7 +62,7 @@ def inputs_for(books: Books, entry: SnapshotEntry, period: Period | None) -> Rec
         prices_before=_prices_before(books, before, entry),
         counts=beside.counts,
         rows_left_out=beside.rows_left_out,
-        **_seats(books, opened, before),
+        **_seats(books, opened, before, newest),
     )
 
 
@@ -148,8 +149,9 @@ def _left_out(clients: Iterable[Mapping[str, Any]]) -> Iterator[Unposted]:
             yield Unposted(charge_id=entry["charge"], state="held", by=entry["reason"])
 
 
-def _seats(books: Books, opened: Opened, before: list[SnapshotEntry]) -> dict[str, Any]:
-    """What changed and what was last active: from our own snapshots where they saw it, else from Pax8's history."""
+def _seats(books: Books, opened: Opened, before: list[SnapshotEntry], compared_with: Period | None) -> dict[str, Any]:
+    """What changed and what was last active: from our own snapshots where they saw it, else from Pax8's history; and
+    of which subscriptions neither tells it since the month that is compared began."""
     day = opened.snapshot.day
     since = Period.of(day).previous.first_day
     recent = [one for one in before if one.as_at.astimezone(books.zone).date() >= since]
@@ -175,10 +177,24 @@ def _seats(books: Books, opened: Opened, before: list[SnapshotEntry]) -> dict[st
     changes = [change for changes in own.values() for change in changes]
     # A history is read once, when the change is new: later snapshots find the same seats as the one before.
     told = dict.fromkeys(opened.changes)
+    known = set(opened.histories)
     for one in recent:
-        told |= dict.fromkeys(read_histories(books.ledger.snapshot_documents(one.id, "history"))[0])
+        documents = tuple(books.ledger.snapshot_documents(one.id, "history"))
+        told |= dict.fromkeys(read_histories(documents)[0])
+        known.update(document.of for document in documents)
     changes += [change for change in told if change.subscription_id not in own]
-    return {"changes": tuple(changes), "last_active": {**opened.last_active, **active}}
+    first = (compared_with or Period.of(day)).first_day
+    seen_first = {name: at for at, subscriptions in reversed(steps) for name in subscriptions}
+    unknown = {
+        one.id
+        for one in opened.snapshot.subscriptions
+        if one.id not in known and one.updated is not None and first <= one.updated < seen_first.get(one.id, date.max)
+    }
+    return {
+        "changes": tuple(changes),
+        "last_active": {**opened.last_active, **active},
+        "past_unknown": frozenset(unknown),
+    }
 
 
 def _prices_before(books: Books, before: list[SnapshotEntry], entry: SnapshotEntry) -> dict[int, Decimal]:

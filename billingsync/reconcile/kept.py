@@ -44,6 +44,7 @@ class Opened:
     snapshot: Snapshot
     changes: tuple[SeatChange, ...]
     last_active: Mapping[str, Decimal]
+    histories: frozenset[str]  # subscriptions whose history was read
 
 
 def open_snapshot(ledger: Ledger, entry: SnapshotEntry, rulebook: Rulebook, zone: ZoneInfo) -> Opened:
@@ -67,7 +68,8 @@ def open_snapshot(ledger: Ledger, entry: SnapshotEntry, rulebook: Rulebook, zone
         },
     )
     changes, last_active = read_histories(documents)
-    return Opened(snapshot=snapshot, changes=changes, last_active=last_active)
+    histories = frozenset(document.of for document in documents if document.kind == "history")
+    return Opened(snapshot=snapshot, changes=changes, last_active=last_active, histories=histories)
 
 
 def rows_by_kind(documents: Iterable[Document]) -> Rows:

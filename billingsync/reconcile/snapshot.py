@@ -74,7 +74,7 @@ def take(
     _let_run_end(connected, say, patience)
     rulebook = rulebook or load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
     keep_rules(connected.ledger, connected.settings.rules_dir, rulebook.digest, now())
-    invoice_ids = _newest_invoices(connected, say)
+    period, invoice_ids = _newest_invoices(connected, say)
     say(Progress(stage=Stage.READ_SNAPSHOT))
     began = now()
     readers: list[Callable[[], Any]] = [connected.pax8.lists, lambda: _halo_lists(connected)]
@@ -88,7 +88,8 @@ def take(
     pages = [*_pax8_pages(pax8), *_halo_pages(halo)]
     last = _last_whole(connected, rulebook)
     if state is SnapshotState.WHOLE:
-        pages += [_page(one) for one in _histories(connected, pax8["subscriptions"].rows, last, began, say)]
+        since = period.first_day if period is not None else _first_of_month(connected, began)
+        pages += [_page(one) for one in _histories(connected, pax8["subscriptions"].rows, last, since, say)]
     found = snapshot_of(
         rows_by_kind(pages) if not missing else {},  # half a list proves nothing: it is kept for the log
         span=(began, ended),
@@ -104,6 +105,10 @@ def take(
     return next(one for one in connected.ledger.snapshots() if one.id == number)
 
 
+def _first_of_month(connected: Connections, moment: datetime) -> date:
+    return Period.of(moment.astimezone(connected.settings.zone).date()).first_day
+
+
 def _let_run_end(connected: Connections, say: Say, patience: timedelta) -> None:
     """A snapshot taken in the middle of a run would see half of its invoices; and the run needs the calls [SN3]."""
     until = now() + patience
@@ -116,19 +121,19 @@ def _let_run_end(connected: Connections, say: Say, patience: timedelta) -> None:
         connected.wait(LOOK_AGAIN_S)
 
 
-def _newest_invoices(connected: Connections, say: Say) -> tuple[str, ...]:
+def _newest_invoices(connected: Connections, say: Say) -> tuple[Period | None, tuple[str, ...]]:
     """The Pax8 invoices that this snapshot stands beside: the newest released month's, read whole now where they are
     not kept yet [SN1]. None where nothing is released."""
     try:
         period = newest_released(connected)
     except NotReleased:
-        return ()
+        return None, ()
     known = {one.invoice_id: one.charges for one in connected.ledger.source_invoices(period)}
     listed = connected.pax8.taken_invoices(period)
     if not listed or any(known.get(invoice_id) is None for invoice_id in listed):
         say(Progress(stage=Stage.READ_INVOICE, about=str(period)))
         keep_sources(connected, period, connected.pax8.fetch(period))
-    return tuple(sorted(listed))
+    return period, tuple(sorted(listed))
 
 
 def _halo_lists(connected: Connections) -> dict[str, bulk.Listed]:
@@ -147,11 +152,11 @@ def _last_whole(connected: Connections, rulebook: Rulebook) -> Snapshot | None:
 
 
 def _histories(
-    connected: Connections, rows: Sequence[Mapping[str, Any]], last: Snapshot | None, began: datetime, say: Say
+    connected: Connections, rows: Sequence[Mapping[str, Any]], last: Snapshot | None, since: date, say: Say
 ) -> list[Document]:
-    """The past of those subscriptions whose seats may have changed since the month's first, or are changing."""
+    """The past of those subscriptions whose seats may have changed since that day, or are changing. What is left out,
+    as one call each takes its time, is no proof that nothing changed: findings that hang on it say so."""
     before = {one.id: one for one in last.subscriptions} if last else {}
-    since = Period.of(began.astimezone(connected.settings.zone).date()).first_day
     wanted = []
     for row in rows:
         one = seats.read_subscription(row)

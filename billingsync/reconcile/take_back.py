@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -24,6 +25,7 @@ from billingsync.errors import StaleCard, UpstreamError, UsageError
 from billingsync.psa.psa import Shows
 from billingsync.reconcile.approval import STEP, Became, CardResult
 from billingsync.reconcile.cards import SHORTEST
+from billingsync.run.card_guard import search_tenant
 from billingsync.run.card_writes import (
     Prepared,
     card_context,
@@ -53,24 +55,27 @@ def undo(connected: Connections, asked: TakeBack, *, say: Say) -> tuple[CardResu
     """Takes back what these cards wrote; gives what became of each. What HaloPSA invoiced meanwhile is named.
 
     Raises Locked while a run is under way, StaleCard for a digest that was never written, UsageError for one that names
-    several cards, LedgerError.
+    several cards, OtherInstallation, UpstreamError where HaloPSA cannot be read whole, LedgerError.
     """
     digests = tuple(dict.fromkeys(one.strip().lower() for one in asked.digests))
     if asked.dry_run:
         context = card_context(connected, Fence(epoch=-1, token="", holder=""), say)
-        return tuple(_take_back(context, asked, digest) for digest in digests)
+        return tuple(_take_back(context, asked, digest, {}) for digest in digests)
     with connected.ledger.run_lock(asked.who) as fence:
         connected.ledger.assert_durable()
         context = card_context(connected, fence, say)
         resolve_cards(context)
-        return tuple(_take_back(context, asked, digest) for digest in digests)
+        held = search_tenant(connected, context)
+        return tuple(_take_back(context, asked, digest, held) for digest in digests)
 
 
-def _take_back(context: RunContext, asked: TakeBack, digest: str) -> CardResult:
+def _take_back(context: RunContext, asked: TakeBack, digest: str, held: Mapping[int, str]) -> CardResult:
     write, done = _written(context, digest)
     last = _last(context, done.card)
     if last is not None and last.state is CardState.UNDONE:
         return _result(write, done, Became.ALREADY, "It is undone already.")
+    if write.client_id in held:
+        return _result(write, done, Became.BLOCKED, held[write.client_id])
     try:
         there = context.psa.read(write.invoice_id, template=True)
         if there is None:
@@ -149,11 +154,8 @@ def _line_id(context: RunContext, write: CardWrite, done: LineSet) -> int:
     if done.line_id is not None:
         return done.line_id
     answer = context.psa.from_kept(write.answer)
-    marks = (line for line in (answer.lines if answer else ()) if line.mark is not None)
-    mine = next(
-        (line.id for line in marks if line.mark and (line.mark.key, line.mark.ordinal) == (write.key, done.ordinal)),
-        None,
-    )
+    lines = answer.lines if answer else ()
+    mine = next((line.id for line in lines if done.is_marked(line.mark, write.key)), None)
     if mine is None:
         raise UpstreamError(
             "HaloPSA", "/RecurringInvoice", None, "Which line was added is not known. Nothing was sent."

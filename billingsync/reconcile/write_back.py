@@ -6,17 +6,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from billingsync.connect import Connections
-from billingsync.core.invoice import Invoice
 from billingsync.core.progress import Say
 from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, Choice
 from billingsync.core.reconcile.card_states import CardState, Filter, Shown
-from billingsync.core.reconcile.card_write import OPEN, WriteState, base_of, key_of, line_set
-from billingsync.core.rules import ProductRules
+from billingsync.core.reconcile.card_write import OPEN, WriteState
 from billingsync.errors import StaleCard, UpstreamError, UsageError
+from billingsync.reconcile.anew import Anew
 from billingsync.reconcile.approval import (
     STEP,
     Approval,
@@ -30,13 +29,10 @@ from billingsync.reconcile.approval import (
     result_of,
 )
 from billingsync.reconcile.cards import SHORTEST, Ground, stand
-from billingsync.reconcile.changed import what_changed
+from billingsync.run.card_guard import search_tenant
 from billingsync.run.card_writes import (
-    Prepared,
     card_context,
     carry_out_cards,
-    may_be_written,
-    prepare_cards,
     resolve_cards,
 )
 from billingsync.run.context import RunContext
@@ -81,12 +77,17 @@ class _Approving:
     refused: int = 0
     stopped: str = ""
     _ground: Ground | None = None
+    _forgotten: Mapping[int, str] | None = None  # by client, once the tenant was searched
 
     @property
     def ground(self) -> Ground:
         if self._ground is None:
             self._ground = stand(self.connected, say=self.context.say, today=self.asked.today)
         return self._ground
+
+    @property
+    def _anew(self) -> Anew:
+        return Anew(connected=self.connected, context=self.context, asked=self.asked, ground=self.ground)
 
     def everything(self) -> tuple[CardResult, ...]:
         chosen = self._named() if self.asked.digests else self._set()
@@ -152,7 +153,9 @@ class _Approving:
             if self.stopped:
                 return self._tell(names, [result_of(card, Became.NOT_SENT, self.stopped) for card in left])
             try:
-                ready, stale = self._ready(left)
+                if held := self._held(left[0].client_id):
+                    return self._tell(names, [result_of(card, Became.BLOCKED, held) for card in left])
+                ready, stale = self._anew.ready(left)
             except UpstreamError as failed:
                 return self._tell(names, [result_of(card, Became.FAILED, failed.message) for card in left])
             self._tell(names, stale)
@@ -161,15 +164,24 @@ class _Approving:
             if ready is None:
                 return None
             if self.asked.dry_run:
-                shown = [replace(result_of(card, Became.SHOWN), body=ready.body.content) for card in left]
+                content = ready.prepared.body.content
+                shown = [replace(result_of(card, Became.SHOWN), body=content) for card in left]
                 return self._tell(names, shown)
-            written = carry_out_cards(self.context, ready)
+            written = carry_out_cards(self.context, ready.prepared)
             if written.state in OPEN:
                 written = next(one for one in resolve_cards(self.context) if one.key == written.key)
             if written.state is not WriteState.ABANDONED:
                 self._judge(written)
-                return self._tell(names, [became(card, written) for card in left])
+                return self._tell(names, [became(card, written, ready.notes.get(card.digest, "")) for card in left])
         return self._tell(names, [result_of(card, Became.FAILED, "HaloPSA does not carry it out.") for card in left])
+
+    def _held(self, client_id: int) -> str:
+        """Why nothing may be written for a client; the tenant is searched before the first write [N6]."""
+        if self.asked.dry_run:
+            return ""
+        if self._forgotten is None:
+            self._forgotten = search_tenant(self.connected, self.context)
+        return self._forgotten.get(client_id, "")
 
     def _tell(self, names: dict[str, str], results: Iterable[CardResult]) -> None:
         for one in results:
@@ -182,70 +194,3 @@ class _Approving:
             self.stopped = f"Not sent, as the one before came out otherwise: {written.message}"
         if self.refused == MOST_REFUSALS:
             self.stopped = f"Not sent, as HaloPSA refused {self.refused} writes one after the other: {written.message}"
-
-    def _ready(self, cards: Sequence[Card]) -> tuple[Prepared | None, list[CardResult]]:
-        """The write as HaloPSA is now, and what is stale of it. UpstreamError where HaloPSA cannot be read."""
-        there, ground = self._read(cards[0])
-        good: list[Card] = []
-        stale: list[CardResult] = []
-        for card in cards:
-            fresh = ground.chosen(card, self.asked.choice)
-            if fresh is not None and fresh.card.digest == card.digest and not fresh.card.lacks:
-                good.append(fresh.card)
-                continue
-            fresh = fresh or next(iter(ground.beside(card)), None)
-            new = fresh.card.digest if fresh and fresh.card.digest != card.digest else ""
-            why = what_changed(card, fresh.card if fresh else None)
-            stale.append(result_of(card, Became.STALE, why, new_digest=new))
-        if not good or there is None:
-            return None, stale
-        write = self._intent(good, there)
-        body = prepare_cards(self.context, write, there, self._codes(good[0]))
-        decisions = [
-            decided(card, self.ground, state, self.asked)
-            for card in good
-            for state in (CardState.APPROVED, CardState.WRITING)
-        ]
-        ready = Prepared(write=replace(write, content=body.content), decisions=decisions, there=there, body=body)
-        return ready, stale
-
-    def _codes(self, card: Card) -> ProductRules:
-        return self.ground.rules_of(card.client_id).products
-
-    def _read(self, card: Card) -> tuple[Invoice | None, Ground]:
-        """The card's recurring invoice as it is now, and the ground with all of its client's read anew."""
-        assert card.invoice_id is not None
-        read, there, gone = [], None, set()
-        for invoice_id in self.ground.invoices_of(card):
-            found = self.context.psa.read(invoice_id, template=True)
-            if found is None:
-                gone.add(invoice_id)
-                continue
-            may_be_written(self.context, found)
-            there = found if invoice_id == card.invoice_id else there
-            read += [one for one in [self.context.psa.recurring(found)] if one is not None]
-        return there, self.ground.with_read(read, gone)
-
-    def _intent(self, cards: Sequence[Card], there: Invoice) -> CardWrite:
-        ledger, card, now = self.connected.ledger, cards[0], self.context.now()
-        assert card.invoice_id is not None
-        sets = tuple(line_set(one, nth) for nth, one in enumerate(cards))
-        base = base_of(ledger.name, card.client_id, card.invoice_id, sets)
-        generation = ledger.card_generation(base)
-        return CardWrite(
-            key=key_of(base, generation),
-            base_key=base,
-            generation=generation,
-            client_id=card.client_id,
-            client_name=card.client_name,
-            invoice_id=card.invoice_id,
-            cycle=self.ground.cycle,
-            who=self.asked.who,
-            reason=self.asked.reason.strip(),
-            lines=sets,
-            content="",
-            before=self.context.psa.kept(there),
-            installation=ledger.installation,
-            intended_at=now,
-            sent_at=now,
-        )

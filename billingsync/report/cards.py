@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Protocol
 
 from billingsync.core.money import plain
-from billingsync.core.reconcile.card import LACKS, Card, CardKind
+from billingsync.core.reconcile.card import Card, CardKind
 from billingsync.core.reconcile.card_change import Values
 from billingsync.core.reconcile.card_states import CardSet, Shown, card_set
 
@@ -34,6 +33,11 @@ def card_document(one: Shown, *, money: bool) -> dict[str, object]:
         "tags": list(card.tags),
         "count": plain(card.count),
         "difference": plain(card.difference),
+        "line_text": card.text,
+        "period_name": card.period_name,
+        "guessed": card.guessed,
+        "waiting": plain(card.waiting),
+        "entries": [{"date": one.day.isoformat(), "quantity": plain(one.quantity)} for one in card.entries],
         "from": _values(card.before, money),
         "to": _values(card.after, money),
         "effective": card.effective.isoformat() if card.effective else None,
@@ -92,15 +96,21 @@ def set_document(together: CardSet, *, money: bool) -> dict[str, object]:
 
 
 def set_sentences(together: CardSet) -> list[str]:
-    """What cards come to that are approved together, one sentence a currency."""
-    said = []
+    """What cards come to that are approved together, never netted, in one sentence; none where none could be."""
+    if not together.cards:
+        return []
+    sums = []
     for currency in sorted({*together.more, *together.less}):
-        more, less = (plain(sums.get(currency, Decimal(0)), currency) for sums in (together.more, together.less))
-        said.append(f"{len(together.cards)} could be approved: {more} {currency} a month more, {less} {currency} less.")
-    return said
+        more, less = (plain(of.get(currency, Decimal(0)), currency) for of in (together.more, together.less))
+        sums.append(f"{more} {currency} a month more, {less} {currency} less")
+    if together.unknown:
+        sums.append(f"the money of {together.unknown} is not known")
+    return [f"{len(together.cards)} could be approved: {'; '.join(sums)}."]
 
 
 CARD_HEADERS = ("Card", "Client", "Product", "HaloPSA", "", "To", "A month", "State", "Lacks")
+CARD_NUMBERS = (3, 5, 6)  # columns of numbers
+CARD_NAMES = (1, 2)  # columns that may be cut
 
 
 def card_rows(cards: Iterable[Shown], *, money: bool) -> list[tuple[str, ...]]:
@@ -126,45 +136,6 @@ def _a_month(card: Card) -> str:
     if amount is None:
         return "not known"
     return f"{'+' if amount > 0 else ''}{plain(amount, card.change.currency)} {card.change.currency}"
-
-
-def card_sentences(one: Shown, *, money: bool) -> Sequence[str]:
-    """One card in full, for the terminal."""
-    card = one.card
-    where = f"line {card.line_id} of recurring invoice {card.invoice_id}" if card.line_id else "no line yet"
-    lines = [
-        f"Card {card.digest}: {card.kind}, {one.state}. {card.client_name}, {card.product} ({where}).",
-        f"Quantity {plain(card.before.quantity)} -> {plain(card.after.quantity)}. Counted: {plain(card.count)}; "
-        f"difference {_signed(card.difference)}.",
-        "It counts from "
-        + (card.effective.isoformat() if card.effective else "the next invoice that HaloPSA makes")
-        + (f" (on {card.next_invoice.isoformat()})." if card.next_invoice and not card.effective else "."),
-    ]
-    if money:
-        lines += _money_sentences(card)
-    lines += [LACKS[lack] for lack in card.lacks]
-    lines += [f"Beyond the limit {limit}: it needs a reason of its own." for limit in card.limits]
-    if one.note:
-        lines.append(f"Earlier: {one.note}.")
-    return lines
-
-
-def _money_sentences(card: Card) -> list[str]:
-    change = card.change
-    named: Mapping[str, Decimal | None] = {
-        "clients pay": change.revenue_month,
-        "recorded profit": change.recorded_profit_month,
-        "cash": change.cash_month,
-    }
-    said = [
-        f"{name} {'not known' if amount is None else f'{_signed(amount, change.currency)} {change.currency}'}"
-        for name, amount in named.items()
-    ]
-    return [f"Change a month: {'; '.join(said)}. Pax8 bills these seats already."]
-
-
-def _signed(number: Decimal, currency: str | None = None) -> str:
-    return f"{'+' if number > 0 else ''}{plain(number, currency)}"
 
 
 # Together -------------------------------------------------------------------------------------------------------------
@@ -203,27 +174,3 @@ def _grouped(cards: Sequence[Shown], by: str) -> list[tuple[str, list[Shown]]]:
     for one in in_groups(cards, by):
         found.setdefault(GROUPS[by](one.card), []).append(one)
     return list(found.items())
-
-
-# What was done to the line before -------------------------------------------------------------------------------------
-
-
-class Past(Protocol):
-    """See `reconcile.line_history.Past`."""
-
-    @property
-    def at(self) -> str: ...
-    @property
-    def who(self) -> str: ...
-    @property
-    def what(self) -> str: ...
-    @property
-    def ours(self) -> bool: ...
-
-
-def past_document(past: Past) -> dict[str, object]:
-    return {"at": past.at, "who": past.who, "what": past.what, "by": "billingsync" if past.ours else "halopsa"}
-
-
-def past_sentence(past: Past) -> str:
-    return f"{past.at[:16]} {past.who or 'somebody'}{' by a card' if past.ours else ''}: {past.what}"

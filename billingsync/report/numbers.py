@@ -62,9 +62,9 @@ class Figures:
     def count(self, number: int) -> str:
         return self._spell(str(number))
 
-    def percent(self, part: Decimal, whole: Decimal, *, signed: bool = False) -> str:
-        """`12.4 %` of a whole that is not zero, to one decimal; `signed` writes the plus too."""
-        value = (part * 100 / whole).quantize(Decimal("0.1"), rounding=ROUND_HALF_UP)
+    def percent(self, part: Decimal, whole: Decimal, *, signed: bool = False, places: int = 1) -> str:
+        """`12.4 %` of a whole that is not zero, to one decimal or more; `signed` writes the plus too."""
+        value = (part * 100 / whole).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
         text = self._spell(format(abs(value), "f"))
         sign = "-" if value < 0 else "+" if signed else ""
         return f"{sign}{text} %"

@@ -31,26 +31,28 @@ class AlreadyThere:
 def already_there(context: RunContext, plan: Plan, targets: Iterable[Invoice], tenant: Tenant) -> AlreadyThere:
     """Searches the whole tenant, whoever was billed. A marker of another installation stops everything."""
     seen = {(one.id, one.template): one for one in (*tenant.templates, *targets, *tenant.invoices)}
-    _no_strangers(context, seen.values())
+    no_strangers(context, seen.values())
     search = _Search(context=context, plan=plan, there=AlreadyThere(postings=list(plan.postings)))
     for invoice in seen.values():
         if invoice.void or invoice.client_id is None:
             continue
-        for mark in _marks(invoice):
+        for mark in marks_of(invoice):
             search.judge(invoice, mark)
     return search.finish()
 
 
-def _marks(invoice: Invoice) -> list[Mark]:
+def marks_of(invoice: Invoice) -> list[Mark]:
+    """All marks on an invoice and on its lines that bill somebody."""
     return [*([invoice.mark] if invoice.mark else []), *invoice.live_marks]
 
 
-def _no_strangers(context: RunContext, invoices: Iterable[Invoice]) -> None:
+def no_strangers(context: RunContext, invoices: Iterable[Invoice]) -> None:
+    """Raises OtherInstallation where another billingsync writes to this tenant [N6]."""
     ours = context.ledger.installations()
     strangers: dict[str, list[int]] = defaultdict(list)
     for invoice in invoices:
         if not invoice.void:
-            for mark in _marks(invoice):
+            for mark in marks_of(invoice):
                 if mark.installation not in ours:
                     strangers[mark.installation].append(invoice.id)
     if strangers:
@@ -78,7 +80,7 @@ class _Search:
     def judge(self, invoice: Invoice, mark: Mark) -> None:
         if mark.key in self._own:
             self._is_there(mark.key, invoice)
-        elif mark.key in self._known:
+        elif mark.key in self._known or mark.of_card:
             return
         elif self.context.ledger.find_posting(mark.key) is not None:
             self._known.add(mark.key)

@@ -122,7 +122,7 @@ def _resolve(context: RunContext, write: CardWrite) -> CardWrite:
     while True:
         try:
             there = read_target(context, write.invoice_id, template=True)
-            settled = None if there is None else _judge(context, write, there)
+            settled = None if there is None else _judge(context, write, there, looked_for=True)
         except UpstreamError as failed:
             unread += 1
             if unread == LOOKS:
@@ -145,8 +145,9 @@ def _resolve(context: RunContext, write: CardWrite) -> CardWrite:
         context.wait(max(due, 1.0))
 
 
-def _judge(context: RunContext, write: CardWrite, there: Invoice) -> CardWrite | None:
-    """Settles a write by what the recurring invoice shows; None where it shows nothing of it."""
+def _judge(context: RunContext, write: CardWrite, there: Invoice, *, looked_for: bool = False) -> CardWrite | None:
+    """Settles a write by what the recurring invoice shows; None where it shows nothing of it. `looked_for`: HaloPSA's
+    answer is not known, so that the value alone must prove the write, with all else as it was [WB4]."""
     before = context.psa.from_kept(write.before)
     assert before is not None, write.key
     sight = context.psa.set_sight(before, there, write.lines, write.key, asked=True)
@@ -157,10 +158,22 @@ def _judge(context: RunContext, write: CardWrite, there: Invoice) -> CardWrite |
     if not all(line.shows in (Shows.TO, Shows.UNMARKED) for line in sight.lines):
         message = f"somebody changed it meanwhile, so nothing more is sent: {_both(write, sight)}"
         return _settle(context, write, WriteState.FAILED, message, answer=answer, card=CardState.FAILED)
+    if looked_for and sight.beside and not any(_has_mark(one) for one in write.lines):
+        beside = "; ".join(sight.beside[:6])
+        message = (
+            f"its outcome is not known, and somebody changed the recurring invoice meanwhile ({beside}), so nothing "
+            f"more is sent: {_both(write, sight)}"
+        )
+        return _settle(context, write, WriteState.FAILED, message, answer=answer, card=CardState.FAILED)
     alarms = _alarms(context, write, there, sight)
     state = WriteState.ALARM if alarms else WriteState.DONE
     card = CardState.UNDONE if write.undoes else CardState.DONE
     return _settle(context, write, state, "; ".join(alarms), answer=answer, card=card)
+
+
+def _has_mark(one: LineSet) -> bool:
+    """Whether a mark proves it: where a number is set, the number is the only proof."""
+    return one.action is not SetAction.SET or bool(one.entries or one.takes)
 
 
 def _entries_elsewhere(context: RunContext, write: CardWrite, there: Invoice, sight: SetSight) -> str:

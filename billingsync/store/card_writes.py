@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, select, update
 from billingsync.core.period import Period
 from billingsync.core.reconcile.card_states import CardState, Decision
 from billingsync.core.reconcile.card_write import OPEN, WRITTEN, LineSet, WriteState
+from billingsync.core.states import WriteKind
 from billingsync.errors import LedgerError
 from billingsync.store.book import Fence
 from billingsync.store.card_lines import line_row, read_line
@@ -237,6 +238,7 @@ def _told(write: CardWrite) -> dict[str, Any]:
     """What the journal says of an intent."""
     return {
         "key": write.key,
+        "write": WriteKind.CARD,
         "undoes": write.undoes or None,
         "client_id": write.client_id,
         "invoice_id": write.invoice_id,

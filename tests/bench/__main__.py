@@ -25,6 +25,7 @@ def _jobs(sizes: tuple[int, ...], *, quick: bool, budget_charges: int) -> list[C
     jobs: list[Callable[[], list[Row]]] = [measures.starting]
     small = [size for size in sizes if size <= 20_000]
     jobs += [partial(measures.fetching, size) for size in small]
+    jobs += [partial(measures.subscriptions, size) for size in small]
     jobs += [partial(measures.planning, size) for size in sizes]
     jobs += [measures.client_files]
     jobs += [partial(measures.first_and_second_run, size, latency=not quick) for size in small]

@@ -24,6 +24,7 @@ from .table import Row, at_most
 
 CLIENTS = {2_000: 100, 20_000: 500, 200_000: 2_000}  # by charges of the month
 LISTS = 3  # Pax8 invoices of a month, whose first pages come after the token and the list of invoices
+SOLD = 3  # lists of a snapshot: companies, subscriptions, products
 PAGE = 100  # rows of HaloPSA's lists
 PARALLEL = 4  # BILLINGSYNC_PAX8__PARALLEL
 HALO_A_MINUTE = 60  # HaloPSA's own limit, spread over its five minutes
@@ -67,6 +68,30 @@ def fetching(charges: int) -> list[Row]:
             target="for comparison",
             measured=f"{peer / best:.1f} x less time ({peer:.1f} s)",
         ),
+    ]
+
+
+def subscriptions(charges: int) -> list[Row]:
+    """What a snapshot reads from Pax8: companies, subscriptions and products, their pages side by side; the better of
+    two readings. There are about as many subscriptions as charges."""
+    latency = LATENCY["latency_ms"] / 1000
+    with SandboxProcess(clients=CLIENTS[charges], charges=charges, **LATENCY) as sandbox:
+        found = []
+        for _ in range(2):
+            sandbox.forget_calls()
+            found.append(ask("subscriptions", sandbox.environment))
+            calls = len(sandbox.calls("pax8"))
+    # The token and the first page of each list come first; the other pages are then asked for side by side.
+    rounds = 2 + math.ceil((calls - 1 - SOLD) / PARALLEL)
+    best = min(found, key=lambda one: float(one["wall_s"]))
+    return [
+        at_most(
+            f"reading {best['subscriptions']:,} subscriptions: time / (rounds x latency)",
+            best["wall_s"] / (rounds * latency),
+            1.3,
+            "x",
+            how=f"{best['wall_s']:.2f} s for {calls} calls in {rounds} rounds, {best['cpu_s']:.2f} s of CPU",
+        )
     ]
 
 

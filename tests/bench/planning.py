@@ -1,4 +1,4 @@
-"""Planning and fetching measured from inside: `python -m tests.bench.planning fetch|plan`, with the sandbox's settings
+"""Planning and fetching measured from inside: `python -m tests.bench.planning fetch|plan|subscriptions`, with the sandbox's settings
 in the environment. Prints one JSON line."""
 
 from __future__ import annotations
@@ -64,6 +64,19 @@ def fetching() -> dict[str, Any]:
         }
 
 
+def subscriptions() -> dict[str, Any]:
+    """What is sold and to whom, as a snapshot reads it."""
+    with _connected() as connected:
+        began, cpu = time.monotonic(), time.process_time()
+        lists = connected.pax8.lists()
+        assert not any(one.why for one in lists.values()), lists
+        return {
+            "subscriptions": len(lists["subscriptions"].rows),
+            "wall_s": time.monotonic() - began,
+            "cpu_s": time.process_time() - cpu,
+        }
+
+
 def planning() -> dict[str, Any]:
     """Seconds of CPU for a plan of RunInputs in memory, and how many times what reading their JSON takes."""
     from billingsync.core.bill.plan_run import plan_run
@@ -107,4 +120,4 @@ def _cpu(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"fetch": fetching, "plan": planning}[sys.argv[1]]()))
+    print(json.dumps({"fetch": fetching, "plan": planning, "subscriptions": subscriptions}[sys.argv[1]]()))

@@ -122,12 +122,61 @@ def test_j6_killed_at_every_call_it_is_written_once(sandbox, killer, zygote, sql
             assert len(posts(sandbox)) - before == 1, (nth, when)
 
 
-def test_j6_killed_around_its_write_on_postgresql(sandbox, killer, zygote, postgres_url, tmp_path):
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_j6_killed_again_while_it_finds_out_what_became_of_it(sandbox, killer, zygote, sqlite_template, tmp_path, when):
+    """First at its POST, then at each call of the recovery."""
+    shutil.copy(sqlite_template, tmp_path / "ledger.db")
+    made = scene(sandbox, killer, tmp_path, "")
+    made.ledger = (tmp_path / "ledger.db").read_bytes()
+    write = the_post(killer, zygote, made)
+    nth = 0
+    while True:
+        nth += 1
+        made.again(killer)
+        before = len(posts(sandbox))
+        killer.aim(write, when)
+        killer.run(zygote, made.office, *made.words)
+        killer.aim(nth, ("before", "after", "soon")[nth % 3])
+        code = killer.run(zygote, made.office, *made.words)
+        seen = killer.seen
+        finished(zygote, killer, made)
+        made.proves(sandbox)
+        assert len(posts(sandbox)) - before == 1, nth
+        if code == 0 and seen < nth:
+            break
+    assert nth > 3, "the recovery asks HaloPSA before it believes anything"
+
+
+def the_post(killer, zygote, made):
+    """At which call an undisturbed run writes."""
+    made.again(killer)
+    true_answer, calls, found = killer.true_answer, [0], []
+
+    def noted(world, service, request, call, **more):
+        calls[0] += 1
+        if request.method == "POST" and request.path == "/RecurringInvoice":
+            found.append(calls[0])
+        return true_answer(world, service, request, call, **more)
+
+    killer.true_answer = noted
+    try:
+        assert killer.run(zygote, made.office, *made.words) == 0
+    finally:
+        killer.true_answer = true_answer
+    [write] = found
+    return write
+
+
+def test_j6_killed_at_every_call_on_postgresql(sandbox, killer, zygote, postgres_url, tmp_path):
     from billingsync.store.upgrade import upgrade
 
     upgrade(postgres_url)
     made = scene(sandbox, killer, tmp_path, postgres_url)
-    for nth in range(1, 12):
+    killer.aim(0, "before")
+    assert killer.run(zygote, made.office, *made.words) == 0
+    calls = killer.seen
+    made.office.run("cards", "undo", made.card["digest"]).must(0)
+    for nth in range(1, calls + 1):
         killer.aim(nth, ("before", "after", "soon")[nth % 3])
         killer.run(zygote, made.office, *made.words)
         finished(zygote, killer, made)

@@ -67,6 +67,17 @@ def test_fault_54_a_worker_that_was_off_writes_late_and_says_so(office, sandbox)
     assert len(posts(sandbox)) == 1
 
 
+def test_fault_50_what_worker_and_person_both_approve_is_written_once(office, sandbox):
+    card = scheduled(office)
+    now = next(each for each in dealt(office, "--state", "scheduled") if each["id"] == card["id"])
+    assert one(approve(office, now["digest"]))["state"] == "scheduled"
+    assert worker(office, LATER) == []
+    assert approve(office, now["digest"]).code in (0, 5)
+    assert worker(office, LATER) == []
+    assert str(line_of(sandbox, card)["qty_order"]) == card["to"]["quantity"]
+    assert len(posts(sandbox)) == 1
+
+
 def test_what_changed_meanwhile_replaces_it_and_people_are_told(office, sandbox):
     card = scheduled(office)
     sandbox.person(do="edit", id=card["invoice_id"], line=card["line_id"], set={"qty_order": 1})

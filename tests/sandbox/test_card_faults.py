@@ -118,6 +118,35 @@ def test_every_way_to_write_lines_sets_the_one_number(make, sandbox, way, semant
     assert invoice(sandbox, card)["lines"] == before
 
 
+def test_fault_48_a_line_that_moved_to_another_recurring_invoice_is_not_written(make, sandbox):
+    office = make()
+    card = approvable(office)
+    line = copy.deepcopy(line_of(sandbox, card))
+    other = next(
+        row
+        for row in sandbox.halo.table("recurring").values()
+        if row["client_id"] != card["client_id"] and row["lines"]
+    )
+    sandbox.person(do="remove_line", id=card["invoice_id"], line=card["line_id"])
+    moved = {name: line[name] for name in ("_itemid", "qty_order", "unit_price", "item_shortdescription")}
+    sandbox.person(do="add_line", id=other["id"], set=moved)
+    stale = approve(office, card["digest"]).must(5).json
+    assert stale["error"]["code"] == "BS-STALE-CARD"
+    assert posts(sandbox) == []
+
+
+@pytest.mark.parametrize("again", ["same digest", "after a snapshot"])
+def test_fault_48_an_item_that_was_retired_or_merged_blocks_its_card(make, sandbox, again):
+    office = make()
+    card = approvable(office)
+    other = next(id_ for id_ in sandbox.halo.table("items") if id_ != card["item"])
+    sandbox.person(do="edit", id=card["invoice_id"], line=card["line_id"], set={"_itemid": other})
+    if again == "after a snapshot":
+        office.run("snapshot").must(0, 3)
+    assert approve(office, card["digest"]).must(5).json["error"]["code"] == "BS-STALE-CARD"
+    assert posts(sandbox) == []
+
+
 def test_approve_twice_from_two_processes_writes_once(make, sandbox):
     office = make()
     card = approvable(office)

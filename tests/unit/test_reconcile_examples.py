@@ -228,6 +228,14 @@ def test_10_pax8_bills_too_many() -> None:
     (finding,) = three_ways(12, 14, 12).compare().findings
     assert (finding.kind, finding.side) == (Kind.PAX8_INVOICE_DIFFERS, Side.PAX8)
     assert finding.once == D("36.00") and finding.month is None and finding.year is None
+    assert finding.confidence is Confidence.CERTAIN
+
+
+def test_10_where_nobody_tells_whether_seats_changed_it_is_only_looked_at() -> None:
+    book = three_ways(12, 14, 12)
+    book.more["past_unknown"] = frozenset({"a"})
+    (finding,) = book.compare().findings
+    assert (finding.kind, finding.confidence) == (Kind.PAX8_INVOICE_DIFFERS, Confidence.LOOK)
 
 
 def test_10_a_change_since_the_invoice_explains_it() -> None:

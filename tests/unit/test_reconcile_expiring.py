@@ -74,7 +74,7 @@ def test_money_follows_the_billing_term(term: str, month: str | None, year: str 
     assert (one.month, one.year) == wanted
 
 
-def test_a_commitment_that_is_a_bare_text_binds_too() -> None:
+def test_fault_53_a_commitment_that_is_a_bare_text_binds_too() -> None:
     book = Book()
     book.sub("a", 1, commitment=Commitment(term="1-Year"), end=date(2026, 12, 1))
     book.sub("b", 1, commitment=Commitment(term="Monthly"), end=date(2026, 12, 1))

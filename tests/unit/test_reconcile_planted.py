@@ -17,6 +17,7 @@ import test_reconcile_rules as rules_tests
 from billingsync.core.reconcile import (
     amounts,
     card_change,
+    card_making,
     cards,
     classify,
     compare,
@@ -88,8 +89,8 @@ def inactive_lines_are_counted(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_whole_count_is_written_beside_pro_rata(patch: pytest.MonkeyPatch) -> None:
-    right = cards._Maker._target
-    patch.setattr(cards._Maker, "_target", lambda maker, line: right(maker, line) + line.waiting)
+    right = cards._Cards._target
+    patch.setattr(cards._Cards, "_target", lambda maker, line: right(maker, line) + line.waiting)
 
 
 def money_is_a_float(patch: pytest.MonkeyPatch) -> None:
@@ -144,7 +145,7 @@ def recorded_profit_is_revenue(patch: pytest.MonkeyPatch) -> None:
         made = right(*args)
         return replace(made, recorded_profit_month=made.revenue_month)
 
-    patch.setattr(cards, "change_of", wrong)
+    patch.setattr(card_making, "change_of", wrong)
 
 
 def monthly_ones_expire_too(patch: pytest.MonkeyPatch) -> None:
@@ -152,9 +153,9 @@ def monthly_ones_expire_too(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_digest_hangs_on_the_snapshot(patch: pytest.MonkeyPatch) -> None:
-    right = cards.card_digest
+    right = card_making.card_digest
     count = iter(range(1000))
-    patch.setattr(cards, "card_digest", lambda *args: f"{right(*args)}{next(count)}")
+    patch.setattr(card_making, "card_digest", lambda *args: f"{right(*args)}{next(count)}")
 
 
 def parts_check() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from reconcile_sample import BP, DEFENDER, NOVEMBER, Book, D, ours
+from reconcile_sample import BP, DEFENDER, ITEMS, NOVEMBER, Book, D, ours
 
 from billingsync.core.inputs import RememberedMatch
 from billingsync.core.period import Period
@@ -30,6 +30,7 @@ from billingsync.core.reconcile.snapshot import (
     suspects,
 )
 from billingsync.core.rules import ClientFile, MatchBlock, ModifierRules, Rules
+from billingsync.report.comparison.document import finding_document
 
 # Classes
 
@@ -82,7 +83,7 @@ def test_a_change_under_way_counts_its_last_active_quantity() -> None:
 
 
 @pytest.mark.parametrize(("quantity", "kind"), [(None, Class.UNKNOWN), (-3, Class.COMPARED), ("2.5", Class.COMPARED)])
-def test_quantities_are_taken_as_they_are_but_none_is_unknown(quantity: object, kind: Class) -> None:
+def test_fault_53_quantities_are_taken_as_they_are_but_none_is_unknown(quantity: object, kind: Class) -> None:
     book = Book()
     book.sub("a", quantity)
     book.line(9001, 1)
@@ -480,7 +481,7 @@ def test_a_year_billed_before_our_sources_begin_is_not_known_and_estimated() -> 
     assert result.findings[0].confidence is Confidence.LIKELY
 
 
-def test_an_unknown_term_is_only_looked_at() -> None:
+def test_fault_53_an_unknown_term_is_only_looked_at() -> None:
     book = Book()
     book.sub("a", 12, billing_term="Weekly")
     book.line(9001, 10)
@@ -521,6 +522,23 @@ def test_findings_of_mapping_come_first_then_what_is_certain_then_money() -> Non
     book.sub("d", 500, DEFENDER)
     kinds = [one.kind for one in book.compare().findings]
     assert kinds == [Kind.UNMAPPED_COMPANY, Kind.UNDER_BILLED, Kind.NOT_BILLED]
+
+
+def test_seats_missing_here_and_as_many_too_many_elsewhere_are_perhaps_at_the_wrong_client() -> None:
+    book = Book()
+    book.company("c2", 215, "Fabrikam")
+    book.company("c3", 216, "Tailspin")
+    book.sub("a", 5)
+    book.line(1, 7, ITEMS[DEFENDER])
+    book.line(2, 5, client=215, invoice=-238)
+    book.line(3, 4, client=216, invoice=-239)
+    found = {(one.kind, one.client_id): one for one in book.compare().findings}
+    here, there = found[Kind.NOT_BILLED, 214], found[Kind.BILLED_NOT_BOUGHT, 215]
+    wrong = found[Kind.WRONG_CLIENT, 214]
+    assert (wrong.related, here.related, there.related) == ((here.id, there.id), (wrong.id,), (wrong.id,))
+    assert (wrong.money, wrong.confidence, wrong.side) == (None, Confidence.LOOK, Side.NONE)
+    assert "Fabrikam" in wrong.note and found[Kind.BILLED_NOT_BOUGHT, 216].related == ()
+    assert finding_document(wrong)["related"] == [here.id, there.id]
 
 
 def test_a_findings_id_survives_snapshots_and_counts() -> None:

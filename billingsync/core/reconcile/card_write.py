@@ -10,6 +10,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
+from billingsync.core.invoice import CARD_MARKS, Mark
 from billingsync.core.money import plain
 from billingsync.core.reconcile.card import Card, CardKind
 from billingsync.core.reconcile.card_change import Values
@@ -66,6 +67,17 @@ class LineSet:
     item_id: int | None = None
     entries: tuple[SetEntry, ...] = ()
     takes: str = ""  # the key of the write whose pro rata entries are taken off the line again
+
+    @property
+    def marked(self) -> int:
+        """The number in the mark of a line that is added: even a ledger that forgot the card tells it from a
+        posting's [WB6]."""
+        return CARD_MARKS + self.ordinal
+
+    def is_marked(self, mark: Mark | None, key: str) -> bool:
+        """Whether a line's mark is that of the line which the write `key` added; earlier versions numbered it like a
+        posting's."""
+        return mark is not None and mark.key == key and mark.ordinal in (self.marked, self.ordinal)
 
 
 def line_set(card: Card, ordinal: int) -> LineSet:

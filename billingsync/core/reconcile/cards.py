@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
 from billingsync.core.money import ZERO, plain
-from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, CardKind, Choice, Lack, card_digest, card_id
-from billingsync.core.reconcile.card_change import (
-    Entry,
-    Terms,
-    Values,
-    change_of,
-    limits_of,
-    pro_rata,
-    running_period,
-)
+from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, CardKind, Choice, Lack, card_id
+from billingsync.core.reconcile.card_change import Terms, Values
+from billingsync.core.reconcile.card_making import CardMaking
 from billingsync.core.reconcile.compare import Reconciliation, Verdict
 from billingsync.core.reconcile.find import seat_kind, surplus_lines
-from billingsync.core.reconcile.findings import SEATS, Confidence, Finding
+from billingsync.core.reconcile.findings import SEATS
 from billingsync.core.reconcile.findings import Kind as FindingKind
 from billingsync.core.reconcile.licences import Mode, SeatRow
 from billingsync.core.reconcile.lines import Keeper, SeatLine, months_of_invoice
-from billingsync.core.reconcile.prices import Prices, prices_of
+from billingsync.core.reconcile.prices import prices_of
 from billingsync.core.reconcile.snapshot import RecurringInvoice
 from billingsync.core.reconcile.tenant import Tenant
 from billingsync.core.reconcile.terms import to_decimal, total
@@ -45,7 +37,7 @@ def cards_of(result: Reconciliation, tenant: Tenant, choices: Mapping[str, Choic
         if row.mode is Mode.USAGE or not (row.members or row.counts or row.every_line):
             continue
         finding = findings.get((row.client_id, row.group, row.key))
-        maker = _Maker(
+        maker = _Cards(
             tenant=tenant,
             row=row,
             group=groups[row.client_id, row.group],
@@ -58,20 +50,8 @@ def cards_of(result: Reconciliation, tenant: Tenant, choices: Mapping[str, Choic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Maker:
+class _Cards(CardMaking):
     """The cards of one row."""
-
-    tenant: Tenant
-    row: SeatRow
-    group: Sequence[SeatRow]
-    finding: Finding | None
-    prices: Prices
-    choices: Mapping[str, Choice]
-
-    @property
-    def _group_lines(self) -> list[SeatLine]:
-        found = {(line.invoice_id, line.line_id): line for row in self.group for line in row.every_line}
-        return [found[key] for key in sorted(found, key=lambda key: (key[0] or 0, key[1] or 0))]
 
     def cards(self) -> list[Card]:
         row, kind = self.row, seat_kind(self.row)
@@ -81,7 +61,7 @@ class _Maker:
             return self._duplicates(hand)
         if not row.every_line:
             return [self._new()] if row.count > 0 else []
-        alone = row.mode is Mode.EACH or (len(self._group_lines) == 1 and len(self.group) == 1)
+        alone = row.mode is Mode.EACH or (len(self.group_lines) == 1 and len(self.group) == 1)
         if len(lines) == 1 and alone:
             return [self._of_line(lines[0], self._target(lines[0]), [])]
         if row.difference == 0:
@@ -115,17 +95,13 @@ class _Maker:
     def _ended(self, line: SeatLine, unclear: bool) -> Card:
         """The end of one line; where a person has to say which, what it must carry once they chose it."""
         target = self._target(line)
-        chosen = self._choice(line.line_id).line_id == line.line_id and target >= 0
+        chosen = self.choice(line.line_id).line_id == line.line_id and target >= 0
         if unclear and chosen:
             return self._of_line(line, target, [])
         return self._of_line(line, ZERO, [Lack.NEEDS_LINE] if unclear else [])
 
-    def _choice(self, line_id: int | None) -> Choice:
-        ids = (card_id(self.row.client_id, self.row.key, line_id), card_id(self.row.client_id, self.row.key, None))
-        return next((self.choices[one] for one in ids if one in self.choices), NOTHING_CHOSEN)
-
     def _of_line(self, line: SeatLine, target: Decimal, lacks: list[Lack]) -> Card:
-        chosen = self._choice(line.line_id)
+        chosen = self.choice(line.line_id)
         invoice, raw = line.invoice, line.line
         before = Values(
             quantity=line.quantity - line.waiting,
@@ -138,17 +114,17 @@ class _Maker:
             unit_price=self._typed(chosen.price, chosen.with_price, self.prices.pax8, line.months, before.unit_price),
             unit_cost=self._typed(chosen.cost, chosen.with_cost, self.prices.pax8_cost, line.months, before.unit_cost),
         )
-        lacks = [*lacks, *self._line_lacks(line), *self._lacks(after)]
+        lacks = [*lacks, *self._line_lacks(line), *self.lacks(after)]
         if line.waiting and (ends or after.quantity < 0):
             lacks.append(Lack.WAITING)
         kind = CardKind.GONE if after.quantity == 0 else CardKind.CHANGED
         kind = CardKind.UNCHANGED if after == before else kind
-        if kind is CardKind.GONE and self._suspect:
+        if kind is CardKind.GONE and self.suspect:
             lacks.append(Lack.SUSPECT)
         terms = Terms(
             months=line.months, discount_percent=raw.discount_percent if raw else ZERO, currency=line.currency
         )
-        return self._card(kind, line, (invoice, terms), (before, after), (chosen, lacks))
+        return self.card(kind, line, (invoice, terms), (before, after), (chosen, lacks))
 
     def _line_lacks(self, line: SeatLine) -> list[Lack]:
         lacks = []
@@ -162,21 +138,6 @@ class _Maker:
         if invoice is not None and (invoice.disabled or invoice.in_approval):
             lacks.append(Lack.INVOICE_CLOSED)
         return lacks
-
-    def _lacks(self, after: Values) -> list[Lack]:
-        lacks = []
-        if self.row.moving:
-            lacks.append(Lack.MOVING)
-        if self.row.unsure:
-            lacks.append(Lack.UNSURE)
-        if after.quantity != after.quantity.to_integral_value():
-            lacks.append(Lack.PART_OF_A_UNIT)
-        return lacks
-
-    @property
-    def _suspect(self) -> bool:
-        snapshot = self.tenant.inputs.snapshot
-        return bool(snapshot.suspect) and not snapshot.confirmed
 
     @staticmethod
     def _typed(
@@ -194,11 +155,11 @@ class _Maker:
         after = Values(quantity=row.count)
         kind = CardKind.GONE if row.count == 0 else CardKind.CHANGED
         terms = Terms(months=None, discount_percent=ZERO, currency=self.prices.currency)
-        return self._card(kind, None, (None, terms), (before, after), (NOTHING_CHOSEN, lacks))
+        return self.card(kind, None, (None, terms), (before, after), (NOTHING_CHOSEN, lacks))
 
     def _new(self) -> Card:
         row = self.row
-        chosen = self._choice(None)
+        chosen = self.choice(None)
         invoices = [one for one in self.tenant.inputs.snapshot.recurring if self._may_take(one)]
         invoice = next((one for one in invoices if one.id == chosen.invoice_id), None)
         if invoice is None and chosen.invoice_id is None and len(invoices) == 1:
@@ -217,116 +178,23 @@ class _Maker:
             unit_price=chosen.price if chosen.price is not None else _times(price, months),
             unit_cost=chosen.cost if chosen.cost is not None else _times(cost, months),
         )
-        lacks = self._lacks(after)
+        lacks = self.lacks(after)
         if row.billed_here:
             lacks.append(Lack.OURS)
         if invoice is None:
             lacks.append(Lack.NEEDS_INVOICE)
         if not items:  # of several that add up, the first takes the line
             lacks.append(Lack.NEEDS_ITEM)
-        if self._suspect:
+        if self.suspect:
             lacks.append(Lack.SUSPECT)
         currency = (invoice.currency if invoice else "") or self.prices.currency
         terms = Terms(months=months, discount_percent=ZERO, currency=currency)
-        return self._card(CardKind.NEW, None, (invoice, terms), (Values(), after), (chosen, lacks))
+        return self.card(CardKind.NEW, None, (invoice, terms), (Values(), after), (chosen, lacks))
 
     def _may_take(self, invoice: RecurringInvoice) -> bool:
         day = self.tenant.inputs.snapshot.day
         runs = (invoice.start is None or invoice.start <= day) and (invoice.end is None or day <= invoice.end)
         return invoice.client_id == self.row.client_id and runs and not (invoice.disabled or invoice.in_approval)
-
-    def _card(
-        self,
-        kind: CardKind,
-        line: SeatLine | None,
-        where: tuple[RecurringInvoice | None, Terms],
-        values: tuple[Values, Values],
-        chosen_: tuple[Choice, list[Lack]],
-    ) -> Card:
-        row, (invoice, terms), (before, after), (chosen, lacks) = self.row, where, values, chosen_
-        effective, entries, after, more = self._effective(chosen, invoice, (before, after), terms)
-        rules = self.tenant.rules_of.client(row.client_id).cards
-        real = None
-        if self.prices.pax8_cost is not None and terms.months:
-            real = to_decimal(self.prices.pax8_cost * terms.months, 6)
-        confidence = self.finding.confidence if self.finding else Confidence.CERTAIN
-        then = Values(
-            quantity=after.quantity + total(entry.quantity for entry in entries),
-            unit_price=after.unit_price,
-            unit_cost=after.unit_cost,
-        )
-        limits = limits_of(
-            before, then, is_new=kind is CardKind.NEW, real_cost=real, confidence=confidence, rules=rules
-        )
-        line_id = line.line_id if line else None
-        id_ = card_id(row.client_id, row.key, line_id)
-        lines = tuple((one.invoice_id, one.line_id, one.quantity) for one in self._group_lines)
-        item = line.item_id if line else row.item_id if row.item_id is not None else next(iter(row.items), None)
-        keeper, waiting = (line.keeper, line.waiting) if line else (None, None)
-        fields = [item, keeper, waiting, invoice and invoice.id, lines, terms.currency]
-        return Card(
-            id=id_,
-            digest=card_digest(id_, before, after, fields, effective, entries),
-            kind=kind,
-            client_id=row.client_id,
-            client_name=row.client_name,
-            group=row.group,
-            key=row.key,
-            product=row.product,
-            skus=row.skus,
-            vendor=row.vendor,
-            tags=row.tags,
-            invoice_id=invoice.id if invoice else line.invoice_id if line else None,
-            line_id=line_id,
-            contract_id=invoice.contract_id if invoice else None,
-            item_id=item,
-            text=line.line.text if line and line.line else "",
-            period_name=invoice.period_name if invoice else "",
-            count=row.count,
-            difference=row.difference,
-            waiting=line.waiting if line else ZERO,
-            before=before,
-            after=after,
-            effective=effective,
-            next_invoice=invoice.next_creation if invoice else None,
-            entries=entries,
-            change=change_of(before, after, terms, entries),
-            lacks=tuple(dict.fromkeys([*lacks, *more])),
-            limits=limits,
-            confidence=confidence,
-            finding=self.finding.id if self.finding else None,
-            guessed=row.guessed,
-            lines=lines,
-            facts=tuple(fields),
-        )
-
-    def _effective(
-        self,
-        chosen: Choice,
-        invoice: RecurringInvoice | None,
-        values: tuple[Values, Values],
-        terms: Terms,
-    ) -> tuple[date | None, tuple[Entry, ...], Values, list[Lack]]:
-        """From when the change counts [CD6]: the next invoice, a later day, or pro rata for a day in the running
-        period. HaloPSA adds an entry's quantity by itself, so that the line's own then stays."""
-        before, after = values
-        today = self.tenant.inputs.snapshot.day
-        added = after.quantity - before.quantity
-        dated = chosen.entries
-        if not dated and chosen.day is not None:
-            if chosen.day > max(today, running_period(invoice, today)[1]):
-                return chosen.day, (), after, []
-            dated = ((chosen.day, added),)
-        if not dated:
-            return None, (), after, []
-        entries = pro_rata(dated, after, terms, invoice)
-        lacks = []
-        if self.tenant.rules_of.client(self.row.client_id).cards.prorata == "off":
-            lacks.append(Lack.PRORATA_OFF)
-        if total(entry.quantity for entry in entries) != added or any(entry.quantity <= 0 for entry in entries):
-            lacks.append(Lack.PRORATA_QUANTITY)
-        stays = Values(quantity=before.quantity, unit_price=after.unit_price, unit_cost=after.unit_cost)
-        return entries[0].day, entries, stays, lacks
 
 
 def _decimal(number: Fraction) -> Decimal:

@@ -29,6 +29,7 @@ from billingsync.core.reconcile.sides import Apart, collect, is_mapped
 from billingsync.core.reconcile.snapshot import ReconcileInputs, SnapshotState, VendorCount
 from billingsync.core.reconcile.tenant import Tenant, tenant_of
 from billingsync.core.reconcile.terms import rounded, total
+from billingsync.core.reconcile.wrong_client import with_wrong_clients
 
 
 class Verdict(StrEnum):
@@ -176,6 +177,7 @@ def _money_findings(
             passed[finding.currency] += abs(amount)
         else:
             found.append(finding)
+    found = with_wrong_clients(found)
     unique = {one.id + one.currency: one for one in found}
     assert len(unique) == len(found), "two findings of one id"
     return found, {currency: amount for currency, amount in sorted(passed.items()) if amount}

@@ -66,6 +66,9 @@ def row_findings(row: SeatRow, tenant: Tenant) -> list[Measured]:
     return [*found, *made.margins()]
 
 
+_OF_INVOICE = (Kind.PAX8_INVOICE_DIFFERS, Kind.PAX8_BILLS_CANCELLED)  # a change of seats would explain them
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Made:
     row: SeatRow
@@ -100,6 +103,8 @@ class _Made:
         row = self.row
         unknown_months = any(line.months is None for line in row.every_line)
         if row.moving or row.unsure or unknown_months or self.prices.unknown_term or kind is Kind.UNCLEAR:
+            return Confidence.LOOK
+        if kind in _OF_INVOICE and not self._charged().isdisjoint(self.tenant.inputs.past_unknown):
             return Confidence.LOOK
         if row.guessed or self.prices.estimated or row.invoiced is None or self._mixed():
             return Confidence.LIKELY
@@ -154,8 +159,7 @@ class _Made:
         first = min((period for period, _ in row.charges), default=self.tenant.period)
         if first is None:
             return True
-        ids = {charge.subscription_id for _, charge in row.charges} | {one.subscription.id for one in row.members}
-        for id_ in ids:
+        for id_ in self._charged():
             if any(first.first_day <= change.day <= day for change in self.tenant.changes.get(id_, ())):
                 return True
             subscription = self.tenant.subscriptions.get(id_)
@@ -166,6 +170,11 @@ class _Made:
             if any(one is not None and first.first_day <= one <= day for one in (begun, ended)):
                 return True
         return False
+
+    def _charged(self) -> set[str]:
+        """The subscriptions that Pax8's invoice or the snapshot names here."""
+        of_charges = {charge.subscription_id for _, charge in self.row.charges}
+        return of_charges | {one.subscription.id for one in self.row.members}
 
     def _unit_cost_charged(self) -> Fraction | None:
         charges = [charge for _, charge in self.row.charges if charge.quantity]

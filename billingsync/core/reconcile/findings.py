@@ -28,6 +28,7 @@ class Kind(StrEnum):
     PRICE_DRIFT = "price_drift"
     PAX8_INVOICE_DIFFERS = "pax8_invoice_differs"
     PAX8_BILLS_CANCELLED = "pax8_bills_cancelled"
+    WRONG_CLIENT = "wrong_client"
     UNMAPPED_COMPANY = "unmapped_company"
     UNMAPPED_PRODUCT = "unmapped_product"
     UNKNOWN_STATUS = "unknown_status"
@@ -96,6 +97,11 @@ KINDS: Mapping[Kind, KindRow] = {
     Kind.PAX8_BILLS_CANCELLED: KindRow(
         title="Pax8 bills a cancelled subscription", says="Ask Pax8, or expect a correction on the next invoice."
     ),
+    Kind.WRONG_CLIENT: KindRow(
+        title="Perhaps the wrong client",
+        says="See which client the company belongs to.",
+        step=("billingsync", "map", "companies"),
+    ),
     Kind.UNMAPPED_COMPANY: KindRow(
         title="No client for this company", says="Say which client it is.", step=("billingsync", "map", "companies")
     ),
@@ -142,6 +148,7 @@ class Finding:
     explained: bool = False
     note: str = ""
     below_cost: Decimal | None = None  # of `cost_moved`: how much of it is below cost
+    related: tuple[str, ...] = ()  # ids of findings that may have the same cause
 
     @property
     def year(self) -> Decimal | None:

@@ -53,6 +53,7 @@ class Subscription:
     price: Decimal | None = None
     cost: Decimal | None = None  # partnerCost
     currency: str = ""
+    updated: date | None = None  # the day of its last change of any kind
     moving: bool = False  # changed while the snapshot was being read [SN4]
     problem: str = ""
 
@@ -273,6 +274,7 @@ class ReconcileInputs:
     written_lines: frozenset[tuple[int, int]] = frozenset()  # (recurring invoice id, line id) that are ours [B3]
     changes: tuple[SeatChange, ...] = ()
     last_active: Mapping[str, Decimal] = field(default_factory=dict)  # by subscription id: its last Active quantity
+    past_unknown: frozenset[str] = frozenset()  # subscriptions that changed, and nobody tells whether their seats did
     prices_before: Mapping[int, Decimal] = field(default_factory=dict)  # by line id: unit price in the snapshot before
     counts: tuple[VendorCount, ...] = ()
     rows_left_out: int = 0  # rows of imported files that were bad: then no comparison is complete [IM6]

@@ -93,7 +93,7 @@ def _added(one: LineSet, key: str, installation: str, marker: str, codes: Produc
         item_id=one.item_id,
         tax_code=codes.tax_code,
         nominal_code=codes.income_account,
-        mark=mark_of(key, installation, one.ordinal),
+        mark=mark_of(key, installation, one.marked),
     )
     return {**as_line(wire, marker), "isinactive": False, "isActive": True}
 

@@ -90,11 +90,7 @@ def said(line: Raw) -> str:
 
 
 def _added_sight(before: Raw, after: Raw, one: LineSet, key: str) -> LineSight:
-    found = [
-        line
-        for line in lines_of(after)
-        if (mark := markers(line)) is not None and (mark.key, mark.ordinal) == (key, one.ordinal) and not nothing(line)
-    ]
+    found = [line for line in lines_of(after) if one.is_marked(markers(line), key) and not nothing(line)]
     if len(found) > 1:
         ids = ", ".join(str(id_of(line)) for line in found)
         return LineSight(ordinal=one.ordinal, shows=Shows.OTHER, said=f"lines {ids} all carry its mark")

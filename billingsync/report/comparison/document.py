@@ -160,7 +160,7 @@ def finding_document(one: Finding, *, card: str | None = None, money: bool = Tru
         "explained": one.explained,
         "note": one.note or None,
         "card": card,
-        "related": [],
+        "related": list(one.related),
     }
 
 

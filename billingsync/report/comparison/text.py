@@ -128,7 +128,7 @@ def print_billing(view: View, rows: Sequence[BillingRow], console: Console, loca
             page.prose(f"{one_line(row.client_name)}, {one_line(row.product)}: {note}.", indent="    ", first="  ")
     if not shown:
         page.blank()
-        page.say("No price differs.")
+        page.say("No price differs." if rows else "No month of Pax8 stands beside this snapshot: nothing is compared.")
     closing(view, page, figures)
     page.show(console)
 
@@ -139,7 +139,9 @@ def _billing_cells(row: BillingRow, figures: Figures) -> tuple[str, ...]:
     def amount(value: Decimal | None) -> str:
         return "?" if value is None else figures.amount(value, row.currency)
 
-    percent = "" if money.margin_percent is None else f"{figures.quantity(money.margin_percent)} %"
+    percent = ""
+    if money.margin is not None and money.psa_price:
+        percent = figures.percent(money.margin, money.psa_price, places=2)
     return (
         row.client_name,
         row.product,
@@ -159,7 +161,7 @@ def _total_cells(rows: Sequence[BillingRow], currency: str, figures: Figures) ->
     psa = sum((one.psa_price or ZERO for one in known), ZERO)
     cost = sum((one.pax8_cost for one in known), ZERO)
     margin = psa - cost
-    percent = figures.percent(margin, psa) if psa else ""
+    percent = figures.percent(margin, psa, places=2) if psa else ""
     amounts = [figures.amount(value, currency) for value in (pax8, psa, pax8 - psa, cost, margin)]
     return ("All groups", "", *amounts, percent)
 
@@ -276,7 +278,7 @@ def sum_parts(view: View, figures: Figures) -> list[str]:
     """`44.00 USD a month missing`, one for each sum and currency that is not zero."""
     found = []
     for currency, by_side in sums(view.findings).items():
-        for side in SIDES:
+        for side in (*SIDES, Side.MARGIN):
             if amount := by_side.get(side):
                 found.append(f"{figures.money(amount, currency)} {words.SIDES[side]}")
     found += [f"{figures.money(cost, currency)} not mapped" for currency, cost in unmapped_cost(view.findings).items()]

@@ -70,6 +70,7 @@ def read_subscription(row: object, span: Span | None = None) -> Subscription:
         price=numbers["price"],
         cost=numbers["partnerCost"],
         currency=_name(held.get("currencyCode")).upper(),
+        updated=updated_on(held),
         moving=span is not None and span.holds(moment_of(held.get("updatedDate"))),
         problem="; ".join(problems),
     )

@@ -1,0 +1,141 @@
+"""One card in full, for the terminal, and what was done to its line before [CD5]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Protocol
+
+from billingsync.core.money import plain
+from billingsync.core.reconcile.card import LACKS, Card, CardKind
+from billingsync.core.reconcile.card_change import Limit
+from billingsync.core.reconcile.card_states import Shown
+from billingsync.report.escape import one_line
+
+_LIMITS: Mapping[Limit, str] = {
+    Limit.QUANTITY: "the quantity moves by more than the rules allow",
+    Limit.PRICE: "the price moves by more than the rules allow",
+    Limit.BELOW_COST: "the price is below the cost",
+    Limit.DECREASE_ON_LOOK: "it takes seats away, and the finding is uncertain",
+}
+
+
+def card_sentences(one: Shown, *, money: bool) -> list[str]:
+    """A card in full: where, what stands there and would stand there, from when, what it changes, what it lacks."""
+    card = one.card
+    said = [
+        f"Card {card.digest}: {card.kind}, {one.state}. {one_line(card.client_name)}, {one_line(card.product)} "
+        f"({_where(card)}).",
+        *_line(card),
+        *_counted(card),
+    ]
+    if money:
+        said += _unit(card)
+    said.append(
+        "It counts from "
+        + (card.effective.isoformat() if card.effective else "the next invoice that HaloPSA makes")
+        + (f" (on {card.next_invoice.isoformat()})." if card.next_invoice and not card.effective else ".")
+    )
+    if money and card.kind is not CardKind.UNCHANGED:
+        said += _change(card)
+    said += [LACKS[lack] for lack in card.lacks]
+    said += [
+        f"Beyond a limit: {_LIMITS[limit]}. Approve it alone, with --over-limit --reason." for limit in card.limits
+    ]
+    if one.note:
+        said.append(f"Earlier: {one_line(one.note)}.")
+    return said
+
+
+def _where(card: Card) -> str:
+    if card.line_id is not None:
+        return f"line {card.line_id} of recurring invoice {card.invoice_id}"
+    if card.kind is not CardKind.NEW:
+        return "several lines"
+    return "no line yet" if card.invoice_id is None else f"a new line on recurring invoice {card.invoice_id}"
+
+
+def _line(card: Card) -> Iterator[str]:
+    """The line as HaloPSA shows it."""
+    parts = [
+        f'"{one_line(card.text)}"' if card.text else "",
+        f"item {card.item_id}" if card.item_id is not None else "",
+        one_line(card.period_name),
+        f"contract {card.contract_id}" if card.contract_id is not None else "",
+    ]
+    known = ", ".join(part for part in parts if part)
+    if known:
+        yield f"In HaloPSA: {known}."
+
+
+def _counted(card: Card) -> Iterator[str]:
+    waiting = f"; {plain(card.waiting)} wait as pro rata" if card.waiting else ""
+    guess = " The match is a guess: confirm it with billingsync map." if card.guessed else ""
+    yield (
+        f"Quantity {plain(card.before.quantity)} -> {plain(card.after.quantity)}. Counted: {plain(card.count)}; "
+        f"difference {_signed(card.difference)}{waiting}.{guess}"
+    )
+
+
+def _unit(card: Card) -> Iterator[str]:
+    """What one seat costs and sells for, where the line's number moves with both values."""
+    currency = card.change.currency
+    said = [
+        f"{name} {_number(before, currency)}" + (f" -> {_number(after, currency)}" if before != after else "")
+        for name, before, after in (
+            ("price", card.before.unit_price, card.after.unit_price),
+            ("cost", card.before.unit_cost, card.after.unit_cost),
+        )
+        if before is not None or after is not None
+    ]
+    if said:
+        text = ", ".join(said)
+        yield f"{text[0].upper()}{text[1:]} {currency} a unit."
+
+
+def _change(card: Card) -> Iterator[str]:
+    """What it changes, a month and a year, and pro rata once."""
+    change = card.change
+    names = ("clients pay", "recorded profit", "cash")
+    months = (change.revenue_month, change.recorded_profit_month, change.cash_month)
+    years = (change.revenue_year, change.recorded_profit_year, change.cash_year)
+    for rhythm, amounts in (("month", months), ("year", years)):
+        parts = [f"{name} {_amount(amount, change.currency)}" for name, amount in zip(names, amounts, strict=True)]
+        yield f"Change a {rhythm}: {'; '.join(parts)}."
+    if card.entries:
+        days = ", ".join(f"{plain(entry.quantity)} from {entry.day.isoformat()}" for entry in card.entries)
+        yield f"Pro rata, once: about {_amount(change.once, change.currency)} ({days})."
+    yield "Pax8 bills these seats already."
+
+
+def _number(number: Decimal | None, currency: str) -> str:
+    return "not known" if number is None else plain(number, currency)
+
+
+def _amount(amount: Decimal | None, currency: str) -> str:
+    return "not known" if amount is None else f"{_signed(amount, currency)} {currency}"
+
+
+def _signed(number: Decimal, currency: str | None = None) -> str:
+    return f"{'+' if number > 0 else ''}{plain(number, currency)}"
+
+
+class Past(Protocol):
+    """See `reconcile.line_history.Past`."""
+
+    @property
+    def at(self) -> str: ...
+    @property
+    def who(self) -> str: ...
+    @property
+    def what(self) -> str: ...
+    @property
+    def ours(self) -> bool: ...
+
+
+def past_document(past: Past) -> dict[str, object]:
+    return {"at": past.at, "who": past.who, "what": past.what, "by": "billingsync" if past.ours else "halopsa"}
+
+
+def past_sentence(past: Past) -> str:
+    return f"{past.at[:16]} {past.who or 'somebody'}{' by a card' if past.ours else ''}: {past.what}"
