@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
 
 from billingsync.core.money import ZERO
 
 CARD_MARKS = 900_000  # lines that cards add are numbered from here on: no posting has so many
 
 
-class Mark(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
     """Our marker on an invoice or a line [N1]. `ordinal` is the line's in its posting, -1 on an invoice."""
 
     key: str

@@ -75,7 +75,7 @@ def _with_id(line: PlanLine, ids: dict[Wanted, int]) -> PlanLine:
     if line.item is None or not line.item.create:
         return line
     item = ItemRef(id=ids[line.item.sku, line.item.name], name=line.item.name, create=False, sku=line.item.sku)
-    return line._replace(item=item)
+    return replace(line, item=item)
 
 
 def _find(catalogue: Sequence[Item], sku: str, name: str) -> Item | None:

@@ -75,8 +75,6 @@ def _writer(kind: type) -> Writer:
     if is_dataclass(kind):
         names = tuple(field.name for field in fields(kind))
         return lambda value: {name: _plain(getattr(value, name)) for name in names}
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return lambda value: {name: _plain(part) for name, part in zip(value._fields, value, strict=True)}
     if issubclass(kind, Mapping):  # as pairs: a key need not be a text
         return lambda value: {"$map": [[_plain(key), _plain(part)] for key, part in value.items()]}
     if issubclass(kind, frozenset | set):
@@ -134,7 +132,7 @@ def _tagged(read: Reader, inner: tuple[Any, ...]) -> Reader:
 def _untagged(kind: Any, origin: Any, inner: tuple[Any, ...]) -> Reader:
     if origin in (tuple, frozenset, list):
         return _several(origin, inner)
-    if isinstance(kind, type) and (is_dataclass(kind) or hasattr(kind, "_fields")):
+    if isinstance(kind, type) and is_dataclass(kind):
         return _fielded(kind)
     if kind in (datetime, date):
         return kind.fromisoformat  # type: ignore[no-any-return]

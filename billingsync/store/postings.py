@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, delete, func, select, type_coerce, update
 
@@ -32,10 +32,8 @@ BILLED = tuple(state for state in PostingState if state.billed)
 FREE = tuple(state for state in PostingState if state.free)  # not in HaloPSA: the same key may be intended again
 
 
-# Named tuples, as a month has very many of them.
-
-
-class Share(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
     """What of a charge one line carries: all of it, or its part where it is split over items [P5]."""
 
     charge: str
@@ -43,7 +41,8 @@ class Share(NamedTuple):
     cost: Decimal
 
 
-class PostedLine(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostedLine:
     """One line of a posting, numbered from 0; `action`, `line_id` and the rest as in `core.plan.PlanLine`."""
 
     ordinal: int
@@ -63,7 +62,8 @@ class PostedLine(NamedTuple):
     company_id: str = ""
 
 
-class ReturnedLine(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnedLine:
     """A line as HaloPSA gave it back."""
 
     ordinal: int
@@ -325,7 +325,7 @@ def remove_written_by(connection: Connection, name: str, key: str) -> None:
 
 def line_as_json(line: PostedLine | ReturnedLine) -> dict[str, Any]:
     """A line as JSON: amounts as text, so that they stay exact."""
-    told = line._asdict()
+    told = {each.name: getattr(line, each.name) for each in fields(line)}
     for name in _AMOUNTS & told.keys():
         told[name] = format(told[name], "f")
     if isinstance(line, PostedLine):

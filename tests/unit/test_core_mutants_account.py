@@ -99,7 +99,7 @@ def test_A1_a_charge_in_no_state_is_no_plan() -> None:
 @pytest.mark.parametrize("moved", [{"amount": CENT}, {"cost": CENT}, {"amount": -CENT}, {"cost": -CENT}], ids=str)
 def test_A2_a_line_that_differs_by_a_cent_from_its_charges_is_no_plan(moved: dict[str, Decimal]) -> None:
     ((name, by),) = moved.items()
-    odd = LINES[0]._replace(**{name: getattr(LINES[0], name) + by})
+    odd = replace(LINES[0], **{name: getattr(LINES[0], name) + by})
     with pytest.raises(AssertionError, match="USD"):
         accounts_of([ONE, TWO], [work(lines=[odd, LINES[1]])], [], INPUTS)
     assert accounts_of([ONE, TWO], [work(lines=LINES)], [], INPUTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal as D
 from io import StringIO
 
@@ -66,7 +67,7 @@ def test_a_line_that_only_moves_to_the_next_month_is_no_change() -> None:
     same = sample.line(
         "update", "Suite", "9", "22", "18", "198.00", "1", "i:1", line_id=1, before="9 x 22", before_amount="198.00"
     )
-    more = same._replace(amount=D("220.00"))
+    more = replace(same, amount=D("220.00"))
     assert same.stays and not more.stays
     text = summary(sample.plan([sample.client("Contoso", 214, behavior="recurring", target=-237, lines=(same, more))]))
     assert "~1 =1" in text

@@ -221,9 +221,9 @@ def test_lines_that_do_not_add_up_are_never_recorded(ledger: Ledger, run: tuple[
     wanted = simple("k", "i:1")
     (line,) = lines_of(wanted, {})
     for wrong in (
-        line._replace(amount=Decimal("10.01")),
-        line._replace(cost=Decimal("8.01")),
-        line._replace(shares=()),
+        replace(line, amount=Decimal("10.01")),
+        replace(line, cost=Decimal("8.01")),
+        replace(line, shares=()),
     ):
         with pytest.raises(AssertionError):
             ledger.record_intent(*run, wanted, CONTENT, [wrong], NOW)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
-from typing import NamedTuple
 
 from billingsync.core.bill.modifiers import Draft
 from billingsync.core.bill.plan import ItemRef, PlanLine
@@ -21,7 +21,8 @@ _PRICE_DECIMALS = 6  # [L1]
 _COST_DECIMALS = range(6, 13)  # costs are not shown to customers, so they may be as fine as they must
 
 
-class Fit(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
     """Numbers for one line whose products give `amount` and `cost` back; `exact` where Pax8's quantity survived."""
 
     quantity: Decimal
@@ -186,5 +187,5 @@ def numbered(lines: Sequence[PlanLine], keys: Sequence[str]) -> list[PlanLine]:
     result = []
     for line, key in zip(lines, keys, strict=True):
         ordinal = seen[key] = seen.get(key, 0) + 1
-        result.append(line._replace(recurring_key=f"{key}|{ordinal}"))
+        result.append(replace(line, recurring_key=f"{key}|{ordinal}"))
     return result

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
 
 from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.money import ZERO
@@ -15,7 +14,8 @@ from billingsync.core.rules import ModifierRules
 from billingsync.core.steps import Fill
 
 
-class Draft(NamedTuple):  # and no dataclass: of all values of a plan these are made most often
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
     """A line before it has an item, a text and a target: one charge, or all Azure charges of a client."""
 
     charges: tuple[Charge, ...]

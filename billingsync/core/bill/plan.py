@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
 
 from billingsync.core.bill.decided import DecidedCompany
 from billingsync.core.reasons import Exclusion, Modifier, Reason
@@ -23,7 +22,8 @@ class ItemRef:
     sku: str = ""  # what a created item is found by again [P3]
 
 
-class PlanLine(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanLine:
     """One line change on one HaloPSA invoice. `amount` is what HaloPSA makes of quantity x unit_price [L1]."""
 
     action: LineAction

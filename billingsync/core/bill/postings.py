@@ -100,7 +100,7 @@ def elsewhere(posting: Posting, lines: Sequence[PlanLine], place: Place) -> Post
     """These lines as they would have been posted at another place, in its first generation: a mapping, a behavior or a
     target may have been another one when they were."""
     kept = tuple(
-        line._replace(action=LineAction.ADD, line_id=None) for line in lines if line.action != LineAction.REMOVE
+        replace(line, action=LineAction.ADD, line_id=None) for line in lines if line.action != LineAction.REMOVE
     )
     target = f"{place.action}:{_text(place.invoice_id)}:{place.period}"
     base = base_key(place.partner, place.client_id, target, kept)

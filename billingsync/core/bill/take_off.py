@@ -3,6 +3,8 @@ and what was to be billed once and has been [B7]. Whatever else holds that compa
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from billingsync.core.bill.company import Removal, Work
 from billingsync.core.bill.plan import Hold, Stays
 from billingsync.core.bill.targets import removal, stays, touched
@@ -46,7 +48,7 @@ def take_off(work: Work, inputs: RunInputs) -> None:
         elif stranded and not_invoiced([line], work.made):
             waits.append(line)
         else:
-            gone = removal(line, currency_of(line.recurring_key))._replace(company_id=work.company.id)
+            gone = replace(removal(line, currency_of(line.recurring_key)), company_id=work.company.id)
             work.removals = (*work.removals, Removal(template=template, line=gone))
     if why := not_invoiced(waits, work.made):
         why = f"its lines must come off, but {why}"

@@ -174,7 +174,7 @@ def recurring_changes(
             while key in taken:
                 key += "+"
             taken.add(key)
-            changes.append(line._replace(recurring_key=key))
+            changes.append(replace(line, recurring_key=key))
             continue
         there = present.get(before.line_id)
         if made is not None and _charged_for_good(before, there, made):
@@ -185,7 +185,8 @@ def recurring_changes(
             held[line.recurring_key] = replace(trouble, steps=_way_out(trouble.reason, before, there, line, currency))
             continue
         changes.append(
-            line._replace(
+            replace(
+                line,
                 action=LineAction.UPDATE,
                 line_id=before.line_id,
                 before=f"{before.quantity} x {before.unit_price}",

@@ -17,9 +17,9 @@ COMPUTED = frozenset({"change_seq", "last_change_seq", "last_modified", "sequenc
 def carries(raw: Raw, key: str) -> bool:
     """Whether this invoice carries the marker of this key, in its header or in any line."""
     header = header_marker(raw)
-    if header and header[0] == key:
+    if header and header.key == key:
         return True
-    return any(marker[0] == key for marker in map(markers, lines_of(raw)) if marker)
+    return any(marker.key == key for marker in map(markers, lines_of(raw)) if marker)
 
 
 def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, marked: bool = True) -> Comparison | None:
@@ -29,7 +29,7 @@ def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, mar
     invoice_id = id_of(raw)
     if invoice_id is None or (marked and (not lines_of(raw) or not carries(raw, key))):
         return None
-    ours = [(marker[2], line) for line in lines_of(raw) if (marker := markers(line)) and marker[0] == key]
+    ours = [(marker.ordinal, line) for line in lines_of(raw) if (marker := markers(line)) and marker.key == key]
     found = dict(ours)
     differences: list[str] = []
     line_ids: dict[int, int] = {}

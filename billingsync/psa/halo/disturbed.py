@@ -77,7 +77,7 @@ def saved_between(before: Raw, after: Raw, key: str, history: Changes) -> Iterat
         changes = history(invoice_id)
     except UpstreamError:
         return  # builds without this history: then nothing tells
-    new = {id_of(line) for line in lines_of(after) if (mark := markers(line)) and mark[0] == key}
+    new = {id_of(line) for line in lines_of(after) if (mark := markers(line)) and mark.key == key}
     for change in changes:
         line_id = number(change.get("invoice_line_id"))
         if line_id and line_id not in new and str(change.get("datetime") or "")[:19] > since:

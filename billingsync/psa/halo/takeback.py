@@ -108,12 +108,12 @@ def _fate(written: Written, raw: Raw, line: Intended) -> Fate:
         return Fate(ordinal=line.ordinal, kind=LineFate.GONE, line_id=line_id)
     before = _line(written.before, line_id)
     mark = markers(there)
-    if mark is None or mark[0] != written.key:
+    if mark is None or mark.key != written.key:
         if before is not None and (markers(before) == mark if mark else not changed(before, there)):
             return Fate(ordinal=line.ordinal, kind=LineFate.BACK, line_id=line_id)
         if mark is not None:
             return Fate(
-                ordinal=line.ordinal, kind=LineFate.LATER, line_id=line_id, why=f"posting {mark[0]} wrote it anew"
+                ordinal=line.ordinal, kind=LineFate.LATER, line_id=line_id, why=f"posting {mark.key} wrote it anew"
             )
         return Fate(ordinal=line.ordinal, kind=LineFate.EDITED, line_id=line_id, why="our mark was taken off it")
     if line.action == LineAction.UPDATE and before is None:
@@ -212,7 +212,7 @@ def changed(before: Raw, after: Raw) -> list[str]:
 
 def _marked(line: Raw, key: str, ordinal: int) -> bool:
     mark = markers(line)
-    return mark is not None and mark[0] == key and mark[2] == ordinal
+    return mark is not None and mark.key == key and mark.ordinal == ordinal
 
 
 def _line(raw: Raw | None, line_id: int | None) -> Raw | None:
@@ -274,7 +274,7 @@ def _header(raw: Raw, lines: Sequence[Raw]) -> dict[str, object]:
 def _spent(line: Raw, key: str) -> bool:
     """A line of this posting that an earlier undo set to nothing, as it could not be removed."""
     mark = markers(line)
-    return mark is not None and mark[0] == key and nothing(line)
+    return mark is not None and mark.key == key and nothing(line)
 
 
 def disturbed(before: Raw, after: Raw, written: Written, taken: Sequence[Fate]) -> list[str]:

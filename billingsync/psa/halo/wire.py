@@ -200,7 +200,7 @@ def markers(line: Raw) -> Mark | None:
     for place in places:
         if found := _MARK.findall(_text(place)):
             key, installation, ordinal = found[-1]  # ours is written last
-            return Mark(key, installation, int(ordinal))
+            return Mark(key=key, installation=installation, ordinal=int(ordinal))
     return None
 
 
@@ -213,7 +213,7 @@ def without_mark(text: str) -> tuple[str, bool]:
 def header_marker(invoice: Raw) -> Mark | None:
     """Our marker in an invoice's `internal_note`."""
     found = _NOTE.search(_text(invoice.get("internal_note")))
-    return Mark(found[1], found[2], -1) if found else None
+    return Mark(key=found[1], installation=found[2], ordinal=-1) if found else None
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
