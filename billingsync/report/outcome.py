@@ -16,7 +16,7 @@ from billingsync.report.labels import plural
 from billingsync.report.layout import Page
 from billingsync.report.numbers import Figures
 from billingsync.report.result import PostingResult, RunResult, TakenBackResult
-from billingsync.report.text import equation_lines, paper, true_up_rows
+from billingsync.report.text import equation_lines, true_up_rows
 from billingsync.report.waiting import NOBODY, OpenHold, Wait, by_reason, money_of, together
 
 if TYPE_CHECKING:
@@ -35,13 +35,6 @@ _TOLD = {
     OutcomeState.UNKNOWN: "not known yet whether HaloPSA has it: it is looked for again, and never sent twice blindly",
     OutcomeState.FAILED: "failed",
 }
-
-
-def run_text(result: RunResult, width: int = 100, color: bool = False, *, locale: str = "en_US") -> str:
-    """`print_run` as a string."""
-    console, file = paper(width, color)
-    print_run(result, console, locale=locale)
-    return file.getvalue()
 
 
 def print_run(result: RunResult, console: Console, *, locale: str = "en_US") -> None:
@@ -72,15 +65,6 @@ def print_run(result: RunResult, console: Console, *, locale: str = "en_US") -> 
     _returned(result, page, figures)
     steps(result.next_steps, page)
     page.show(console)
-
-
-def holds_text(
-    period: str | None, holds: Iterable[OpenHold], width: int = 100, color: bool = False, *, locale: str = "en_US"
-) -> str:
-    """`print_holds` as a string."""
-    console, file = paper(width, color)
-    print_holds(period, holds, console, locale=locale)
-    return file.getvalue()
 
 
 def print_holds(

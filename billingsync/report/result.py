@@ -1,4 +1,4 @@
-"""What `run` and `post` have to tell: plain values that `run_text` and `run_document` render."""
+"""What `run` and `post` have to tell: plain values that `print_run` and `run_document` render."""
 
 from __future__ import annotations
 

@@ -24,7 +24,6 @@ from billingsync.store.postings import (
     RecordedPosting,
     add_posting,
     find_known,
-    find_postings,
     find_state,
     lines_text,
     update_posting,
@@ -100,17 +99,6 @@ class IntentBook(Book):
             f"The database {self.database.where} did not keep the intent of posting {key}. Nothing was sent.",
             next_steps=[["billingsync", "doctor"]],
         )
-
-    def record_sending(self, fence: Fence, key: str, now: datetime) -> RecordedPosting:
-        """Commits that an unresolved posting is about to be sent again, and gives it with the content to send."""
-        with self.fenced(fence) as connection:
-            known = find_state(connection, self.name, key)
-            if known is None or known[0] not in UNRESOLVED:
-                raise LedgerError(f"Posting {key} is {known[0] if known else 'not known'}; it is not sent again.")
-            values = {"state": PostingState.SENDING, "attempts": known[1] + 1, "sent_at": now}
-            update_posting(connection, self.name, key, values)
-            self.note(connection, "posting.sending", {"key": key, "attempt": known[1] + 1}, now)
-            return find_postings(connection, self.name, keys=(key,))[0]
 
     def _period_of(self, connection: Connection, run: str) -> str:
         """A run's period, which never changes."""

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-from billingsync.core.inputs import SINGLE
 from billingsync.core.rules import DeskRules
 from billingsync.store import files, journal
 from billingsync.store.card_writes import CardWriteBook
@@ -99,12 +98,8 @@ class Ledger(
         with self.reading() as connection:
             return journal.naming(connection, self.name, texts, most)
 
-    def first_altered_entry(self) -> journal.Entry | None:
-        """The first entry of the journal that is not what was written; None where all are well."""
-        return journal.first_altered(self.journal_entries(), self.name)
 
-
-def open_ledger(url: str, *, partner: str = SINGLE, check: bool | None = None) -> Ledger:
+def open_ledger(url: str, *, partner: str, check: bool | None = None) -> Ledger:
     """The partner's ledger in the database at `url`; an empty database is set up first.
 
     `check` reads the whole SQLite file for damage (None: if it is small). Raises SettingsError for a URL that cannot

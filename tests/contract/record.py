@@ -153,7 +153,7 @@ def from_tenant(scenes: Sequence[Scene], place: Place, period: str | None, clien
 
 
 def _of_pax8(pax8: Pax8, period: str | None) -> Facts:
-    newest = period or pax8.newest_invoice_month()
+    newest = period or next((one.period for one in pax8.released() if one.invoices), None)
     return {"period": str(newest)} if newest else {}
 
 

@@ -48,7 +48,7 @@ def period(stage: Stage) -> Period:
 @scene(reach="any", needs=())
 def login(stage: Stage) -> None:
     """The credentials go as a JSON body, with the audience; the token comes back as a bearer."""
-    stage.pax8.newest_invoice_month()
+    stage.pax8.released()
     [asked] = stage.logins()
     assert asked.headers["content-type"] == "application/json"
     assert json.loads(asked.body).keys() == {"client_id", "client_secret", "audience", "grant_type"}
@@ -62,7 +62,7 @@ def login(stage: Stage) -> None:
 def wrong_login(stage: Stage) -> None:
     """A wrong secret is a 401 of the token endpoint, in OAuth's words, and is not tried again."""
     with pytest.raises(LoginFailed, match=r"Pax8 did not accept the client id and secret \(401\)") as failed:
-        stage.pax8.newest_invoice_month()
+        stage.pax8.released()
     assert failed.value.status == 401
     assert WRONG_SECRET not in failed.value.message
     assert json.loads(stage.logins()[0].answer).keys() >= {"error"}
@@ -73,8 +73,8 @@ def wrong_login(stage: Stage) -> None:
 @scene(sandbox=SMALL | {"pax8_tokens_void_at_call": 2}, needs=())
 def renewal(stage: Stage) -> None:
     """A token may end before its time: one 401, one new token, the same call again."""
-    first = stage.pax8.newest_invoice_month()
-    assert stage.pax8.newest_invoice_month() == first is not None
+    first = stage.pax8.released()
+    assert stage.pax8.released() == first
     assert [one.status for one in stage.calls()] == [200, 401, 200]
     bearers = [one.headers["authorization"] for one in stage.calls()]
     assert bearers[0] == bearers[1] != bearers[2]

@@ -221,7 +221,7 @@ def start(shape: Shape) -> Start:
         sim = Sim(folder, world, _settings(folder, folder, world, shape))
         world.clock.advance(-22 * 86_400)
         with at_work(sim):
-            open_ledger(sim.settings.database_url).close()
+            open_ledger(sim.settings.database_url, partner="default").close()
         _, result = sim.run(LAST_MONTH)
         assert result.state == "complete", result
         assert not world.notes.alarms, world.notes.alarms

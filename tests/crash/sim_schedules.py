@@ -112,7 +112,7 @@ def two_installations(folder: Path, shape: Shape = NEW) -> list[str]:
         old.unlink()
     second = Sim(elsewhere, begun.world, begun.settings(elsewhere))
     with at_work(second):
-        open_ledger(second.settings.database_url).close()
+        open_ledger(second.settings.database_url, partner="default").close()
     before = freeze(begun.world)
     end = End()
     cycle(second, end)

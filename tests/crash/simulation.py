@@ -400,7 +400,7 @@ def _let_go(bad: BaseException | None) -> None:
 
 
 _ABOUT = {
-    "intent": ("posting.intent", "posting.sending", "posting.undoing"),
+    "intent": ("posting.intent", "posting.undoing"),
     "receipt": (
         "posting.posted", "posting.adopted", "posting.differs", "posting.unknown", "posting.refused",
         "posting.abandoned", "posting.undone", "posting.kept",

@@ -43,7 +43,7 @@ class Alive:
 
 @pytest.fixture
 def scraped(sqlite_url: str) -> bytes:
-    with open_ledger(sqlite_url) as ledger:
+    with open_ledger(sqlite_url, partner="default") as ledger:
         return Metrics(lambda: take(ledger), Alive()).text()
 
 

@@ -40,7 +40,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(sqlite_ledger_url: str) -> Iterator[Ledger]:
-    with open_ledger(sqlite_ledger_url) as opened:
+    with open_ledger(sqlite_ledger_url, partner="default") as opened:
         yield opened
 
 

@@ -124,7 +124,7 @@ def office(folder: Path, options: SandboxOptions | None = None, **environment: s
         env = {**sandbox.environment(), **QUICK, **database, **rules, **environment}
         settings = load_settings(env=env, cwd=folder, run_secrets=folder / "none").settings
         redactor, clock = Redactor(settings.secrets()), Moving()
-        with open_ledger(settings.database_url) as ledger:
+        with open_ledger(settings.database_url, partner="default") as ledger:
             carrier = Carrier(
                 ledger, lambda: connections(settings, redactor), kind="desk", carries=carries(settings), clock=clock
             )

@@ -59,7 +59,7 @@ def test_a_fresh_machine_gets_a_link_that_makes_the_first_admin(running: tuple[A
     connection.close()
     process.send_signal(signal.SIGTERM)
     assert process.wait(15) == 0
-    with open_ledger(f"sqlite:///{here / 'ledger.db'}") as ledger:
+    with open_ledger(f"sqlite:///{here / 'ledger.db'}", partner="default") as ledger:
         assert [(person.email, person.role) for person in ledger.people()] == [("eve@msp.example", "admin")]
 
 
@@ -77,7 +77,7 @@ def test_the_demo_opens_its_month_in_the_desk(here: Path) -> None:
         connection.close()
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-    with open_ledger(f"sqlite:///{here / 'demo' / 'billingsync.db'}") as ledger:
+    with open_ledger(f"sqlite:///{here / 'demo' / 'billingsync.db'}", partner="default") as ledger:
         assert ledger.planned_periods()
 
 

@@ -124,7 +124,7 @@ _empty: list[Path] = []
 def _empty_ledger(folder: Path) -> Path:
     """Set up once; the copies that lives begin with are one installation in different worlds."""
     path = folder / "empty.db"
-    open_ledger(f"sqlite:///{path}").close()
+    open_ledger(f"sqlite:///{path}", partner="default").close()
     return path
 
 

@@ -143,7 +143,7 @@ def test_C4_what_the_desk_plans_again_knows_the_names_too(stage: Stage) -> None:
     rename(made, "Adatum")
     made.month(NOV, seats(made))
     digest = made.office.plan(NOV)["digest"]
-    with open_ledger(f"sqlite:///{made.office.folder / 'ledger.db'}") as ledger:
+    with open_ledger(f"sqlite:///{made.office.folder / 'ledger.db'}", partner="default") as ledger:
         again = plan_again(ledger, made.office.folder / "rules", digest).plan
     assert again.postings == () and {hold.reason for one in again.clients for hold in one.holds} == {"client_renamed"}
 

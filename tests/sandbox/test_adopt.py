@@ -106,7 +106,7 @@ def test_only_another_installation_s_id_is_taken_over(sandbox: Sandbox, tmp_path
 def _journal(url: str):  # type: ignore[no-untyped-def]
     from billingsync.store.ledger import open_ledger
 
-    with open_ledger(url) as ledger:
+    with open_ledger(url, partner="default") as ledger:
         return ledger.journal_entries()
 
 

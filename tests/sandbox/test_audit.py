@@ -43,7 +43,7 @@ def prepared(office: Office) -> None:
     """A troubled month that was posted, undone and posted again, with its rules kept."""
     office.rules(RULES)
     office.run("plan").must(0, 3)
-    with open_ledger(office.database_url) as ledger:
+    with open_ledger(office.database_url, partner="default") as ledger:
         digest = load_rulebook(office.folder / "rules").digest
         assert keep_rules(ledger, office.folder / "rules", digest, datetime.datetime.now(datetime.UTC))
     run = office.run("run", "--yes", "--json").must(0, 3).json["run"]
@@ -232,7 +232,7 @@ def test_verify_names_the_first_altered_entry(small: Office, what: str) -> None:
 
 
 def test_verify_names_altered_contents(office: Office) -> None:
-    with open_ledger(office.database_url) as ledger:
+    with open_ledger(office.database_url, partner="default") as ledger:
         row = next(row for row in ledger.postings() if row.state == "posted")
     other = zlib.compress(row.content.replace("2026", "2025").encode())
     statement = "UPDATE posting SET content = :other, answer = :other WHERE key = :key"
@@ -246,7 +246,7 @@ def test_verify_names_altered_contents(office: Office) -> None:
 
 
 def test_rules_that_changed_meanwhile_are_not_kept_as_those_that_decided(small: Office) -> None:
-    with open_ledger(small.database_url) as ledger:
+    with open_ledger(small.database_url, partner="default") as ledger:
         now = datetime.datetime.now(datetime.UTC)
         assert not keep_rules(ledger, small.folder / "rules", "0" * 64, now)
         assert ledger.rules_texts("0" * 64) == ()

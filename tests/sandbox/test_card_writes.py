@@ -235,7 +235,10 @@ def test_fault_50_no_card_is_written_while_a_run_is_under_way(office, sandbox):
     from billingsync.store.ledger import open_ledger
 
     card = approvable(office)
-    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger, ledger.run_lock("somebody else"):
+    with (
+        open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"], partner="default") as ledger,
+        ledger.run_lock("somebody else"),
+    ):
         refused = approve(office, card["digest"]).must(5).json
     assert refused["error"]["code"] == "BS-LOCKED"
     assert posts(sandbox) == []

@@ -227,7 +227,7 @@ def test_what_is_stored_is_the_file_as_it_came(office):
     from billingsync.store.ledger import open_ledger
 
     take(office, NOVEMBER).must()
-    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger:
+    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"], partner="default") as ledger:
         assert ledger.import_body(1).decode() == NOVEMBER
         assert json.dumps([(row.line, row.state) for row in ledger.import_rows([1])])
 

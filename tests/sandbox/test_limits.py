@@ -144,7 +144,7 @@ def test_approve_lets_one_client_through_that_digest_only(stage):
         "approve", first["digest"][:12], "--client", "Contoso Ltd", "--reason", "new office", "--json"
     )
     assert told.must().json["reason"] == "new office"
-    with open_ledger(made.office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger:
+    with open_ledger(made.office.environment()["BILLINGSYNC_DATABASE_URL"], partner="default") as ledger:
         (approval,) = ledger.decisions("2026-11")
     assert (approval.reason, bool(approval.who), approval.client) == ("new office", True, "214")
     assert (approval.amount, set(approval.limits)) == (D("440.00"), {"limit_change"})

@@ -462,7 +462,7 @@ def test_an_address_with_a_typo_ties_the_ledger_to_nothing(quick):
 
 
 def bound_to(office):
-    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger:
+    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"], partner="default") as ledger:
         return ledger.partner().halo_base_url
 
 

@@ -219,7 +219,7 @@ def test_nothing_is_written_and_a_fresh_snapshot_is_not_taken_again(billed, sand
     made = [call for call in sandbox.calls[calls:] if not call.path.endswith("/token")]
     assert {call.method for call in made} <= {"GET"} and sandbox.state() == before
     assert not any(call.path in ("/subscriptions", "/RecurringInvoice") for call in made)
-    with open_ledger(billed.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger:
+    with open_ledger(billed.environment()["BILLINGSYNC_DATABASE_URL"], partner="default") as ledger:
         assert len(ledger.snapshots()) == 1
 
 
@@ -262,7 +262,7 @@ def test_map_lists_and_takes_what_only_subscriptions_have(office, sandbox):
     listed = office.run("map", "products", "--json").must().json["products"]
     assert [one["halo_id"] for one in listed if one["pax8_id"] == "QRY-LOG-1"] == [None]
     office.run("map", "products", "--set", "QRY-LOG-1=420,421").must()
-    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger:
+    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"], partner="default") as ledger:
         assert ledger.item_matches()["QRY-LOG-1"].item_ids == (420, 421)
         assert ledger.memory(_month()).items_by_sku["QRY-LOG-1"] == 420
     told = office.run("reconcile", "licences", "--product", "Quarry", "--json").must(3).json

@@ -22,6 +22,7 @@ from billingsync.core.rules import Rulebook
 from billingsync.reconcile import snapshot
 from billingsync.reconcile.inputs import Books, inputs_for
 from billingsync.sandbox.server import Sandbox
+from billingsync.store.journal import first_altered
 from billingsync.store.ledger import open_ledger
 
 SOLD = dataclasses.replace(CALM, charges=None, clients=8, hand_kept=3)
@@ -43,7 +44,7 @@ def office(sandbox, sqlite_template, tmp_path):
 
 
 def kept(office):
-    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger:
+    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"], partner="default") as ledger:
         return ledger.snapshots()
 
 
@@ -62,7 +63,7 @@ def test_a_snapshot_keeps_every_answer_with_its_hash(office, sandbox, kind, requ
     assert told["counts"]["lines"] == sum(len(row["lines"]) for row in sandbox.halo.recurring.values())
     taken_now = {row["id"] for row in sandbox.pax8.invoices if row["status"] not in ("Void", "Credited")}
     assert set(told["invoice_ids"]) <= taken_now and told["invoice_ids"]
-    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger:
+    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"], partner="default") as ledger:
         documents = ledger.snapshot_documents(told["snapshot"])
         assert {one.kind for one in documents} >= {
             "companies",
@@ -72,7 +73,7 @@ def test_a_snapshot_keeps_every_answer_with_its_hash(office, sandbox, kind, requ
             "items",
             "recurring",
         }
-        assert ledger.first_altered_entry() is None
+        assert first_altered(ledger.journal_entries(), ledger.name) is None
     assert [row["snapshot"] for row in office.run("snapshots", "--json").must().json["snapshots"]] == [told["snapshot"]]
 
 
@@ -191,7 +192,7 @@ def test_seats_that_change_while_they_are_read_are_moving(office, sandbox):
     sandbox.change(seats_move_at_page=0)
     taken(office)
     settings = load_settings(office.environment(), office.folder).settings
-    with open_ledger(settings.database_url) as ledger:
+    with open_ledger(settings.database_url, partner="default") as ledger:
         (entry,) = ledger.snapshots()
         opened = open_snapshot(ledger, entry, load_rulebook(office.folder / "rules"), settings.zone)
     moving = [one.id for one in opened.snapshot.subscriptions if one.moving]
@@ -213,7 +214,10 @@ def test_one_that_is_killed_half_way_leaves_none(office, sandbox):
 
 
 def test_a_full_disk_leaves_none(office):
-    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger, ledger.writing() as connection:
+    with (
+        open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"], partner="default") as ledger,
+        ledger.writing() as connection,
+    ):
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         assert pages
     with pytest.MonkeyPatch.context() as patch:
@@ -254,7 +258,7 @@ def test_two_at_once_are_two(office):
 
 
 def test_it_waits_while_a_run_holds_the_lock(office):
-    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger:
+    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"], partner="default") as ledger:
         with ledger.run_lock("a run"):
             waiting = office.start("snapshot", "--verbose")
             too_long = threading.Timer(60, waiting.kill)  # what says nothing must not wait for half an hour

@@ -590,7 +590,7 @@ def test_fault_25_killed_anywhere_each_line_is_undone_once(small: Office, sandbo
                 small.run("undo", run, "--yes")
             small.run("undo", run, "--yes").must()
         assert undone_state(sandbox) == after, f"killed at effect {number}: {effects[number - 1]}"
-        with open_ledger(small.database_url) as found:
+        with open_ledger(small.database_url, partner="default") as found:
             assert {row.state for row in found.postings()} == {"undone"}
             assert not any(found.live_lines(row.key) for row in found.postings())
             assert verify(found).problems == (), f"killed at effect {number}: {effects[number - 1]}"
@@ -733,7 +733,7 @@ def test_undo_asks_refuses_and_waits_its_turn(small: Office, sandbox: Sandbox, p
     before = sandbox.state()
     small.run("undo", run).must(2)  # nobody to ask
     small.run("undo", "2026-11-01T0000-0000", "--yes").must(2)
-    with open_ledger(small.database_url) as ledger, ledger.run_lock("somebody else"):
+    with open_ledger(small.database_url, partner="default") as ledger, ledger.run_lock("somebody else"):
         assert "BS-LOCKED" in small.run("undo", run, "--yes").must(5).stderr
         small.run("undo", run, "--dry-run").must()
     assert sandbox.state() == before

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal as D
 
 from sample_plan import ANSI, DIGEST, hold
 
 from billingsync.core.bill.plan import Account, CurrencyAccount
+from billingsync.report.outcome import print_holds, print_run
 from billingsync.report.result import PostingResult, RunResult
+from billingsync.report.text import paper
 from billingsync.report.waiting import OpenHold
 
 
@@ -100,3 +103,17 @@ def open_holds() -> list[OpenHold]:
         OpenHold(hold=HELD, company_name="Tailspin Toys", company_id="c-1", since="2026-12-01", age_days=4),
         OpenHold(hold=other, company_name="Alpine Ski House", client_name="Alpine", client_id=11, age_days=1),
     ]
+
+
+def run_text(result: RunResult, width: int) -> str:
+    """What a terminal shows of a run."""
+    console, file = paper(width, color=False)
+    print_run(result, console)
+    return file.getvalue()
+
+
+def holds_text(period: str, holds: Sequence[OpenHold], width: int = 100) -> str:
+    """What a terminal shows of what is held."""
+    console, file = paper(width, color=False)
+    print_holds(period, holds, console)
+    return file.getvalue()

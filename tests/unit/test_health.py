@@ -58,7 +58,7 @@ class Bed:
 
 @pytest.fixture
 def bed(sqlite_ledger_url: str) -> Iterator[Bed]:
-    with open_ledger(sqlite_ledger_url) as ledger:
+    with open_ledger(sqlite_ledger_url, partner="default") as ledger:
         made = Bed(ledger, Heartbeat(patience_s=100, clock=lambda: made.clock[0] if "made" in locals() else 0.0))
         made.progress.clock = lambda: made.clock[0]
         hook = route(VALUE, lambda: made.woken.append(1))

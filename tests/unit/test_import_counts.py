@@ -41,7 +41,7 @@ SNAPSHOT = Snapshot(
 
 @pytest.fixture
 def ledger(sqlite_ledger_url):
-    with open_ledger(sqlite_ledger_url) as opened:
+    with open_ledger(sqlite_ledger_url, partner="default") as opened:
         yield opened
 
 

@@ -35,7 +35,7 @@ def thing(key: str, event: str = "posted", *, lasting: bool = False) -> Thing:
 
 @pytest.fixture
 def ledger(sqlite_ledger_url: str) -> Iterator[Ledger]:
-    with open_ledger(sqlite_ledger_url) as opened:
+    with open_ledger(sqlite_ledger_url, partner="default") as opened:
         yield opened
 
 

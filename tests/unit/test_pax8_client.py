@@ -127,8 +127,7 @@ def test_released_periods() -> None:
         Released(period=Period(2026, 11), invoices=2, skipped=0),
         Released(period=Period(2026, 10), invoices=1, skipped=1),
     )
-    assert pax8(upstream).newest_invoice_month() == NOVEMBER
-    assert pax8(Upstream()).newest_invoice_month() is None
+    assert pax8(Upstream()).released() == ()
 
 
 def spoil_items(change: Callable[[int, dict[str, Any]], Any]) -> Callable[[str, int, Any], Any]:

@@ -14,7 +14,6 @@ from billingsync.report.csv_file import plan_csv
 from billingsync.report.document import dump, plan_document, run_document
 from billingsync.report.html import plan_html
 from billingsync.report.markdown import plan_markdown
-from billingsync.report.outcome import holds_text, run_text
 from billingsync.report.text import plan_text
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report"
@@ -33,10 +32,10 @@ CASES: dict[str, Callable[[], str]] = {
     "held.md": lambda: plan_markdown(sample.held_plan(), sample.CREATED_AT),
     "full.html": lambda: plan_html(sample.full_plan(), sample.CREATED_AT, version="0"),
     "empty.html": lambda: plan_html(sample.empty_plan(), sample.CREATED_AT, version="0"),
-    "run-complete.txt": lambda: run_text(sample_run.complete_run(), 100),
-    "run-troubled.txt": lambda: run_text(sample_run.troubled_run(), 80),
+    "run-complete.txt": lambda: sample_run.run_text(sample_run.complete_run(), 100),
+    "run-troubled.txt": lambda: sample_run.run_text(sample_run.troubled_run(), 80),
     "run-troubled.json": lambda: dump(run_document(sample_run.troubled_run())),
-    "holds.txt": lambda: holds_text("2026-11", sample_run.open_holds(), 100),
+    "holds.txt": lambda: sample_run.holds_text("2026-11", sample_run.open_holds(), 100),
 }
 
 

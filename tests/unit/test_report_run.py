@@ -7,11 +7,9 @@ from decimal import Decimal as D
 
 import sample_run
 
-from billingsync.report.outcome import holds_text, run_text
-
 
 def test_a_complete_run_says_that_what_came_back_is_what_was_sent() -> None:
-    text = run_text(sample_run.complete_run(), 100)
+    text = sample_run.run_text(sample_run.complete_run(), 100)
     assert "2026-11, run 7f3a: complete" in text
     assert "posted   Contoso Ltd  -> invoice 90211" in text
     assert "adopted  Fabrikam Incorporated  -> invoice 237" in text
@@ -21,7 +19,7 @@ def test_a_complete_run_says_that_what_came_back_is_what_was_sent() -> None:
 
 
 def test_a_troubled_run_calls_nothing_posted_that_is_not_confirmed() -> None:
-    text = run_text(sample_run.troubled_run(), 120)
+    text = sample_run.run_text(sample_run.troubled_run(), 120)
     assert "18,035.17 charged = 17,950.07 to post + 0.00 dropped" in text
     assert (
         "HaloPSA returned 261.37 USD: 17,688.70 less than the price and 14,869.31 less than the cost to post." in text
@@ -35,18 +33,18 @@ def test_a_troubled_run_calls_nothing_posted_that_is_not_confirmed() -> None:
 
 def test_a_difference_in_cost_alone_is_said() -> None:
     run = replace(sample_run.complete_run(), returned={"USD": (D("17950.07"), D("15000.01"))})
-    assert "HaloPSA returned 17,950.07 USD: 0.01 more than the cost to post." in run_text(run, 120)
+    assert "HaloPSA returned 17,950.07 USD: 0.01 more than the cost to post." in sample_run.run_text(run, 120)
 
 
 def test_a_currency_of_which_nothing_came_back_is_a_difference() -> None:
     run = replace(sample_run.complete_run(), returned={})
-    assert "HaloPSA returned 0.00 USD: 17,950.07 less than the price" in run_text(run, 120)
+    assert "HaloPSA returned 0.00 USD: 17,950.07 less than the price" in sample_run.run_text(run, 120)
 
 
 def test_holds_by_reason_with_age_and_totals() -> None:
-    text = holds_text("2026-11", sample_run.open_holds(), 100)
+    text = sample_run.holds_text("2026-11", sample_run.open_holds(), 100)
     first, second = text.index("No HaloPSA item is known"), text.index("The client's amount moved")
     assert first < second  # the most money first
     assert "Tailspin Toys, 4 days old" in text and "Alpine Ski House, 1 day old" in text
     assert "Held in 2026-11: 85.10 USD (cost 70.00)" in text and "Held in 2026-11: -12.00 EUR (cost -9.00)" in text
-    assert holds_text("2026-11", []) == "Nothing is held in 2026-11.\n"
+    assert sample_run.holds_text("2026-11", []) == "Nothing is held in 2026-11.\n"

@@ -44,19 +44,19 @@ def statement(url: str, sql: str) -> None:
 def refusal(url: str) -> str:
     """The sentence with which the ledger is refused, after checking that the refusal wrote nothing."""
     with pytest.raises(LedgerError) as refused:
-        open_ledger(url)
+        open_ledger(url, partner="default")
     assert "\n" not in refused.value.message
     assert refused.value.exit_code == 1
     return refused.value.message
 
 
 def test_an_empty_database_is_set_up_by_itself_and_stays(database_url: str) -> None:
-    with open_ledger(database_url) as first:
+    with open_ledger(database_url, partner="default") as first:
         made = first.partner()
         assert len(made.installation) == 8 and int(made.installation, 16) >= 0
         assert (made.name, made.epoch, made.bound_at) == ("default", 0, None)
         first.assert_durable()
-    with open_ledger(database_url) as again:
+    with open_ledger(database_url, partner="default") as again:
         assert again.partner() == made
     with open_ledger(database_url, partner="other") as other:
         assert other.partner().installation != made.installation
@@ -113,7 +113,7 @@ def test_every_table_has_the_partner_in_its_key() -> None:
 
 
 def test_fault_32_a_newer_schema_is_refused(database_url: str) -> None:
-    open_ledger(database_url).close()
+    open_ledger(database_url, partner="default").close()
     statement(database_url, "UPDATE alembic_version SET version_num = '9999'")
     assert "newer billingsync" in refusal(database_url)
     with pytest.raises(LedgerError, match="newer billingsync"):
@@ -122,10 +122,10 @@ def test_fault_32_a_newer_schema_is_refused(database_url: str) -> None:
 
 
 def test_fault_32_an_old_schema_says_how_to_upgrade(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_ledger(database_url).close()
+    open_ledger(database_url, partner="default").close()
     monkeypatch.setattr(database_module, "REVISIONS", (*schema.REVISIONS, "9998"))
     with pytest.raises(LedgerError, match=f"has the schema {HEAD}, and this billingsync needs 9998") as refused:
-        open_ledger(database_url)
+        open_ledger(database_url, partner="default")
     assert refused.value.next_steps == (("billingsync", "db", "upgrade"),)
 
 
@@ -138,10 +138,10 @@ def test_fault_32_a_migration_that_dies_midway_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr("alembic.runtime.migration.HeadMaintainer.update_to_step", die)
         with pytest.raises(KeyboardInterrupt):
-            open_ledger(database_url)
+            open_ledger(database_url, partner="default")
     with closing(Database(database_url)) as database, database.reading() as connection:
         assert inspect(connection).get_table_names() == []
-    open_ledger(database_url).close()
+    open_ledger(database_url, partner="default").close()
 
 
 def test_another_programs_database_is_refused_and_left_alone(database_url: str) -> None:
@@ -155,7 +155,7 @@ def test_another_programs_database_is_refused_and_left_alone(database_url: str) 
 
 def test_many_processes_set_up_one_database(database_url: str) -> None:
     with ThreadPoolExecutor(6) as pool:
-        opened = list(pool.map(lambda _: open_ledger(database_url), range(6)))
+        opened = list(pool.map(lambda _: open_ledger(database_url, partner="default"), range(6)))
     assert len({each.partner().installation for each in opened}) == 1
     for each in opened:
         each.close()
@@ -175,7 +175,7 @@ def test_many_processes_set_up_one_database(database_url: str) -> None:
 )
 def test_a_url_that_cannot_be_used_is_a_settings_error(url: str) -> None:
     with pytest.raises(SettingsError, match="BILLINGSYNC_DATABASE_URL") as refused:
-        open_ledger(url)
+        open_ledger(url, partner="default")
     assert "s3cret" not in str(refused.value)
     assert refused.value.exit_code == 2
 
@@ -215,7 +215,7 @@ def test_a_postgresql_without_utf8(postgres_server: str) -> None:
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(LedgerError, match=r"psycopg.* with its extra \[postgres\]"):
-        open_ledger("postgresql://h/d")
+        open_ledger("postgresql://h/d", partner="default")
 
 
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_current_makes_no_file(sqlite_url: str) -> None:
 def test_the_file_is_its_owners_alone(sqlite_url: str) -> None:
     before = os.umask(0)
     try:
-        with open_ledger(sqlite_url) as opened, opened.run_lock("me"):
+        with open_ledger(sqlite_url, partner="default") as opened, opened.run_lock("me"):
             names = sorted(path_of(sqlite_url).parent.iterdir())
             assert [name.name.removeprefix("billingsync.db") for name in names] == ["", "-shm", "-wal", ".lock"]
             assert {stat.S_IMODE(name.stat().st_mode) for name in names} == {0o600}
@@ -256,14 +256,14 @@ def test_the_file_is_its_owners_alone(sqlite_url: str) -> None:
 def test_a_folder_or_file_without_rights(folder_mode: int, file_mode: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/billingsync.db"
-        open_ledger(url).close()
+        open_ledger(url, partner="default").close()
         os.chmod(f"{folder}/billingsync.db", file_mode)
         os.chmod(folder, folder_mode)
         program = (
             "import os, sys; from billingsync.store.ledger import open_ledger\n"
             "from billingsync.errors import LedgerError\n"
             "os.setgid(65534); os.setuid(65534)\n"
-            "try: open_ledger(sys.argv[1])\n"
+            "try: open_ledger(sys.argv[1], partner='default')\n"
             "except LedgerError as refused: print(refused.message)\n"
         )
         done = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, timeout=30)
@@ -283,7 +283,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_fault_27_a_disk_that_fills_up_keeps_nothing_of_the_step(small_disk: Path) -> None:
-    with open_ledger(f"sqlite:///{small_disk}/billingsync.db") as opened, running(opened) as (fence, run):
+    with (
+        open_ledger(f"sqlite:///{small_disk}/billingsync.db", partner="default") as opened,
+        running(opened) as (fence, run),
+    ):
         intend(opened, fence, run, simple("k1", "i:1"))
         with pytest.raises(LedgerError, match="is full: nothing of this step was kept"):
             intend(opened, fence, run, simple("k2", "i:2"), content=os.urandom(1_500_000).hex())
@@ -301,13 +304,13 @@ def test_fault_27_a_disk_full_from_the_first_byte(small_disk: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
 def test_fault_27_a_disk_that_turned_read_only(small_disk: Path) -> None:
     url = f"sqlite:///{small_disk}/billingsync.db"
-    open_ledger(url).close()
+    open_ledger(url, partner="default").close()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     assert "cannot be written" in refusal(url)
 
 
 def test_fault_27_a_database_that_grows_no_more(sqlite_url: str) -> None:
-    with open_ledger(sqlite_url) as opened, running(opened) as (fence, run):
+    with open_ledger(sqlite_url, partner="default") as opened, running(opened) as (fence, run):
         with opened.writing() as connection:
             connection.execute(text("PRAGMA max_page_count=70"))
         with pytest.raises(LedgerError, match="is full"):
@@ -317,7 +320,7 @@ def test_fault_27_a_database_that_grows_no_more(sqlite_url: str) -> None:
 
 def test_fault_27_a_database_locked_by_another(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "BUSY_S", 0)
-    with open_ledger(sqlite_url) as opened, closing(sqlite3.connect(path_of(sqlite_url))) as other:
+    with open_ledger(sqlite_url, partner="default") as opened, closing(sqlite3.connect(path_of(sqlite_url))) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerError, match="is locked by another program"):
             opened.set_item_match("SKU", 1, who="me", now=NOW)
@@ -326,9 +329,13 @@ def test_fault_27_a_database_locked_by_another(sqlite_url: str, monkeypatch: pyt
 
 
 def test_fault_27_a_row_locked_by_another_session(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_ledger(postgres_url) as first:
+    with open_ledger(postgres_url, partner="default") as first:
         monkeypatch.setattr(database_module, "BUSY_S", 1)
-        with open_ledger(postgres_url) as second, first.writing(), pytest.raises(LedgerError, match="is locked by"):
+        with (
+            open_ledger(postgres_url, partner="default") as second,
+            first.writing(),
+            pytest.raises(LedgerError, match="is locked by"),
+        ):
             second.set_item_match("SKU", 1, who="me", now=NOW)
 
 
@@ -339,7 +346,7 @@ def damage(path: Path, start: int) -> None:
 
 
 def test_fault_33_a_damaged_page_is_found(sqlite_url: str) -> None:
-    with open_ledger(sqlite_url) as opened:
+    with open_ledger(sqlite_url, partner="default") as opened:
         with running(opened) as (fence, run):
             for number in range(60):
                 intend(opened, fence, run, simple(f"k{number}", f"i:{number}"))
@@ -353,22 +360,22 @@ def test_fault_33_a_damaged_page_is_found(sqlite_url: str) -> None:
 def test_fault_33_a_damaged_value_is_never_believed(sqlite_url: str) -> None:
     """SQLite's own check does not look at values; ours carry a checksum."""
     content = os.urandom(20_000).hex()
-    with open_ledger(sqlite_url) as opened, running(opened) as (fence, run):
+    with open_ledger(sqlite_url, partner="default") as opened, running(opened) as (fence, run):
         intend(opened, fence, run, simple("k", "i:1"), content=content)
     packed = zlib.compress(content.encode(), level=1)[10_000:10_050]
     damage(path_of(sqlite_url), path_of(sqlite_url).read_bytes().index(packed))
-    with open_ledger(sqlite_url) as opened, pytest.raises(LedgerError, match="is damaged"):
+    with open_ledger(sqlite_url, partner="default") as opened, pytest.raises(LedgerError, match="is damaged"):
         read_back(opened, simple("k", "i:1"), content)
 
 
 def test_fault_33_a_large_file_is_checked_on_demand(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_ledger(sqlite_url).close()
+    open_ledger(sqlite_url, partner="default").close()
     checked = []
     monkeypatch.setattr(files, "quick_check", checked.append)
     monkeypatch.setattr(files, "QUICK_CHECK_BYTES", 10)
-    open_ledger(sqlite_url).close()
+    open_ledger(sqlite_url, partner="default").close()
     assert checked == []
-    open_ledger(sqlite_url, check=True).close()
+    open_ledger(sqlite_url, check=True, partner="default").close()
     assert checked == [path_of(sqlite_url)]
 
 
@@ -405,19 +412,19 @@ def test_fault_33_a_network_share_is_refused(kind: str, sqlite_url: str, monkeyp
 
 
 def test_sqlite_that_could_forget_is_refused(sqlite_url: str) -> None:
-    open_ledger(sqlite_url).close()
+    open_ledger(sqlite_url, partner="default").close()
     with closing(Database(sqlite_url)) as database:
         with database.outside_transaction() as connection:
             connection.execute(text("PRAGMA journal_mode=DELETE"))
         with pytest.raises(LedgerError, match="journal_mode is delete"):
             database.assert_durable()
-    with open_ledger(sqlite_url) as opened:
+    with open_ledger(sqlite_url, partner="default") as opened:
         opened.assert_durable()  # opening turned it on again
 
 
 @pytest.mark.parametrize("setting", ["synchronous_commit", "fsync", "full_page_writes"])
 def test_postgresql_that_could_forget_is_refused(setting: str, postgres_url: str) -> None:
-    with open_ledger(postgres_url) as opened, closing(Database(postgres_url)) as database:
+    with open_ledger(postgres_url, partner="default") as opened, closing(Database(postgres_url)) as database:
         opened.assert_durable()
         with database.outside_transaction() as connection:
             connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
@@ -442,7 +449,7 @@ def wait_until(database: Database, setting: str, value: str) -> None:
 
 def test_a_backup_is_complete_private_and_overwrites_nothing(sqlite_url: str, tmp_path: Path) -> None:
     copy = tmp_path / "copies" / "billingsync.db"
-    with open_ledger(sqlite_url) as opened, running(opened) as (fence, run):
+    with open_ledger(sqlite_url, partner="default") as opened, running(opened) as (fence, run):
         intend(opened, fence, run, simple("k", "i:1"))
         with pytest.raises(LedgerError, match="does not exist"):
             upgrade.backup(sqlite_url, copy)
@@ -454,14 +461,14 @@ def test_a_backup_is_complete_private_and_overwrites_nothing(sqlite_url: str, tm
         with pytest.raises(LedgerError, match="overwrites nothing"):
             upgrade.backup(sqlite_url, copy)
         assert copy.read_bytes() == before
-        with open_ledger(f"sqlite:///{copy}") as restored:
+        with open_ledger(f"sqlite:///{copy}", partner="default") as restored:
             assert restored.postings() == opened.postings()
             assert restored.partner() == opened.partner()
             restored.assert_durable()
 
 
 def test_a_backup_of_a_newer_schema_is_possible(sqlite_url: str, tmp_path: Path) -> None:
-    open_ledger(sqlite_url).close()
+    open_ledger(sqlite_url, partner="default").close()
     statement(sqlite_url, "UPDATE alembic_version SET version_num = '9999'")
     upgrade.backup(sqlite_url, tmp_path / "copy.db")
     assert upgrade.current(f"sqlite:///{tmp_path}/copy.db")[0] == "9999"
@@ -477,7 +484,7 @@ def test_a_backup_of_nothing_or_damage_leaves_nothing(sqlite_url: str, tmp_path:
 
 
 def test_a_backup_onto_a_full_disk_leaves_nothing(small_disk: Path, sqlite_url: str) -> None:
-    with open_ledger(sqlite_url) as opened, running(opened) as (fence, run):
+    with open_ledger(sqlite_url, partner="default") as opened, running(opened) as (fence, run):
         intend(opened, fence, run, simple("k", "i:1"), content=os.urandom(1_500_000).hex())
     with pytest.raises(LedgerError, match="full"):
         upgrade.backup(sqlite_url, small_disk / "copy.db")
@@ -485,7 +492,7 @@ def test_a_backup_onto_a_full_disk_leaves_nothing(small_disk: Path, sqlite_url: 
 
 
 def test_a_backup_to_a_place_that_cannot_be_written_to_says_so(sqlite_url: str) -> None:
-    open_ledger(sqlite_url).close()
+    open_ledger(sqlite_url, partner="default").close()
     with pytest.raises(LedgerError, match="There is no backup"):
         upgrade.backup(sqlite_url, Path("/proc/self/copy.db"))
 
@@ -500,17 +507,17 @@ def test_a_ledger_moved_with_its_wal_loses_nothing(sqlite_url: str, tmp_path: Pa
     """A process that died leaves its write-ahead log behind; what it holds is committed."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    with open_ledger(sqlite_url) as opened, running(opened) as (fence, run):
+    with open_ledger(sqlite_url, partner="default") as opened, running(opened) as (fence, run):
         intend(opened, fence, run, simple("k", "i:1"))
         for name in ("billingsync.db", "billingsync.db-wal"):
             shutil.copy(tmp_path / name, elsewhere / name)
-    with open_ledger(f"sqlite:///{elsewhere}/billingsync.db") as found:
+    with open_ledger(f"sqlite:///{elsewhere}/billingsync.db", partner="default") as found:
         assert [each.key for each in found.postings()] == ["k"]
 
 
 def test_opening_reads_the_modules_it_needs_only(sqlite_url: str) -> None:
-    open_ledger(sqlite_url).close()
-    program = "import sys; from billingsync.store.ledger import open_ledger; open_ledger(sys.argv[1]).close()\n"
+    open_ledger(sqlite_url, partner="default").close()
+    program = "import sys; from billingsync.store.ledger import open_ledger; open_ledger(sys.argv[1], partner='default').close()\n"
     program += "print([name for name in ('alembic', 'psycopg') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program, sqlite_url], capture_output=True, text=True, timeout=30)
     assert done.stdout.strip() == "[]", done.stderr

@@ -37,7 +37,7 @@ from billingsync.store.postings import PostedLine, RecordedPosting, Share, lines
 
 @pytest.fixture
 def ledger(ledger_url: str) -> Iterator[Ledger]:
-    with open_ledger(ledger_url) as opened:
+    with open_ledger(ledger_url, partner="default") as opened:
         yield opened
 
 
@@ -285,8 +285,6 @@ def test_unknown_keeps_the_charges_until_it_is_found(ledger: Ledger, run: tuple[
     ledger.record_unknown(run[0], "k", "no answer within 60 s", NOW)
     assert live(ledger, "i:1") == [("k", 0, True)]
     assert (only(ledger).state, only(ledger).settled_at) == ("unknown", None)
-    again = ledger.record_sending(run[0], "k", LATER)
-    assert (again.state, again.attempts, again.sent_at, again.content) == ("sending", 2, LATER, CONTENT)
     ledger.record_unknown(run[0], "k", "500", LATER, answer="")
     assert only(ledger).answer == ""
     ledger.record_done(run[0], "k", receipt(wanted), LATER, state="adopted")
@@ -366,7 +364,6 @@ def test_a_posting_undone_line_by_line(ledger: Ledger, run: tuple[Fence, str]) -
 Step = Callable[[Ledger, Fence], object]
 DONE = receipt(simple("k", "i:1"))
 STEPS: dict[str, Step] = {
-    "sending": lambda ledger, fence: ledger.record_sending(fence, "k", NOW),
     "posted": lambda ledger, fence: ledger.record_done(fence, "k", DONE, NOW),
     "adopted": lambda ledger, fence: ledger.record_done(fence, "k", DONE, NOW, state="adopted"),
     "differs": lambda ledger, fence: ledger.record_differs(fence, "k", DONE, "why", NOW),
@@ -388,7 +385,7 @@ FORBIDDEN = [
 
 
 def test_every_step_that_is_not_forbidden_is_possible(sqlite_ledger_url: str) -> None:
-    with open_ledger(sqlite_ledger_url) as ledger, running(ledger) as (fence, run):
+    with open_ledger(sqlite_ledger_url, partner="default") as ledger, running(ledger) as (fence, run):
         intend(ledger, fence, run, simple("k", "i:1"))
         for before in STEPS:
             for after in STEPS:
@@ -429,7 +426,7 @@ def test_fault_09_a_frozen_run_that_wakes_changes_nothing(ledger: Ledger, run: t
 def test_fault_26_a_connection_lost_in_the_commit_is_found_out_by_reading_back(
     postgres_ledger_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with open_ledger(postgres_ledger_url) as ledger, running(ledger) as (fence, run):
+    with open_ledger(postgres_ledger_url, partner="default") as ledger, running(ledger) as (fence, run):
         losing = True
 
         def lose(connection: Connection) -> None:
@@ -452,7 +449,10 @@ def test_fault_26_a_connection_lost_in_the_commit_is_found_out_by_reading_back(
 
 
 def test_a_server_that_drops_every_session_frees_the_lock_and_stops_the_old_run(postgres_ledger_url: str) -> None:
-    with open_ledger(postgres_ledger_url) as old, open_ledger(postgres_ledger_url) as new:
+    with (
+        open_ledger(postgres_ledger_url, partner="default") as old,
+        open_ledger(postgres_ledger_url, partner="default") as new,
+    ):
         with running(old) as (fence, run):
             with new.database.outside_transaction() as other:
                 others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
@@ -487,7 +487,7 @@ def test_a_large_posting(ledger: Ledger, run: tuple[Fence, str]) -> None:
 
 
 def test_what_goes_wrong_is_always_told_as_one_of_ours(sqlite_ledger_url: str) -> None:
-    with open_ledger(sqlite_ledger_url) as ledger, running(ledger) as (fence, run):
+    with open_ledger(sqlite_ledger_url, partner="default") as ledger, running(ledger) as (fence, run):
         with ledger.writing() as connection:
             connection.execute(text("DROP TABLE claim"))
         with pytest.raises(BillingSyncError, match="no such table: claim"):

@@ -17,6 +17,7 @@ from store_sample import NOW, PERIOD, running
 
 from billingsync.errors import Locked
 from billingsync.store import files, upgrade
+from billingsync.store.journal import first_altered
 from billingsync.store.ledger import Ledger, open_ledger
 
 HERE = Path(__file__).parent
@@ -27,7 +28,7 @@ from store_sample import *
 from billingsync.store.claims import AlreadyClaimed
 from billingsync.store.ledger import open_ledger
 say = lambda *words: print(*words, flush=True)
-ledger = open_ledger(sys.argv[1])
+ledger = open_ledger(sys.argv[1], partner="default")
 """
 
 HOLD = (
@@ -110,7 +111,7 @@ def take(ledger: Ledger) -> float:
 
 
 def test_fault_18_the_second_run_is_told_who_holds_the_lock(ledger_url: str) -> None:
-    with open_ledger(ledger_url) as ledger, process(HOLD, ledger_url) as child:
+    with open_ledger(ledger_url, partner="default") as ledger, process(HOLD, ledger_url) as child:
         assert line(child) == ["held", "1"]
         told = "Another run is under way: run of the other process"
         with pytest.raises(Locked, match=told) as refused, ledger.run_lock("me"):
@@ -126,7 +127,7 @@ def test_fault_18_the_second_run_is_told_who_holds_the_lock(ledger_url: str) -> 
 
 
 def test_the_lock_is_free_after_an_orderly_end(ledger_url: str) -> None:
-    with open_ledger(ledger_url) as ledger, process(HOLD, ledger_url) as child:
+    with open_ledger(ledger_url, partner="default") as ledger, process(HOLD, ledger_url) as child:
         line(child)
         tell(child)
         child.wait()
@@ -135,7 +136,7 @@ def test_the_lock_is_free_after_an_orderly_end(ledger_url: str) -> None:
 
 
 def test_a_process_cannot_lock_twice(ledger_url: str) -> None:
-    with open_ledger(ledger_url) as ledger, open_ledger(ledger_url) as again:
+    with open_ledger(ledger_url, partner="default") as ledger, open_ledger(ledger_url, partner="default") as again:
         with ledger.run_lock("me") as fence:
             for twice in (ledger, again):
                 with pytest.raises(Locked, match="under way: me"), twice.run_lock("me too"):
@@ -148,7 +149,7 @@ def test_a_process_cannot_lock_twice(ledger_url: str) -> None:
 
 
 def test_fault_09_two_processes_race_for_the_same_charges(ledger_url: str) -> None:
-    with open_ledger(ledger_url) as ledger, running(ledger) as (fence, run):
+    with open_ledger(ledger_url, partner="default") as ledger, running(ledger) as (fence, run):
         arguments = (ledger_url, fence.token, run)
         with process(RACE, *arguments, "a") as first, process(RACE, *arguments, "b") as second:
             for child in (first, second):
@@ -161,13 +162,13 @@ def test_fault_09_two_processes_race_for_the_same_charges(ledger_url: str) -> No
             assert {one[0], other[0]} == {"won", "lost"}, (number, one, other)
             assert [claim.live for claim in ledger.claims_of(f"i:{number}")] == [True]
         assert len(ledger.postings()) == 20
-        assert ledger.first_altered_entry() is None
+        assert first_altered(ledger.journal_entries(), ledger.name) is None
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.long)])
 def test_sigkill_while_writing_leaves_a_whole_ledger(rounds: int, ledger_url: str) -> None:
     chance = random.Random(rounds)
-    open_ledger(ledger_url).close()
+    open_ledger(ledger_url, partner="default").close()
     for round_ in range(rounds):
         start = round_ * 1_000
         with process(WRITE, ledger_url, str(start)) as child:
@@ -185,7 +186,7 @@ def check(url: str, start: int, said: list[list[str]]) -> None:
     done = [int(each[1]) for each in said if each[0] == "done"]
     if url.startswith("sqlite"):
         files.quick_check(Path(url.removeprefix("sqlite:///")))
-    with open_ledger(url) as ledger:
+    with open_ledger(url, partner="default") as ledger:
         assert take(ledger) < 1
         found = {each.key: each for each in ledger.postings(run=said[0][1])}
         assert len(found) - len(intents) in (0, 1)
@@ -198,7 +199,7 @@ def check(url: str, start: int, said: list[list[str]]) -> None:
                 assert [claim.key for claim in ledger.claims_of(charge) if claim.live] == [f"k{number}"]
         unresolved = [each.key for each in ledger.unresolved() if each.run == said[0][1]]
         assert len(unresolved) == len(found) - len(posted)
-        assert ledger.first_altered_entry() is None
+        assert first_altered(ledger.journal_entries(), ledger.name) is None
         with running(ledger):
             assert ledger.show_run(said[0][1]).state == "interrupted"
             for key in unresolved:
@@ -206,7 +207,7 @@ def check(url: str, start: int, said: list[list[str]]) -> None:
 
 
 def test_a_backup_while_another_process_writes(sqlite_ledger_url: str, tmp_path: Path) -> None:
-    open_ledger(sqlite_ledger_url).close()
+    open_ledger(sqlite_ledger_url, partner="default").close()
     with process(WRITE, sqlite_ledger_url, "0") as child:
         for _ in range(10):
             line(child)
@@ -216,8 +217,8 @@ def test_a_backup_while_another_process_writes(sqlite_ledger_url: str, tmp_path:
         assert all(each[0] in ("intent", "done") for each in said)  # the writer went on
     sizes = []
     for number in range(5):
-        with open_ledger(f"sqlite:///{tmp_path}/copy-{number}.db") as copy:
-            assert copy.first_altered_entry() is None
+        with open_ledger(f"sqlite:///{tmp_path}/copy-{number}.db", partner="default") as copy:
+            assert first_altered(copy.journal_entries(), copy.name) is None
             postings = copy.postings()
             sizes.append(len(postings))
             for each in postings:
@@ -228,7 +229,11 @@ def test_a_backup_while_another_process_writes(sqlite_ledger_url: str, tmp_path:
 
 
 def test_readers_do_not_wait_for_a_writer(sqlite_ledger_url: str) -> None:
-    with open_ledger(sqlite_ledger_url) as ledger, open_ledger(sqlite_ledger_url) as reader, ledger.writing():
+    with (
+        open_ledger(sqlite_ledger_url, partner="default") as ledger,
+        open_ledger(sqlite_ledger_url, partner="default") as reader,
+        ledger.writing(),
+    ):
         began = time.monotonic()
         assert reader.runs() == () and reader.memory(PERIOD).settled == {}
         assert time.monotonic() - began < 1

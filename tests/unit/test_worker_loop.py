@@ -32,7 +32,7 @@ START = datetime(2026, 11, 5, 9, tzinfo=UTC)
 
 @pytest.fixture
 def ledger(sqlite_ledger_url: str) -> Iterator[Ledger]:
-    with open_ledger(sqlite_ledger_url) as opened:
+    with open_ledger(sqlite_ledger_url, partner="default") as opened:
         yield opened
 
 

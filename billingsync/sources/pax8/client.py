@@ -152,10 +152,6 @@ class Pax8:
         headers = [read_header(row) for page in pages for row in page.rows]
         return {header.id: header.taken for header in headers}
 
-    def newest_invoice_month(self) -> Period | None:
-        """The newest month with an invoice that is taken."""
-        return next((one.period for one in self.released() if one.invoices), None)
-
     def items(self, invoice_id: str) -> tuple[list[Charge], list[Document]]:
         """All items of an invoice, with the pages they came on. Raises NotReady unless they are complete [S2]."""
         pages = self._list(_items(invoice_id, NO_CURRENCY))
