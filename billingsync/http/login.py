@@ -102,7 +102,7 @@ class Login:
         if status in (400, 401, 403):
             message = f"{self._config.name} did not accept the client id and secret ({status}): {said}"
             raise self._verdict.error(UpstreamError, asked, status, message, said)
-        self._verdict.judge(response, asked)
+        self._verdict.check(response, asked)
         try:
             held = read_json(response.content)
         except ValueError:

@@ -182,7 +182,7 @@ class Service:
         response = exchange(token)
         if response.status_code == 401 and token is not None:
             response = exchange(self._bearer(rejected=token))
-        self._verdict.judge(response, asked)
+        self._verdict.check(response, asked)
         return response
 
     def _bearer(self, rejected: str | None = None) -> str:

@@ -37,7 +37,7 @@ class Verdict:
         self._name, self._redactor = name, redactor
         self._host = urlsplit(base_url).hostname or base_url
 
-    def judge(self, response: httpx2.Response, asked: Asked) -> None:
+    def check(self, response: httpx2.Response, asked: Asked) -> None:
         """Raises unless the answer is a 2xx."""
         status = response.status_code
         if 200 <= status < 300:

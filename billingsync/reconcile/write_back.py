@@ -171,7 +171,7 @@ class _Approving:
             if written.state in OPEN:
                 written = next(one for one in resolve_cards(self.context) if one.key == written.key)
             if written.state is not WriteState.ABANDONED:
-                self._judge(written)
+                self._check_outcome(written)
                 return self._tell(names, [became(card, written, ready.notes.get(card.digest, "")) for card in left])
         return self._tell(names, [result_of(card, Became.FAILED, "HaloPSA does not carry it out.") for card in left])
 
@@ -187,7 +187,7 @@ class _Approving:
         for one in results:
             self.results[names[one.digest]] = one
 
-    def _judge(self, written: CardWrite) -> None:
+    def _check_outcome(self, written: CardWrite) -> None:
         """Whether what HaloPSA did to one recurring invoice forbids going on with the next [N7] [WB5]."""
         self.refused = self.refused + 1 if written.state is WriteState.REFUSED else 0
         if written.state is WriteState.ALARM:

@@ -37,7 +37,7 @@ def already_there(context: RunContext, plan: Plan, targets: Iterable[Invoice], t
         if invoice.void or invoice.client_id is None:
             continue
         for mark in marks_of(invoice):
-            search.judge(invoice, mark)
+            search.sort_in(invoice, mark)
     return search.finish()
 
 
@@ -77,7 +77,7 @@ class _Search:
         }
         self._later: dict[str, str] = {}  # a posting's key in the plan -> the one under which it was found
 
-    def judge(self, invoice: Invoice, mark: Mark) -> None:
+    def sort_in(self, invoice: Invoice, mark: Mark) -> None:
         if mark.key in self._own:
             self._is_there(mark.key, invoice)
         elif mark.key in self._known or mark.of_card:

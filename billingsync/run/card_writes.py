@@ -83,17 +83,17 @@ def carry_out_cards(context: RunContext, ready: Prepared) -> CardWrite:
     write = context.ledger.read_card_back(ready.write)
     sent = ready.body.send(still_ours(context))
     if isinstance(sent, NotDone):
-        return _settle(context, write, WriteState.REFUSED, sent.message, card=CardState.FAILED)
+        return _record(context, write, WriteState.REFUSED, sent.message, card=CardState.FAILED)
     if not isinstance(sent, Answered):
-        return _settle(context, write, WriteState.UNKNOWN, sent.why)
+        return _record(context, write, WriteState.UNKNOWN, sent.why)
     try:
         there = context.psa.read(write.invoice_id, template=True)
         there = _taken_out(context, write, there)
-        settled = None if there is None else _judge(context, write, there)
+        settled = None if there is None else _read_outcome(context, write, there)
     except UpstreamError as failed:
-        return _settle(context, write, WriteState.UNKNOWN, f"it could not be read back: {failed.message}")
+        return _record(context, write, WriteState.UNKNOWN, f"it could not be read back: {failed.message}")
     why = "HaloPSA answered, yet the recurring invoice shows what it was before"
-    return settled or _settle(context, write, WriteState.UNKNOWN, why)
+    return settled or _record(context, write, WriteState.UNKNOWN, why)
 
 
 def _taken_out(context: RunContext, write: CardWrite, there: Invoice | None) -> Invoice | None:
@@ -122,16 +122,16 @@ def _resolve(context: RunContext, write: CardWrite) -> CardWrite:
     while True:
         try:
             there = read_target(context, write.invoice_id, template=True)
-            settled = None if there is None else _judge(context, write, there, looked_for=True)
+            settled = None if there is None else _read_outcome(context, write, there, looked_for=True)
         except UpstreamError as failed:
             unread += 1
             if unread == LOOKS:
-                return _settle(context, write, WriteState.UNKNOWN, f"cannot tell: {failed.message}")
+                return _record(context, write, WriteState.UNKNOWN, f"cannot tell: {failed.message}")
             context.wait(1.0)
             continue
         if there is None:
             message = f"recurring invoice {write.invoice_id} is gone from HaloPSA"
-            return _settle(context, write, WriteState.FAILED, message, card=CardState.FAILED)
+            return _record(context, write, WriteState.FAILED, message, card=CardState.FAILED)
         if settled is not None:
             return settled
         since = max((context.now() - write.sent_at).total_seconds(), 0.0)
@@ -139,13 +139,13 @@ def _resolve(context: RunContext, write: CardWrite) -> CardWrite:
         absent += due <= 0
         if absent == 2:
             message = "HaloPSA does not have it: two looks after the horizon show what was there before"
-            return _settle(context, write, WriteState.ABANDONED, message, card=CardState.FAILED)
+            return _record(context, write, WriteState.ABANDONED, message, card=CardState.FAILED)
         if due > 0:
             context.say(Progress(stage=Stage.AWAIT_POSTING, seconds=due, client=write.client_name))
         context.wait(max(due, 1.0))
 
 
-def _judge(context: RunContext, write: CardWrite, there: Invoice, *, looked_for: bool = False) -> CardWrite | None:
+def _read_outcome(context: RunContext, write: CardWrite, there: Invoice, *, looked_for: bool = False) -> CardWrite | None:
     """Settles a write by what the recurring invoice shows; None where it shows nothing of it. `looked_for`: HaloPSA's
     answer is not known, so that the value alone must prove the write, with all else as it was [WB4]."""
     before = context.psa.from_kept(write.before)
@@ -153,22 +153,22 @@ def _judge(context: RunContext, write: CardWrite, there: Invoice, *, looked_for:
     sight = context.psa.set_sight(before, there, write.lines, write.key, asked=True)
     if sight.all_show(Shows.FROM) and (there.lines_shown or not before.lines_shown):
         why = _entries_elsewhere(context, write, there, sight)
-        return _settle(context, write, WriteState.FAILED, why, card=CardState.FAILED) if why else None
+        return _record(context, write, WriteState.FAILED, why, card=CardState.FAILED) if why else None
     answer = context.psa.kept(there)
     if not all(line.shows in (Shows.TO, Shows.UNMARKED) for line in sight.lines):
         message = f"somebody changed it meanwhile, so nothing more is sent: {_both(write, sight)}"
-        return _settle(context, write, WriteState.FAILED, message, answer=answer, card=CardState.FAILED)
+        return _record(context, write, WriteState.FAILED, message, answer=answer, card=CardState.FAILED)
     if looked_for and sight.beside and not any(_has_mark(one) for one in write.lines):
         beside = "; ".join(sight.beside[:6])
         message = (
             f"its outcome is not known, and somebody changed the recurring invoice meanwhile ({beside}), so nothing "
             f"more is sent: {_both(write, sight)}"
         )
-        return _settle(context, write, WriteState.FAILED, message, answer=answer, card=CardState.FAILED)
+        return _record(context, write, WriteState.FAILED, message, answer=answer, card=CardState.FAILED)
     alarms = _alarms(context, write, there, sight)
     state = WriteState.ALARM if alarms else WriteState.DONE
     card = CardState.UNDONE if write.undoes else CardState.DONE
-    return _settle(context, write, state, "; ".join(alarms), answer=answer, card=card)
+    return _record(context, write, state, "; ".join(alarms), answer=answer, card=card)
 
 
 def _has_mark(one: LineSet) -> bool:
@@ -231,7 +231,7 @@ def _numbers(values: Values) -> str:
     return text if values.unit_price is None else f"{text} at {plain(values.unit_price)}"
 
 
-def _settle(
+def _record(
     context: RunContext,
     write: CardWrite,
     state: WriteState,

@@ -16,7 +16,7 @@ from billingsync.core.progress import Progress, Stage
 from billingsync.core.states import PostingAction, PostingState
 from billingsync.errors import UpstreamError
 from billingsync.run.context import RunContext
-from billingsync.run.recover import CLIENTS_A_LOOK, DAYS_BEFORE, settle
+from billingsync.run.recover import CLIENTS_A_LOOK, DAYS_BEFORE, record_found
 from billingsync.store.claims import AlreadyClaimed
 from billingsync.store.postings import BILLED, FREE, PostingHead, Receipt, RecordedPosting
 
@@ -34,7 +34,7 @@ def look_for_late(
     if not doubtful:
         return ()
     context.say(Progress(stage=Stage.LOOK_FOR_LATE, of=len(doubtful)))
-    told = (_judge(context, row, copies) for row, copies in _copies(context, doubtful) if copies)
+    told = (_record_late(context, row, copies) for row, copies in _copies(context, doubtful) if copies)
     return tuple(sentence for sentence in told if sentence)
 
 
@@ -74,7 +74,7 @@ def _times(there: Invoice, row: PostingHead) -> int:
     return max(Counter(mark.ordinal for mark in marks).values(), default=0)
 
 
-def _judge(context: RunContext, head: PostingHead, copies: Copies) -> str:
+def _record_late(context: RunContext, head: PostingHead, copies: Copies) -> str:
     row = context.ledger.posting(head.key)
     there, _ = copies[0]
     times = sum(each for _, each in copies)
@@ -89,10 +89,10 @@ def _judge(context: RunContext, head: PostingHead, copies: Copies) -> str:
             context, row, copies, f"it is there {times} times: one landed late; take out all but one in HaloPSA"
         )
     if row.state in FREE:
-        settled = settle(context, row, there, adopted=True)
+        settled = record_found(context, row, there, adopted=True)
         return f"{row.client_name}: HaloPSA invoice {there.id} landed late ({settled.state})"
     if row.state == PostingState.DIFFERS or there.id != row.invoice_id:
-        settle(context, row, there, adopted=True, only_if_equal=True)  # made right by a person
+        record_found(context, row, there, adopted=True, only_if_equal=True)  # made right by a person
     return ""
 
 

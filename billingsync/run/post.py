@@ -18,12 +18,11 @@ from billingsync.run.already_there import already_there
 from billingsync.run.context import Outcome, RunContext, failed
 from billingsync.run.items import make_items
 from billingsync.run.late import look_for_late
-from billingsync.run.recover import DAYS_BEFORE, resolve, settle
+from billingsync.run.recover import DAYS_BEFORE, record_found, resolve
 from billingsync.run.send import CannotWrite, prepare, still_ours
 from billingsync.run.tenant import Tenant
 from billingsync.store.claims import AlreadyClaimed
-from billingsync.store.postings import ARRIVED, UNRESOLVED, PostingHead, RecordedPosting
-from billingsync.store.postings import lines_of as recorded_lines
+from billingsync.store.postings import ARRIVED, UNRESOLVED, PostingHead, RecordedPosting, posted_lines
 from billingsync.store.receipts import batches
 
 MOST_REFUSALS = 5  # in a row: then it is not these clients, it is HaloPSA, our rights or the way there
@@ -57,7 +56,7 @@ def carry_out(
     waiting: list[Posting] = []
     for nth, posting in enumerate(postings, 1):
         context.say(Progress(stage=Stage.POST, nth=nth, of=len(postings), client=posting.client_name))
-        done = write(context, posting, charges, seen.found.get(posting.key))
+        done = write_posting(context, posting, charges, seen.found.get(posting.key))
         if isinstance(done, Outcome):
             outcomes.append(done)
             continue
@@ -102,7 +101,7 @@ def _refused_once_more(
     waiting = []
     for posting in postings:
         if posting.key in refused:
-            done = write(context, posting, charges, None)
+            done = write_posting(context, posting, charges, None)
             if isinstance(done, Outcome):
                 outcomes.append(done)
             elif done.state in UNRESOLVED:
@@ -123,7 +122,7 @@ def _again(
     for posting in postings:
         if states.get(posting.key) != PostingState.ABANDONED:
             continue
-        done = write(context, posting, charges, None)
+        done = write_posting(context, posting, charges, None)
         if isinstance(done, Outcome):
             outcomes.append(done)
         elif done.state in UNRESOLVED:
@@ -131,7 +130,7 @@ def _again(
     return waiting
 
 
-def write(
+def write_posting(
     context: RunContext, posting: Posting, charges: Mapping[str, Charged], there: Invoice | None
 ) -> RecordedPosting | Outcome:
     """One posting: intent committed and read back, sent, receipt committed. `there`: HaloPSA has it already."""
@@ -141,7 +140,7 @@ def write(
         return failed(posting, str(cannot))
     except UpstreamError as trouble:
         return failed(posting, trouble.message)
-    lines = recorded_lines(
+    lines = posted_lines(
         posting, {id_: (charges[id_].price, charges[id_].cost) for id_ in posting.charges if id_ in charges}
     )
     try:
@@ -153,11 +152,11 @@ def write(
     row = context.ledger.read_back(posting.key, prepared.content, lines, text)
     there = there or prepared.there
     if there is not None:
-        return settle(context, row, there, adopted=True)
-    return judge(context, row, prepared.send(still_ours(context)))
+        return record_found(context, row, there, adopted=True)
+    return record_outcome(context, row, prepared.send(still_ours(context)))
 
 
-def judge(context: RunContext, row: RecordedPosting, sent: Sent) -> RecordedPosting:
+def record_outcome(context: RunContext, row: RecordedPosting, sent: Sent) -> RecordedPosting:
     """The outcome of one write, of three [N2]. Only a readable answer with our key and our amounts is done."""
     if isinstance(sent, Answered):
         return _answered(context, row, sent)
@@ -171,7 +170,7 @@ def judge(context: RunContext, row: RecordedPosting, sent: Sent) -> RecordedPost
 def _answered(context: RunContext, row: RecordedPosting, sent: Answered) -> RecordedPosting:
     answer = context.psa.answered(sent.json)
     if row.action == PostingAction.CREATE and answer is not None and answer.carries(row.key):
-        settled = settle(context, row, answer, only_if_equal=True)
+        settled = record_found(context, row, answer, only_if_equal=True)
         if settled.state == PostingState.POSTED:
             return settled
     # Anything less than that is looked at again in HaloPSA itself: by the id that it answered, or the target's.
@@ -185,7 +184,7 @@ def _answered(context: RunContext, row: RecordedPosting, sent: Answered) -> Reco
             there = context.psa.read(invoice_id, template=row.action == PostingAction.UPDATE)
         except UpstreamError as trouble:
             why = f"{why}, and reading it back failed: {trouble.message}"
-    if there is None or settle(context, row, there).state in UNRESOLVED:
+    if there is None or record_found(context, row, there).state in UNRESOLVED:
         context.ledger.record_unknown(context.fence, row.key, why, context.now(), answer=sent.text)
     return context.ledger.posting(row.key)
 
@@ -233,7 +232,7 @@ def verify(context: RunContext, heads: Sequence[PostingHead]) -> None:
         for invoice in context.psa.invoices_since(sorted({head.client_id for head in some}), day):
             row = missing.pop(invoice.id, None)
             if row is not None:
-                settle(context, row, invoice, again=True)
+                record_found(context, row, invoice, again=True)
             for line in invoice.lines:
                 if line.mark is not None:
                     copies[line.mark.key].add(invoice.id)
@@ -246,7 +245,7 @@ def verify(context: RunContext, heads: Sequence[PostingHead]) -> None:
         template = head.action == PostingAction.UPDATE
         there = context.psa.read(head.invoice_id, template=template)
         there = there or Invoice(id=head.invoice_id, client_id=head.client_id, template=template)  # gone: of no line
-        settle(context, context.ledger.posting(head.key), there, again=True)
+        record_found(context, context.ledger.posting(head.key), there, again=True)
 
 
 _OUTCOME = {

@@ -76,9 +76,9 @@ def _due(context: RunContext, row: RecordedPosting) -> float:
 
 
 def _look_once(context: RunContext, waiting: dict[str, RecordedPosting]) -> None:
-    for key, sight in look(context, list(waiting.values())).items():
+    for key, sight in look_for(context, list(waiting.values())).items():
         if isinstance(sight, Found):
-            settle_sight(context, waiting.pop(key), sight)
+            record_sight(context, waiting.pop(key), sight)
 
 
 def _judge_ripe(context: RunContext, ripe: dict[str, RecordedPosting]) -> None:
@@ -87,10 +87,10 @@ def _judge_ripe(context: RunContext, ripe: dict[str, RecordedPosting]) -> None:
     unclear = dict.fromkeys(ripe, 0)
     left = dict(ripe)
     while left:
-        for key, sight in look(context, list(left.values())).items():
+        for key, sight in look_for(context, list(left.values())).items():
             row = left[key]
             if isinstance(sight, Found):
-                settle_sight(context, row, sight)
+                record_sight(context, row, sight)
                 del left[key]
             elif isinstance(sight, Absent):
                 absent[key] += 1
@@ -108,15 +108,15 @@ def _judge_ripe(context: RunContext, ripe: dict[str, RecordedPosting]) -> None:
             context.wait(1.0)
 
 
-def settle_sight(context: RunContext, row: RecordedPosting, sight: Found) -> RecordedPosting:
+def record_sight(context: RunContext, row: RecordedPosting, sight: Found) -> RecordedPosting:
     """Record what a look found."""
     if sight.certain:
-        return settle(context, row, sight.invoice, adopted=True)
+        return record_found(context, row, sight.invoice, adopted=True)
     what = "an invoice with just these lines is" if row.action == PostingAction.CREATE else "lines like ours are"
     return _differs(context, row, sight.invoice, ZERO, ZERO, f"{what} there, without our marks")
 
 
-def look(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, Sight]:
+def look_for(context: RunContext, rows: Sequence[RecordedPosting]) -> dict[str, Sight]:
     """One look for each posting: new invoices by searching the clients' invoices, others by reading the target."""
     sights: dict[str, Sight] = {}
     created = [row for row in rows if row.action == PostingAction.CREATE]
@@ -180,7 +180,7 @@ def _look_at_target(context: RunContext, row: RecordedPosting) -> Sight:
     return Found(there, certain=False) if context.psa.unmarked(there, row) else Absent()
 
 
-def settle(
+def record_found(
     context: RunContext,
     row: RecordedPosting,
     there: Invoice,
@@ -200,7 +200,7 @@ def settle(
         if again:
             return _differs(context, row, there, ZERO, ZERO, "it was posted, and reading it back finds no trace of it")
         if row.action == PostingAction.CREATE and not only_if_equal and context.psa.is_twin(there, row):
-            return settle_sight(context, row, Found(there, certain=False))
+            return record_sight(context, row, Found(there, certain=False))
         return row
     if comparison.still_there and not again and not only_if_equal:
         there = finish_removals(context, row, there, comparison.still_there) or there

@@ -8,7 +8,7 @@ from billingsync.core.bill.templates import MadeInvoices
 from billingsync.core.invoice import Invoice
 from billingsync.core.states import LineAction, PostingAction, PostingState
 from billingsync.run.context import RunContext
-from billingsync.run.recover import settle
+from billingsync.run.recover import record_found
 from billingsync.run.tenant import Tenant
 from billingsync.store.postings import RecordedPosting
 
@@ -32,7 +32,7 @@ def reread(context: RunContext, tenant: Tenant, keys: Collection[str]) -> tuple[
         template = row.action == PostingAction.UPDATE
         there = tenant.find(row.invoice_id, template=template) or context.psa.read(row.invoice_id, template=template)
         there = there or Invoice(id=row.invoice_id, client_id=row.client_id, template=template)  # gone
-        settled = settle(context, row, there, again=True)
+        settled = record_found(context, row, there, again=True)
         if settled.state == PostingState.DIFFERS:
             told.append(f"{row.client_name}: {settled.message}")
     return tuple(told)

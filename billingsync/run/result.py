@@ -31,7 +31,7 @@ from billingsync.store.postings import ARRIVED
 from billingsync.store.runs import Decision
 
 
-def settle(
+def settle_charges(
     connected: Connections,
     fence: Fence,
     run: str,
@@ -166,7 +166,7 @@ def _returned(
         if head.key in mine:
             price, cost = sums[head.currency]
             sums[head.currency] = (price + (head.returned_price or ZERO), cost + (head.returned_cost or ZERO))
-    for row in connected.ledger.lines_of(head for head in heads if head.key not in mine):
+    for row in connected.ledger.with_lines(head for head in heads if head.key not in mine):
         if scope.isdisjoint(share.charge for line in row.lines for share in line.shares):
             continue
         price, cost = sums[row.currency]

@@ -29,7 +29,7 @@ from billingsync.run.post import Carried, carry_out, read_back
 from billingsync.run.recover import resolve
 from billingsync.run.remember import to_be_billed, to_be_said
 from billingsync.run.reread import reread
-from billingsync.run.result import result_of, settle
+from billingsync.run.result import result_of, settle_charges
 from billingsync.run.tenant import Tenant, read_tenant
 from billingsync.run.undo import UndonePosting, take_back
 from billingsync.store.book import Fence
@@ -232,7 +232,7 @@ def _post(
         names = f": {', '.join(written[:5])}{', ...' if len(written) > 5 else ''}" if written else ""
         stopped.add_note(f"{len(written)} of {len(plan.postings)} invoices were written to HaloPSA{names}.")
         raise
-    settle(connected, fence, run, plan, charges, carried.outcomes)
+    settle_charges(connected, fence, run, plan, charges, carried.outcomes)
     alarms = (*seen.alarms, *([carried.unread] if carried.unread else []))
     result = result_of(connected, run, plan, charges, carried.outcomes, alarms, taken, seen.changed)
     written = [key for key, state in ledger.states(run=run).items() if state in ARRIVED]

@@ -41,7 +41,7 @@ from billingsync.psa.psa import Body, Fate
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import RunContext, context_of, now
 from billingsync.run.find import find_payer, payers_of
-from billingsync.run.post import outcome_of, write
+from billingsync.run.post import outcome_of, write_posting
 from billingsync.run.recover import TAKEN, finish_undo, read_target, record_taken, resolve
 from billingsync.run.send import still_ours
 from billingsync.run.tenant import DAYS_BEFORE_PERIOD
@@ -507,7 +507,7 @@ def _credit(
         codes = _codes(connected, context, row, closed)
         clients = {row.client_id: client} if client else {}
         own = replace(context, run=run, clients=clients, tax_and_accounts=lambda _: codes)
-        done = write(own, posting, {}, _credit_there(context, posting))
+        done = write_posting(own, posting, {}, _credit_there(context, posting))
         if isinstance(done, RecordedPosting) and done.state in UNRESOLVED:
             resolve(own, [done])
         known = ledger.find_posting(posting.key)

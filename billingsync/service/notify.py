@@ -307,7 +307,7 @@ class Delivery:
         """What became of a ticket whose outcome is unknown. Absence is believed after a while only, as for a bill."""
         mark = mark_of(notice)
         since = queue.doubts.setdefault(mark, self._clock())
-        found = queue.tickets.look(notice)
+        found = queue.tickets.find(notice)
         if isinstance(found, Opened):
             queue.failures = 0
             queue.doubts.pop(mark)

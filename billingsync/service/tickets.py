@@ -31,9 +31,9 @@ class Tickets:
         text = self._redactor.text("\n".join(line for line in lines if line) or notice.title)
         return self._desk.open(f"{title} {mark}", text)
 
-    def look(self, notice: Notice) -> Opened | NotOpened | Doubt | Unfindable:
+    def find(self, notice: Notice) -> Opened | NotOpened | Doubt | Unfindable:
         """Whether an earlier attempt did make it."""
-        return self._desk.look(mark_of(notice))
+        return self._desk.find(mark_of(notice))
 
 
 def mark_of(notice: Notice) -> str:

@@ -171,7 +171,7 @@ class Oidc(Group):
     )
 
 
-class Desk(Group):
+class DeskSettings(Group):
     port: int = Field(default=0, ge=0, le=65_535, description="port on which the worker serves the desk; 0: not at all")
     host: Annotated[str, AfterValidator(str.strip), Field(min_length=1)] = Field(
         default="127.0.0.1", description="address of the desk"

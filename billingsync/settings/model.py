@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from billingsync.errors import SettingsError
 from billingsync.settings import values
-from billingsync.settings.groups import PREFIX, Desk, Health, Log
+from billingsync.settings.groups import PREFIX, DeskSettings, Health, Log
 from billingsync.settings.partner import PartnerSettings
 
 
@@ -31,7 +31,7 @@ class Settings(BaseSettings, PartnerSettings):
         default="sqlite:///billingsync.db", repr=False, description="SQLAlchemy URL of the ledger: SQLite or PostgreSQL"
     )
     health: Health = Health()
-    desk: Desk = Desk()
+    desk: DeskSettings = DeskSettings()
     log: Log = Log()
 
     @classmethod

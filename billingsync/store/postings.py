@@ -131,7 +131,7 @@ class RecordedPosting(PostingHead):
     returned_lines: tuple[ReturnedLine, ...]
 
 
-def lines_of(posting: Posting, amounts: Mapping[str, tuple[Decimal, Decimal]]) -> tuple[PostedLine, ...]:
+def posted_lines(posting: Posting, amounts: Mapping[str, tuple[Decimal, Decimal]]) -> tuple[PostedLine, ...]:
     """A planned posting's lines with each charge's share. `amounts` are price and cost of each charge; those that are
     given are checked, and charges that share a line need theirs."""
     # Only this posting's: `amounts` may hold the whole month.

@@ -285,7 +285,7 @@ class ReceiptBook(Book):
         assert found is not None, key
         return found
 
-    def lines_of(self, heads: Iterable[PostingHead]) -> Iterator[RecordedPosting]:
+    def with_lines(self, heads: Iterable[PostingHead]) -> Iterator[RecordedPosting]:
         """These postings with their lines, some at a time: a large month's lines are not held together."""
         for some in batches(heads, SIZE_AT_ONCE):
             yield from self.postings(keys=[head.key for head in some], texts=False)

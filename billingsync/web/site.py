@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from billingsync.settings.groups import Desk as DeskSettings
+from billingsync.settings.groups import DeskSettings
 
 LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 

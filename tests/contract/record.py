@@ -166,7 +166,7 @@ def _of_halo(halo: Halo, client: int | None) -> Facts:
     of_client = [row for row in halo.recurring_invoices() if client in (None, row.get("client_id"))]
     found["recurring_id"] = next(map(id_of, of_client), None)
     if client is not None:
-        rows = [row for row in halo.look([client], None).rows if lines_of(row) and not row.get("posted")]
+        rows = [row for row in halo.search_rows([client], None).rows if lines_of(row) and not row.get("posted")]
         found |= {"client_id": client, "open_id": next(map(id_of, rows), None)}
     return found
 

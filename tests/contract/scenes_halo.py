@@ -287,12 +287,12 @@ def recurring(stage: Stage) -> None:
 
 def look_for_some(stage: Stage) -> Look:
     number, client = stage.facts["control_ids"]
-    return stage.halo.look(stage.facts["client_ids"], (number, client))
+    return stage.halo.search_rows(stage.facts["client_ids"], (number, client))
 
 
 def look_for_busy(stage: Stage) -> Look:
     client = stage.facts["busy_client_id"]
-    return stage.halo.look([client], (stage.facts["busy_newest_id"], client))
+    return stage.halo.search_rows([client], (stage.facts["busy_newest_id"], client))
 
 
 @scene(reach="any", needs=("client_ids", "control_ids"))
@@ -478,7 +478,7 @@ def lost_answer(stage: Stage) -> None:
     sent = post(stage, stage.facts["client_id"])
     assert isinstance(sent, OutcomeUnknown)
     assert [(one.status, one.answer) for one in stage.calls("POST")] == [(500, b"")]
-    found = stage.halo.look([stage.facts["client_id"]], None)
+    found = stage.halo.search_rows([stage.facts["client_id"]], None)
     assert found.complete
     assert len([row for row in found.rows if header_marker(row) == (KEY, INSTALLATION, -1)]) == 1
 
@@ -606,7 +606,7 @@ def create_item(stage: Stage) -> None:
 def error_inside(stage: Stage) -> None:
     """200 with an error in the body is no empty list."""
     with pytest.raises(UpstreamError):
-        stage.halo.look([NOBODY], None)
+        stage.halo.search_rows([NOBODY], None)
 
 
 def unchanged(before: Raw, after: Raw) -> bool:

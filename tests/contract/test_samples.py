@@ -86,7 +86,7 @@ def test_every_sample_is_json_that_we_read() -> None:
 def test_pax8_says_no() -> None:
     response = httpx2.Response(404, json=pax8("error-404"))
     with pytest.raises(UpstreamError, match="Company Not Found") as failed:
-        Verdict("Pax8", "https://pax8.example", Redactor()).judge(response, Asked("GET", "/companies"))
+        Verdict("Pax8", "https://pax8.example", Redactor()).check(response, Asked("GET", "/companies"))
     assert failed.value.status == 404
 
 
@@ -104,7 +104,7 @@ def test_halopsa_says_no(refusal: Any) -> None:
     content = body.encode() if refusal["status"] == 429 else b"" if body == "" else json.dumps(body).encode()
     response = httpx2.Response(refusal["status"], content=content)
     with pytest.raises(UpstreamError) as failed:
-        Verdict("HaloPSA", "https://halo.example", Redactor()).judge(response, Asked("POST", "/Invoice"))
+        Verdict("HaloPSA", "https://halo.example", Redactor()).check(response, Asked("POST", "/Invoice"))
     assert failed.value.status == refusal["status"]
     said = (
         body

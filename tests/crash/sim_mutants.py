@@ -70,7 +70,7 @@ class Mutant:
 
 def _intent_after_post() -> Any:
     """The request goes first, the intent is written when its answer is there."""
-    true = post.write
+    true = post.write_posting
 
     def wrong(context: Any, posting: Any, amounts: Any, there: Any) -> Any:
         prepared = send.prepare(context, posting)
@@ -78,16 +78,16 @@ def _intent_after_post() -> Any:
         with _patch(post, "prepare", lambda *_: replace(prepared, send=lambda _: sent)):
             return true(context, posting, amounts, there)
 
-    return _patch(post, "write", wrong)
+    return _patch(post, "write_posting", wrong)
 
 
 def _random_key() -> Any:
-    true, count = post.write, iter(range(10**6))
+    true, count = post.write_posting, iter(range(10**6))
 
     def wrong(context: Any, posting: Any, amounts: Any, there: Any) -> Any:
         return true(context, replace(posting, key=f"{next(count):020x}"), amounts, there)
 
-    return _patch(post, "write", wrong)
+    return _patch(post, "write_posting", wrong)
 
 
 def _believed(self: Any, clients: Any, control: Any, since: Any = None) -> Any:
@@ -101,7 +101,7 @@ def _one_look() -> Any:
     true = recover._judge_ripe
 
     def wrong(context: Any, ripe: Any) -> None:
-        for key, sight in recover.look(context, list(ripe.values())).items():
+        for key, sight in recover.look_for(context, list(ripe.values())).items():
             if isinstance(sight, recover.Absent):
                 context.ledger.record_abandoned(context.fence, key, "absent", context.now())
         true(context, {key: row for key, row in ripe.items() if context.ledger.posting(key).state != "abandoned"})
@@ -138,7 +138,7 @@ def _accepts(context: Any, row: Any, sent: Any) -> None:
 
 
 def _refused_is_done() -> Any:
-    true = post.judge
+    true = post.record_outcome
 
     def wrong(context: Any, row: Any, sent: Any) -> Any:
         if isinstance(sent, NotDone):
@@ -147,16 +147,16 @@ def _refused_is_done() -> Any:
             return context.ledger.posting(row.key)
         return true(context, row, sent)
 
-    return _patch(post, "judge", wrong)
+    return _patch(post, "record_outcome", wrong)
 
 
 def _unknown_is_refused() -> Any:
-    true = post.judge
+    true = post.record_outcome
 
     def wrong(context: Any, row: Any, sent: Any) -> Any:
         return true(context, row, NotDone(status=None, message=sent.why) if isinstance(sent, OutcomeUnknown) else sent)
 
-    return _patch(post, "judge", wrong)
+    return _patch(post, "record_outcome", wrong)
 
 
 def _float_compare() -> Any:
@@ -239,7 +239,7 @@ MUTANTS = [
     Mutant("intent after POST", _intent_after_post, _cell("reset after commit", "create")),
     Mutant("random key", _random_key, lambda folder: backup_drill(folder, NEW, every=6)[1]),
     Mutant("blind retry", _blind_retry, _cell("reset after commit", "create")),
-    Mutant("50-row search believed", lambda: _patch(halo_client.Halo, "look", _believed),
+    Mutant("50-row search believed", lambda: _patch(halo_client.Halo, "search_rows", _believed),
            _late("create", "1 s", "cut at 50")),
     Mutant("no horizon", _short_horizon, _late("create", "settle + 1", "true")),
     Mutant("no second look", _one_look, second_look),
@@ -304,13 +304,13 @@ def _call_inside() -> Any:
 
     @contextlib.contextmanager
     def planted() -> Iterator[None]:
-        write_ = post.write
+        write_ = post.write_posting
 
         def with_halo(context: Any, *given: Any) -> Any:
             _HALO.append(context.psa)
             return write_(context, *given)
 
-        with _patch(IntentBook, "record_intent", wrong), _patch(post, "write", with_halo):
+        with _patch(IntentBook, "record_intent", wrong), _patch(post, "write_posting", with_halo):
             yield
 
     return planted()

@@ -12,7 +12,7 @@ from billingsync.core.inputs import WrittenLine
 from billingsync.core.period import Period
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
-from billingsync.store.postings import Receipt, RecordedPosting, ReturnedLine, lines_of, lines_text
+from billingsync.store.postings import Receipt, RecordedPosting, ReturnedLine, lines_text, posted_lines
 
 PERIOD = Period(2026, 11)
 NOW = datetime(2026, 11, 22, 1, 53, 0, tzinfo=UTC)
@@ -70,11 +70,11 @@ def simple(key: str, *charges: str, **options: object) -> Posting:
 def intend(
     ledger: Ledger, fence: Fence, run: str, wanted: Posting, *, content: str = CONTENT, now: datetime = NOW
 ) -> None:
-    ledger.record_intent(fence, run, wanted, content, lines_of(wanted, {}), now)
+    ledger.record_intent(fence, run, wanted, content, posted_lines(wanted, {}), now)
 
 
 def read_back(ledger: Ledger, wanted: Posting, content: str = CONTENT) -> RecordedPosting:
-    lines = lines_of(wanted, {})
+    lines = posted_lines(wanted, {})
     return ledger.read_back(wanted.key, content, lines, lines_text(lines))
 
 

@@ -135,7 +135,7 @@ def test_short_rows_are_told_and_completed_by_details() -> None:
 
 def test_a_complete_look() -> None:
     upstream = Upstream(Invoice=[*of_one_client(230, client=7), invoice(900, client=8), invoice(901, client=9)])
-    look = halo(upstream).look([7], (900, 8))
+    look = halo(upstream).search_rows([7], (900, 8))
     assert (look.complete, look.why, len(look.rows)) == (True, "", 230)
     path, params = upstream.asked[0]
     assert path == "/Invoice"
@@ -156,7 +156,7 @@ def test_a_filter_that_is_ignored_still_gives_our_clients_only() -> None:
     for row in upstream.lists["/Invoice"]:
         row["client_id"] = float(row["client_id"])  # 7.0, as live tenants were seen to answer
     upstream._envelope = lambda path, rows, params: {"record_count": 3, "invoices": rows}  # type: ignore[method-assign]
-    look = halo(upstream).look([7], (2, 8))
+    look = halo(upstream).search_rows([7], (2, 8))
     assert look.complete and [row["id"] for row in look.rows] == [1]
 
 
@@ -164,7 +164,7 @@ def test_a_filter_that_is_ignored_still_gives_our_clients_only() -> None:
 def test_a_look_where_paging_is_ignored_is_complete_once_read_in_one_piece(paging: str) -> None:
     upstream = Upstream(Invoice=of_one_client(180))
     upstream.paging = paging
-    look = halo(upstream).look([1], (180, 1))
+    look = halo(upstream).search_rows([1], (180, 1))
     assert look.complete and len(look.rows) == 180
 
 
@@ -189,7 +189,7 @@ def test_a_look_where_paging_is_ignored_is_complete_once_read_in_one_piece(pagin
 def test_a_look_that_proves_nothing_says_why(change: Callable[[Any], Any], why: str) -> None:
     upstream = Upstream(Invoice=of_one_client(60))
     upstream.spoil = lambda path, params, envelope: change(envelope)
-    look = halo(upstream).look([1], (60, 1))
+    look = halo(upstream).search_rows([1], (60, 1))
     assert not look.complete
     assert why in look.why
 
@@ -198,8 +198,8 @@ def test_a_list_without_lines_is_completed_by_reading_the_invoices() -> None:
     upstream = Upstream(Invoice=[{"id": 1, "client_id": 1, "invoice_date": "2026-09-01"}, {"id": 2, "client_id": 1}])
     upstream.lists["/Invoice/1"] = invoice(1, lines=[{"id": 10}])
     upstream.lists["/Invoice/2"] = invoice(2, lines=[{"id": 20}])
-    assert [len(row.get("lines", [])) for row in halo(upstream).look([1], None).rows] == [1, 1]
-    recent = halo(upstream).look([1], None, since=date(2026, 11, 1)).rows
+    assert [len(row.get("lines", [])) for row in halo(upstream).search_rows([1], None).rows] == [1, 1]
+    recent = halo(upstream).search_rows([1], None, since=date(2026, 11, 1)).rows
     assert [len(row.get("lines", [])) for row in recent] == [0, 1]
 
 
@@ -207,7 +207,7 @@ def test_a_look_during_which_the_count_changes_is_not_complete() -> None:
     rows = of_one_client(150)
     upstream = Upstream(Invoice=rows)
     upstream.spoil = lambda path, params, envelope: (rows.pop(4), envelope)[1] if len(upstream.asked) == 1 else envelope
-    look = halo(upstream).look([1], (150, 1))
+    look = halo(upstream).search_rows([1], (150, 1))
     assert not look.complete
     assert "counted 150 rows and then 149" in look.why
 

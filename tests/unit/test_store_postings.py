@@ -32,7 +32,7 @@ from billingsync.store import schema
 from billingsync.store.book import Fence
 from billingsync.store.claims import AlreadyClaimed, add_claims
 from billingsync.store.ledger import Ledger, open_ledger
-from billingsync.store.postings import PostedLine, RecordedPosting, Share, lines_of, lines_text
+from billingsync.store.postings import PostedLine, RecordedPosting, Share, lines_text, posted_lines
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_planned_posting_becomes_lines_with_the_share_of_every_charge() -> Non
         plan_line(action="remove"),
     )
     amounts = {"i:2": (Decimal("-5.00"), Decimal("0.50")), "i:3": (Decimal("2.00"), Decimal("0.50"))}
-    lines = lines_of(wanted, amounts)
+    lines = posted_lines(wanted, amounts)
     assert [line.ordinal for line in lines] == [0, 1, 2, 3, 4]
     assert lines[0].shares == (Share(charge="i:1", price=Decimal("10.00"), cost=Decimal("8.00")),)
     assert [(share.charge, share.price) for share in lines[1].shares] == [
@@ -90,7 +90,7 @@ def test_the_parts_of_several_charges_add_up_by_line_and_by_charge() -> None:
         "i:2": (Decimal("12.00"), Decimal("3.50")),
         "i:3": (Decimal("-3.00"), Decimal("0.50")),
     }
-    lines = lines_of(wanted, amounts)
+    lines = posted_lines(wanted, amounts)
     for line in lines:
         assert sum(share.price for share in line.shares) == line.amount
         assert sum(share.cost for share in line.shares) == line.cost
@@ -101,9 +101,9 @@ def test_the_parts_of_several_charges_add_up_by_line_and_by_charge() -> None:
 
 def test_lines_that_are_not_their_charges_are_an_error() -> None:
     with pytest.raises(AssertionError, match=r"i:1: 10\.00 on lines, 9\.99 charged"):
-        lines_of(simple("k", "i:1"), {"i:1": (Decimal("9.99"), Decimal("8.00"))})
+        posted_lines(simple("k", "i:1"), {"i:1": (Decimal("9.99"), Decimal("8.00"))})
     with pytest.raises(KeyError):
-        lines_of(posting("k", plan_line("i:1", "i:2")), {})
+        posted_lines(posting("k", plan_line("i:1", "i:2")), {})
 
 
 def test_an_intent_is_kept_byte_for_byte_with_its_lines_and_claims(ledger: Ledger, run: tuple[Fence, str]) -> None:
@@ -117,7 +117,7 @@ def test_an_intent_is_kept_byte_for_byte_with_its_lines_and_claims(ledger: Ledge
         action="update",
     )
     amounts = {"i:2": (Decimal("-5.00"), Decimal("0.50")), "i:3": (Decimal("2.00"), Decimal("0.50"))}
-    lines = lines_of(wanted, amounts)
+    lines = posted_lines(wanted, amounts)
     said = ledger.record_intent(run[0], run[1], wanted, CONTENT, lines, NOW, before='{"id":-237}')
     assert said == lines_text(lines)
     kept = ledger.read_back("k", CONTENT, lines, said)
@@ -219,7 +219,7 @@ def test_the_database_itself_refuses_a_second_live_line(ledger: Ledger, run: tup
 
 def test_lines_that_do_not_add_up_are_never_recorded(ledger: Ledger, run: tuple[Fence, str]) -> None:
     wanted = simple("k", "i:1")
-    (line,) = lines_of(wanted, {})
+    (line,) = posted_lines(wanted, {})
     for wrong in (
         replace(line, amount=Decimal("10.01")),
         replace(line, cost=Decimal("8.01")),

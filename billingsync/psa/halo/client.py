@@ -178,7 +178,9 @@ class Halo:
         """All recurring invoices; with their `lines` where lists show them, which saves a call for each."""
         return self._whole("/RecurringInvoice", "invoices", {"includelines": "true"} if lines else {})
 
-    def look(self, client_ids: Sequence[int], control: tuple[int, int] | None, since: date | None = None) -> Look:
+    def search_rows(
+        self, client_ids: Sequence[int], control: tuple[int, int] | None, since: date | None = None
+    ) -> Look:
         """The clients' invoices with lines. `control` is (invoice, client) of one known to exist, or None. A list that
         shows no lines proves nothing: there the invoices dated from `since` on (None: all) are read one by one."""
         wanted = sorted({*client_ids, *([control[1]] if control else [])})

@@ -48,7 +48,7 @@ class HaloPsa(Halo):
 
     def search(self, client_ids: Sequence[int], control: tuple[int, int] | None, since: date | None = None) -> Search:
         """The clients' invoices with lines: `Halo.look` as values."""
-        seen = self.look(client_ids, control, since)
+        seen = self.search_rows(client_ids, control, since)
         return Search(rows=_read(seen.rows), complete=seen.complete, why=seen.why)
 
     def invoices_since(self, client_ids: Sequence[int] | None, day: date) -> Iterator[Invoice]:

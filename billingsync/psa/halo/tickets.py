@@ -61,7 +61,7 @@ class TicketDesk:
         found = id_of(given) if given is not None else None
         return Opened(found) if found is not None else Doubt("HaloPSA's answer names no ticket")
 
-    def look(self, mark: str) -> Opened | NotOpened | Doubt | Unfindable:
+    def find(self, mark: str) -> Opened | NotOpened | Doubt | Unfindable:
         """Whether a ticket with this mark is there: NotOpened where a complete search does not find it, Doubt where
         HaloPSA could not be asked."""
         params: dict[str, str | int] = {"search_summary": mark, "count": 100, "order": "id", "orderdesc": "true"}

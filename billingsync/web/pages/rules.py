@@ -239,7 +239,7 @@ def _asked(ask: Ask) -> RulesAsked:
     return RulesAsked(client=company or ALL, values=values, reason=ask.text("reason")[:1000], base=ask.text("base"))
 
 
-def look(ask: Ask) -> Shown:
+def preview_rules(ask: Ask) -> Shown:
     """What it would change this month, before it is saved; what is wrong stands beside the form."""
     company = ask.text("company")
     row = _company(ask, company) if company else None
@@ -303,6 +303,6 @@ def save(ask: Ask) -> Response:
 PAGES = (
     Page(path="/rules", show=show_all, role=Role.FINANCIAL, twin=True),
     Page(path="/rules", show=save, role=Role.FINANCIAL, post=True),
-    Page(path="/rules/look", show=look, role=Role.FINANCIAL, post=True),
+    Page(path="/rules/look", show=preview_rules, role=Role.FINANCIAL, post=True),
     Page(path="/rules/{company:path}", show=show, role=Role.FINANCIAL, twin=True),
 )

@@ -182,7 +182,7 @@ async def events(ask: Ask) -> Response:
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-def look(ask: Ask) -> Response:
+def preview_undo(ask: Ask) -> Response:
     """Asks HaloPSA what undoing would do; nothing is written."""
     run = _run(ask)
     return ask.order(OrderKind.UNDO, {"run": run.id, "dry_run": True})
@@ -201,6 +201,6 @@ PAGES = (
     Page(path="/runs", show=show_all, role=Role.FINANCIAL, twin=True, sheets=True),
     Page(path="/runs/{run}", show=show, role=Role.FINANCIAL, twin=True),
     Page(path="/runs/{run}/events", show=events, role=Role.FINANCIAL),
-    Page(path="/runs/{run}/undo/look", show=look, role=Role.FINANCIAL, post=True),
+    Page(path="/runs/{run}/undo/look", show=preview_undo, role=Role.FINANCIAL, post=True),
     Page(path="/runs/{run}/undo", show=undo, role=Role.FINANCIAL, post=True),
 )
