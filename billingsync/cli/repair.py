@@ -17,7 +17,7 @@ from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
     from billingsync.report.numbers import Figures
-    from billingsync.run.undo import UndonePosting, UndoResult
+    from billingsync.run.undone import UndonePosting, UndoResult
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
 

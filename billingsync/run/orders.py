@@ -27,7 +27,8 @@ from billingsync.run import mapping
 from billingsync.run.context import now
 from billingsync.run.plan import make_plan
 from billingsync.run.run import post_digest
-from billingsync.run.undo import UndoResult, preview, undo_run
+from billingsync.run.undo import preview, undo_run
+from billingsync.run.undone import UndoResult
 from billingsync.store.ledger import Ledger
 from billingsync.store.orders import Order
 

@@ -25,7 +25,7 @@ from billingsync.core.states import (
 )
 from billingsync.report.result import PostingResult, RunResult, TakenBackResult
 from billingsync.run.context import Outcome, now
-from billingsync.run.undo import UndonePosting
+from billingsync.run.undone import UndonePosting
 from billingsync.store.book import Fence
 from billingsync.store.postings import ARRIVED
 from billingsync.store.runs import Decision

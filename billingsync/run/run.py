@@ -31,7 +31,8 @@ from billingsync.run.remember import to_be_billed, to_be_said
 from billingsync.run.reread import reread
 from billingsync.run.result import result_of, settle_charges
 from billingsync.run.tenant import Tenant, read_tenant
-from billingsync.run.undo import UndonePosting, take_back
+from billingsync.run.undo import take_back
+from billingsync.run.undone import UndonePosting
 from billingsync.store.book import Fence
 from billingsync.store.lookback import SaidCharge
 from billingsync.store.postings import ARRIVED, FREE

@@ -41,7 +41,7 @@ from billingsync.http import budget, calls, exchange, login, service, verdict
 from billingsync.redaction import Redactor
 from billingsync.report.progress import progress_text
 from billingsync.rulebook import load_rulebook
-from billingsync.run import context, fetch, plan, result, run, undo
+from billingsync.run import context, credit, fetch, plan, result, run, undo
 from billingsync.sandbox import world as world_module
 from billingsync.sandbox.clock import Clock
 from billingsync.sandbox.faults import Fault, Faults
@@ -566,7 +566,7 @@ def simulated() -> Iterator[None]:
             sync(fetch, "in_parallel", lambda work, arguments, threads: [work(each) for each in arguments])
         )
         stack.enter_context(sync(context, "RunContext", _context))
-        for module in (run, plan, fetch, result, undo):
+        for module in (run, plan, fetch, result, undo, credit):
             stack.enter_context(sync(module, "now", lambda: current().wall()))
         for module in (run, plan):
             stack.enter_context(sync(module, "load_rulebook", _rulebook))

@@ -1,0 +1,140 @@
+"""Credit lines on a new invoice for what a closed one carries [R2], on request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from billingsync.connect import Connections
+from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
+from billingsync.core.invoice import Invoice
+from billingsync.core.money import ZERO
+from billingsync.core.rules import ProductRules
+from billingsync.core.states import (
+    LineAction,
+    LineFate,
+    PostingAction,
+    RunState,
+    UndoOutcome,
+    WriteKind,
+)
+from billingsync.rulebook import load_rulebook
+from billingsync.run.context import RunContext, now
+from billingsync.run.post import outcome_of, write_posting
+from billingsync.run.recover import TAKEN, resolve
+from billingsync.run.tenant import DAYS_BEFORE_PERIOD
+from billingsync.run.undone import UndonePosting, with_fates
+from billingsync.store.postings import ARRIVED, FREE, UNRESOLVED, PostedLine, RecordedPosting
+
+
+def credit_posting(
+    connected: Connections, context: RunContext, row: RecordedPosting, closed: UndonePosting, who: str
+) -> UndonePosting:
+    """Credit lines on a new invoice for what a closed one carries: posted like any other posting, once, whatever
+    crashes, as its key is derived from the lines that it credits."""
+    ledger = context.ledger
+    lines = [
+        line
+        for line in row.lines
+        if line.action != LineAction.REMOVE
+        and line.ordinal in {one.ordinal for one in closed.lines if one.fate == LineFate.CLOSED}
+    ]
+    if not lines:
+        return closed
+    posting = _posting_of(row, lines)
+    known = ledger.find_posting(posting.key)
+    if known is None or known.state in FREE:
+        client = context.psa.client(row.client_id)
+        run = ledger.start_run(context.fence, period=context.period, digest=None, who=who, now=now())
+        codes = _codes(connected, context, row, closed)
+        clients = {row.client_id: client} if client else {}
+        own = replace(context, run=run, clients=clients, tax_and_accounts=lambda _: codes)
+        done = write_posting(own, posting, {}, _credit_there(context, posting))
+        if isinstance(done, RecordedPosting) and done.state in UNRESOLVED:
+            resolve(own, [done])
+        known = ledger.find_posting(posting.key)
+        well = known is not None and known.state in ARRIVED
+        ledger.finish_run(
+            context.fence,
+            run,
+            RunState.COMPLETE if well else RunState.FAILED,
+            {"credit_of": row.key, "undo_of": row.run},
+            now(),
+        )
+    elif known.state in UNRESOLVED:
+        resolve(context, [known])
+        known = ledger.find_posting(posting.key)
+    if known is None or known.state not in ARRIVED:
+        why = outcome_of(known, posting).problem if known else "the credit could not be posted"
+        return replace(closed, problem=f"{closed.problem}; its credit: {why or 'not posted'}")
+    ledger.record_undone(
+        context.fence,
+        row.key,
+        f"credited by invoice {known.invoice_id}",
+        now(),
+        lines=[line.ordinal for line in lines],
+        stay=row.action == PostingAction.UPDATE,
+    )
+    return replace(
+        closed,
+        outcome=UndoOutcome.UNDONE
+        if all(one.fate in (LineFate.CLOSED, *TAKEN) for one in closed.lines)
+        else UndoOutcome.PART,
+        lines=with_fates(closed.lines, {LineFate.CLOSED: LineFate.CREDITED}),
+        credit_invoice=known.invoice_id,
+        problem="",
+    )
+
+
+def _credit_there(context: RunContext, posting: Posting) -> Invoice | None:
+    """The credit itself, where HaloPSA has it although the ledger does not know it [N6]."""
+    day = context.period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
+    found = context.psa.invoices_since([posting.client_id], day)
+    return next((one for one in found if one.carries(posting.key) and not one.void and not one.is_copy), None)
+
+
+def _posting_of(row: RecordedPosting, lines: Sequence[PostedLine]) -> Posting:
+    key = hashlib.sha256(json.dumps(["credit", row.key, sorted(line.ordinal for line in lines)]).encode()).hexdigest()
+    credits = tuple(
+        PlanLine(
+            action=LineAction.ADD,
+            line_id=None,
+            title=line.title,
+            description=f"Credit for invoice {row.invoice_id}: {line.description}",
+            item=ItemRef(id=line.item_id, name="") if line.item_id is not None else None,
+            quantity=line.quantity,
+            unit_price=-line.unit_price,
+            unit_cost=-line.unit_cost,
+            amount=-line.amount,
+            cost=-line.cost,
+            charges=(),
+        )
+        for line in lines
+    )
+    return Posting(
+        key=key[:20],
+        base_key=key[:20],
+        generation=0,
+        action=PostingAction.CREATE,
+        client_id=row.client_id,
+        client_name=row.client_name,
+        invoice_id=None,
+        group="",
+        currency=row.currency,
+        amount=sum((line.amount for line in credits), ZERO),
+        cost=sum((line.cost for line in credits), ZERO),
+        lines=credits,
+        kind=WriteKind.CREDIT,
+    )
+
+
+def _codes(connected: Connections, context: RunContext, row: RecordedPosting, closed: UndonePosting) -> ProductRules:
+    """The tax code and the account of the lines that are credited; a credit must not be taxed otherwise."""
+    base = load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules()).base.products
+    there = context.psa.read(closed.invoice_id or 0, template=row.action == PostingAction.UPDATE)
+    lines = there.lines if there is not None else ()
+    mine = next((line for line in lines if line.mark is not None and line.mark.key == row.key), None)
+    return replace(base, tax_code=mine.tax_code if mine else None, income_account=mine.account if mine else None)
