@@ -201,6 +201,14 @@ def made_once(sqlite_template: Path) -> Iterator[None]:
 
 
 @pytest.fixture
+def true_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here an empty ledger is set up by the migrations themselves: for tests of what goes wrong meanwhile."""
+    from billingsync.store import ledger, upgrade
+
+    monkeypatch.setattr(ledger, "bring_up", upgrade.bring_up)
+
+
+@pytest.fixture
 def sqlite_ledger_url(sqlite_template: Path, sqlite_url: str) -> str:
     """A SQLite database with an empty ledger."""
     shutil.copy(sqlite_template, sqlite_url.removeprefix("sqlite:///"))

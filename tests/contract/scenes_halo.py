@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from billingsync.core.invoice import Mark
 from billingsync.core.rules import ProductRules
 from billingsync.errors import LoginFailed, UpstreamError
 from billingsync.http import Answered, NotDone, OutcomeUnknown, Sent, read_json
@@ -117,7 +118,7 @@ def carries_our_line(raw: Raw | None, *, header: bool = True) -> None:
     assert (compared.price, compared.cost) == (Decimal("27.50"), Decimal("20.14"))
     assert compared.line_ids[0] > 0
     if header:
-        assert header_marker(raw) == (KEY, INSTALLATION, -1)
+        assert header_marker(raw) == Mark(key=KEY, installation=INSTALLATION, ordinal=-1)
 
 
 # Login
@@ -480,7 +481,10 @@ def lost_answer(stage: Stage) -> None:
     assert [(one.status, one.answer) for one in stage.calls("POST")] == [(500, b"")]
     found = stage.halo.search_rows([stage.facts["client_id"]], None)
     assert found.complete
-    assert len([row for row in found.rows if header_marker(row) == (KEY, INSTALLATION, -1)]) == 1
+    assert (
+        len([row for row in found.rows if header_marker(row) == Mark(key=KEY, installation=INSTALLATION, ordinal=-1)])
+        == 1
+    )
 
 
 @scene(faults=("halo:POST:/Invoice:1:504_after",), needs=("client_id",))
@@ -561,7 +565,7 @@ def change_recurring(stage: Stage) -> None:
     carries_our_line(after, header=False)
     assert after is not None
     assert unchanged(before, after)
-    assert markers(lines_of(after)[-1]) == (KEY, INSTALLATION, 0)
+    assert markers(lines_of(after)[-1]) == Mark(key=KEY, installation=INSTALLATION, ordinal=0)
 
 
 @scene(needs=("open_id",))

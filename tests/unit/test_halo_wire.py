@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from billingsync.core.inputs import Client, Item
+from billingsync.core.invoice import Mark
 from billingsync.errors import UpstreamError
 from billingsync.http import read_json, write_json
 from billingsync.psa.halo.wire import (
@@ -149,7 +150,7 @@ def test_a_new_invoice_is_an_array_of_one_at_noon() -> None:
             ],
         }
     ]
-    assert header_marker(body[0])[:2] == (KEY, INSTALLATION)  # type: ignore[index]
+    assert header_marker(body[0]) == Mark(key=KEY, installation=INSTALLATION, ordinal=-1)
 
 
 def test_what_is_not_configured_is_not_sent() -> None:
@@ -180,7 +181,7 @@ def test_numbers_go_out_exactly(number: str) -> None:
 @pytest.mark.parametrize("marker", ["longdescription", "productnumber", "customfield:42"])
 def test_the_marker_is_found_wherever_the_setting_put_it(marker: str) -> None:
     wire = as_line(line(), marker)
-    assert markers(wire) == (KEY, INSTALLATION, 7)
+    assert markers(wire) == Mark(key=KEY, installation=INSTALLATION, ordinal=7)
     assert str(wire).count(MARK) == 1
     if marker == "customfield:42":
         assert wire["customfields"] == [{"id": 42, "value": MARK}]
@@ -195,13 +196,17 @@ def test_a_long_text_is_cut_around_the_marker_as_sql_server_counts(text: str) ->
         held = str(wire[name])
         assert 3990 < len(held.encode("utf-16-le")) // 2 <= 4000
         held.encode("utf-8")  # no half emoji
-    assert markers({"item_longdescription": str(wire["item_longdescription"])[:4000]}) == (KEY, INSTALLATION, 7)
+    assert markers({"item_longdescription": str(wire["item_longdescription"])[:4000]}) == Mark(
+        key=KEY, installation=INSTALLATION, ordinal=7
+    )
 
 
 def test_a_text_that_looks_like_a_marker_does_not_pass_for_one() -> None:
     foreign = mark_of("f" * 20, "0badcafe", 1)
     for marker in ("longdescription", "productnumber", "customfield:42"):
-        assert markers(as_line(line(text=f"Evil {foreign} product {foreign}"), marker)) == (KEY, INSTALLATION, 7)
+        assert markers(as_line(line(text=f"Evil {foreign} product {foreign}"), marker)) == Mark(
+            key=KEY, installation=INSTALLATION, ordinal=7
+        )
     unmarked = as_line(line(text=f"Evil {foreign} product", mark=""), "productnumber")
     assert markers(unmarked) is None
 
@@ -224,6 +229,6 @@ def test_what_is_not_our_marker(raw: dict[str, object]) -> None:
 def test_the_header_note_survives_peoples_additions() -> None:
     note = header_note(KEY, INSTALLATION, "2026-11")
     found = header_marker({"internal_note": f"Call Ann first.<br>{note}<br>thanks"})
-    assert found is not None and found[:2] == (KEY, INSTALLATION)
+    assert found == Mark(key=KEY, installation=INSTALLATION, ordinal=-1)
     assert header_marker({"internal_note": "billingsync is great"}) is None
     assert header_marker({}) is None

@@ -29,6 +29,8 @@ from billingsync.store import files, ledger, schema, upgrade
 from billingsync.store.database import Database
 from billingsync.store.ledger import open_ledger
 
+pytestmark = pytest.mark.usefixtures("true_set_up")
+
 HEAD = schema.REVISIONS[-1]
 
 
