@@ -145,7 +145,9 @@ def _resolve(context: RunContext, write: CardWrite) -> CardWrite:
         context.wait(max(due, 1.0))
 
 
-def _read_outcome(context: RunContext, write: CardWrite, there: Invoice, *, looked_for: bool = False) -> CardWrite | None:
+def _read_outcome(
+    context: RunContext, write: CardWrite, there: Invoice, *, looked_for: bool = False
+) -> CardWrite | None:
     """Settles a write by what the recurring invoice shows; None where it shows nothing of it. `looked_for`: HaloPSA's
     answer is not known, so that the value alone must prove the write, with all else as it was [WB4]."""
     before = context.psa.from_kept(write.before)
