@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Shown = dict[str, Any]
 _OPEN_ROWS = 60  # a longer table is folded
 _MOST_ROWS = 5_000  # of one table: browsers slow down, and CSV and XLSX have them all
-_TILES = (Side.MISSING, Side.OWED, Side.PAX8, Side.COST)
+_TILES = (Side.MISSING, Side.OWED, Side.PAX8, Side.MARGIN, Side.COST)
 
 
 def comparison_html(what: str, views: Sequence[View], *, locale: str, partner: str) -> str:
@@ -82,7 +82,7 @@ def _tiles(view: View, figures: Figures) -> list[Shown]:
     return [
         {
             "kind": side.value,
-            "label": words.SIDES[side][:1].upper() + words.SIDES[side][1:],
+            "label": "Margin" if side is Side.MARGIN else words.SIDES[side][:1].upper() + words.SIDES[side][1:],
             "amount": figures.amount(by_side[side], currency),
             "code": code(currency),
             "means": words.SIDE_MEANS[side],
