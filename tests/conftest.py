@@ -191,6 +191,8 @@ def made_once(sqlite_template: Path) -> Iterator[None]:
         return engine
 
     with pytest.MonkeyPatch.context() as patch:
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):  # this machine's, and read anew by each command
+            patch.delenv(name, raising=False)
         patch.setattr(ledger, "bring_up", copied)
         patch.setattr(Database, "_make_engine", make_engine)
         for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):  # two of a kind compile alike
