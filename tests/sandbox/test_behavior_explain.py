@@ -8,16 +8,8 @@ import shutil
 import pytest
 from scene import AZURE, BACKUP, M365, SIEM, STAGE, STANDARD, scene
 
-from billingsync.sandbox.server import Sandbox
-
 HOPS = ["1 read", "2 client", "3 modifiers", "4 product", "5 target", "6 line"]
 TWICE = "ORB-RMM-ADV"
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Sandbox(STAGE) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 from scene import STAGE, ours, scene
 
-from billingsync.sandbox.server import Sandbox
-
 FOLDERS = sorted(path for path in (Path(__file__).parents[1] / "golden" / "behaviors").iterdir() if path.is_dir())
 CHARGE = re.compile(
     r"(?P<month>20\d\d-\d\d)  client (?P<client>\d+)  (?P<kind>\S+)  (?P<sku>\S+)  "
@@ -26,12 +24,6 @@ PERSON = re.compile(
     r'(?P<month>20\d\d-\d\d)  Jane sets the quantity of "(?P<text>[^"]+)" on invoice (?P<invoice>\d+) to (?P<to>\S+)'
 )
 RUNS = re.compile(r"(?P<month>20\d\d-\d\d)  (?P<words>(?:approve|map) .+)")
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Sandbox(STAGE) as sandbox:
-        yield sandbox
 
 
 def play(made, folder):

@@ -11,15 +11,7 @@ import pytest
 from cli import quick_time
 from scene import BACKUP, M365, STAGE, all_marks, ours, scene, texts, theirs, total
 
-from billingsync.sandbox.server import Sandbox
-
 RULES = '[invoice]\nbehavior = "latest"\n[products]\nlifecycle = "off"\n'
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Sandbox(STAGE) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -37,12 +37,6 @@ CONTOSO = (
 MONTHS = ("2026-09", "2026-10", "2026-11", "2026-12")
 
 
-@pytest.fixture(scope="module")
-def server():
-    with Sandbox(STAGE) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
 def stage(server, tmp_path, sqlite_template):
     def make(rules=RULES, **switches):

@@ -11,18 +11,10 @@ import pytest
 from cli import quick_time
 from scene import BACKUP, DEFENDER, M365, SHIELD, STAGE, STANDARD, all_marks, ours, scene, texts, theirs, total
 
-from billingsync.sandbox.server import Sandbox
-
 BASE = '[products]\nlifecycle = "off"\n[limits]\nchange_percent_max = 100000\nmissing_company_percent_max = 100\n'
 CONTOSO = (
     '[client]\nhalo_client = 214\nname = "Contoso Ltd"\n[invoice]\nbehavior = "recurring"\nrecurring_invoice = 201\n'
 )
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Sandbox(STAGE) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -10,24 +10,8 @@ from pathlib import Path
 
 import cli
 import pytest
-from cli import CALM, TEXT_ONLY, Office
+from cli import CALM, TEXT_ONLY
 from test_cli_json import one_document
-
-from billingsync.sandbox.server import Sandbox
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(CALM) as running:
-        yield running
-
-
-@pytest.fixture
-def office(sandbox, sqlite_ledger_url, tmp_path):
-    sandbox.reset(CALM)
-    office = Office(tmp_path, sandbox, sqlite_ledger_url)
-    office.rules(TEXT_ONLY)
-    return office
 
 
 def untouched(office):

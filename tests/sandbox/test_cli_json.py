@@ -5,30 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
-from cli import CALM, TEXT_ONLY, Office
 
 import billingsync
 from billingsync.cli.app import known_commands
 from billingsync.sandbox.options import SandboxOptions
-from billingsync.sandbox.server import Sandbox
 
 FULL = SandboxOptions()
 GROUPS = {command.split()[0] for command in known_commands() if " " in command}
 COMMANDS = sorted(command for command in known_commands() if command not in GROUPS)
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(CALM) as running:
-        yield running
-
-
-@pytest.fixture
-def office(sandbox, sqlite_ledger_url, tmp_path):
-    sandbox.reset(CALM)
-    office = Office(tmp_path, sandbox, sqlite_ledger_url)
-    office.rules(TEXT_ONLY)
-    return office
 
 
 def one_document(ran):

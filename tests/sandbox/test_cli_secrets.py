@@ -4,10 +4,9 @@ import pathlib
 import urllib.parse
 
 import pytest
-from cli import CALM, Office
+from cli import Office
 
 from billingsync.sandbox.options import SandboxOptions
-from billingsync.sandbox.server import Sandbox
 
 CANARY = "cAnArY-5ecret+/=x%20y"
 OPTIONS = SandboxOptions(secret=CANARY, required_header=("X-Lift", f"{CANARY}-header"))
@@ -23,12 +22,6 @@ def found_in(content: bytes):
     """The spellings that are there; the tokens that the sandbox hands out are secrets too."""
     whole = [f"{CANARY}-pax8", f"{CANARY}-halo", f"{CANARY}-header", CANARY]
     return [one for secret in whole for one in spellings(secret) if one.encode() in content]
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(CALM) as running:
-        yield running
 
 
 @pytest.fixture

@@ -6,26 +6,9 @@ import time
 
 import cli
 import pytest
-from cli import CALM, TEXT_ONLY, Office
 from test_cli_json import one_document
 
-from billingsync.sandbox.server import Sandbox
-
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(CALM) as running:
-        yield running
-
-
-@pytest.fixture
-def office(sandbox, sqlite_ledger_url, tmp_path):
-    sandbox.reset(CALM)
-    office = Office(tmp_path, sandbox, sqlite_ledger_url)
-    office.rules(TEXT_ONLY)
-    return office
 
 
 def interrupted(office, number, *words, when, times=1, patience=15):

@@ -41,12 +41,6 @@ HOSTILE = {
 }
 
 
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(CALM) as running:
-        yield running
-
-
 @pytest.mark.parametrize("name", HOSTILE)
 def test_fault_36_a_hostile_answer_is_refused_in_bounded_memory(sandbox, tmp_path, name):
     sandbox.reset(CALM)

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from cli import CALM, TEXT_ONLY, Office
 
-from billingsync.sandbox.server import Sandbox
-
 PROFILE = """kind = "usage"
 vendor = "Acronis"
 total_rows = ["Total"]
@@ -20,12 +18,6 @@ quantity = "Usage"
 """
 NOVEMBER = "Customer;Product;Usage\nContoso Ltd;Backup GB;1.250,5\nContoso Ltd;Backup GB;249,5\nNobody AG;Backup GB;3\n"
 LATER = "Customer;Product;Usage\nContoso Ltd;Backup GB;1.300,0\n"
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(CALM) as running:
-        yield running
 
 
 @pytest.fixture

@@ -13,17 +13,10 @@ from cli import quick_time
 from scene import AZURE, BACKUP, M365, PRODUCTS, SETUP, SHIELD, SIEM, STAGE, scene
 
 from billingsync.psa.halo.client import Halo
-from billingsync.sandbox.server import Sandbox
 from billingsync.sandbox.wire import copy_json
 
 AUTOMATIC = '[products]\nincome_account = "210"\nexpense_account = "320"\ntax_code = "12"\n'
 TWICE = "ORB-RMM-ADV"
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Sandbox(STAGE) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -1,24 +1,5 @@
 """`plan --digest D`: a plan as it was made once, in every format, without a call."""
 
-import pytest
-from cli import CALM, TEXT_ONLY, Office
-
-from billingsync.sandbox.server import Sandbox
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(CALM) as running:
-        yield running
-
-
-@pytest.fixture
-def office(sandbox, sqlite_ledger_url, tmp_path):
-    sandbox.reset(CALM)
-    office = Office(tmp_path, sandbox, sqlite_ledger_url)
-    office.rules(TEXT_ONLY)
-    return office
-
 
 def test_a_kept_plan_is_shown_as_it_was_although_it_was_posted_since(office):
     before = {"json": office.run("plan", "--json").must(0)}

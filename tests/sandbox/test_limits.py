@@ -10,16 +10,9 @@ import pytest
 from cli import balanced
 from scene import AZURE, BACKUP, M365, STAGE, STANDARD, scene
 
-from billingsync.sandbox.server import Sandbox
 from billingsync.store.ledger import open_ledger
 
 OFF = '[products]\nlifecycle = "off"\n'
-
-
-@pytest.fixture(scope="module")
-def server():
-    with Sandbox(STAGE) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

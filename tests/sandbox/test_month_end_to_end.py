@@ -13,16 +13,9 @@ import pytest
 from cli import CALM, TEXT_ONLY, Office
 
 from billingsync.sandbox.options import SandboxOptions
-from billingsync.sandbox.server import Sandbox
 from billingsync.store.ledger import open_ledger
 
 FULL = SandboxOptions()  # twelve clients, and everything that must be held
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(CALM) as running:
-        yield running
 
 
 @pytest.fixture

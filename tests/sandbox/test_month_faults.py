@@ -8,7 +8,6 @@ import pytest
 from cli import CALM, TEXT_ONLY, Office
 
 from billingsync.sandbox.faults import KINDS
-from billingsync.sandbox.server import Sandbox
 
 # Answers after the write that the contract believes to be refusals [N2]: these say the truth only by accident.
 REFUSED_YET_DONE = tuple(f"{kind}_after" for kind in ("400", "400_object", "401", "403", "404", "415", "422", "429"))
@@ -17,12 +16,6 @@ STORED_OTHERWISE = ("fewer_lines", "drop_marker", "cut_text", "round_amounts")
 PASSING = tuple(kind for kind in KINDS if kind not in REFUSED_YET_DONE + STORED_OTHERWISE)
 HANGING = {"timeout": 1, "timeout_after": 1, "black_hole": None, "black_hole_after": None, "drip": 0.2, "slow": 0.1}
 MORE = {"late": "seconds=30", "cut_text": "length=60"}
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(CALM) as running:
-        yield running
 
 
 @pytest.fixture

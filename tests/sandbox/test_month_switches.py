@@ -7,14 +7,6 @@ import cli
 import pytest
 from cli import CALM, TEXT_ONLY, Office
 
-from billingsync.sandbox.server import Sandbox
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(CALM) as running:
-        yield running
-
 
 @pytest.fixture
 def office(sandbox, sqlite_template, tmp_path):
