@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Served
 from office import Office, office
+from served import Served
 
 from billingsync.core.desk import Role
 from billingsync.core.period import Period

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import HERE, PORT, Served
+from served import HERE, PORT, Served
 
 import billingsync.web
 from billingsync.core.desk import Role

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from conftest import Clock, Served
+from served import Clock, Served
 from starlette.testclient import TestClient
 
 from billingsync.core.desk import LinkKind, Role

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Served
 from issuer import CLIENT, Issuer
 from joserfc.jwk import RSAKey
+from served import Served
 from starlette.testclient import TestClient
 
 from billingsync.core.desk import Role

@@ -13,17 +13,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sandbox"))
 
-from cli import TEXT_ONLY
-from months_rules import BASE, RECURRING
+from months_rules import BASE, OPEN, RECURRING
 from scene import STAGE, Scene, scene
 
 from billingsync.sandbox.server import Sandbox
-
-OPEN = (
-    TEXT_ONLY
-    + '[limits]\nchange_percent_max = 100000\nmissing_company_percent_max = 100\nnegative_invoice = "post"\n'
-    + '[clients]\nguessed = "post"\n'
-)
 
 
 @pytest.fixture(scope="module")

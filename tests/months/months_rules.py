@@ -16,3 +16,9 @@ halo_client = 214
 behavior = "recurring"
 recurring_invoice = 201
 """
+
+OPEN = (
+    '[products]\nlifecycle = "off"\n'
+    '[limits]\nchange_percent_max = 100000\nmissing_company_percent_max = 100\nnegative_invoice = "post"\n'
+    '[clients]\nguessed = "post"\n'
+)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cli import billed
-from conftest import OPEN
+from months_rules import OPEN
 from scene import BACKUP, M365, Scene
 
 from billingsync.run.plan import plan_again

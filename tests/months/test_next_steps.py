@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import tomlkit
-from conftest import OPEN
+from months_rules import OPEN
 from scene import BACKUP, M365, Scene, all_marks
 
 from billingsync.core.reasons import Reason

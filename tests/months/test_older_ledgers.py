@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from cli import balanced
-from conftest import OPEN
+from months_rules import OPEN
 from scene import STAGE, Scene, scene
 
 from billingsync.sandbox.server import Sandbox
