@@ -93,6 +93,8 @@ def test_a_date_of_two_readings_needs_a_word():
         ("abc\u202etxt", "abc\\u202etxt"),
         ("\ud800", "\\ud800"),
         ("x" * 100, "x" * 59 + "…"),
+        ("1\u202f234\xa0kg", "1 234 kg"),
+        ("\u202f", ""),
     ],
 )
 def test_a_cell_is_inert_where_it_is_shown(cell, shown):

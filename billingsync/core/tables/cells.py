@@ -20,6 +20,7 @@ _SERIAL = re.compile(r"[2-6][0-9]{4}([.,][0-9]+)?", re.ASCII)  # Excel's days si
 _FORMULA_SIGNS = "=+-@\t\r＝＋－＠﹢﹣﹦﹫−"
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _SPACE = re.compile(r"[^\S\n]+")
+_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # Unicode's Zs, without the plain one
 
 
 class BadCell(ValueError):
@@ -43,8 +44,11 @@ def unwrapped(cell: str) -> str:
 
 
 def inert_cell(cell: str) -> str:
-    """The cell as messages show it: short, on one line, nothing in it that a terminal, page or spreadsheet obeys."""
-    text = cell if len(cell) <= SHOWN else f"{cell[: SHOWN - 1]}…"
+    """The cell as messages show it: short, on one line, nothing in it that a terminal, page or spreadsheet obeys, every
+    kind of space as a plain one. "" for a cell of nothing but spaces."""
+    text = _SPACES.sub(" ", cell if len(cell) <= SHOWN else f"{cell[: SHOWN - 1]}…")
+    if not text.strip(" "):
+        return ""
     seen = "".join(letter if unicodedata.category(letter) not in _UNSEEN else ascii(letter)[1:-1] for letter in text)
     return f"'{seen}" if text[:1] and text[0] in _FORMULA_SIGNS else seen
 
