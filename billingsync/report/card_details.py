@@ -10,6 +10,7 @@ from billingsync.core.money import plain
 from billingsync.core.reconcile.card import LACKS, Card, CardKind
 from billingsync.core.reconcile.card_change import Limit
 from billingsync.core.reconcile.card_states import Shown
+from billingsync.core.reconcile.matches import How
 from billingsync.report.escape import one_line
 
 _LIMITS: Mapping[Limit, str] = {
@@ -26,6 +27,7 @@ def card_sentences(one: Shown, *, money: bool) -> list[str]:
     said = [
         f"Card {card.digest}: {card.kind}, {one.state}. {one_line(card.client_name)}, {one_line(card.product)} "
         f"({_where(card)}).",
+        *_sold(card),
         *_line(card),
         *_counted(card),
     ]
@@ -53,6 +55,26 @@ def _where(card: Card) -> str:
     if card.kind is not CardKind.NEW:
         return "several lines"
     return "no line yet" if card.invoice_id is None else f"a new line on recurring invoice {card.invoice_id}"
+
+
+_MATCHED: Mapping[How, str] = {
+    How.PAIRED: "a person's pairing",
+    How.RULES: "the rules",
+    How.PERSON: "a person's mapping",
+    How.SKU: "the SKU",
+    How.NAME: "an equal name",
+    How.TEXT: "an equal text",
+    How.LEDGER: "what billingsync posted",
+}
+
+
+def _sold(card: Card) -> Iterator[str]:
+    """The other side: whose subscriptions these are, and why the line belongs to them."""
+    parts = [", ".join(map(one_line, card.companies)), " ".join(map(one_line, card.skus)), ", ".join(card.terms)]
+    sold = "; ".join(part for part in parts if part)
+    how = ", ".join(_MATCHED[one] for one in card.matched)
+    if sold:
+        yield f"Sold: {sold}." + (f" Matched by {how}." if how else "")
 
 
 def _line(card: Card) -> Iterator[str]:

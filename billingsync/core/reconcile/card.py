@@ -13,6 +13,7 @@ from enum import StrEnum
 from billingsync.core.money import plain
 from billingsync.core.reconcile.card_change import Change, Entry, Limit, Values
 from billingsync.core.reconcile.findings import Confidence
+from billingsync.core.reconcile.matches import How
 
 
 class CardKind(StrEnum):
@@ -116,6 +117,9 @@ class Card:
     guessed: bool
     lines: tuple[tuple[int | None, int | None, Decimal], ...]  # the group's: invoice, line, quantity
     facts: tuple[object, ...] = ()  # what else the digest is of
+    companies: tuple[str, ...] = ()  # at Pax8
+    terms: tuple[str, ...] = ()  # how their subscriptions are billed, as Pax8 writes it
+    matched: tuple[How, ...] = ()  # what says that these lines carry this product
 
     @property
     def approvable(self) -> bool:

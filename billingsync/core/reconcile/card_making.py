@@ -132,6 +132,9 @@ class CardMaking:
             guessed=row.guessed,
             lines=lines,
             facts=tuple(fields),
+            companies=tuple(dict.fromkeys(one.company_name for one in row.companies)),
+            terms=tuple(sorted({one.subscription.billing_term for one in row.members} - {""})),
+            matched=tuple(sorted({one.how for one in self.group_lines if one.how is not None})),
         )
 
     def _effective(
