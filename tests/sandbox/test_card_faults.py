@@ -49,6 +49,40 @@ def test_fault_44_a_late_landing_does_not_undo_what_a_person_set_since(make, san
     assert line_of(sandbox, card)["qty_order"] == 5
 
 
+def resent_beside_an_edit(make, sandbox):
+    """Our first request never arrives, and somebody edits another line before it is sent again."""
+    office = make(COUNTERLESS)
+    card = approvable(office)
+    other = next(line for line in invoice(sandbox, card)["lines"] if line["id"] != card["line_id"])
+    sandbox.faults.add("halo:POST:/RecurringInvoice:1:reset")
+    read = {"method": "GET", "path": f"/RecurringInvoice/{card['invoice_id']}", "nth": 3}
+    edit = {"item_longdescription": "as agreed by phone", "qty_order": 77}
+    sandbox.person(do="edit", id=card["invoice_id"], line=other["id"], set=edit, before=read)
+    assert one(approve(office, card["digest"]))["state"] == "done"
+    assert str(line_of(sandbox, card)["qty_order"]) == card["to"]["quantity"]
+    theirs = next(line for line in invoice(sandbox, card)["lines"] if line["id"] == other["id"])
+    assert {name: theirs[name] for name in edit} == edit
+
+
+def test_fault_44_what_is_sent_again_is_built_anew_from_the_last_read(make, sandbox):
+    resent_beside_an_edit(make, sandbox)
+
+
+def test_a_planted_resend_of_the_first_body_is_caught(make, sandbox, monkeypatch):
+    from billingsync.reconcile import anew
+
+    right, first = anew.prepare_cards, []
+
+    def wrong(*given):
+        first.append(right(*given))
+        return first[0]
+
+    monkeypatch.setattr(anew, "prepare_cards", wrong)
+    with pytest.raises(AssertionError):
+        resent_beside_an_edit(make, sandbox)
+    assert len(first) == 2
+
+
 def test_a_refusal_is_told_and_the_card_can_be_approved_again(make, sandbox):
     office = make()
     card = approvable(office)
