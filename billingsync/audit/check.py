@@ -271,7 +271,8 @@ def _runs(connection: Connection, name: str, story: _Story) -> Iterator[Problem]
 # Postings and claims --------------------------------------------------------------------------------------------------
 
 _KEPT = "kept"  # an undo that did not happen
-_LATER = (*PostingState, _KEPT)
+_RESTORED = "restored"  # it was credited, and its credit is taken back
+_LATER = (*PostingState, _KEPT, _RESTORED)
 
 
 def _postings(
@@ -343,10 +344,13 @@ def _receipt(
     for said, body in later:
         what = said.kind.removeprefix("posting.")
         entry = said
-        state = PostingState(body["state"] if what == _KEPT else what)
+        state = PostingState(body["state"] if what in (_KEPT, _RESTORED) else what)
         if what == PostingState.UNDONE and not body.get("lines"):
             whole = True
-        taken |= set(body.get("lines", [])) if what != PostingState.UNDOING else set()
+        if what == _RESTORED:
+            taken -= set(body["lines"])
+        elif what != PostingState.UNDOING:
+            taken |= set(body.get("lines", []))
         free = what in FREE or (free and what in (_KEPT, PostingState.UNDOING))
         answer = body.get("answer_sha256", None if what in (PostingState.UNKNOWN, PostingState.REFUSED) else answer)
         price, cost = body.get("returned_price", price), body.get("returned_cost", cost)

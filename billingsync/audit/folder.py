@@ -225,7 +225,8 @@ _README = """\
 billingsync {version}: what was billed for {period} (partner "{partner}"), and the evidence for it.
 
 index.html                 begin here; needs no network and no other program than a browser
-charges.csv                every charge with its one state: posted, dropped, excluded or held
+charges.csv                every charge with its one state: posted, dropped, excluded or held; `waiting` is yes where it
+                           is on a recurring invoice of which HaloPSA had made no invoice when it was last looked at
 postings.csv, runs.csv, decisions.csv, sources.csv, distributor-invoices.csv
 imports.csv, import-rows.csv, cards.csv, imports/ where there are any: vendors' files as they came, and each row
 sources/                   what Pax8 answered, byte for byte; its SHA-256 is in sources.csv and in the journal

@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import select
 
+from billingsync.core.bill.templates import amount_of, cost_of, currency_of
+from billingsync.core.inputs import WrittenLine
 from billingsync.core.money import plain
 from billingsync.core.period import Period
 from billingsync.core.states import ChargeState, PostingState, RunState
@@ -33,6 +35,7 @@ CHARGE_COLUMNS = (
     "client_id",
     "invoice",
     "line_id",
+    "waiting",
     "posting",
     "run",
     "text",
@@ -72,6 +75,7 @@ class Month:
     journal: Sequence[Entry]  # the whole of it, else its chain could not be checked
     decisions: Sequence[Entry]  # what people decided, of every month: mappings have none
     sums: Mapping[str, Mapping[str, tuple[Decimal, Decimal]]]  # currency -> state -> (price, cost)
+    waiting: Mapping[str, tuple[Decimal, Decimal]]  # currency -> what of `posted` is on no invoice yet [B5]
 
 
 def read_month(ledger: Ledger, period: Period) -> Month:
@@ -90,7 +94,8 @@ def read_month(ledger: Ledger, period: Period) -> Month:
         elif entry.kind == "run.started":
             body = json.loads(entry.body)
             versions[body["run"]] = str(body.get("version", ""))
-    charges = _charges(ledger, period, plans, postings)
+    waiting = [line for line in ledger.waiting_lines() if line.period == str(period)]
+    charges = _charges(ledger, period, plans, postings, waiting)
     return Month(
         partner=ledger.name,
         period=str(period),
@@ -106,15 +111,21 @@ def read_month(ledger: Ledger, period: Period) -> Month:
         journal=journal,
         decisions=[entry for entry in journal if entry.kind in _DECISIONS],
         sums=_sums(charges),
+        waiting=_waiting_sums(waiting),
     )
 
 
 def _charges(
-    ledger: Ledger, period: Period, plans: Sequence[SavedPlan], postings: Sequence[RecordedPosting]
+    ledger: Ledger,
+    period: Period,
+    plans: Sequence[SavedPlan],
+    postings: Sequence[RecordedPosting],
+    waiting: Sequence[WrittenLine],
 ) -> list[Mapping[str, object]]:
     """Every charge of the month with its one state [A1]: on a live line, dropped, excluded, or held in the newest plan
     that looked at its client."""
     found: dict[str, list[Mapping[str, object]]] = {}
+    waits = {(line.key, line.ordinal) for line in waiting}
     for row in postings:
         live = ledger.live_lines(row.key)
         ids = {line.ordinal: line.line_id for line in row.returned_lines}
@@ -133,6 +144,7 @@ def _charges(
                         "client_id": row.client_id,
                         "invoice": row.invoice_id,
                         "line_id": ids.get(line.ordinal),
+                        "waiting": "yes" if (row.key, line.ordinal) in waits else None,
                         "posting": row.key,
                         "run": row.run,
                         "text": line.description,
@@ -158,11 +170,21 @@ def _charges(
                 ]
     undone = _undone(postings, found)
     for plan in reversed(plans):
-        for charge, waiting in _waiting(from_json(plan.document)).items():
-            found.setdefault(charge, [waiting])
+        for charge, held in _waiting(from_json(plan.document)).items():
+            found.setdefault(charge, [held])
     for charge, parts in undone.items():
         found.setdefault(charge, parts)
     return [part for charge in sorted(found) for part in found[charge]]
+
+
+def _waiting_sums(lines: Sequence[WrittenLine]) -> dict[str, tuple[Decimal, Decimal]]:
+    """By currency, what of what is posted is on no invoice yet [B5]."""
+    sums: dict[str, tuple[Decimal, Decimal]] = {}
+    for line in lines:
+        currency = currency_of(line.recurring_key)
+        price, cost = sums.get(currency, (Decimal(0), Decimal(0)))
+        sums[currency] = (price + amount_of(line), cost + cost_of(line))
+    return sums
 
 
 def _undone(

@@ -39,6 +39,7 @@ def index_page(month: Month, sources: Mapping[str, str], locale: str) -> str:
                         sums.items(), key=lambda each: states.index(each[0]) if each[0] in states else len(states)
                     )
                 ],
+                "waiting": [figures.amount(amount, currency) for amount in month.waiting.get(currency, ())],
                 "price": figures.amount(sum((price for price, _ in sums.values()), ZERO), currency),
                 "cost": figures.amount(sum((cost for _, cost in sums.values()), ZERO), currency),
             }

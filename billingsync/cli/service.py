@@ -17,6 +17,7 @@ from billingsync.errors import UsageError
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
+    from billingsync.core.bill.plan import Waiting
     from billingsync.service.status import Snapshot
     from billingsync.service.worker import Worker
 
@@ -147,6 +148,7 @@ def _show(found: Snapshot, zone: ZoneInfo, worker_state: str | None) -> None:
         rows.append(("problem", one_line(f"{found.problem['code']}: {found.problem['message']}")))
     for period, month in found.months.items():
         rows.append((f"month {period}", _month(month)))
+    rows += [("waits to be invoiced", one_line(_waits(one))) for one in found.waiting]
     rows.append(("writes in doubt", str(found.unresolved)))
     for name, service in found.services.items():
         left, budget = service.get("budget_left", 0), service.get("budget", 0)
@@ -160,6 +162,15 @@ def _show(found: Snapshot, zone: ZoneInfo, worker_state: str | None) -> None:
         out(f"{moment(one.opened_at)}  {one_line(one.title)}")
     for step in _steps(found):
         out(f"  next:  {shlex.join(step)}")
+
+
+def _waits(one: Waiting) -> str:
+    from billingsync.core.money import plain
+
+    due = f", its next creation is {one.next_creation[:10]}" if one.next_creation else ""
+    money = f"{plain(one.amount, one.currency)} {one.currency}"
+    who = one.client_name or str(one.client_id)
+    return f"{money} of {one.period} on recurring invoice {abs(one.invoice_id)} of {who}{due}"
 
 
 def _month(month: Any) -> str:

@@ -316,7 +316,14 @@ HOLDS: Mapping[Reason, Why] = {
         "invoice.recurring_invoice",
         steps=(
             instruction(BILL, 'set invoice.behavior = "new" in ', Slot.FILE, " until this month is billed"),
-            EXCLUDE_PRODUCT,
+            instruction(
+                LEAVE_OUT,
+                "bill it by hand, and set exclude.products = ",
+                Slot.PRODUCTS,
+                " in ",
+                Slot.FILE,
+                " until this month is run",
+            ),
         ),
     ),
     Reason.RECURRING_NOT_INVOICED: Why(

@@ -29,6 +29,7 @@ _SENTENCES: Mapping[str, str] = {
     "posting.sending": "Sent posting {key}, attempt {attempt}",
     "posting.posted": "HaloPSA confirmed posting {key} on invoice {invoice_id}",
     "posting.adopted": "Found posting {key} on invoice {invoice_id}",
+    "posting.restored": "Posting {key} bills again: its credit was taken back",
     "card": "Card {card}: {state} ({reason})",
     "card.intent": "About to set lines of recurring invoice {invoice_id} of client {client_id} (write {key})",
     "card.done": "HaloPSA shows what write {key} set",

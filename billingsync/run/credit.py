@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from billingsync.connect import Connections
 from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
+from billingsync.core.bill.postings import key_of
 from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
 from billingsync.core.rules import ProductRules
@@ -17,16 +16,19 @@ from billingsync.core.states import (
     LineAction,
     LineFate,
     PostingAction,
+    PostingState,
     RunState,
     UndoOutcome,
     WriteKind,
 )
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import RunContext, now
+from billingsync.run.credited import CREDIT_FOR, credit_key
 from billingsync.run.post import outcome_of, write_posting
 from billingsync.run.recover import TAKEN, resolve
 from billingsync.run.tenant import DAYS_BEFORE_PERIOD
 from billingsync.run.undone import UndonePosting, with_fates
+from billingsync.store.ledger import Ledger
 from billingsync.store.postings import ARRIVED, FREE, UNRESOLVED, PostedLine, RecordedPosting
 
 
@@ -44,8 +46,7 @@ def credit_posting(
     ]
     if not lines:
         return closed
-    posting = _posting_of(row, lines)
-    known = ledger.find_posting(posting.key)
+    posting, known = _newest_credit(ledger, row, lines)
     if known is None or known.state in FREE:
         client = context.psa.client(row.client_id)
         run = ledger.start_run(context.fence, period=context.period, digest=None, who=who, now=now())
@@ -89,6 +90,19 @@ def credit_posting(
     )
 
 
+def _newest_credit(
+    ledger: Ledger, row: RecordedPosting, lines: Sequence[PostedLine]
+) -> tuple[Posting, RecordedPosting | None]:
+    """The credit to post, and what the ledger knows of it. Each that was taken back makes another one possible."""
+    generation = 0
+    while True:
+        posting = _posting_of(row, lines, generation)
+        known = ledger.find_posting(posting.key)
+        if known is None or known.state != PostingState.UNDONE:
+            return posting, known
+        generation += 1
+
+
 def _credit_there(context: RunContext, posting: Posting) -> Invoice | None:
     """The credit itself, where HaloPSA has it although the ledger does not know it [N6]."""
     day = context.period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
@@ -96,14 +110,14 @@ def _credit_there(context: RunContext, posting: Posting) -> Invoice | None:
     return next((one for one in found if one.carries(posting.key) and not one.void and not one.is_copy), None)
 
 
-def _posting_of(row: RecordedPosting, lines: Sequence[PostedLine]) -> Posting:
-    key = hashlib.sha256(json.dumps(["credit", row.key, sorted(line.ordinal for line in lines)]).encode()).hexdigest()
+def _posting_of(row: RecordedPosting, lines: Sequence[PostedLine], generation: int) -> Posting:
+    base = credit_key(row.key, [line.ordinal for line in lines])
     credits = tuple(
         PlanLine(
             action=LineAction.ADD,
             line_id=None,
             title=line.title,
-            description=f"Credit for invoice {row.invoice_id}: {line.description}",
+            description=f"{CREDIT_FOR}{row.invoice_id}: {line.description}",
             item=ItemRef(id=line.item_id, name="") if line.item_id is not None else None,
             quantity=line.quantity,
             unit_price=-line.unit_price,
@@ -115,9 +129,9 @@ def _posting_of(row: RecordedPosting, lines: Sequence[PostedLine]) -> Posting:
         for line in lines
     )
     return Posting(
-        key=key[:20],
-        base_key=key[:20],
-        generation=0,
+        key=key_of(base, generation),
+        base_key=base,
+        generation=generation,
         action=PostingAction.CREATE,
         client_id=row.client_id,
         client_name=row.client_name,

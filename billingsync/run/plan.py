@@ -33,7 +33,7 @@ from billingsync.run.fetch import Upstream, detailed, existing_invoices, fetch
 from billingsync.run.find import find_payer, payers_of_matches
 from billingsync.run.kept_plan import hold_in_memory, kept_month
 from billingsync.run.plan_rows import plan_rows
-from billingsync.run.remember import remember_names, with_memory, with_names
+from billingsync.run.remember import remember_names, remember_older_lines, with_memory, with_names
 from billingsync.run.replan import Shift, shifts
 from billingsync.run.tenant import read_tenant
 from billingsync.store.ledger import Ledger
@@ -121,6 +121,8 @@ def make_plan(
     rulebook = rulebook or load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
     upstream = upstream or fetch(connected, period, rulebook, say)
     memory = connected.ledger.memory(period)
+    if remember_older_lines(connected.ledger, connected.psa, memory.written_lines):
+        memory = connected.ledger.memory(period)
     inputs = RunInputs(
         partner=connected.ledger.name,
         period=period,

@@ -20,6 +20,7 @@ from billingsync.run.context import RunContext
 from billingsync.run.send import finish_removals
 from billingsync.store.claims import AlreadyClaimed
 from billingsync.store.postings import ARRIVED, PostedLine, Receipt, RecordedPosting, ReturnedLine, received
+from billingsync.store.receipts import Restored
 
 CLIENTS_A_LOOK = 40  # in one query: the address stays short, and one incomplete look concerns few
 DAYS_BEFORE = 3  # an invoice of ours is dated the day it was sent, give or take a time zone
@@ -365,9 +366,16 @@ def finish_undo(context: RunContext, row: RecordedPosting, *, certain: bool = Fa
 
 
 def record_taken(
-    context: RunContext, row: RecordedPosting, invoice_id: int, taken: Collection[Fate], message: str
+    context: RunContext,
+    row: RecordedPosting,
+    invoice_id: int,
+    taken: Collection[Fate],
+    message: str,
+    *,
+    restores: Restored | None = None,
 ) -> None:
-    """These lines of a posting are no more, or are again what they were before it: their charges are free [R5]."""
+    """These lines of a posting are no more, or are again what they were before it: their charges are free [R5].
+    `restores` is what a credit had credited, where no intent says it."""
     lines = {line.ordinal: line for line in row.lines}
     earlier = {fate.ordinal: _earlier(context, row, lines[fate.ordinal], fate) for fate in taken}
     ids = {line.ordinal: line.line_id for line in row.returned_lines}
@@ -385,6 +393,7 @@ def record_taken(
         lines=sorted({fate.ordinal for fate in taken}),
         written=[line for line in earlier.values() if line is not None],
         gone=gone,
+        restores=restores,
     )
 
 

@@ -10,14 +10,16 @@ from billingsync.core.bill.bound import bound, fitting, fitting_products, names_
 from billingsync.core.bill.changed import changes
 from billingsync.core.bill.parts import sold
 from billingsync.core.bill.plan import Plan
+from billingsync.core.bill.templates import is_once
 from billingsync.core.bill.trueup import invoice_of
 from billingsync.core.bill.twins import recognised, reissue_key, twin_key
 from billingsync.core.charge import Charge, Source
-from billingsync.core.inputs import Billed, RunInputs
+from billingsync.core.inputs import Billed, RunInputs, WrittenLine
 from billingsync.core.period import Period
 from billingsync.core.states import SET_ASIDE
 from billingsync.errors import NotReady
 from billingsync.http import read_json
+from billingsync.psa.psa import PSA
 from billingsync.sources.pax8.wire import read_source
 from billingsync.store.ledger import Ledger
 from billingsync.store.lookback import Question, SaidCharge
@@ -161,6 +163,32 @@ def remember_older(ledger: Ledger) -> None:
                     found.append(_said(source, charge, period, name))
         if found:
             ledger.note_older(found)
+
+
+def remember_older_lines(ledger: Ledger, psa: PSA, lines: Sequence[WrittenLine]) -> bool:
+    """Gives lines on recurring invoices that an earlier version wrote what tells whether they were invoiced since: from
+    HaloPSA's own answer, as it was kept. Gives whether there were any; what no answer tells stays unknown [B5]."""
+    older = [line for line in lines if line.ordinal < 0 and line.key]
+    written = {row.key: row for row in ledger.postings(keys={line.key for line in older})} if older else {}
+    found = []
+    for line in older:
+        row = written.get(line.key)
+        there = psa.from_kept(row.answer) if row is not None and row.answer else None
+        ordinal = next((one.ordinal for one in row.returned_lines if one.line_id == line.line_id), -1) if row else -1
+        if ordinal >= 0:
+            told = there if there is not None and abs(there.id) == abs(line.invoice_id) else None
+            found.append(
+                replace(
+                    line,
+                    ordinal=ordinal,
+                    written_at=told.modified if told is not None else "",
+                    last_created=told.last_created if told is not None else None,
+                    once=is_once(line.recurring_key),
+                )
+            )
+    if found:
+        ledger.note_older_lines(found)
+    return bool(found)
 
 
 def kept_charges(ledger: Ledger) -> Iterator[Charge]:

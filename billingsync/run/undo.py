@@ -23,6 +23,7 @@ from billingsync.core.states import (
 from billingsync.errors import UpstreamError, UsageError
 from billingsync.run.context import RunContext, context_of, now
 from billingsync.run.credit import credit_posting
+from billingsync.run.credited import credited_by, is_credit
 from billingsync.run.find import find_payer, payers_of
 from billingsync.run.recover import resolve
 from billingsync.run.undo_posting import PostingUndo
@@ -86,22 +87,13 @@ def _undo(connected: Connections, fence: Fence, asked: _Asked, say: Say) -> Undo
         except UpstreamError as trouble:
             say(Progress(stage=Stage.TROUBLE, about=trouble.message))
     rows = [row for row in ledger.postings(run=run) if only in (None, row.client_id)]
-    if of.summary.get("credit_of"):
-        done = [undone_posting(row, (), UndoOutcome.KEPT, InvoiceFate.UNTOUCHED, _CREDIT_STAYS) for row in rows]
-    else:
-        done = _each(connected, context, rows, who, credit=asked.credit, dry_run=dry_run)
+    done = _each(connected, context, rows, who, credit=asked.credit, dry_run=dry_run)
     if not dry_run:
         _unsettle(ledger, fence, run, of.digest, done, only)
         gone = {str(posting.client_id) for posting in done if posting.outcome in (UndoOutcome.UNDONE, UndoOutcome.PART)}
         ledger.end_decisions(of.period, gone, now())  # what was approved ends with the posting that it let pass [V1]
     items = _unused_items(ledger, of.digest, rows, done)
     return UndoResult(run=run, period=of.period, dry_run=dry_run, postings=tuple(done), items=items)
-
-
-_CREDIT_STAYS = (
-    "it is a credit for an invoice that was closed, and what it credited may have been billed again: it stays. "
-    "To take it back, void it in HaloPSA"
-)
 
 
 def _client_of(ledger: Ledger, run: str, digest: str | None, text: str) -> int:
@@ -142,13 +134,17 @@ def _each(
     for number, row in enumerate(rows, 1):
         stage = Stage.PREVIEW_UNDO if dry_run else Stage.UNDO
         context.say(Progress(stage=stage, nth=number, of=len(rows), client=row.client_name))
-        work = PostingUndo(context=context, row=row, who=who, dry_run=dry_run)
+        of = credited_by(context.ledger, row) if is_credit(row) else None
+        work = PostingUndo(context=context, row=row, who=who, dry_run=dry_run, credited=of)
         result = (
             undone_posting(row, (), UndoOutcome.NOTHING, InvoiceFate.GONE) if row.state in STRAY else work.carry_out()
         )
         if credit and result.outcome == UndoOutcome.CLOSED:
             result = credit_posting(connected, context, row, result, who)
-        extra = [replace(work, row=context.ledger.posting(row.key), stray=there) for there in strays.get(row.key, ())]
+        extra = [
+            replace(work, row=context.ledger.posting(row.key), stray=there, credited=None)
+            for there in strays.get(row.key, ())
+        ]
         found = [each.carry_out() for each in extra]
         done += found if found and result.outcome == UndoOutcome.NOTHING else [result, *found]
     return done

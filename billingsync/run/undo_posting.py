@@ -24,12 +24,13 @@ from billingsync.errors import UpstreamError
 from billingsync.http import NotDone, OutcomeUnknown, Sent
 from billingsync.psa.psa import Body, Fate
 from billingsync.run.context import RunContext
+from billingsync.run.credited import is_credit, stays_because
 from billingsync.run.recover import TAKEN, finish_undo, read_target, record_taken
 from billingsync.run.send import still_ours
 from billingsync.run.tenant import DAYS_BEFORE_PERIOD
 from billingsync.run.undone import STRAY, UndoneLine, UndonePosting, undone_lines, undone_posting, with_fates
 from billingsync.store.postings import UNRESOLVED, RecordedPosting
-from billingsync.store.receipts import UndoIntent
+from billingsync.store.receipts import Restored, UndoIntent
 
 SENDINGS = 3  # of one undo in one go; each after a first was refused, or was certainly not carried out
 
@@ -41,6 +42,7 @@ class PostingUndo:
     who: str
     dry_run: bool
     stray: Invoice | None = None  # another invoice than the ledger knows, that carries this posting too
+    credited: Restored | None = None  # what it credits, which is billed again once the credit is gone [R5]
 
     def carry_out(self) -> UndonePosting:
         """What becomes of one posting; whatever goes wrong is that posting's."""
@@ -50,6 +52,8 @@ class PostingUndo:
         if self.row.state in (*UNRESOLVED, PostingState.UNDOING):
             why = self.row.message or "whether HaloPSA has it is not known yet"
             return undone_posting(self.row, (), UndoOutcome.UNKNOWN, InvoiceFate.UNTOUCHED, why)
+        if self._is_credit and (why := stays_because(self.context.ledger, self.credited)):
+            return undone_posting(self.row, (), UndoOutcome.KEPT, InvoiceFate.UNTOUCHED, f"the credit stays: {why}")
         try:
             return self._carry_out()
         except UpstreamError as trouble:
@@ -66,10 +70,11 @@ class PostingUndo:
             gone = [fate for fate in seen if fate.kind in TAKEN]
             there = [fate for fate in seen if fate.kind == LineFate.THERE]
             before = undone_lines(self.row, seen)
+            if self._is_credit and (why := self._credit_stays(raw, gone, there, seen)):
+                return undone_posting(self.row, (), UndoOutcome.KEPT, InvoiceFate.UNTOUCHED, why)
             if gone and not self.dry_run and self.stray is None:
-                record_taken(
-                    self.context, self.row, self._invoice_id(raw), gone, "somebody had undone it by hand already"
-                )
+                why = "somebody had undone it by hand already"
+                record_taken(self.context, self.row, self._invoice_id(raw), gone, why, restores=self.credited)
             if raw is None or not there:
                 return self._result(before, InvoiceFate.GONE if raw is None else InvoiceFate.UNTOUCHED)
             if why := self._closed(raw, there):
@@ -99,6 +104,21 @@ class PostingUndo:
         return self._result(
             with_fates(before, {LineFate.THERE: LineFate.STILL_THERE}, problem), InvoiceFate.UNTOUCHED, problem=problem
         )
+
+    @property
+    def _is_credit(self) -> bool:
+        return self.stray is None and is_credit(self.row)
+
+    def _credit_stays(
+        self, raw: Invoice | None, gone: Sequence[Fate], there: Sequence[Fate], seen: Sequence[Fate]
+    ) -> str:
+        """Why a credit is not taken back as HaloPSA has it: it goes whole or not at all. "" where it may go."""
+        again = f"void it in HaloPSA, then billingsync undo {self.row.run} again"
+        if raw is not None and there and raw.closed:
+            return f"the credit stays: its invoice {raw.id} {raw.closed}; {again}"
+        if len(seen) not in (len(gone), len(there)):
+            return f"the credit stays: a person changed its invoice {self.row.invoice_id}; {again}"
+        return ""
 
     def _read(self) -> Invoice | None:
         found = self.row.invoice_id if self.row.invoice_id is not None else self.row.target_invoice_id
@@ -136,9 +156,8 @@ class PostingUndo:
     def _seen(self, raw: Invoice | None) -> tuple[Fate, ...]:
         """The fates of the lines that still bill somebody, as far as the ledger knows, and of those removed."""
         live = self.context.ledger.live_lines(self.row.key)
-        if (
-            not live and self.row.state == PostingState.DIFFERS
-        ):  # undone once, and it landed late: none is claimed, all are there
+        # Undone once, and it landed late: none is claimed, all are there. A credit never claims any.
+        if self._is_credit or (not live and self.row.state == PostingState.DIFFERS):
             live = frozenset(line.ordinal for line in self.row.lines)
         asked = frozenset(
             line.ordinal
@@ -158,6 +177,7 @@ class PostingUndo:
             lines=tuple(fate.ordinal for fate in there),
             content=body.content,
             before=context.psa.kept(raw),
+            restores=self.credited,
         )
         context.ledger.record_undoing(context.fence, intent, self.who, context.now())
         context.ledger.read_undo_back(intent)

@@ -117,6 +117,7 @@ def _picture(found: Snapshot) -> Iterator[Metric]:
         budget.add_metric([name], int(service.get("budget_left", 0)))
     yield budget
     yield from _months(found)
+    yield _on_templates(found)
     yield from _reconciled(found)
 
 
@@ -145,6 +146,23 @@ def _months(found: Snapshot) -> Iterator[Metric]:
             held.add_metric([period, reason], group["charges"])
             age.add_metric([period, reason], group["days"])
     yield from (state, charges, money, held, age)
+
+
+def _on_templates(found: Snapshot) -> Metric:
+    """What of the money of a month that is posted is on no invoice yet [B5]."""
+    money = GaugeMetricFamily(
+        "billingsync_waiting_money",
+        "Posted to recurring invoices of which HaloPSA has made no invoice since; to be shown, not to be counted with.",
+        labels=["period", "currency", "side"],
+    )
+    sums: dict[tuple[str, str, str], Decimal] = {}
+    for one in found.waiting:
+        for side, amount in (("price", one.amount), ("cost", one.cost)):
+            key = (one.period, one.currency[:12], side)
+            sums[key] = sums.get(key, Decimal(0)) + amount
+    for (period, currency, side), amount in sorted(sums.items()):
+        money.add_metric([period, currency, side], float(amount))
+    return money
 
 
 def _reconciled(found: Snapshot) -> Iterator[Metric]:

@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from billingsync import __version__
+from billingsync.core.bill.plan import Waiting
 from billingsync.core.reconcile.snapshot import SnapshotState
+from billingsync.report.document import waiting_document
 from billingsync.store.cycles import Cycle
 from billingsync.store.ledger import Ledger
 from billingsync.store.notices import Notice
@@ -29,6 +31,7 @@ class Snapshot:
     holder: str  # who last posted
     open: tuple[Notice, ...]
     untold: int
+    waiting: tuple[Waiting, ...] = ()  # on recurring invoices: posted, and invoiced by nobody yet [B5]
     snapshot_at: datetime | None = None  # the newest whole snapshot of both sides
     reconciled: Mapping[str, Any] = field(default_factory=dict)  # what the last daily comparison came to
 
@@ -71,6 +74,7 @@ class Snapshot:
             "months": {period: dict(month) for period, month in self.months.items()},
             "held_charges": self.held_charges,
             "unresolved_postings": self.unresolved,
+            "waiting": [waiting_document(one) for one in self.waiting],
             "services": {name: dict(service) for name, service in self.services.items()},
             "open": [
                 {
@@ -105,6 +109,7 @@ def take(ledger: Ledger) -> Snapshot:
         holder=partner.holder,
         open=ledger.open_notices(),
         untold=len(ledger.untold()),
+        waiting=ledger.waiting(),
         snapshot_at=max((one.as_at for one in ledger.snapshots() if one.state is SnapshotState.WHOLE), default=None),
         reconciled=next(iter(ledger.reconciled()[-1:]), {}),
     )

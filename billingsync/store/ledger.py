@@ -34,6 +34,7 @@ from billingsync.store.runs import RunBook
 from billingsync.store.sessions import SessionBook
 from billingsync.store.snapshots import SnapshotBook
 from billingsync.store.sources import SourceBook
+from billingsync.store.standing import StandingBook
 from billingsync.store.upgrade import bring_up
 
 
@@ -61,6 +62,7 @@ class Ledger(
     PairingBook,
     OrderBook,
     PlanRowBook,
+    StandingBook,
 ):
     """One partner's ledger. Each method is one transaction, so that no caller can hold one open over a network call.
     Use it in a `with` block, or `close()` it."""

@@ -12,12 +12,12 @@ from decimal import Decimal
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
-from billingsync.core.inputs import Billed, LivePosting, Said, Settled
+from billingsync.core.inputs import Billed, LivePosting, Said, Settled, WrittenLine
 from billingsync.core.period import Period
 from billingsync.store.book import Book, Fence
 from billingsync.store.database import insert, read_as
 from billingsync.store.memory import live_postings, settled_claims
-from billingsync.store.postings import BILLED
+from billingsync.store.postings import BILLED, put_written_lines
 from billingsync.store.schema import (
     claim,
     company_billed,
@@ -189,6 +189,11 @@ class LookBackBook(Book):
         with self.writing() as connection:
             rows = [_row(self.name, one) for one in charges]
             connection.execute(insert(connection, said_charge).on_conflict_do_nothing(), rows)
+
+    def note_older_lines(self, lines: Sequence[WrittenLine]) -> None:
+        """Lines on recurring invoices that an earlier version wrote, with what is known of them by now."""
+        with self.writing() as connection:
+            put_written_lines(connection, self.name, "", lines)
 
 
 def _put_billed(connection: Connection, name: str, billed: Mapping[str, Billed]) -> None:

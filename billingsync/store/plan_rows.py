@@ -192,22 +192,26 @@ class PlanRowBook(Book):
             return {row.nth: from_json(row.body.decode()) for row in connection.execute(query)}
 
 
-def plan_made_again(connection: Connection, name: str, digest: str, now: datetime) -> None:
-    """A plan that is kept was made once more: it is the newest now."""
+def plan_made_again(connection: Connection, name: str, digest: str, kept: PlanRows | None, now: datetime) -> None:
+    """A plan that is kept was made once more: it is the newest now, and its head says what waits now."""
     mine = (plan_head.c.partner == name, plan_head.c.digest == digest)
-    connection.execute(update(plan_head).where(*mine).values(made_at=now))
+    values: dict[str, Any] = {"made_at": now} | ({"body": _head(kept)} if kept is not None else {})
+    connection.execute(update(plan_head).where(*mine).values(**values))
 
 
 def add_plan_rows(connection: Connection, name: str, digest: str, kept: PlanRows, now: datetime) -> None:
     """Keeps a plan's head, rows and bodies, in the transaction that keeps the plan. A body that is known stays."""
-    head = json.dumps(dict(kept.head), allow_nan=False).encode()
-    connection.execute(plan_head.insert().values(partner=name, digest=digest, made_at=now, body=head))
+    connection.execute(plan_head.insert().values(partner=name, digest=digest, made_at=now, body=_head(kept)))
     bodies = [{"partner": name, "sha256": key, "body": text.encode()} for key, text in kept.bodies.items()]
     if bodies:
         connection.execute(insert(connection, plan_body).on_conflict_do_nothing(), bodies)
     rows = [{"partner": name, "digest": digest, **_columns(row)} for row in kept.rows]
     if rows:
         connection.execute(plan_client.insert(), rows)
+
+
+def _head(kept: PlanRows) -> bytes:
+    return json.dumps(dict(kept.head), allow_nan=False).encode()
 
 
 def _columns(row: ClientRow) -> dict[str, Any]:

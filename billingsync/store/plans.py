@@ -69,7 +69,7 @@ class PlanBook(Book):
                     connection.execute(plan_inputs.insert().values(**values))
                 self.note(connection, "plan", row | {"document_sha256": sha256.hexdigest()}, now)
             else:
-                plan_made_again(connection, self.name, digest, now)
+                plan_made_again(connection, self.name, digest, rows, now)
 
     def save_rules(self, digest: str, files: Mapping[str, str], now: datetime) -> None:
         """Keeps the text of the rules of this digest, by path, in the journal: what decided, as it was written. The

@@ -58,15 +58,25 @@ _OF_ITEMS = (WriteKind.ITEM, WriteKind.ITEM_GROUP)  # earlier versions named no 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A posting, and its lines by ordinal, that bill again once their credit is taken back [R5]."""
+
+    key: str
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UndoIntent:
     """An undo that was about to be sent: the lines (by ordinal) it takes out or puts back, the request's body ("" for
-    a DELETE), the invoice as it was read right before (JSON), and what the posting was before it."""
+    a DELETE), the invoice as it was read right before (JSON), and what the posting was before it. `restores` is what
+    a credit had credited: its charges are claimed from the intent on, so that nobody bills them meanwhile."""
 
     key: str
     was: PostingState
     lines: tuple[int, ...]
     content: str
     before: str
+    restores: Restored | None = None
 
 
 SIZE_AT_ONCE = 500_000  # characters of lines
@@ -136,13 +146,16 @@ class ReceiptBook(Book):
         written: Collection[WrittenLine] = (),
         gone: Collection[tuple[int, int]] = (),
         stay: bool = False,
+        restores: Restored | None = None,
     ) -> None:
         """The lines of these ordinals (None: all) were taken out of HaloPSA again: their charges are free [R4] [R5].
 
         Undone is the posting when no charge of it is live any more. `gone` are our lines on a recurring invoice that
         are no more, `written` those that were put back to what they were before, as they are now.
-        `stay`: they were credited, and stand on their invoice still."""
+        `stay`: they were credited, and stand on their invoice still. `restores`: they were a credit's."""
         with self.fenced(fence) as connection:
+            if restores is not None:
+                self._restore(connection, restores, now)
             set_live(connection, self.name, key, False, lines)
             state = _known(connection, self.name, key)
             if state is PostingState.UNDOING and (intent := find_undo(connection, self.name, key)) is not None:
@@ -164,7 +177,9 @@ class ReceiptBook(Book):
                 raise LedgerError(f"Posting {intent.key} is {before}, which cannot be undone. Nothing was changed.")
             values = {"state": PostingState.UNDOING, "sent_at": now, "settled_at": None}
             update_posting(connection, self.name, intent.key, values)
-            told = {
+            if intent.restores is not None:
+                self._restore(connection, intent.restores, now)
+            told: dict[str, Any] = {
                 "key": intent.key,
                 "was": before,
                 "lines": list(intent.lines),
@@ -172,6 +187,8 @@ class ReceiptBook(Book):
                 "before": intent.before,
                 "who": who,
             }
+            if intent.restores is not None:
+                told["restores"] = {"key": intent.restores.key, "lines": list(intent.restores.lines)}
             self.note(connection, "posting.undoing", told, now)
 
     def read_undo_back(self, intent: UndoIntent) -> RecordedPosting:
@@ -200,6 +217,25 @@ class ReceiptBook(Book):
                 raise LedgerError(f"Posting {key} is not being undone. Nothing was changed.")
             update_posting(connection, self.name, key, {"state": intent.was, "settled_at": now})
             self.note(connection, "posting.kept", {"key": key, "state": intent.was, "message": message}, now)
+            if intent.restores is not None:
+                self._credited_still(connection, intent.restores, now)
+
+    def _restore(self, connection: Connection, credited: Restored, now: datetime) -> None:
+        """What was credited bills again. IntegrityError where a charge of it is on another live line."""
+        before = _known(connection, self.name, credited.key)
+        state = PostingState.POSTED if before is PostingState.UNDONE else before
+        set_live(connection, self.name, credited.key, True, credited.lines)
+        update_posting(connection, self.name, credited.key, {"state": state, "message": "", "settled_at": now})
+        told = {"key": credited.key, "was": before, "state": state, "lines": sorted(credited.lines)}
+        self.note(connection, "posting.restored", told, now)
+
+    def _credited_still(self, connection: Connection, credited: Restored, now: datetime) -> None:
+        """The credit is still there: what it credits is free again."""
+        message = "its credit was not taken back"
+        set_live(connection, self.name, credited.key, False, credited.lines)
+        state = _known(connection, self.name, credited.key)
+        state = state if any_live(connection, self.name, credited.key) else PostingState.UNDONE
+        self._move(connection, credited.key, state, {"message": message}, now, lines=sorted(credited.lines))
 
     def record_write_intended(self, fence: Fence, write: WriteKind, what: str, now: datetime) -> None:
         """Before a write that is no posting (an item, a group): who finds no end of it must wait and look [P3]."""
@@ -358,9 +394,14 @@ def find_undo(connection: Connection, name: str, key: str) -> UndoIntent | None:
     for body in connection.execute(query.order_by(journal.c.seq.desc())).scalars():
         told = from_json(body)
         if told["key"] == key:
-            lines = tuple(told["lines"])
+            restores = told.get("restores")
             return UndoIntent(
-                key=key, was=PostingState(told["was"]), lines=lines, content=told["content"], before=told["before"]
+                key=key,
+                was=PostingState(told["was"]),
+                lines=tuple(told["lines"]),
+                content=told["content"],
+                before=told["before"],
+                restores=Restored(key=restores["key"], lines=tuple(restores["lines"])) if restores else None,
             )
     return None
 

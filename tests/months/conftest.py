@@ -27,10 +27,12 @@ def server() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def stage(server: Sandbox, tmp_path: Path, sqlite_template: Path) -> Callable[..., Scene]:
-    """A scene on an empty ledger; `rules` are the shared ones, settings are given in capitals."""
+    """A scene on an empty ledger; `rules` are the shared ones, settings are given in capitals, the sandbox's switches
+    in small letters."""
 
-    def make(rules: str = OPEN, **settings: str) -> Scene:
-        server.reset(STAGE)
+    def make(rules: str = OPEN, **switches: Any) -> Scene:
+        settings = {name: switches.pop(name) for name in list(switches) if name.isupper()}
+        server.reset(dataclasses.replace(STAGE, **switches))
         shutil.copy(sqlite_template, tmp_path / "ledger.db")
         made = scene(server, tmp_path, **settings)
         made.office.rules(rules)

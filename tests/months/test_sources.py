@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from cli import balanced, billed
-from scene import BACKUP, M365, SETUP, Scene
+from months_rules import OPEN
+from scene import BACKUP, M365, SETUP, Scene, total
 
 Stage = Callable[..., Scene]
 NOV, OCT, DEC = "2026-11", "2026-10", "2026-12"
@@ -307,3 +308,36 @@ def test_R2_rules_may_allow_a_true_up_of_an_older_month_once_its_replacement_is_
     reissued(made)
     run(made, NOV, 0)
     assert pays(made) == Decimal("210.00")
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+def test_R2_across_periods_on_the_latest_invoice(stage: Stage, closed: bool) -> None:
+    """What stands on a closed invoice is credited by one of our own, to which nothing is ever appended [B2]."""
+    made = stage(OPEN + '[invoice]\nbehavior = "latest"\n')
+    for row in [row for row in made.sandbox.halo.invoices.values() if row["client_id"] == 214]:
+        made.sandbox.halo.delete("invoices", row["id"])
+    first = by_hand(made, "2026-10-02")
+    reissued(made, quantity=Decimal(12), total=Decimal("252.00"), subTotal=Decimal("252.00"))
+    assert total(made.invoice(first)) == Decimal("210.00")
+    if closed:
+        made.sandbox.person(do="close", id=first, how="sent")
+    by_hand(made, "2026-11-02")
+    plan = made.office.plan(NOV)
+    (up,) = plan["true_ups"]
+    assert (up["take_back"]["amount"], up["add"]["amount"], up["net"]["amount"]) == ("210.00", "252.00", "42.00")
+    follow_step(made, plan, "more seats")
+    told = made.office.run("run", NOV, "--yes", "--json").must(0, 3).json
+    if told["holds"]:
+        assert {hold["reason"] for hold in told["holds"]} == {"latest_closed"}
+        by_hand(made, "2026-11-30")
+    run(made, NOV, 0)
+    assert pays(made) == Decimal("252.00")
+    credits = [row for row in made.sandbox.halo.invoices.values() if row["client_id"] == 214 and total(row) < 0]
+    assert [total(row) for row in credits] == ([Decimal("-210.00")] if closed else [])
+
+
+def by_hand(made: Scene, day: str) -> int:
+    """A person opens an invoice for Contoso."""
+    rows = made.sandbox._world.halo.invoices
+    row = rows.save("invoices", {"client_id": 214, "invoice_date": f"{day}T12:00:00", "lines": []}, "")
+    return int(row["id"])

@@ -144,8 +144,8 @@ def test_B3_what_is_left_behind_is_counted_and_named() -> None:
     assert hold.detail == said
     assert [step.text for step in hold.ways] == [
         "create the invoice from recurring invoice 8841 in HaloPSA, then run 2026-12 again",
-        "take our lines off recurring invoice 8841 in HaloPSA and bill by hand what is due of them, then run 2026-12 "
-        "again",
+        "take our lines for Contoso Ltd off recurring invoice 8841 in HaloPSA and bill by hand what is due of them, "
+        "then run 2026-12 again",
     ]
     assert f"Contoso Ltd: {said}" in plan.warnings
     assert [line.action for line in lines(plan_run(december))] == ["add", "remove", "remove"]

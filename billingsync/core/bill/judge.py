@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 
 from billingsync.core.bill.company import IN_DOUBT, Work, as_list, excluded_by, held_by, products_with
@@ -14,7 +13,7 @@ from billingsync.core.bill.modifiers import Draft, Verdict, apply_modifiers, is_
 from billingsync.core.bill.parts import Items, as_shares, full_prices, needs_full_price, sold
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine, TrueUp
 from billingsync.core.bill.products import Catalogue, resolve
-from billingsync.core.bill.take_off import is_stranded, steps_of, take_off
+from billingsync.core.bill.take_off import comes_off, is_stranded, steps_of
 from billingsync.core.bill.targets import (
     find_target,
     group_of,
@@ -301,13 +300,11 @@ def _hold_without_full_price(work: Work, draft: Draft, by: str) -> None:
 def _left_behind(work: Work, inputs: RunInputs) -> bool:
     """Holds a company whose lines still stand on a recurring invoice that the rules no longer name for it, and may not
     come off: HaloPSA would bill them beside this. Those that may come off do so in the same run [B8]."""
-    trial = replace(work, lines=[], left=(), removals=())
-    take_off(trial, inputs)
-    if not trial.left or not any(is_stranded(work, line) for line in work.written):
+    if not any(is_stranded(work, line) for line in work.written) or not (left := comes_off(work, inputs).left):
         return False
-    first = next((one for one in trial.left if one.reason is Reason.RECURRING_NOT_INVOICED), trial.left[0])
-    why = "; ".join(one.text for one in trial.left)
-    work.hold_all(Reason.RECURRING_LEFT_BEHIND, why, {Slot.INVOICE: str(abs(first.invoice_id))}, steps_of(first))
+    first = next((one for one in left if one.reason is Reason.RECURRING_NOT_INVOICED), left[0])
+    why = "; ".join(one.text for one in left)
+    work.hold_all(Reason.RECURRING_LEFT_BEHIND, why, {Slot.INVOICE: str(abs(first.invoice_id))}, steps_of(left))
     return True
 
 

@@ -3,7 +3,9 @@ and what was to be billed once and has been [B7]. Whatever else holds that compa
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from billingsync.core.bill.company import Removal, Work
 from billingsync.core.bill.plan import Hold, Stays
@@ -11,12 +13,14 @@ from billingsync.core.bill.targets import removal, stays, touched
 from billingsync.core.bill.templates import currency_of, not_invoiced
 from billingsync.core.inputs import RunInputs, WrittenLine
 from billingsync.core.money import ZERO
-from billingsync.core.reasons import HOLDS, LEAVE_OUT, Reason
+from billingsync.core.reasons import BILL, HOLDS, LEAVE_OUT, WAIT, Reason
 from billingsync.core.steps import Slot, Step, instruction
 
 _BY_HAND = instruction(
     LEAVE_OUT,
-    "take our lines off recurring invoice ",
+    "take our lines for ",
+    Slot.COMPANY,
+    " off recurring invoice ",
     Slot.INVOICE,
     " in HaloPSA and bill by hand what is due of them, then run ",
     Slot.PERIOD,
@@ -26,12 +30,28 @@ _BY_HAND = instruction(
 
 def take_off(work: Work, inputs: RunInputs) -> None:
     """Puts what comes off into `work.removals`; what must stay, and why, into `work.left`."""
-    if not work.written:
-        return
-    month = str(inputs.period)
     decided = {line.line_id for line in work.lines if line.line_id is not None} | {one.line_id for one in work.left}
+    found = comes_off(work, inputs, decided)
+    work.left, work.removals = (*work.left, *found.left), (*work.removals, *found.removals)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComesOff:
+    """The company's lines that have no place on a template any more: those that may go, and those that must stay."""
+
+    removals: tuple[Removal, ...] = ()
+    left: tuple[Stays, ...] = ()
+
+
+def comes_off(work: Work, inputs: RunInputs, decided: Collection[int] = ()) -> ComesOff:
+    """What comes off, but for lines of these ids, of which the month's bill decides."""
+    if not work.written:
+        return ComesOff()
+    month = str(inputs.period)
     templates = {abs(one.id): one for one in inputs.existing if one.template}
     waits: list[WrittenLine] = []
+    left: list[Stays] = []
+    removals: list[Removal] = []
     for line in work.written:
         template = templates.get(abs(line.invoice_id))
         there = template.line(line.line_id) if template is not None else None
@@ -44,15 +64,15 @@ def take_off(work: Work, inputs: RunInputs) -> None:
             continue  # HaloPSA makes no invoice from it
         if trouble := touched(line, there):
             why = f"line {line.line_id} ({line.title}) should come off, but {trouble.detail}"
-            work.left = (*work.left, stays(line, Reason.RECURRING_LEFT_BEHIND, why))
+            left.append(stays(line, Reason.RECURRING_LEFT_BEHIND, why))
         elif stranded and not_invoiced([line], work.made):
             waits.append(line)
         else:
             gone = replace(removal(line, currency_of(line.recurring_key)), company_id=work.company.id)
-            work.removals = (*work.removals, Removal(template=template, line=gone))
+            removals.append(Removal(template=template, line=gone))
     if why := not_invoiced(waits, work.made):
-        why = f"its lines must come off, but {why}"
-        work.left = (*work.left, stays(waits[0], Reason.RECURRING_NOT_INVOICED, why))
+        left.append(stays(waits[0], Reason.RECURRING_NOT_INVOICED, f"its lines must come off, but {why}"))
+    return ComesOff(removals=tuple(removals), left=tuple(left))
 
 
 def hold_what_stays(work: Work) -> None:
@@ -71,15 +91,28 @@ def hold_what_stays(work: Work) -> None:
                     currency=one.currency,
                     detail=one.text,
                     no_charge=True,
-                    steps=work.steps(one.reason, {Slot.INVOICE: str(abs(one.invoice_id))}, steps_of(one)),
+                    steps=work.steps(one.reason, {Slot.INVOICE: str(abs(one.invoice_id))}, steps_of([one])),
                 )
             )
 
 
-def steps_of(one: Stays) -> tuple[Step, ...]:
-    """What ends it. What waits may be billed by hand instead; all else is taken off by hand anyway."""
-    steps = HOLDS[one.reason].steps
-    return (*steps, _BY_HAND) if one.reason is Reason.RECURRING_NOT_INVOICED else steps
+def steps_of(left: Sequence[Stays]) -> tuple[Step, ...]:
+    """What ends it. What waits may be billed by hand instead; a line that a person changed is taken off by hand."""
+    by_template: dict[int, list[str]] = defaultdict(list)
+    for one in left:
+        if one.reason is Reason.RECURRING_LEFT_BEHIND:
+            by_template[abs(one.invoice_id)].append(str(one.line_id))
+    changed = " and ".join(
+        f"remove line{'s' if len(lines) > 1 else ''} {', '.join(lines)} from recurring invoice {template}"
+        for template, lines in by_template.items()
+    )
+    if all(one.reason is Reason.RECURRING_LEFT_BEHIND for one in left):
+        return (instruction(BILL, f"{changed} in HaloPSA"),)
+    if not changed:
+        return (*HOLDS[Reason.RECURRING_NOT_INVOICED].steps, _BY_HAND)
+    create: tuple[str | Slot, ...] = ("create the invoice from recurring invoice ", Slot.INVOICE, " in HaloPSA")
+    both = instruction(WAIT, *create, f", {changed}, then run ", Slot.PERIOD, " again")
+    return (both, _BY_HAND)
 
 
 def is_stranded(work: Work, line: WrittenLine) -> bool:

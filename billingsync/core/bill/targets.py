@@ -14,7 +14,7 @@ from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice, InvoiceLine
 from billingsync.core.money import ZERO, multiply, plain, round_money
-from billingsync.core.reasons import BILL, EXCLUDE_PRODUCT, ApproveAs, Reason, approve
+from billingsync.core.reasons import BILL, EXCLUDE_PRODUCT, LEAVE_OUT, ApproveAs, Reason, approve
 from billingsync.core.rules import InvoiceRules, ModifierRules
 from billingsync.core.states import LineAction, PostingAction
 from billingsync.core.steps import Slot, Step, instruction
@@ -242,17 +242,18 @@ def _waits(key: str, waiting: frozenset[str]) -> bool:
 def _way_out(
     reason: Reason, before: WrittenLine, there: InvoiceLine | None, line: PlanLine, currency: str
 ) -> tuple[Step, ...]:
-    """How such a line may be mended; empty for what the reason says anyway."""
-    if reason is not Reason.LINE_EDITED:
-        return ()
+    """How such a line may be mended. Whoever leaves it out takes it off too, else it would be left behind."""
     if there is None:
         return (approve(ApproveAs.ADD_AGAIN, Slot.CHARGE_OPTIONS), EXCLUDE_PRODUCT)
     now = f'{plain(line.quantity)} x {plain(line.unit_price, currency)} "{line.description:.80}"'
-    mend = (
-        f"change the line in HaloPSA to what this month says, {now}, "
-        f"or back to {plain(before.quantity)} x {plain(before.unit_price, currency)}"
-    )
-    return (instruction(BILL, mend), EXCLUDE_PRODUCT)
+    was = f"{plain(before.quantity)} x {plain(before.unit_price, currency)}"
+    if reason is Reason.LINE_EDITED:
+        mend = f"change the line in HaloPSA to what this month says, {now}, or back to {was}"
+    else:
+        mend = f"give the line a fixed quantity in HaloPSA: what this month says, {now}, or as it was, {was}"
+    where = f"line {before.line_id} of recurring invoice {abs(before.invoice_id)}"
+    take_off = f"take {where} off in HaloPSA, bill it by hand, and set exclude.products = "
+    return (instruction(BILL, mend), instruction(LEAVE_OUT, take_off, Slot.PRODUCTS, " in ", Slot.FILE))
 
 
 def removal(before: WrittenLine, currency: str) -> PlanLine:

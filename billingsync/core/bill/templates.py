@@ -145,10 +145,13 @@ def not_invoiced(lines: Sequence[WrittenLine], made: MadeInvoices) -> str:
     amount = sum((amount_of(line) for line in left), ZERO)
     due = made.next_creation(left[0].invoice_id)
     when = f"; its next creation is {due[:10]}" if due else ""
-    return (
+    where = (
         f"{plain(amount, currency)} {currency} of {min(line.period for line in left)} waits on recurring invoice "
         f"{abs(left[0].invoice_id)}, of which HaloPSA has made no invoice since{when}"
     )
+    if any(line.ordinal < 0 and line.key for line in left):
+        return f"{where}, as far as is known: an older version wrote it, so look in HaloPSA first"
+    return where
 
 
 def billed_twice(inputs: RunInputs, made: MadeInvoices) -> tuple[str, ...]:
