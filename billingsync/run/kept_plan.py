@@ -29,6 +29,7 @@ class KeptMonth:
 
 _READING = threading.Lock()  # two pages that want the same plan read it once
 _MOST = 2  # plans in memory: the one that is shown, and the one that it is made anew from
+_MOST_CHARGES = 60_000  # of all plans in memory; beyond that there is one
 _kept: OrderedDict[tuple[Ledger, str], KeptMonth] = OrderedDict()
 
 
@@ -38,8 +39,7 @@ def kept_month(ledger: Ledger, digest: str) -> KeptMonth:
         found = _kept.get((ledger, digest))
         if found is None:
             found = _read(ledger, digest)
-            _put(ledger, digest, found)
-        _kept.move_to_end((ledger, digest))
+        _put(ledger, digest, found)
         return found
 
 
@@ -51,7 +51,8 @@ def hold_in_memory(ledger: Ledger, plan: Plan, inputs: RunInputs) -> None:
 
 def _put(ledger: Ledger, digest: str, found: KeptMonth) -> None:
     _kept[ledger, digest] = found
-    while len(_kept) > _MOST:
+    _kept.move_to_end((ledger, digest))
+    while len(_kept) > 1 and (len(_kept) > _MOST or sum(len(one.charges) for one in _kept.values()) > _MOST_CHARGES):
         _kept.popitem(last=False)
 
 

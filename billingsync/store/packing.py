@@ -73,8 +73,7 @@ def _plain(value: object) -> Any:
 def _writer(kind: type) -> Writer:
     """How values of exactly this type are written; found once, as a plan has a hundred thousand of them."""
     if is_dataclass(kind):
-        names = tuple(field.name for field in fields(kind))
-        return lambda value: {name: _plain(getattr(value, name)) for name in names}
+        return _writer_of_fields(kind, tuple(field.name for field in fields(kind)))
     if issubclass(kind, Mapping):  # as pairs: a key need not be a text
         return lambda value: {"$map": [[_plain(key), _plain(part)] for key, part in value.items()]}
     if issubclass(kind, frozenset | set):
@@ -90,6 +89,22 @@ def _writer(kind: type) -> Writer:
     if issubclass(kind, date):
         return lambda value: value.isoformat()
     return lambda value: value
+
+
+def _writer_of_fields(kind: type, names: tuple[str, ...]) -> Writer:
+    """Fields of a plain type are taken as they are: they are most of a plan."""
+    hints = get_type_hints(kind)
+    others = tuple(name for name in names if hints.get(name) not in _AS_IT_IS)
+
+    def write(value: Any) -> dict[str, Any]:
+        plain = {name: getattr(value, name) for name in names}
+        for name in others:
+            part = plain[name]
+            if type(part) not in _AS_IT_IS:
+                plain[name] = {"$decimal": str(part)} if type(part) is Decimal else _plain(part)
+        return plain
+
+    return write
 
 
 Reader = Callable[[Any], Any]

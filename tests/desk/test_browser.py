@@ -19,6 +19,7 @@ from billingsync.sandbox.options import SandboxOptions
 from billingsync.service.order_thread import OrderThread
 from billingsync.setup.orders import carries
 from billingsync.web.app import make_app, make_desk
+from billingsync.web.passwords import Passwords
 from billingsync.web.server import DeskServer
 from billingsync.web.site import site_of
 
@@ -383,6 +384,87 @@ def test_a_comparison_is_read_opened_and_filtered_by_keyboard(browser: Any, show
         page.get_by_role("button", name="Read again").click()
         expect(page.get_by_role("heading", name="Licences")).to_be_visible(timeout=30_000)
         assert "q=" in page.url
+
+
+def test_who_was_signed_out_signs_in_where_one_stood_and_the_act_goes_on(browser: Any, shown: Running) -> None:
+    from playwright.sync_api import expect
+
+    ledger, now = shown.desk.ledger, shown.desk.clock()
+    person = ledger.person_by_email("kim@msp.example") or ledger.add_person(
+        "kim@msp.example", Role.FINANCIAL, who="the test", now=now
+    )
+    ledger.set_password(person.id, Passwords().hash("a long sentence of mine"), who="the test", now=now)
+    with tab(browser, shown.base, shown.cookie(Role.FINANCIAL)) as opened:
+        page = opened.page
+        opened.go("/ready/2026-11")
+        page.context.clear_cookies()
+        page.keyboard.press("j")
+        page.keyboard.press("o")
+        dialog = page.get_by_role("dialog", name="You were signed out")
+        expect(dialog).to_be_visible()
+        dialog.get_by_label("E-mail address").fill("kim@msp.example")
+        dialog.get_by_label("Password").fill("not this one")
+        dialog.get_by_role("button", name="Sign in").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("not right")
+        opened.axe()
+        dialog.get_by_label("Password").fill("a long sentence of mine")
+        dialog.get_by_role("button", name="Sign in").click()
+        expect(dialog).to_be_hidden()
+        expect(page.locator("tr.more")).to_have_count(1)
+        page.context.clear_cookies()
+        page.locator(".views a", has_text="Held").click()
+        expect(dialog).to_be_visible()
+        dialog.get_by_label("E-mail address").fill("kim@msp.example")
+        dialog.get_by_label("Password").fill("a long sentence of mine")
+        page.keyboard.press("Enter")
+        expect(page.locator('.views a[aria-current="true"]')).to_contain_text("Held")
+
+
+def test_what_takes_longer_says_that_it_is_busy_and_single_keys_lead_everywhere(browser: Any, shown: Running) -> None:
+    from playwright.sync_api import expect
+
+    with tab(browser, shown.base, shown.cookie(Role.FINANCIAL)) as opened:
+        page = opened.page
+        opened.go("/ready/2026-11")
+        slow = {"offline": False, "latency": 900, "downloadThroughput": -1, "uploadThroughput": -1}
+        session = page.context.new_cdp_session(page)
+        session.send("Network.enable")
+        session.send("Network.emulateNetworkConditions", slow)
+        field = page.get_by_role("searchbox")
+        field.press_sequentially("micro")
+        expect(field).to_have_attribute("aria-busy", "true")
+        expect(field).not_to_have_attribute("aria-busy", "true")
+        session.send("Network.emulateNetworkConditions", slow | {"latency": 0})
+        page.keyboard.press("Escape")
+        for key, name in (("k", "Cards"), ("e", "Expiring"), ("l", "Licences")):
+            page.keyboard.press("g")
+            page.keyboard.press(key)
+            expect(page.get_by_role("heading", level=1)).to_contain_text(name)
+
+
+def test_cards_are_ticked_by_range_or_all_with_their_sums(browser: Any, shown: Running) -> None:
+    from playwright.sync_api import expect
+
+    with tab(browser, shown.base, shown.cookie(Role.FINANCIAL)) as opened:
+        page = opened.page
+        opened.go("/cards?as=list")
+        boxes, told = page.locator("#ticked input[name=card]"), page.locator('[data-part="cards"]')
+        count = boxes.count()
+        assert count > 3
+        expect(told).to_have_text("none")
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+        expect(told).to_contain_text("1, +")
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        page.keyboard.press("X")
+        expect(page.locator("#ticked input[name=card]:checked")).to_have_count(3)
+        page.keyboard.press("a")
+        expect(page.locator("#ticked input[name=card]:checked")).to_have_count(count)
+        expect(told).to_contain_text(f"{count}, ")
+        expect(told).to_contain_text("\u2212")  # what goes is never netted with what comes
+        page.keyboard.press("a")
+        expect(told).to_have_text("none")
 
 
 def test_a_comparison_opens_without_script(browser: Any, shown: Running) -> None:
