@@ -45,11 +45,14 @@ def wait_until(what: str, done: object, process: subprocess.Popen[bytes]) -> Non
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("after", [None, 0, 1])
-def test_a_desk_that_is_killed_leaves_its_order_to_the_next_and_nothing_is_billed_twice(
-    tmp_path: Path, after: int | None
+@pytest.mark.parametrize(
+    ("command", "after"),
+    [("desk", None), ("desk", 0), ("desk", 1), ("worker", None), ("worker", 0), ("worker", 1)],
+)
+def test_who_is_killed_leaves_the_order_to_the_next_and_nothing_is_billed_twice(
+    tmp_path: Path, command: str, after: int | None
 ) -> None:
-    """`after`: killed once so many invoices were confirmed; 0 as soon as one is being written, None as soon as the
+    """Whether a desk or a worker carries it out. `after`: killed once so many invoices were confirmed; 0 as soon as one is being written, None as soon as the
     order was begun."""
     with office(tmp_path, SandboxOptions(seed=7, clients=6, charges=60, halo_latency_ms=60)) as desk:
         desk.plan()
@@ -67,7 +70,7 @@ def test_a_desk_that_is_killed_leaves_its_order_to_the_next_and_nothing_is_bille
             heads = desk.ledger.heads(period=MONTH)
             return begun() if after is None else bool(heads) if after == 0 else settled(desk) >= after
 
-        process = started(desk, "desk")
+        process = started(desk, command)
         try:
             wait_until("the order", begun, process)
             wait_until("the postings", far_enough, process)
