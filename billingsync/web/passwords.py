@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from billingsync.errors import UsageError
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
 
 SHORTEST, LONGEST = 12, 1024
 PATIENCE_S = 2.0  # how long one sign-in waits for another's hash
@@ -30,25 +34,25 @@ def check_password(password: str, email: str) -> None:
 
 
 class Passwords:
-    """Argon2id with the library's defaults. One hash at a time; whoever waits longer than `PATIENCE_S` gets Busy."""
+    """Argon2id. One hash at a time; whoever waits longer than `PATIENCE_S` gets Busy. The costs are the library's
+    defaults; tests that make many hashes take less."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, passes: int = 3, memory_kib: int = 65_536) -> None:
+        self._costs = (passes, memory_kib)
         self._one_at_a_time = threading.Lock()
 
     def hash(self, password: str) -> str:
-        from argon2 import PasswordHasher
-
         with self._turn():
-            return PasswordHasher().hash(password)
+            return _hasher(*self._costs).hash(password)
 
     def fits(self, kept: str | None, password: str) -> bool:
         """Whether this is the password. Takes as long where there is none, so that time tells nobody who is here."""
-        from argon2 import PasswordHasher
         from argon2.exceptions import InvalidHashError, VerificationError
 
         with self._turn():
             try:
-                return PasswordHasher().verify(kept or _nobodys(), password[:LONGEST]) and kept is not None
+                hasher, nobodys = _hasher(*self._costs), _nobodys(*self._costs)
+                return hasher.verify(kept or nobodys, password[:LONGEST]) and kept is not None
             except (VerificationError, InvalidHashError):
                 return False
 
@@ -63,10 +67,15 @@ class Passwords:
 
 
 @cache
-def _nobodys() -> str:
+def _hasher(passes: int, memory_kib: int) -> PasswordHasher:
     from argon2 import PasswordHasher
 
-    return PasswordHasher().hash("nobody has this password")
+    return PasswordHasher(time_cost=passes, memory_cost=memory_kib)
+
+
+@cache
+def _nobodys(passes: int, memory_kib: int) -> str:
+    return _hasher(passes, memory_kib).hash("nobody has this password")
 
 
 @cache

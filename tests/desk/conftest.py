@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from served import PORT, SAME, Clock, Served
+from served import PORT, QUICK_HASHES, SAME, Clock, Served
 from starlette.testclient import TestClient
 
 from billingsync.settings import Settings
@@ -32,7 +32,7 @@ def serve(ledger: Ledger, clock: Clock, sqlite_ledger_url: str) -> Callable[...,
     def made(**desk: object) -> Served:
         settings = Settings(database_url=sqlite_ledger_url, desk=desk)
         site = site_of(settings.desk, PORT)
-        app = make_app(make_desk(settings, ledger, site, clock=clock))
+        app = make_app(make_desk(settings, ledger, site, clock=clock, passwords=QUICK_HASHES))
 
         def client(base: str = site.url) -> TestClient:
             return TestClient(app, base_url=base, headers=SAME, follow_redirects=False, client=("127.0.0.1", 50000))

@@ -11,11 +11,13 @@ from starlette.testclient import TestClient
 from billingsync.core.desk import Role, SignIn
 from billingsync.settings import Settings
 from billingsync.store.ledger import Ledger
+from billingsync.web.passwords import Passwords
 from billingsync.web.site import Site
 
 PORT = 8793
 HERE = f"http://127.0.0.1:{PORT}"
 SAME = {"Sec-Fetch-Site": "same-origin"}
+QUICK_HASHES = Passwords(passes=1, memory_kib=64)
 
 
 @dataclass

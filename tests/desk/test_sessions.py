@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from served import Clock, Served
+from served import QUICK_HASHES, Clock, Served
 from starlette.testclient import TestClient
 
 from billingsync.core.desk import LinkKind, Role
@@ -26,7 +26,7 @@ def _kinds(ledger: Ledger) -> list[str]:
 def dana(served: Served) -> str:
     """A person who has a password."""
     person = served.ledger.add_person("dana@msp.example", Role.FINANCIAL, who="the test", now=served.clock())
-    served.ledger.set_password(person.id, Passwords().hash(PASSWORD), who="the test", now=served.clock())
+    served.ledger.set_password(person.id, QUICK_HASHES.hash(PASSWORD), who="the test", now=served.clock())
     return person.id
 
 
@@ -57,7 +57,7 @@ def test_signing_in_with_a_password_and_out_again(served: Served, dana: str) -> 
 def test_over_tls_the_cookie_is_bound_to_the_host(serve: Callable[..., Served]) -> None:
     served = serve(public_url="https://billing.acme.example")
     person = served.ledger.add_person("dana@msp.example", Role.ADMIN, who="the test", now=served.clock())
-    served.ledger.set_password(person.id, Passwords().hash(PASSWORD), who="the test", now=served.clock())
+    served.ledger.set_password(person.id, QUICK_HASHES.hash(PASSWORD), who="the test", now=served.clock())
     cookie = (
         served.browser().post("/login", data={"email": "dana@msp.example", "password": PASSWORD}).headers["set-cookie"]
     )
@@ -230,6 +230,12 @@ def test_one_session_is_ended_and_all_others(served: Served, dana: str) -> None:
     assert sorted(client.get("/me").status_code for client in (there, third)) == [200, 303]
     here.post("/me/sessions/end-others")
     assert [client.get("/me").status_code for client in (here, there, third)] == [200, 303, 303]
+
+
+def test_a_password_that_is_kept_costs_what_the_library_advises() -> None:
+    kept = Passwords().hash("four words are enough")
+    assert kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$") and Passwords().fits(kept, "four words are enough")
+    assert not Passwords().fits(kept, "four words are enougH")
 
 
 def test_one_hash_at_a_time_and_the_others_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
