@@ -42,6 +42,7 @@ SCREENS = [
     "/imports/new",
     "/clients",
     "/products",
+    "/products/import",
     "/exclusions",
     "/start",
     "/rules",
