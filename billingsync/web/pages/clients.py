@@ -9,6 +9,7 @@ from billingsync.core.reasons import title_of
 from billingsync.errors import UsageError
 from billingsync.report.html import clean
 from billingsync.report.labels import matched
+from billingsync.store.mappings import CompanyMatch
 from billingsync.store.plan_rows import ClientRow, PlanHead
 from billingsync.web.ask import Ask, NotFound, Page, Shown
 from billingsync.web.kept import clients_of, search
@@ -30,7 +31,9 @@ def newest(ask: Ask) -> PlanHead | None:
 def show(ask: Ask) -> Shown:
     head = newest(ask)
     query = ask.query("q")[:200].casefold()
-    rows = [] if head is None else [_row(ask, row) for row in client_rows(ask.ledger, head.digest) if row.company_id]
+    matches = ask.ledger.company_matches()
+    known = client_rows(ask.ledger, head.digest) if head is not None else ()
+    rows = [_row(ask, row, matches.get(row.company_id)) for row in known if row.company_id]
     shown = [row for row in rows if query in f"{row['company']}\n{row['client']}\n{row['id']}".casefold()]
     shown.sort(key=lambda row: (_ORDER.index(row["state"]), row["company"].casefold()))
     counts = [(state, sum(1 for row in rows if row["state"] == state)) for state in _ORDER]
@@ -53,10 +56,9 @@ def show(ask: Ask) -> Shown:
     )
 
 
-def _row(ask: Ask, row: ClientRow) -> View:
+def _row(ask: Ask, row: ClientRow, match: CompanyMatch | None) -> View:
     reasons = [hold.reason for hold in row.holds if hold.reason.startswith("client_")]
-    match = ask.ledger.company_matches().get(row.company_id) if row.client_id is None else None
-    never = match is not None and match.client_id is None and match.how == "person"
+    never = row.client_id is None and match is not None and match.client_id is None and match.how == "person"
     if never:
         state = "never billed"
     elif row.client_id is None:
