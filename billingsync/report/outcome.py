@@ -160,6 +160,8 @@ def _returned(result: RunResult, page: Page, figures: Figures) -> None:
         price, cost = result.returned.get(currency, (ZERO, ZERO))
         said = f"HaloPSA returned {figures.money(price, currency)}"
         if _agrees(result, account):
+            if not (price or cost) and currency not in result.returned:
+                continue  # all of it is held: nothing was posted, and nothing could come back
             page.prose(f"{said}, exactly what was posted (cost {figures.amount(cost, currency)}).")
             continue
         gaps = ((price - account.price.posted, "the price"), (cost - account.cost.posted, "the cost"))

@@ -7,6 +7,8 @@ from decimal import Decimal as D
 
 import sample_run
 
+from billingsync.core.bill.plan import Account
+
 
 def test_a_complete_run_says_that_what_came_back_is_what_was_sent() -> None:
     text = sample_run.run_text(sample_run.complete_run(), 100)
@@ -39,6 +41,15 @@ def test_a_difference_in_cost_alone_is_said() -> None:
 def test_a_currency_of_which_nothing_came_back_is_a_difference() -> None:
     run = replace(sample_run.complete_run(), returned={})
     assert "HaloPSA returned 0.00 USD: 17,950.07 less than the price" in sample_run.run_text(run, 120)
+
+
+def test_a_currency_of_which_nothing_was_posted_is_not_said_to_come_back() -> None:
+    (account,) = sample_run.complete_run().accounts
+    nothing = Account(charges=D(0), posted=D(0), dropped=D(0), excluded=D(0), held=D(0), already_posted=D(0))
+    price = replace(nothing, charges=D("42.00"), held=D("42.00"))
+    held = replace(account, currency="EUR", price=price, cost=nothing)
+    text = sample_run.run_text(replace(sample_run.complete_run(), accounts=(account, held)), 120)
+    assert "42.00 held EUR" in text and "returned 0.00" not in text
 
 
 def test_holds_by_reason_with_age_and_totals() -> None:
