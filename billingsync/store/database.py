@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.schema import Table
 
 from billingsync.errors import LedgerError, SettingsError
@@ -117,9 +118,19 @@ class Database:
 
     def use_wal(self) -> None:
         """Turns SQLite's write-ahead log on. It stays on, as it is kept in the file."""
-        if self.file:
-            with self.outside_transaction() as connection:
-                connection.execute(text("PRAGMA journal_mode=WAL"))
+        if not self.file:
+            return
+        until = time.monotonic() + BUSY_S
+        with self.outside_transaction() as connection:
+            while True:
+                try:
+                    connection.execute(text("PRAGMA journal_mode=WAL"))
+                    return
+                except OperationalError as busy:
+                    # While another process sets up the same new file, SQLite refuses this at once, without a wait.
+                    if "database is locked" not in str(busy) or time.monotonic() > until:
+                        raise
+                time.sleep(0.05)
 
     def assert_durable(self) -> None:
         """LedgerError unless what is committed survives a power cut [N4]."""

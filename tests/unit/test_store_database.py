@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -153,6 +154,15 @@ def test_another_programs_database_is_refused_and_left_alone(database_url: str) 
     if before:
         assert path_of(database_url).read_bytes() == before
         assert not path_of(database_url).with_name("billingsync.db-wal").exists()
+
+
+def test_a_file_that_another_process_is_setting_up_is_waited_for(sqlite_url: str) -> None:
+    with closing(sqlite3.connect(path_of(sqlite_url), isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.3, other.execute, ["ROLLBACK"])
+        timer.start()
+        open_ledger(sqlite_url, partner="default").close()
+        timer.join()
 
 
 def test_many_processes_set_up_one_database(database_url: str) -> None:
