@@ -30,7 +30,7 @@ from billingsync.errors import UsageError
 if TYPE_CHECKING:
     from billingsync.connect import Connections
     from billingsync.core.reconcile.card import Choice
-    from billingsync.core.reconcile.card_states import Filter
+    from billingsync.core.reconcile.card_states import Filter, Shown
     from billingsync.reconcile.approval import CardResult
     from billingsync.reconcile.cards import Deck
 
@@ -88,10 +88,12 @@ def approve(
     with connected() as connections:
         require(connections.settings, "financial", "approve cards")
         wanted = None
+        left: tuple[Shown, ...] = ()
         if all_:
             words = (vendor, tag, client, product, None if invoice is None else [invoice])
             deck = deal(connections, choice)
             wanted = card_filter(words, (kind, None), deck)
+            left = deck.together(wanted).left
             if not (yes and expect) and not dry_run:
                 expect = _asked(deck, wanted)
                 if not expect:
@@ -107,7 +109,7 @@ def approve(
             dry_run=dry_run,
         )
         results = carry_out(connections, asked, say=say)
-    return _told(results, json=json)
+    return _told(results, json=json, left=left)
 
 
 def deal(connections: Connections, choice: Choice) -> Deck:
@@ -132,6 +134,7 @@ def _asked(deck: Deck, wanted: Filter) -> str:
     table(console(), CARD_HEADERS, rows, numbers=CARD_NUMBERS, names=CARD_NAMES)
     for sentence in set_sentences(together):
         note(sentence)
+    note(f"{len(together.left)} are left out, and named at the end.")
     return together.digest if together.cards and ask(f"Write {len(together.cards)} cards to HaloPSA?") else ""
 
 
@@ -174,14 +177,17 @@ def pair(
     return 0
 
 
-def _told(results: Sequence[CardResult], *, json: bool) -> int:
-    """Prints what became of each card; gives the exit code."""
+def _told(results: Sequence[CardResult], *, json: bool, left: Sequence[Shown] = ()) -> int:
+    """Prints what became of each card, and of a set what is left out of it; gives the exit code."""
     from billingsync.reconcile.approval import exit_code
+    from billingsync.report.card_details import left_document, left_sentence
     from billingsync.report.card_results import result_document, result_sentence
 
     code = exit_code(results)
     if json:
         body: dict[str, object] = {"results": [result_document(one) for one in results]}
+        if left:
+            body["left"] = [left_document(one) for one in left]
         if code:
             worst = next(one for one in results if exit_code([one]) == code)
             body["error"] = {"code": _ERRORS[code], "message": worst.message, "exit_code": code}
@@ -191,6 +197,8 @@ def _told(results: Sequence[CardResult], *, json: bool) -> int:
             out(result_sentence(one))
             if one.body:
                 out(one.body)
+        for each in left:
+            out(left_sentence(each))
         if not results:
             note("No card is to be written.")
     return code

@@ -49,6 +49,28 @@ def card_sentences(one: Shown, *, money: bool) -> list[str]:
     return said
 
 
+def left_document(one: Shown) -> dict[str, object]:
+    """A card that is left out of a set, with what keeps it out."""
+    card = one.card
+    return {
+        "digest": card.digest,
+        "state": one.state.value,
+        "client_id": card.client_id,
+        "client_name": card.client_name,
+        "product": card.product,
+        "lacks": [lack.value for lack in card.lacks],
+        "limits": [limit.value for limit in card.limits],
+    }
+
+
+def left_sentence(one: Shown) -> str:
+    """Why a card is left out of a set."""
+    card = one.card
+    whys = [LACKS[lack].rstrip(".") for lack in card.lacks] + [_LIMITS[limit] for limit in card.limits]
+    why = ". ".join(whys or [f"it is {one.state}"])
+    return f"Left out: {card.digest[:8]} {one_line(card.client_name)}, {one_line(card.product)}: {why}."
+
+
 def _where(card: Card) -> str:
     if card.line_id is not None:
         return f"line {card.line_id} of recurring invoice {card.invoice_id}"
@@ -92,7 +114,7 @@ def _line(card: Card) -> Iterator[str]:
 
 def _counted(card: Card) -> Iterator[str]:
     waiting = f"; {plain(card.waiting)} wait as pro rata" if card.waiting else ""
-    guess = " The match is a guess: confirm it with billingsync map." if card.guessed else ""
+    guess = " The match is a guess: look at both sides first." if card.guessed else ""
     yield (
         f"Quantity {plain(card.before.quantity)} -> {plain(card.after.quantity)}. Counted: {plain(card.count)}; "
         f"difference {_signed(card.difference)}{waiting}.{guess}"

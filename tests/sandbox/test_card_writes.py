@@ -226,8 +226,12 @@ def test_cd8_all_that_may_go_together_needs_the_digest_of_the_set(office, sandbo
     assert office.run("cards", "approve", "--all", "--json").code == 2
     assert approve(office, "--all", "--yes", "--expect", "0000000000").json["error"]["code"] == "BS-STALE-CARD"
     assert posts(sandbox) == []
-    results = approve(office, "--all", "--yes", "--expect", shown["digest"]).must(0).json["results"]
+    told = approve(office, "--all", "--yes", "--expect", shown["digest"]).must(0).json
+    results = told["results"]
     assert len(results) == shown["approvable"] > 1
+    left = {each["digest"]: each for each in shown["cards"]}.keys() - {result["digest"] for result in results}
+    assert {each["digest"] for each in told["left"]} == left, "what is not approvable is named and left"
+    assert all(each["lacks"] or each["limits"] for each in told["left"])
     assert {result["state"] for result in results} == {"done"}
 
 
