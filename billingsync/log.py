@@ -11,10 +11,19 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from typing import TextIO
+from typing import Protocol
 
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+
+class Stream(Protocol):
+    """As much of a text stream as a log needs."""
+
+    def write(self, text: str, /) -> int: ...
+    def flush(self) -> None: ...
+    def isatty(self) -> bool: ...
+
 
 Redact = Callable[[str], str]
 
@@ -26,7 +35,7 @@ def set_up_logging(
     format: str | None = None,
     level: str = "info",
     redact: Redact | None = None,
-    stream: TextIO | None = None,
+    stream: Stream | None = None,
     debug: bool = False,
     color: bool = True,
 ) -> None:
@@ -70,14 +79,14 @@ def _as_it_is(text: str) -> str:
     return text
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def _is_terminal(stream: Stream) -> bool:
     try:
         return stream.isatty()
     except ValueError:  # closed
         return False
 
 
-def _has_color(stream: TextIO) -> bool:
+def _has_color(stream: Stream) -> bool:
     # NO_COLOR counts when it is set to anything but nothing: https://no-color.org
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return wanted and _is_terminal(stream) and sys.platform != "win32"  # where structlog needs colorama for it
@@ -94,7 +103,7 @@ class _Writer:
     """Writes lines. What happens to a log must never change what happens to money, so that a closed pipe or a full
     disk behind stderr is passed over in silence."""
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: Stream | None) -> None:
         self._stream = stream
 
     def msg(self, message: str) -> None:
@@ -178,7 +187,7 @@ def _str(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
-def _set_up_libraries(stream: TextIO | None, processors: list[Processor], threshold: int) -> None:
+def _set_up_libraries(stream: Stream | None, processors: list[Processor], threshold: int) -> None:
     """Warnings of httpx2, SQLAlchemy, uvicorn and others in the same form, on the same stream."""
     handler = _Handler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=processors))
@@ -190,7 +199,7 @@ def _set_up_libraries(stream: TextIO | None, processors: list[Processor], thresh
 
 
 class _Handler(logging.Handler):
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: Stream | None) -> None:
         super().__init__()
         self._writer = _Writer(stream)
 

@@ -59,11 +59,14 @@ def register(app: typer.Typer) -> None:
 
 
 def _period(connections: Connections, text: str | None) -> Period:
-    from billingsync.core.period import Period
     from billingsync.run.fetch import newest_released
 
-    if text is None:
-        return newest_released(connections)
+    return newest_released(connections) if text is None else _parsed(text)
+
+
+def _parsed(text: str) -> Period:
+    from billingsync.core.period import Period
+
     try:
         return Period.parse(text)
     except ValueError as wrong:
@@ -292,20 +295,29 @@ def _told(connections: Connections, result: RunResult, json: bool) -> int:
 
 
 def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
-    """What waits for a person: how much money, how old, what to do."""
+    """What waits for a person: how much money, how old, what to do.
+
+    By the plan that was made last, with what was decided since; nothing is fetched. Where there is no plan yet, one is
+    made."""
     from billingsync.report.document import dump, holds_document
     from billingsync.report.outcome import print_holds
-    from billingsync.run.plan import make_plan, open_holds
+    from billingsync.run.plan import make_plan
+    from billingsync.run.waiting import waiting_of
 
-    with connected() as connections:
-        planned = make_plan(connections, _period(connections, period), say=say)
-        waiting = open_holds(connections, planned)
-        month = planned.plan.period
-        if json:
-            out(dump(holds_document(month, waiting)))
-        else:
-            print_holds(month, waiting, console(), locale=connections.settings.locale)
-    return 3 if waiting else 0
+    with ledger_only() as (settings, ledger):
+        kept = waiting_of(ledger, settings.rules_dir, None if period is None else str(_parsed(period)))
+    if kept is None:
+        with connected() as connections:
+            make_plan(connections, _period(connections, period), say=say)
+            kept = waiting_of(connections.ledger, settings.rules_dir, period)
+    assert kept is not None  # just made
+    if json:
+        out(dump(holds_document(kept.period, kept.holds)))
+    else:
+        print_holds(kept.period, kept.holds, console(), locale=settings.locale)
+        at = kept.made_at.astimezone(settings.zone)
+        note(f"By plan {kept.digest[:12]} of {at:%Y-%m-%d %H:%M}. To look again:  billingsync plan {kept.period}")
+    return 3 if kept.holds else 0
 
 
 def explain(

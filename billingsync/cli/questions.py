@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,9 @@ def ask_for_settings(known: Collection[str], given: Mapping[str, str]) -> dict[s
         wanted = [name for name in names if name not in known]
         while wanted:
             answers |= {name: _ask(name) for name in wanted}
-            wanted = _refused(names, {**given, **answers}) if all(answers.get(name) for name in wanted) else []
+            wanted = (
+                _refused(names, {**os.environ, **given, **answers}) if all(answers.get(name) for name in wanted) else []
+            )
     return {name: value for name, value in answers.items() if value}
 
 
@@ -75,7 +78,7 @@ def _checked(name: str, text: str) -> str:
 def _refused(names: tuple[str, ...], answers: Mapping[str, str]) -> list[str]:
     """Tries the login that these settings make; gives what is to be asked again."""
     from billingsync.connect import halo_service, pax8_service
-    from billingsync.errors import BillingSyncError, LoginFailed, NotReachable, SettingsError
+    from billingsync.errors import BillingSyncError, LoginFailed, NotReachable, SettingsError, UpstreamError
     from billingsync.redaction import Redactor
 
     if names == (_ZONE,) or not all(answers.get(name) for name in names):
@@ -92,6 +95,9 @@ def _refused(names: tuple[str, ...], answers: Mapping[str, str]) -> list[str]:
     except NotReachable as failed:
         note(failed.message)
         return [name for name in names if "BASE_URL" in name]
+    except UpstreamError as failed:  # somebody answers there, and it is not HaloPSA's way to answer
+        note(f"{failed.message} Is this the address of your HaloPSA?" if names == _HALO else failed.message)
+        return [name for name in names if "BASE_URL" in name]
     except SettingsError:  # of what else is in the environment: `doctor` tells it
         return []
     except BillingSyncError as failed:
@@ -102,9 +108,8 @@ def _refused(names: tuple[str, ...], answers: Mapping[str, str]) -> list[str]:
 
 
 def _settings(answers: Mapping[str, str]) -> Settings:
-    import os
     from pathlib import Path
 
     from billingsync.settings import load_settings
 
-    return load_settings({**os.environ, **answers}, Path("/nonexistent")).settings
+    return load_settings(dict(answers), Path("/nonexistent")).settings

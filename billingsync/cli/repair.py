@@ -67,8 +67,6 @@ def undo(
         locale = connections.settings.locale
 
         def confirm(shown: UndoResult) -> bool:
-            if yes:
-                return True
             _print(shown, locale, error=True)
             return ask(f"Undo this in HaloPSA ({urlsplit(connections.settings.halo.base_url).netloc})?")
 
@@ -76,7 +74,8 @@ def undo(
         if dry_run:
             result = preview(connections, run, client=client, say=say)
         else:
-            result = undo_run(connections, run, who=who(), say=say, client=client, credit=credit, confirm=confirm)
+            asked = None if yes else confirm
+            result = undo_run(connections, run, who=who(), say=say, client=client, credit=credit, confirm=asked)
     if result is None:
         note("Nothing was undone.")
         return 0

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from billingsync.cli.progress_line import LINE, STAGES, Stderr
 from billingsync.cli.terminal import FLAGS, note
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def load() -> tuple[Settings, Redactor]:
         redact=redactor.text,
         debug=FLAGS.debug,
         color=not FLAGS.no_color,
+        stream=Stderr(),
     )
     for warning in loaded.warnings:
         note(f"warning: {warning}")
@@ -43,7 +45,13 @@ def connected() -> Iterator[Connections]:
 
     settings, redactor = load()
     with connections(settings, redactor) as opened:
-        yield opened
+        STAGES.last = None
+        LINE.services = (opened.pax8.service, opened.psa.service)
+        try:
+            yield opened
+        finally:
+            LINE.clear()
+            LINE.services = ()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from billingsync.cli.progress_line import LINE, STAGES
 from billingsync.errors import BillingSyncError, UsageError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def console(*, error: bool = False) -> Console:
 
     from billingsync.report.layout import UNLIMITED
 
+    LINE.clear()
     stream = sys.stderr if error else sys.stdout
     color = colored(stream)
     width = shutil.get_terminal_size((100, 24)).columns if stream.isatty() else UNLIMITED
@@ -62,8 +64,12 @@ def interactive() -> bool:
 
 
 def say(progress: Progress) -> None:
-    """A step of the work, for people who watch; nothing where nobody does."""
-    if FLAGS.quiet or not (sys.stderr.isatty() or FLAGS.verbose):
+    """A step of the work: for people who watch one line that updates, with --verbose a line for each; where there is
+    no terminal a log line for each stage."""
+    if FLAGS.quiet:
+        return
+    if not FLAGS.verbose:
+        (LINE if sys.stderr.isatty() else STAGES).show(progress)
         return
     from billingsync.report.escape import one_line
     from billingsync.report.progress import progress_text
@@ -73,12 +79,14 @@ def say(progress: Progress) -> None:
 
 def note(text: str) -> None:
     """Something that people should know beside the result."""
+    LINE.clear()
     if not FLAGS.quiet:
         print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def out(text: str) -> None:
     """The result, to stdout."""
+    LINE.clear()
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
     sys.stdout.flush()
 
@@ -94,6 +102,7 @@ def document(body: Mapping[str, object], next_steps: Sequence[Sequence[str]] = (
 
 def write_file(path: str, content: bytes) -> None:
     """To a file, or with "-" to stdout. A file is written whole or not at all."""
+    LINE.clear()
     if path == "-":
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
@@ -113,6 +122,7 @@ def ask(question: str) -> bool:
     """Yes or no from a person; no is the default, and the answer where nobody can be asked."""
     if not interactive():
         return False
+    LINE.clear()
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
     return sys.stdin.readline().strip().casefold() in ("y", "yes")
 
@@ -129,6 +139,7 @@ def show_error(error: BillingSyncError) -> None:
     from billingsync.report.document import dump, error_document
     from billingsync.report.escape import inert
 
+    LINE.clear()
     if FLAGS.json:
         out(dump(error_document(error.code, error.message, error.next_steps, error.exit_code)))
         return

@@ -61,19 +61,29 @@ class Budget:
             self._forget()
             return 0 if self._now() < self._closed_until else self._limit - self._under_way - len(self._ended)
 
+    def wait_s(self) -> float:
+        """Seconds until a call could start; 0 where one could now."""
+        with self._lock:
+            return self._wait()
+
     def _take(self) -> float:
         """Takes a slot and gives 0, or gives the seconds after which it is worth asking again."""
         with self._lock:
-            self._forget()
-            now = self._now()
-            if now < self._closed_until:
-                return max(self._closed_until - now, 0.001)
-            if self._under_way + len(self._ended) < self._limit:
-                self._under_way += 1
-                self.calls_made += 1
-                return 0.0
-            # All slots under way: none is free earlier than a window after the first of them ends.
-            return max(self._ended[0] + WINDOW_S - now, 0.001) if self._ended else WINDOW_S
+            if wait := self._wait():
+                return wait
+            self._under_way += 1
+            self.calls_made += 1
+            return 0.0
+
+    def _wait(self) -> float:
+        self._forget()
+        now = self._now()
+        if now < self._closed_until:
+            return max(self._closed_until - now, 0.001)
+        if self._under_way + len(self._ended) < self._limit:
+            return 0.0
+        # All slots under way: none is free earlier than a window after the first of them ends.
+        return max(self._ended[0] + WINDOW_S - now, 0.001) if self._ended else WINDOW_S
 
     def _forget(self) -> None:
         while self._ended and self._now() - self._ended[0] >= WINDOW_S:

@@ -96,6 +96,10 @@ class Service:
         """Calls that could start right now."""
         return self._calls.budget.left()
 
+    def budget_wait(self) -> float:
+        """Seconds until a call could start."""
+        return self._calls.budget.wait_s()
+
     def login(self) -> None:
         """Fetches a token unless there is one. Raises LoginFailed."""
         self._bearer()

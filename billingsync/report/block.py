@@ -10,7 +10,7 @@ from billingsync.core.bill.plan import ClientPlan, Dropped, Excluded, PlanLine
 from billingsync.core.money import ZERO
 from billingsync.core.states import LineAction
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import spoken
+from billingsync.report.labels import charges_beside, spoken
 from billingsync.report.layout import Page
 from billingsync.report.numbers import Figures
 from billingsync.report.waiting import Wait, client_holds, display_name, money_of, together
@@ -89,7 +89,7 @@ def _line(line: PlanLine, currency: str, page: Page, figures: Figures) -> None:
         if line.before_amount is not None:
             amount = f"{figures.amount(line.before_amount, currency)} -> {amount}"
         times = _change_of_times(line, currency, figures)
-    page.row(name, amount, head=f"  {sign} ", mid=times, style=style)
+    page.row(name, amount, head=f"  {sign} ", after=charges_beside(line.charges), mid=times, style=style)
     if line.item and line.item.create:
         page.prose(f"creates the item {shortened(one_line(line.item.name), 120)}", indent="      ", style="dim")
 
@@ -124,22 +124,22 @@ def left_out_rows(
     verb: str, entries: Sequence[tuple[Dropped | Excluded, str]], currency: str, page: Page, figures: Figures
 ) -> None:
     """What is not billed, one row for each product and cause."""
-    sums: dict[tuple[str, str, str], tuple[Decimal, int]] = {}
+    sums: dict[tuple[str, str, str], tuple[Decimal, list[str]]] = {}
     for entry, cause in entries:
-        key = (entry.product, cause, entry.currency)
-        amount, count = sums.get(key, (ZERO, 0))
-        sums[key] = (amount + entry.amount, count + 1)
-    rows = [(product, cause, code, amount, count) for (product, cause, code), (amount, count) in sums.items()]
+        amount, charges = sums.setdefault((entry.product, cause, entry.currency), (ZERO, []))
+        charges.append(entry.charge)
+        sums[entry.product, cause, entry.currency] = (amount + entry.amount, charges)
+    rows = [(product, cause, code, amount, charges) for (product, cause, code), (amount, charges) in sums.items()]
     cut = rows[_MOST_PRODUCTS - 1 :] if len(rows) > _MOST_PRODUCTS else []
     head = f"  - {verb}: "
-    for product, cause, code, amount, count in rows[: len(rows) - len(cut)]:
-        times = f" ({figures.count(count)} charges)" if count > 1 else ""
+    for product, cause, code, amount, charges in rows[: len(rows) - len(cut)]:
+        times = f" ({figures.count(len(charges))} charges)" if len(charges) > 1 else charges_beside(charges)
         after, right = _cause(spoken(cause), code, currency, page)
         page.row(product, figures.amount(amount, code), right, head=head, after=times + after, style="red")
     rest: dict[tuple[str, str], tuple[Decimal, int]] = {}
-    for _, cause, code, amount, count in cut:
+    for _, cause, code, amount, charges in cut:
         total, number = rest.get((cause, code), (ZERO, 0))
-        rest[cause, code] = (total + amount, number + count)
+        rest[cause, code] = (total + amount, number + len(charges))
     for (cause, code), (amount, count) in rest.items():
         after, right = _cause(spoken(cause), code, currency, page)
         more = f"... and {figures.count(count)} more (use --format html)"
@@ -157,7 +157,7 @@ def held_rows(waits: Iterable[Wait], currency: str, page: Page, figures: Figures
     for wait in waits:
         products = ", ".join(shortened(one_line(name), 80) for name in wait.products[:_MOST_NAMES])
         count = len(wait.charges)
-        times = f" ({figures.count(count)} charges)" if count > 1 else ""
+        times = f" ({figures.count(count)} charges)" if count > 1 else charges_beside(wait.charges)
         code = "" if wait.currency == currency else f" {wait.currency}"
         amount = figures.amount(wait.amount, wait.currency)
         page.row(products, amount, code, head="  ! held: ", after=times, style="magenta")

@@ -95,6 +95,12 @@ def short_charges(charges: Sequence[str]) -> str:
     return ", ".join(map(short_charge, charges[:_IDS_SHOWN])) + more
 
 
+def charges_beside(charges: Sequence[str]) -> str:
+    """What stands behind a line of a plan: the first charge, short, and how many more there are; "" where none is."""
+    more = f" +{len(charges) - 1}" if len(charges) > 1 else ""
+    return f"  [{short_charge(charges[0])}{more}]" if charges else ""
+
+
 def partner_name(partner: str) -> str:
     """The partner's name for people; "" for the one of a single installation, which has none."""
     return "" if partner == SINGLE else partner

@@ -37,10 +37,45 @@ _WORDS = {
     Stage.TROUBLE: "{about}",
 }
 
+_READING = tuple(stage for stage in Stage if stage.value.startswith(("read_", "list_", "look_")))
+_WORTH_SAYING = 5  # seconds
+_WHOLE = {  # a stage of counted steps, as it is told once
+    Stage.POST: "posting {of} {invoices}",
+    Stage.PREVIEW_UNDO: "checking {of} {invoices}",
+    Stage.UNDO: "undoing {of} {invoices}",
+}
+
 
 def progress_text(progress: Progress) -> str:
     """One sentence without a full stop. Names in it are as the vendors gave them: not made inert for a terminal."""
-    return _WORDS[progress.stage].format(
+    return _filled(_WORDS[progress.stage], progress)
+
+
+def stage_text(progress: Progress) -> str:
+    """The whole stage in words, for a log that tells of each stage once."""
+    return _filled(_WHOLE.get(progress.stage, _WORDS[progress.stage]), progress)
+
+
+def estimate_text(progress: Progress, seconds: float | None, calls: int, waits: tuple[str, float] | None) -> str:
+    """What stands beside a step: how long the stage still takes, or how many calls were made, or what it waits for
+    (a service, and seconds). "" where there is nothing to say."""
+    if waits is not None and waits[1] >= 1 and seconds is None:
+        return f"({waits[0]}'s calls of this minute are used up: next in {waits[1]:.0f} s)"
+    if seconds is not None:
+        return f"({_duration(seconds)} left)" if seconds >= _WORTH_SAYING else ""
+    return f"({calls} {plural(calls, 'call', 'calls')})" if calls and progress.stage in _READING else ""
+
+
+def _duration(seconds: float) -> str:
+    """`about 40 s`, `about 3 min`, `about 2 h 10 min`."""
+    if seconds < 90:
+        return f"about {max(round(seconds / 5) * 5, 5)} s"
+    minutes = round(seconds / 60)
+    return f"about {minutes} min" if minutes < 100 else f"about {minutes // 60} h {minutes % 60:02} min"
+
+
+def _filled(words: str, progress: Progress) -> str:
+    return words.format(
         nth=progress.nth,
         of=progress.of,
         client=progress.client,

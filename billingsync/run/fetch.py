@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from billingsync.connect import Connections
@@ -21,7 +22,7 @@ from billingsync.errors import NotReleased, Refused
 from billingsync.http import in_parallel
 from billingsync.psa.psa import Clients
 from billingsync.run.context import now
-from billingsync.run.tenant import Tenant, read_templates
+from billingsync.run.tenant import Tenant, read_templates, read_tenant
 from billingsync.sources.source import Fetched
 from billingsync.store.sources import SeenInvoice
 
@@ -39,6 +40,7 @@ class Upstream:
     credited: frozenset[str] = frozenset()  # Pax8 invoices that count no longer
     listed: Mapping[str, bool] = field(default_factory=dict)  # all of Pax8's invoices: whether each counts
     short: bool = False  # the clients lack what only their details show
+    templates: tuple[Invoice, ...] | None = None  # all recurring invoices, where they have been read
     tenant: Tenant | None = None  # what HaloPSA shows of our markers, where it has been read
 
 
@@ -50,7 +52,17 @@ def newest_released(connected: Connections) -> Period:
     return max((month for month in released if month.invoices), key=lambda month: month.period).period
 
 
-def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) -> Upstream:
+class Beside(StrEnum):
+    """What of our own writes is read in the same time: only where no write was left open that may still change it."""
+
+    NOTHING = "nothing"
+    TEMPLATES = "templates"  # the recurring invoices
+    TENANT = "tenant"  # and what all of HaloPSA shows of our markers
+
+
+def fetch(
+    connected: Connections, period: Period, rulebook: Rulebook, say: Say, beside: Beside = Beside.NOTHING
+) -> Upstream:
     """Read everything a plan of this period needs; Pax8 and HaloPSA at the same time. Keeps the raw source [S3].
 
     Raises NotReleased, NotReady, UpstreamError. Nothing of a partial read is used [S2].
@@ -65,6 +77,10 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
         lambda: connected.psa.items(group) if _needs_items(rulebook) else (),
         connected.pax8.listed,
     ]
+    if beside is Beside.TENANT:
+        calls.append(lambda: read_tenant(connected, period))
+    elif beside is Beside.TEMPLATES:
+        calls.append(lambda: read_templates(connected))
     read: list[Any] = in_parallel(lambda call: call(), calls, len(calls))
     fetched: Fetched = read[0]
     companies: tuple[Company, ...] = read[1]
@@ -78,6 +94,8 @@ def fetch(connected: Connections, period: Period, rulebook: Rulebook, say: Say) 
         credited=frozenset(one.invoice_id for one in fetched.skipped),
         short=clients.short,
         listed=read[4],
+        templates=read[5] if beside is Beside.TEMPLATES else None,
+        tenant=read[5] if beside is Beside.TENANT else None,
     )
     if not fetched.sources and not connected.ledger.live_postings(period):
         # Every invoice of the month was voided or credited: what takes their place is not out yet [R2].

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -26,10 +25,9 @@ from billingsync.core.reasons import Reason
 from billingsync.core.rules import DeskRules, Rulebook
 from billingsync.errors import UsageError
 from billingsync.report.document import kept_plan, plan_document
-from billingsync.report.waiting import OpenHold, plan_holds
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import now
-from billingsync.run.fetch import Upstream, detailed, existing_invoices, fetch
+from billingsync.run.fetch import Beside, Upstream, detailed, existing_invoices, fetch
 from billingsync.run.find import find_payer, payers_of_matches
 from billingsync.run.kept_plan import hold_in_memory, kept_month
 from billingsync.run.plan_rows import plan_rows
@@ -119,7 +117,9 @@ def make_plan(
     clients that need no approval any more, `not_taken_back` those whose true-up was begun and could not be made.
     """
     rulebook = rulebook or load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
-    upstream = upstream or fetch(connected, period, rulebook, say)
+    if upstream is None:
+        beside = Beside.TENANT if connected.ledger.written_lines() else Beside.TEMPLATES
+        upstream = fetch(connected, period, rulebook, say, beside)
     memory = connected.ledger.memory(period)
     if remember_older_lines(connected.ledger, connected.psa, memory.written_lines):
         memory = connected.ledger.memory(period)
@@ -148,9 +148,10 @@ def make_plan(
     tenant = upstream.tenant
     if tenant is None and memory.written_lines:
         tenant = read_tenant(connected, period, say)
+    templates = upstream.templates if tenant is None else tenant.templates
     inputs = replace(
         inputs,
-        existing=existing_invoices(connected, inputs, tenant.templates if tenant is not None else None),
+        existing=existing_invoices(connected, inputs, templates),
         made=tenant.made(memory.written_lines) if tenant is not None else (),
     )
     say(Progress(stage=Stage.PLAN))
@@ -265,19 +266,3 @@ def asked_for(inputs: RunInputs, companies: Sequence[Company], texts: Sequence[s
     matches = match_companies(companies, inputs.clients, inputs.rulebook, inputs.memory.matches, inputs.similar)
     payers = payers_of_matches(matches)
     return tuple(sorted({company for text in texts for company in find_payer(payers, text).companies}))
-
-
-def open_holds(connected: Connections, planned: Planned) -> list[OpenHold]:
-    """What waits in this plan, with how long it has: since the first plan of the month that held it."""
-    first: dict[str, datetime] = {}
-    for entry in connected.ledger.plans(planned.inputs.period):
-        document = json.loads(connected.ledger.find_plan(entry.digest).document)
-        for client in [*document["clients"], document["unassigned"]]:
-            for hold in client["holds"]:
-                first.setdefault(hold["charge"], entry.created_at)
-    found = []
-    for waiting in plan_holds(planned.plan):
-        since = first.get(waiting.hold.charge, planned.created_at)
-        age = (planned.created_at - since).days
-        found.append(replace(waiting, period=planned.plan.period, since=since.date().isoformat(), age_days=age))
-    return found

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 from billingsync.core.bill.templates import is_once
 from billingsync.core.inputs import WrittenLine
@@ -334,8 +335,9 @@ def finish_undo(context: RunContext, row: RecordedPosting, *, certain: bool = Fa
     """Find out what became of an undo that was intended, and record it: the lines that are gone or back are undone,
     and where none is, the posting is again what it was.
 
-    That nothing happened is believed only after the horizon and two looks [N2], or at once where it is `certain`.
-    Raises UpstreamError where HaloPSA cannot be read; then it stays under way.
+    That nothing happened is believed only after the horizon and two looks [N2], or at once where it is `certain`, as
+    HaloPSA has answered; then it need not say twice that the invoice is gone either. Raises UpstreamError where HaloPSA
+    cannot be read; then it stays under way.
     """
     intent = context.ledger.undo_under_way(row.key)
     assert intent is not None, row.key
@@ -343,8 +345,9 @@ def finish_undo(context: RunContext, row: RecordedPosting, *, certain: bool = Fa
     assert before is not None, row.key
     invoice_id = before.id
     looks = 0
+    read = context.psa.read if certain else partial(read_target, context)
     while True:
-        there = read_target(context, invoice_id, template=row.action == PostingAction.UPDATE)
+        there = read(invoice_id, template=row.action == PostingAction.UPDATE)
         if there is None:
             seen = tuple(Fate(ordinal=ordinal, kind=LineFate.GONE) for ordinal in intent.lines)
         else:

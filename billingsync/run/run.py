@@ -21,7 +21,7 @@ from billingsync.rulebook import load_rulebook
 from billingsync.run.card_writes import resolve_cards
 from billingsync.run.changes import changes_since
 from billingsync.run.context import RunContext, context_of, now
-from billingsync.run.fetch import Upstream, fetch
+from billingsync.run.fetch import Beside, Upstream, fetch
 from billingsync.run.from_file import refuse_from_file
 from billingsync.run.late import look_for_late
 from billingsync.run.plan import Planned, make_plan
@@ -52,9 +52,11 @@ def run_period(
     rulebook = load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
     with connected.ledger.run_lock(who) as fence:
         connected.ledger.assert_durable()
-        upstream = fetch(connected, period, rulebook, say)
+        beside = Beside.NOTHING if _left_open(connected) else Beside.TENANT
+        upstream = fetch(connected, period, rulebook, say, beside)
         recovered = _recover(connected, fence, period, upstream, rulebook, say)
-        upstream = replace(upstream, tenant=read_tenant(connected, period, say))
+        if upstream.tenant is None:
+            upstream = replace(upstream, tenant=read_tenant(connected, period, say))
         seen = _late(connected, fence, period, upstream, rulebook, say)
         planned = make_plan(connected, period, asked=asked, say=say, rulebook=rulebook, upstream=upstream)
         if months := connected.settings.keep_sources_months:
@@ -74,8 +76,7 @@ def post_digest(connected: Connections, prefix: str, *, who: str, say: Say) -> t
     rulebook = load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
     with connected.ledger.run_lock(who) as fence:
         connected.ledger.assert_durable()
-        upstream = fetch(connected, period, rulebook, say)
-        upstream = replace(upstream, tenant=read_tenant(connected, period, say))
+        upstream = fetch(connected, period, rulebook, say, Beside.TENANT)
         planned = make_plan(connected, period, asked=shown.asked, say=say, rulebook=rulebook, upstream=upstream)
         if planned.plan.digest != shown.digest:
             recovered = _recover(connected, fence, period, upstream, rulebook, say)
@@ -140,6 +141,11 @@ def _context(
         clients={client.id: client for client in clients},
         tax_and_accounts=codes,
     )
+
+
+def _left_open(connected: Connections) -> bool:
+    """Whether an earlier run or card left a write of which the outcome must be found out first."""
+    return bool(connected.ledger.unresolved() or connected.ledger.open_card_writes())
 
 
 def _recover(
@@ -267,7 +273,7 @@ def _true_up(
         asked=shown.clients_asked,
         say=say,
         rulebook=planned.inputs.rulebook,
-        upstream=replace(ready.upstream, tenant=None),  # templates have changed
+        upstream=replace(ready.upstream, tenant=None, templates=None),  # templates have changed
         approved=well,
         not_taken_back=stuck,
     )

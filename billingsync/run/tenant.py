@@ -55,9 +55,10 @@ def _concerns(invoice: Invoice, keys: Collection[str], templates: Collection[int
     )
 
 
-def read_tenant(connected: Connections, period: Period, say: Say) -> Tenant:
+def read_tenant(connected: Connections, period: Period, say: Say | None = None) -> Tenant:
     """Raises UpstreamError where HaloPSA's invoices cannot be read whole."""
-    say(Progress(stage=Stage.LOOK_FOR_OURS))
+    if say is not None:
+        say(Progress(stage=Stage.LOOK_FOR_OURS))
     day = period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
     templates = read_templates(connected)
     found = tuple(

@@ -50,17 +50,17 @@ def undo_run(
     say: Say,
     client: str = "",
     credit: bool = False,
-    confirm: Callable[[UndoResult], bool] = lambda shown: True,
+    confirm: Callable[[UndoResult], bool] | None = None,
 ) -> UndoResult | None:
-    """Undo the run under the run lock. `confirm` is shown what would be done; None where it says no.
+    """Undo the run under the run lock. `confirm`, where there is one, is shown what would be done; None where it says
+    no.
 
     Raises UsageError for an unknown run, Locked, LedgerError; HaloPSA's trouble is told posting by posting.
     """
     connected.ledger.show_run(run)
     with connected.ledger.run_lock(who) as fence:
         connected.ledger.assert_durable()
-        shown = preview(connected, run, client=client, say=say)
-        if not confirm(shown):
+        if confirm is not None and not confirm(preview(connected, run, client=client, say=say)):
             return None
         asked = _Asked(run=run, client=client, who=who, credit=credit, dry_run=False)
         return _undo(connected, fence, asked, say)

@@ -100,7 +100,8 @@ class PostingUndo:
                 else line
                 for line in lines
             )
-            return self._result(lines, invoice, problem=self._disturbed(raw, there))
+            # Of an invoice that was deleted nothing is left that could be otherwise.
+            return self._result(lines, invoice, problem=self._disturbed(raw, there) if body.content else "")
         return self._result(
             with_fates(before, {LineFate.THERE: LineFate.STILL_THERE}, problem), InvoiceFate.UNTOUCHED, problem=problem
         )

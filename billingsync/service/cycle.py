@@ -22,8 +22,9 @@ from billingsync.errors import BillingSyncError, Locked, NotReady, NotReleased, 
 from billingsync.report.result import RunResult
 from billingsync.report.waiting import together
 from billingsync.rulebook import load_rulebook
-from billingsync.run.plan import Planned, make_plan, open_holds
+from billingsync.run.plan import Planned, make_plan
 from billingsync.run.run import run_period
+from billingsync.run.waiting import open_holds
 from billingsync.service import cards, daily, messages
 from billingsync.service.month import CLOSED, Month, counted
 from billingsync.sources.pax8.wire import read_header
@@ -169,7 +170,7 @@ class Look:
         if result is not None:
             planned = make_plan(self.connected, period, say=self.say, rulebook=rulebook)
         plan = planned.plan
-        holds = open_holds(self.connected, planned)
+        holds = open_holds(self.connected.ledger, plan, planned.created_at)
         locale = self.connected.settings.locale
         postings = result.postings if result else ()
         problem = next((one.problem for one in postings if one.state == OutcomeState.FAILED), "")

@@ -76,6 +76,17 @@ def naming(connection: Connection, partner: str, texts: Collection[str], most: i
     return tuple(read_as(Entry, row) for row in reversed(rows))
 
 
+# Entries after which a plan that was made before may come out otherwise.
+_DECIDED = ("decision", "match.", "set_aside", "put_back", "settled", "unsettled", "desk_rules", "posting.", "run.")
+
+
+def decided_since(connection: Connection, partner: str, at: str) -> bool:
+    """Whether anything was decided or posted after that moment."""
+    kinds = or_(*[journal.c.kind.startswith(kind, autoescape=True) for kind in _DECIDED])
+    query = select(journal.c.seq).where(journal.c.partner == partner, journal.c.at > at, kinds)
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def first_altered(entries: tuple[Entry, ...], partner: str) -> Entry | None:
     """The first entry that is not what was written, or that does not follow the one before; None where all are well."""
     previous = FIRST

@@ -100,6 +100,11 @@ class Ledger(
         with self.reading() as connection:
             return journal.naming(connection, self.name, texts, most)
 
+    def decided_since(self, at: datetime) -> bool:
+        """Whether anything was decided or posted after that moment, so that a plan of then may be another by now."""
+        with self.reading() as connection:
+            return journal.decided_since(connection, self.name, moment(at))
+
 
 def open_ledger(url: str, *, partner: str, check: bool | None = None) -> Ledger:
     """The partner's ledger in the database at `url`; an empty database is set up first.

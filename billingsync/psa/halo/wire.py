@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from billingsync.core.inputs import Client, Item
 from billingsync.core.invoice import Mark
-from billingsync.core.money import plain
+from billingsync.core.money import plain, read_number
 from billingsync.core.rules import ProductRules
 from billingsync.errors import UpstreamError
 
@@ -31,10 +31,11 @@ Raw = Mapping[str, object]
 
 
 def number(value: object) -> Decimal | None:
-    """A JSON number, read without float; anything else is not a number."""
-    if isinstance(value, Decimal):
-        return value
-    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else None
+    """A JSON number as `read_number` takes it; anything else, or one that is no amount, is not a number."""
+    try:
+        return read_number(value)
+    except ValueError:
+        return None
 
 
 def id_of(raw: Raw) -> int | None:
@@ -47,9 +48,7 @@ def whole(value: object) -> int | None:
     if type(value) is int:
         return value if abs(value) <= _LARGEST_ID else None
     found = number(value)
-    if found is None or abs(found) > _LARGEST_ID or found != found.to_integral_value():
-        return None
-    return int(found)
+    return None if found is None or found != found.to_integral_value() else int(found)
 
 
 def lines_of(raw: Raw) -> list[Raw]:
