@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _TURN_S = 1.0  # between two looks at what is left to wait for
 _NARROWEST = 20
+_MINUTE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -89,8 +90,11 @@ class ProgressLine:
         each = (self._calls() - calls_before) / done if done else 1.0
         pace = (self.clock() - began) / done if done else 0.0
         service = self.services[-1]
-        over = max(math.ceil(steps * each) - service.budget_left(), 0)
-        return max(steps * pace, over * 60.0 / service.config.calls_per_minute)
+        limit = service.config.calls_per_minute
+        over = math.ceil(steps * each) - service.budget_left()
+        # As many calls as a minute takes go at once when the first is free again; the others a minute later each.
+        waits = (service.budget_wait() or _MINUTE_S) + (over - 1) // limit * _MINUTE_S if over > 0 else 0.0
+        return max(steps * pace, waits)
 
     def _calls(self) -> int:
         return sum(service.calls_made for service in self.services)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from billingsync.core.bill.plan import ClientPlan, Plan, TakenBack, TrueUp
 from billingsync.core.inputs import SINGLE
 from billingsync.core.states import PostingAction
+
+if TYPE_CHECKING:
+    from billingsync.core.bill.plan import ClientPlan, Plan, TakenBack, TrueUp
 
 _MATCHED = {
     "rules": "named in the client's rules file",

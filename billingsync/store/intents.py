@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
-from billingsync.core.bill.plan import Posting
 from billingsync.core.money import ZERO
 from billingsync.core.states import PostingState
 from billingsync.errors import LedgerError
@@ -29,6 +28,9 @@ from billingsync.store.postings import (
     update_posting,
 )
 from billingsync.store.schema import run as run_table
+
+if TYPE_CHECKING:
+    from billingsync.core.bill.plan import Posting
 
 
 class IntentBook(Book):

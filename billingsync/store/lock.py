@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, SoftFileLock, Timeout
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import DBAPIError
 
@@ -45,6 +44,8 @@ class LockBook(Book):
     @contextmanager
     def _file_lock(self, database: Path) -> Iterator[None]:
         """SQLite: the kernel's lock on a file beside the database."""
+        from filelock import FileLock, SoftFileLock, Timeout
+
         mark = "" if self.name == SINGLE else f".{_number(self.name):016x}"
         lock = FileLock(f"{database}{mark}.lock", timeout=0, mode=0o600)
         try:

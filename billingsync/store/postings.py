@@ -13,11 +13,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, delete, func, select, type_coerce, update
 
-from billingsync.core.bill.plan import Posting
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.money import ZERO
 from billingsync.core.states import LineAction, PostingAction, PostingState
@@ -25,6 +24,9 @@ from billingsync.store.columns import as_json
 from billingsync.store.database import insert
 from billingsync.store.schema import posting as table
 from billingsync.store.schema import written_line
+
+if TYPE_CHECKING:
+    from billingsync.core.bill.plan import Posting
 
 UNRESOLVED = tuple(state for state in PostingState if state.unresolved)
 ARRIVED = tuple(state for state in PostingState if state.arrived)
