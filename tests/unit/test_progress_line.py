@@ -91,7 +91,7 @@ def test_it_never_wraps_and_the_name_is_cut_not_the_estimate(screen: Terminal, w
     shown = line(Upstream(left=0), width)
     shown.show(posting(1, client="Réunion des Théâtres du Grand Nord 東京支店 " * 3))
     assert cell_len(screen.shown()) < width
-    assert "(about 2 min left)" in screen.shown() and "…" in screen.shown()[1:]
+    assert "(about 3 min left)" in screen.shown() and "…" in screen.shown()[1:]
 
 
 def test_the_estimate_is_what_the_budget_lets_through(screen: Terminal) -> None:

@@ -49,9 +49,9 @@ def test_the_equation_reads_as_in_the_interface() -> None:
 def test_the_example_of_the_interface_line_by_line() -> None:
     lines = [" ".join(line.split()) for line in plan_text(sample.small_plan(), 100).splitlines()]
     assert "Contoso Ltd -> recurring invoice 237 261.37 USD +12.4 % since 2026-10" in lines
-    assert "~ Microsoft 365 Business Premium 9 -> 10 198.00 -> 220.00" in lines
-    assert "+ Defender for Business (2026-11-03 to 2026-11-30) 41.37" in lines
-    assert "- dropped: M365 E3 prorata -4.10 favorable prorata" in lines
+    assert "~ Microsoft 365 Business Premium [1 +1] 9 -> 10 198.00 -> 220.00" in lines
+    assert "+ Defender for Business (2026-11-03 to 2026-11-30) [3] 41.37" in lines
+    assert "- dropped: M365 E3 prorata [4] -4.10 favorable prorata" in lines
     assert lines[-2] == "257.27 charged = 261.37 to post - 4.10 dropped + 0.00 excluded + 0.00 held USD"
     assert lines[-1] == "Nothing written. Post it: billingsync post 4f9c21"
 
