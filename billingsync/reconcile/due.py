@@ -14,6 +14,7 @@ from billingsync.reconcile.approval import Approval, Became, CardResult
 from billingsync.reconcile.cards import Ground, stand
 from billingsync.reconcile.changed import what_changed
 from billingsync.reconcile.write_back import approve
+from billingsync.run.card_guard import TenantSearch
 from billingsync.run.card_writes import card_context, resolve_cards
 from billingsync.run.context import now
 from billingsync.store.card_writes import CardWrite
@@ -41,7 +42,7 @@ def write_due(connected: Connections, today: date, *, say: Say) -> tuple[CardRes
     if not waiting:
         return ()
     ground = stand(connected, say=say, today=today)
-    results = []
+    results, search = [], TenantSearch()
     for one in waiting:
         choice = replace(one.choice, day=None)
         shown = scheduled_card(ground, one, choice)
@@ -57,7 +58,7 @@ def write_due(connected: Connections, today: date, *, say: Say) -> tuple[CardRes
             today=today,
             reason=f"for {one.until} by {one.who}{late}" + (f": {one.reason}" if one.reason else ""),
         )
-        results += [replace(result, digest=one.digest) for result in approve(connected, asked, say=say)]
+        results += [replace(result, digest=one.digest) for result in approve(connected, asked, say=say, search=search)]
     return tuple(results)
 
 

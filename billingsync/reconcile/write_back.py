@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from billingsync.connect import Connections
@@ -29,7 +29,7 @@ from billingsync.reconcile.approval import (
     result_of,
 )
 from billingsync.reconcile.cards import SHORTEST, Ground, stand
-from billingsync.run.card_guard import search_tenant
+from billingsync.run.card_guard import TenantSearch
 from billingsync.run.card_writes import (
     card_context,
     carry_out_cards,
@@ -49,8 +49,11 @@ def look_at(connected: Connections, digest: str, choice: Choice = NOTHING_CHOSEN
     return choose(stand(connected, say=say), digest, choice)
 
 
-def approve(connected: Connections, asked: Approval, *, say: Say) -> tuple[CardResult, ...]:
+def approve(
+    connected: Connections, asked: Approval, *, say: Say, search: TenantSearch | None = None
+) -> tuple[CardResult, ...]:
     """Writes the approved cards, all of one recurring invoice in one POST; gives what became of each, in their order.
+    `search` is shared by several approvals of one cycle.
 
     Raises Locked while a run is under way, UsageError for a digest that names several cards, StaleCard where a set is
     not the expected one, LedgerError. A dry run sends and records nothing.
@@ -63,7 +66,8 @@ def approve(connected: Connections, asked: Approval, *, say: Say) -> tuple[CardR
         connected.ledger.assert_durable()
         context = card_context(connected, fence, say)
         resolve_cards(context)
-        return _Approving(connected=connected, context=context, asked=asked).everything()
+        approving = _Approving(connected=connected, context=context, asked=asked, search=search or TenantSearch())
+        return approving.everything()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,7 +81,7 @@ class _Approving:
     refused: int = 0
     stopped: str = ""
     _ground: Ground | None = None
-    _forgotten: Mapping[int, str] | None = None  # by client, once the tenant was searched
+    search: TenantSearch = field(default_factory=TenantSearch)
 
     @property
     def ground(self) -> Ground:
@@ -177,11 +181,7 @@ class _Approving:
 
     def _held(self, client_id: int) -> str:
         """Why nothing may be written for a client; the tenant is searched before the first write [N6]."""
-        if self.asked.dry_run:
-            return ""
-        if self._forgotten is None:
-            self._forgotten = search_tenant(self.connected, self.context)
-        return self._forgotten.get(client_id, "")
+        return "" if self.asked.dry_run else self.search.held(self.connected, self.context, client_id)
 
     def _tell(self, names: dict[str, str], results: Iterable[CardResult]) -> None:
         for one in results:

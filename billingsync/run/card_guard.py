@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from billingsync.connect import Connections
 from billingsync.run.already_there import marks_of, no_strangers
 from billingsync.run.context import RunContext
 from billingsync.run.tenant import read_tenant
+
+
+@dataclass(slots=True)
+class TenantSearch:
+    """The search of one command or cycle: made before its first write, and once."""
+
+    forgotten: Mapping[int, str] | None = None
+
+    def held(self, connected: Connections, context: RunContext, client_id: int) -> str:
+        """Why no card of this client may be written; "" where it may. Raises as `search_tenant`."""
+        if self.forgotten is None:
+            self.forgotten = search_tenant(connected, context)
+        return self.forgotten.get(client_id, "")
 
 
 def search_tenant(connected: Connections, context: RunContext) -> Mapping[int, str]:
