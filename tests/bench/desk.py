@@ -70,6 +70,7 @@ def measured(desk: Office) -> list[Row]:
         assert answer.status_code == 200, (path, answer.status_code)
         return answer.content
 
+    get(f"/ready/{MONTH}")  # templates are read once in a process
     client_rows.cache_clear()
     _row_html.cache_clear()
     add("Ready to invoice, first after a new plan", 200, timed(lambda: get(f"/ready/{MONTH}"), 1))
