@@ -70,7 +70,7 @@ def _steps(ask: Ask) -> list[View]:
             _saved(ask, "pax8"),
             states.get("Pax8"),
             when,
-            "In Pax8: Integrations, API, create credentials. Then on the machine, with your own values:",
+            "In Pax8: Integrations, API, create credentials.",
             ["billingsync init", "BILLINGSYNC_PAX8__CLIENT_ID=...", "BILLINGSYNC_PAX8__CLIENT_SECRET=..."],
         ),
         _keys(
@@ -80,7 +80,7 @@ def _steps(ask: Ask) -> list[View]:
             states.get("HaloPSA"),
             when,
             "In HaloPSA: Configuration, Integrations, HaloPSA API, new application with client id and secret, for "
-            "services. Then on the machine:",
+            "services.",
             [
                 "BILLINGSYNC_HALO__BASE_URL=https://YOURS.halopsa.com",
                 "BILLINGSYNC_HALO__CLIENT_ID=...",
@@ -139,7 +139,7 @@ def _clients(rows: Sequence[ClientRow]) -> View:
         "done": bool(named) and not unmapped,
         "says": says if named else "Comes with the first plan: who is matched, guessed and open.",
         "commands": [],
-        "act": "clients" if named else "plan",
+        "act": "clients" if named else "",
     }
 
 
