@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import structlog
 from starlette.applications import Starlette
@@ -260,11 +260,20 @@ def _answer_error(
     if twin:
         return JSONResponse(error_document(code, says, steps, 1), status_code=status)
     commands = [" ".join(step) for step in steps]
-    view = {"code": code, "says": says.splitlines() or [""], "commands": commands, "path": ask.request.url.path}
+    view = {"code": code, "says": says.splitlines() or [""], "commands": commands, "back": _came_from(ask)}
     shown = Shown(template="error", title="Nothing was done" if status != 404 else "Not found", view=view)
     answer = _page(ask, shown)
     answer.status_code = status
     return answer
+
+
+def _came_from(ask: Ask) -> str:
+    """The page whose form was sent, as it stands now; "" where it was no form, or no page of ours."""
+    came = urlsplit(ask.request.headers.get("referer", ""))
+    if ask.request.method != "POST" or came.netloc not in ask.desk.site.hosts:
+        return ""
+    to = own_path(came.path + (f"?{came.query}" if came.query else ""))
+    return "" if to == "/" else to
 
 
 _SAYS = {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from office import Office, office
+from office import PORT, Office, office
 
 from billingsync.core.desk import Role
 from billingsync.sandbox.options import SandboxOptions
@@ -172,6 +172,21 @@ def test_what_an_update_of_the_plan_changed_is_marked(desk: Office) -> None:
     assert f"/compare/{before.digest}" in page and f"was={before.digest}" in page  # views and sorting keep the marks
     assert "changed</span>" not in client.get("/ready/2026-11").text
     assert "changed</span>" not in client.get(f"/ready/2026-11?was={'0' * 64}").text
+
+
+def test_who_acts_on_an_older_plan_is_told_what_is_other_now_and_led_back(desk: Office) -> None:
+    client = desk.browser(Role.FINANCIAL)
+    before = desk.ledger.newest_plan("2026-11")
+    assert before
+    row = next(row for row in desk.ledger.client_rows(before.digest) if row.lines)
+    client.post("/ready/2026-11/set-aside", data={"digest": before.digest, "aside": str(row.nth)})
+    here = f"http://127.0.0.1:{PORT}/ready/2026-11?view=held"
+    stale = client.post("/ready/2026-11/post", data={"digest": before.digest}, headers={"Referer": here})
+    told = html.unescape(stale.text)
+    assert stale.status_code == 409 and "Nothing was posted" in told and f"<bdi>{row.company_name}" in told
+    assert 'href="/ready/2026-11?view=held">Look again' in told and not desk.ledger.orders(open_only=True)
+    elsewhere = {"Referer": "https://evil.example/ready"}
+    assert "Look again" not in client.post("/ready/2026-11/post", data={"digest": "0" * 64}, headers=elsewhere).text
 
 
 def test_a_whole_client_is_set_aside(desk: Office) -> None:

@@ -16,7 +16,9 @@ from billingsync.core.desk import OrderKind, OrderState, Role
 from billingsync.core.period import Period
 from billingsync.core.states import RunState
 from billingsync.errors import StalePlan, UsageError
+from billingsync.report.html import clean
 from billingsync.report.numbers import Figures
+from billingsync.run.changes import changes_between
 from billingsync.run.plan import plan_again
 from billingsync.run.set_aside import InPlan, set_aside
 from billingsync.store.ledger import Ledger
@@ -30,6 +32,7 @@ from billingsync.web.views.sheets import ready_table
 from billingsync.web.views.times import clock
 
 SHORT = 6  # digits of a digest that people see
+MOST_CHANGES = 40  # that a refusal names
 
 
 def home(ask: Ask) -> Response:
@@ -324,11 +327,15 @@ def as_shown(ask: Ask, digest: str) -> PlanHead:
     head = ask.ledger.newest_plan(period)
     if head is None or head.digest != digest:
         newer = f" Plan {head.digest[:SHORT]} was made since." if head else ""
-        raise StalePlan(
+        says = (
             f"The plan on your page is not the newest of {ask.desk.figures.month(period)} any more.{newer} Nothing was "
-            "posted. Look at the new one first.",
-            next_steps=[["billingsync", "plan", period]],
+            "posted. Look at the new one first."
         )
+        seen = ask.ledger.plan_head(digest)
+        if head is not None and seen is not None and seen.period == head.period:
+            changes = [clean(one, 400) for one in changes_between(ask.ledger, digest, head.digest)]
+            says = "\n".join([says, *changes[:MOST_CHANGES], *(["..."] if len(changes) > MOST_CHANGES else [])])
+        raise StalePlan(says, next_steps=[["billingsync", "plan", period]])
     return head
 
 
