@@ -88,6 +88,11 @@ _STEPS = (
         shown=("Billed twice", "Changed since", "Differences:", "not mapped."),
     ),
     _Step(
+        title="What would mend it? A new line, other seats, an end",
+        words=("cards",),
+        shown=("Card ", "Graphic", "TT Hold", "Consolid"),
+    ),
+    _Step(
         title="What ends soon?", words=("renewals",), shown=("15 days", "of more than a month  ", "billed monthly  ")
     ),
     _Step(title="The same with pictures", words=("reconcile", "licences", "--out", "licences.html")),

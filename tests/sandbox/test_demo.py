@@ -14,13 +14,17 @@ def test_the_demo_is_two_screens_that_end_with_the_pictures_and_the_next_command
 ) -> None:
     assert main(["demo", "--dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) <= 60
+    assert len(lines) <= 66
     assert lines[-3] == f"The picture of the month: {tmp_path / 'plan.html'}"
     assert lines[-2] == f"The picture of both sides: {tmp_path / 'licences.html'}"
     assert lines[-1].startswith("Next:  billingsync init")
     shown = "\n".join(lines)
     assert "Proseware -> recurring invoice" in shown and "USD a month missing" in shown
     assert "Differences: " in shown and "Yearly commitments that are billed monthly" in shown
+    moves = [line.split("->") for line in lines if "open" in line and "->" in line]
+    assert any(before.split()[-1] == "0" for before, _ in moves), "a new line"
+    assert any(after.split()[0] == "-" for _, after in moves), "a line that ends"
+    assert any(before.split()[-1] != "0" and after.split()[0] != "-" for before, after in moves), "another number"
     assert "<svg" in (tmp_path / "licences.html").read_text(encoding="utf-8")
     assert (tmp_path / "plan.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
