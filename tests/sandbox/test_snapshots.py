@@ -112,7 +112,7 @@ def test_what_changed_and_whose_history_was_not_read_is_known_to_be_unknown(offi
     with mock.patch.object(snapshot, "MOST_HISTORIES", most):
         number = taken(office, 0, 3)["snapshot"]
     changed = {row["id"] for row in sandbox.pax8.subscriptions if row["updatedDate"] >= "2026-11"}
-    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"]) as ledger:
+    with open_ledger(office.environment()["BILLINGSYNC_DATABASE_URL"], partner="default") as ledger:
         books = Books(ledger=ledger, rulebook=Rulebook(), zone=ZoneInfo("UTC"))
         entry = next(one for one in ledger.snapshots() if one.id == number)
         found = inputs_for(books, entry, None).past_unknown
