@@ -5,13 +5,16 @@ The ledger is the truth, and everything here may happen twice: a cycle that is k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
+from billingsync import __version__
 from billingsync.connect import Connections
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
@@ -27,12 +30,15 @@ from billingsync.run.run import run_period
 from billingsync.run.waiting import open_holds
 from billingsync.service import cards, daily, messages
 from billingsync.service.month import CLOSED, Month, counted
-from billingsync.sources.pax8.wire import read_header
+from billingsync.sources.source import Released
 from billingsync.store.notices import Thing
 
 MOST_SKEW_S = 300  # beyond it the day, and with it the period, may be wrong (fault 13)
 WARNED_DAYS = 14  # before a secret ends: time for whoever makes new ones to be back from a holiday
+PLANNED_AGAIN = timedelta(hours=24)  # a month that waits for a person, where nothing that we see has changed
 WATCHED = 2  # closed months that are looked at once more, for invoices that came late or were replaced [S1] [R2]
+
+_WELL = (OutcomeState.POSTED, OutcomeState.ADOPTED)
 
 
 @dataclass(slots=True)
@@ -45,6 +51,7 @@ class Look:
     who: str  # acts
     say: Say
     since: Period | None = None
+    fresh: bool = False  # somebody asked for a look: what waits is planned again too
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # as the cycle before left them
     months: dict[Period, Month] = field(default_factory=dict)
     things: list[Thing] = field(default_factory=list)
@@ -81,14 +88,14 @@ class Look:
 
     def _months(self) -> None:
         self.say(Progress(stage=Stage.LIST_MONTHS))
-        released = {one.period for one in self.connected.pax8.released() if one.invoices}
+        released = {one.period: one for one in self.connected.pax8.released() if one.invoices}
         self.connected.psa.service.login()  # while resting, too: a credential that expired is noticed before the day
         well = self._clock_is_right()
         if self.since is None:
             if not well:
                 return  # with a wrong clock nobody knows which month is the first
             self.since = Period.of(local_day(self.now, self.connected.settings.zone))
-        self._reopen()
+        self._reopen(released)
         try:
             rulebook = load_rulebook(self.connected.settings.rules_dir, self.connected.ledger.desk_rules())
             self.checked.append("failed:rules")
@@ -110,12 +117,11 @@ class Look:
         zone = self.connected.settings.zone
         return months_due(self.now, zone=zone, polling=self.polling, since=self.since, closed=closed)
 
-    def _reopen(self) -> None:
+    def _reopen(self, released: Mapping[Period, Released]) -> None:
         """The newest closed months are due again where Pax8 has other invoices for them than they were closed with."""
         done = sorted(period for period, month in self.months.items() if month.state == MonthState.DONE)
         for period in done[-WATCHED:]:
-            headers = [read_header(row) for row in self.connected.pax8.invoices(period)]
-            now = tuple(sorted(header.id for header in headers if header.taken))
+            now = released[period].ids if period in released else ()
             if now != self.months[period].invoices:
                 structlog.get_logger().info("the month has other invoices now", period=str(period))
                 self.months[period] = replace(self.months[period], state=MonthState.WAITING)
@@ -127,7 +133,7 @@ class Look:
 
     # One month -------------------------------------------------------------------------------------------------------
 
-    def _look_at(self, period: Period, released: Iterable[Period], rulebook: Rulebook | None) -> bool:
+    def _look_at(self, period: Period, released: Mapping[Period, Released], rulebook: Rulebook | None) -> bool:
         """Whether the next month may follow."""
         before = self.months.get(period, Month())
         if period not in released and not self.connected.ledger.live_postings(period):
@@ -139,8 +145,13 @@ class Look:
         if rulebook is None:
             self.months[period] = replace(before, state=MonthState.FAILED, problem="the rules are wrong")
             return False
+        made_from = self._made_from(period, released.get(period), rulebook)  # before it is read: a change may come now
+        if self._unchanged(period, before, made_from):
+            self.months[period] = before
+            self.checked.append(f"overdue:{period}")
+            return True
         try:
-            self._bill(period, rulebook)
+            self._bill(period, rulebook, made_from)
         except (NotReleased, NotReady) as later_on:
             self._not_there(period, replace(before, state=MonthState.UNREADABLE, problem=later_on.message))
             return True
@@ -154,6 +165,22 @@ class Look:
         self.checked.append(f"overdue:{period}")
         return True
 
+    def _made_from(self, period: Period, listed: Released | None, rulebook: Rulebook) -> str:
+        """What a plan of the month depends on, as far as it costs no call: Pax8's list, the rules, what was decided and
+        posted, and this version."""
+        decided, currency = self.connected.ledger.last_decided(), self.connected.settings.halo.currency
+        parts = [__version__, str(period), listed.content if listed else "", rulebook.digest, decided, currency]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _unchanged(self, period: Period, month: Month, made_from: str) -> bool:
+        """Whether planning again would show the same: what waits for a person is planned once a day, and at once when
+        something changed. What changed in HaloPSA alone is seen by the daily plan, or by anybody's `plan`."""
+        if self.fresh or month.state not in (MonthState.HELD, MonthState.READY) or month.made_from != made_from:
+            return False
+        age = self.now - datetime.fromisoformat(month.planned_at)
+        same_plan = self.connected.ledger.newest_digest(period) == month.digest
+        return same_plan and timedelta(0) <= age < PLANNED_AGAIN
+
     def _not_there(self, period: Period, month: Month) -> None:
         self.months[period] = month
         if month.state == MonthState.ABSENT:
@@ -162,7 +189,7 @@ class Look:
         if is_overdue(self.now, period, zone=self.connected.settings.zone, polling=self.polling):
             self.things.append(messages.overdue(period, month))
 
-    def _bill(self, period: Period, rulebook: Rulebook) -> None:
+    def _bill(self, period: Period, rulebook: Rulebook, made_from: str) -> None:
         """Plan; post what may be posted without a person; plan again, which shows what is left."""
         planned = make_plan(self.connected, period, say=self.say, rulebook=rulebook)
         daily.snapshot_of_month(self.connected, period, self.now, self.say)
@@ -174,12 +201,16 @@ class Look:
         locale = self.connected.settings.locale
         postings = result.postings if result else ()
         problem = next((one.problem for one in postings if one.state == OutcomeState.FAILED), "")
+        # What may be posted by itself and was not, or came out otherwise, is tried again in the next cycle.
+        settled = not (allowed(planned) or any(one.state not in _WELL for one in postings))
         open_state = MonthState.HELD if plan.held else MonthState.READY if plan.writes else MonthState.DONE
         self.months[period] = Month(
             state=MonthState.FAILED if problem else open_state,
             invoices=tuple(sorted(source.invoice_id for source in plan.sources)),
             digest=plan.digest,
             problem=problem,
+            made_from=made_from if settled else "",
+            planned_at=self.now.isoformat(),
             **counted(plan, plan.accounts, holds),
         )
         self.checked += [f"held:{period}:", f"failed:posting:{period}:", f"failed:returned:{period}:"]

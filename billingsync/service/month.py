@@ -20,14 +20,16 @@ _SIDES = ("charges", "posted", "already_posted", "dropped", "excluded", "held")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Month:
-    """`money` is, by currency
-    and state, (price, cost) as text; `charges` counts charges by state; `holds` has, by reason, how many charges wait,
-    since how many days at most, and their price by currency."""
+    """`money` is, by currency and state, (price, cost) as text; `charges` counts charges by state; `holds` has, by
+    reason, how many charges wait, since how many days at most, and their price by currency. `made_from` names what the
+    last plan depends on, "" where it must be made again; `planned_at` (ISO) is when it was made."""
 
     state: MonthState = MonthState.WAITING
     invoices: tuple[str, ...] = ()  # those that counted when it was last planned
     digest: str = ""
     problem: str = ""
+    made_from: str = ""
+    planned_at: str = ""
     money: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
     charges: Mapping[str, int] = field(default_factory=dict)
     holds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -95,6 +95,7 @@ class Worker:
         self._connect = connect
         self._wake = threading.Event()
         self._asked_at: datetime | None = None  # when somebody wanted a look, or the earliest it is granted
+        self._fresh = False  # what waits is planned again too, also where nothing changed
         self._last: datetime | None = None  # when the last look began
         self._ended: datetime | None = None
         self._pinged: datetime | None = None
@@ -130,6 +131,7 @@ class Worker:
     def _recorded_cycle(self, began: datetime) -> CycleState:
         cycle = self.ledger.start_cycle(began)
         since, months = read_months(cycle.months)
+        fresh, self._fresh = self._fresh, False
         log = structlog.get_logger().bind(cycle=cycle.id)
         log.info("cycle started")
         state, things, checked, summary = CycleState.INTERRUPTED, [], [], dict(cycle.summary)
@@ -147,6 +149,7 @@ class Worker:
                         who=who(),
                         say=self.progress.say,
                         since=since,
+                        fresh=fresh,
                         services=dict(cycle.summary.get("services", {})),
                         months=months,
                     )
@@ -268,6 +271,7 @@ class Worker:
         """Look now; `gently`: not sooner than a minute after the last cycle."""
         now = self.clock()
         earliest = self._ended + WOKEN_GAP if gently and self._ended else now
+        self._fresh = self._fresh or not gently
         self._asked_at = max(now, earliest)
         self._wake.set()
 

@@ -7,7 +7,7 @@ id. Pax8's have no such beginning, as the keys of what was posted depend on them
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Protocol
@@ -56,11 +56,14 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """A month with at least one invoice; `invoices` counts those that are taken, `skipped` the others."""
+    """A month with at least one invoice; `invoices` counts those that are taken, `skipped` the others. `ids` are the
+    taken ones', sorted; `content` is another where the list says anything else of the month."""
 
     period: Period
     invoices: int
     skipped: int
+    ids: tuple[str, ...] = field(default=(), compare=False)
+    content: str = field(default="", compare=False)
 
 
 class ChargeSource(Protocol):

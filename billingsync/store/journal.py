@@ -80,11 +80,12 @@ def naming(connection: Connection, partner: str, texts: Collection[str], most: i
 _DECIDED = ("decision", "match.", "set_aside", "put_back", "settled", "unsettled", "desk_rules", "posting.", "run.")
 
 
-def decided_since(connection: Connection, partner: str, at: str) -> bool:
-    """Whether anything was decided or posted after that moment."""
+def last_decided(connection: Connection, partner: str) -> tuple[int, str]:
+    """Place and moment of the newest such entry; (0, "") where there is none."""
     kinds = or_(*[journal.c.kind.startswith(kind, autoescape=True) for kind in _DECIDED])
-    query = select(journal.c.seq).where(journal.c.partner == partner, journal.c.at > at, kinds)
-    return connection.execute(query.limit(1)).first() is not None
+    query = select(journal.c.seq, journal.c.at).where(journal.c.partner == partner, kinds)
+    row = connection.execute(query.order_by(journal.c.seq.desc()).limit(1)).first()
+    return (0, "") if row is None else (row.seq, row.at)
 
 
 def first_altered(entries: tuple[Entry, ...], partner: str) -> Entry | None:

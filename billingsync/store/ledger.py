@@ -103,7 +103,12 @@ class Ledger(
     def decided_since(self, at: datetime) -> bool:
         """Whether anything was decided or posted after that moment, so that a plan of then may be another by now."""
         with self.reading() as connection:
-            return journal.decided_since(connection, self.name, moment(at))
+            return journal.last_decided(connection, self.name)[1] > moment(at)
+
+    def last_decided(self) -> int:
+        """The journal's newest entry about something that was decided or posted; 0 where there is none."""
+        with self.reading() as connection:
+            return journal.last_decided(connection, self.name)[0]
 
 
 def open_ledger(url: str, *, partner: str, check: bool | None = None) -> Ledger:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -136,15 +136,13 @@ class Pax8:
 
     def released(self) -> tuple[Released, ...]:
         """Every month that has an invoice, newest first."""
-        taken: Counter[Period] = Counter()
-        skipped: Counter[Period] = Counter()
+        months: defaultdict[Period, list[tuple[InvoiceHeader, Any]]] = defaultdict(list)
         for page in self._list(_List(path="/invoices", what="invoices", params={"sort": "invoiceDate,desc"})):
             for row in page.rows:
                 header = read_header(row)
                 if (period := _period(header)) is not None:
-                    (taken if header.taken else skipped)[period] += 1
-        periods = sorted({*taken, *skipped}, reverse=True)
-        return tuple(Released(period=one, invoices=taken[one], skipped=skipped[one]) for one in periods)
+                    months[period].append((header, row))
+        return tuple(_released(period, months[period]) for period in sorted(months, reverse=True))
 
     def listed(self) -> dict[str, bool]:
         """Every invoice that Pax8 lists, of all months, and whether it counts [S1]."""
@@ -362,6 +360,14 @@ def _period(header: InvoiceHeader) -> Period | None:
         return Period.of(header.invoiceDate)
     except ValueError:  # a year that no invoice has
         return None
+
+
+def _released(period: Period, rows: Sequence[tuple[InvoiceHeader, Any]]) -> Released:
+    taken = sorted(header.id for header, _ in rows if header.taken)
+    content = fingerprint([row for _, row in sorted(rows, key=lambda one: one[0].id)])
+    return Released(
+        period=period, invoices=len(taken), skipped=len(rows) - len(taken), ids=tuple(taken), content=content
+    )
 
 
 def _total(invoice: Mapping[str, Any]) -> Decimal | None:
