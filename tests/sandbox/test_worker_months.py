@@ -450,3 +450,53 @@ def test_R2_a_billed_month_that_pax8_credits_is_news_and_its_true_up_waits_for_a
         worker.until("2026-11-07T11:00")
         assert worker.state() == "done" and billed(sandbox) == due(sandbox)
         assert worker.told[-1] == "posted"
+
+
+def test_a_month_that_waits_is_planned_again_only_when_something_changed(tmp_path: Path, ledger_url: str) -> None:
+    with bench(tmp_path, rules=NEVER, database_url=ledger_url) as (worker, sandbox):
+        worker.cycle()
+        assert worker.state() == "ready"
+        worker.turn(hours=1)
+        worker.cycle()  # that the first plan remembered who is who is a change, too
+        for _ in range(3):
+            worker.turn(hours=1)
+            sandbox.calls.clear()
+            worker.cycle()
+            asked = [(call.service, call.path) for call in sandbox.calls]
+            assert asked == [("halo", "/authinfo"), ("pax8", "/token"), ("pax8", "/invoices"), ("halo", "/auth/token")]
+            assert worker.state() == "ready" and worker.told == ["released"]
+
+
+@pytest.mark.parametrize("change", ["a decision", "the rules", "Pax8's list", "a person's plan", "a day", "SIGHUP"])
+def test_a_change_is_seen_in_the_next_cycle(tmp_path: Path, change: str) -> None:
+    with bench(tmp_path, rules=NEVER) as (worker, sandbox):
+        worker.cycle()
+        worker.turn(hours=1)
+        worker.cycle()
+        worker.turn(hours=24 if change == "a day" else 1)
+        client = sandbox.halo.clients[sorted(due(sandbox))[0]]
+        if change == "a decision":
+            charge = next(f"{invoice}:{row['id']}" for invoice, rows in sandbox.pax8.items.items() for row in rows)
+            worker.office.run("set-aside", charge, "--reason", "ask them").must(0)
+        elif change == "the rules":
+            worker.office.rules(f"{NEVER}[limits]\nchange_percent_max = 7\n")
+        elif change == "Pax8's list":
+            sandbox.pax8.invoices[0]["balance"] = 1
+        elif change == "a person's plan":
+            client["dontinvoice"] = True  # seen by nobody who does not read HaloPSA
+            worker.office.plan()
+        elif change == "SIGHUP":
+            worker.worker.wake()
+        sandbox.calls.clear()
+        worker.cycle()
+        assert any(call.path == "/Client" for call in sandbox.calls), change
+
+
+def test_what_could_not_be_posted_is_tried_again_in_the_next_cycle(tmp_path: Path) -> None:
+    with bench(tmp_path) as (worker, sandbox):
+        sandbox.faults.add("halo:POST:/Invoice:1+:400")
+        worker.cycle()
+        sandbox.faults.clear()
+        worker.turn(hours=1)
+        worker.cycle()
+        assert billed(sandbox) == due(sandbox)
