@@ -108,6 +108,7 @@ def make_plan(
     replan: bool = False,
     approved: Collection[int] = (),
     not_taken_back: Collection[int] = (),
+    own_credits: Collection[int] = (),
     from_file: str = "",
 ) -> Planned:
     """Fetch and plan one period, remember how companies were matched, and keep the plan under its digest.
@@ -115,6 +116,7 @@ def make_plan(
     `asked`: clients by id or whole name, as people type them. `replan` forgets what earlier runs decided, to show what
     today's rules would make of it [R3]; such a plan is not kept, so that nobody can post it. `approved` are HaloPSA
     clients that need no approval any more, `not_taken_back` those whose true-up was begun and could not be made.
+    `own_credits` are the invoices on which it was: nothing is added to them, and the latest invoice is as it was [B2].
     """
     rulebook = rulebook or load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
     if upstream is None:
@@ -149,9 +151,10 @@ def make_plan(
     if tenant is None and memory.written_lines:
         tenant = read_tenant(connected, period, say)
     templates = upstream.templates if tenant is None else tenant.templates
+    existing = existing_invoices(connected, inputs, templates)
     inputs = replace(
         inputs,
-        existing=existing_invoices(connected, inputs, templates),
+        existing=tuple(one for one in existing if one.id not in own_credits),
         made=tenant.made(memory.written_lines) if tenant is not None else (),
     )
     say(Progress(stage=Stage.PLAN))

@@ -276,6 +276,7 @@ def _true_up(
         upstream=replace(ready.upstream, tenant=None, templates=None),  # templates have changed
         approved=well,
         not_taken_back=stuck,
+        own_credits={each.credit_invoice for each in taken if each.credit_invoice is not None},
     )
     for up in ups:
         mine = (up.client_id, up.currency)

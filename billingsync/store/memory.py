@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 
 from billingsync.core.inputs import LivePosting, Memory, RememberedMatch, Settled, WrittenLine
 from billingsync.core.money import ZERO
@@ -18,6 +18,8 @@ from billingsync.store.decisions import find_decisions
 from billingsync.store.mappings import find_company_matches, find_item_matches
 from billingsync.store.postings import BILLED, RecordedPosting, find_postings
 from billingsync.store.schema import claim, company_seen, posting, product_seen, settled, written_line
+
+_AT_ONCE = 500  # values in one IN (...): far below SQLite's and PostgreSQL's limits
 
 
 class MemoryBook(Book):
@@ -93,28 +95,28 @@ def decided_charges(connection: Connection, name: str, month: str, charge: str =
 
 def claimed_charges(connection: Connection, name: str, month: str) -> dict[str, Settled]:
     """What is on a live line of a period's charges, or may be; the parts of a split charge added up again."""
-    return _claims(connection, name, posting.c.period == month)
+    # The keys first: asked for both at once, the database walks through the claims of all periods.
+    keys = select(posting.c.key).where(posting.c.partner == name, posting.c.period == month)
+    return _claims(connection, name, claim.c.key, list(connection.execute(keys).scalars()))
 
 
 def settled_claims(connection: Connection, name: str, charges: Sequence[str]) -> dict[str, Settled]:
     """The same of these charges, whatever period's posting bills them."""
-    found: dict[str, Settled] = {}
-    ordered = sorted(set(charges))
-    for start in range(0, len(ordered), 500):
-        found |= _claims(connection, name, claim.c.charge.in_(ordered[start : start + 500]))
-    return found
+    return _claims(connection, name, claim.c.charge, charges)
 
 
-def _claims(connection: Connection, name: str, which: ColumnElement[bool]) -> dict[str, Settled]:
-    query = (
-        select(claim, posting.c.state, posting.c.message, posting.c.run)
-        .join(posting, (posting.c.partner == claim.c.partner) & (posting.c.key == claim.c.key))
-        .where(claim.c.partner == name, claim.c.live, which)
-    )
-    # Put in order here: asked for it, the database walks through the claims of all periods.
-    rows = sorted(connection.execute(query), key=lambda row: (row.key, row.line, row.part))
+def _claims(connection: Connection, name: str, column: ColumnElement[str], values: Sequence[str]) -> dict[str, Settled]:
+    """The live claims whose column has one of these values."""
+    rows: list[Row[Any]] = []
+    for some in _batches(values):
+        query = (
+            select(claim, posting.c.state, posting.c.message, posting.c.run)
+            .join(posting, (posting.c.partner == claim.c.partner) & (posting.c.key == claim.c.key))
+            .where(claim.c.partner == name, claim.c.live, column.in_(some))
+        )
+        rows += connection.execute(query)
     found: dict[str, Settled] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row.key, row.line, row.part)):
         other = found.get(row.charge)
         found[row.charge] = Settled(
             state=_state(row.state),
@@ -126,6 +128,12 @@ def _claims(connection: Connection, name: str, which: ColumnElement[bool]) -> di
             run=row.run,
         )
     return found
+
+
+def _batches(values: Sequence[str]) -> Iterator[list[str]]:
+    ordered = sorted(set(values))
+    for start in range(0, len(ordered), _AT_ONCE):
+        yield ordered[start : start + _AT_ONCE]
 
 
 def live_postings(connection: Connection, name: str, month: str) -> tuple[LivePosting, ...]:
@@ -199,16 +207,38 @@ def last_amounts(connection: Connection, name: str, month: str) -> dict[tuple[in
         .group_by(posting.c.client_id, posting.c.currency)
     )
     newest = {(row.client_id, row.currency): row.period for row in connection.execute(latest)}
-    query = (
-        select(posting.c.client_id, posting.c.currency, posting.c.period, claim.c.price)
-        .join(claim, (claim.c.partner == posting.c.partner) & (claim.c.key == posting.c.key))
-        .where(*billed, posting.c.period.in_(sorted(set(newest.values()))), claim.c.live)
+    postings = select(posting.c.key, posting.c.client_id, posting.c.currency, posting.c.period, posting.c.amount).where(
+        *billed, posting.c.period.in_(sorted(set(newest.values())))
     )
+    rows = {row.key: row for row in connection.execute(postings)}
+    rows = {key: row for key, row in rows.items() if newest.get((row.client_id, row.currency)) == row.period}
     found: dict[tuple[int, str], tuple[str, Decimal]] = {}
-    for client_id, currency, period, price in connection.execute(query):  # added here: SQL would add as floats
-        if newest.get((client_id, currency)) == period:
-            _, so_far = found.get((client_id, currency), (period, ZERO))
-            found[client_id, currency] = (period, so_far + price)
+    for key, price in _live_prices(connection, name, {key: row.amount for key, row in rows.items()}).items():
+        row = rows[key]
+        _, so_far = found.get((row.client_id, row.currency), (row.period, ZERO))
+        found[row.client_id, row.currency] = (row.period, so_far + price)
+    return found
+
+
+def _live_prices(connection: Connection, name: str, amounts: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """What the live lines of these postings come to, by key; none of a posting without charges. `amounts` are what all
+    their lines come to: only where some were undone are prices added up."""
+    found: dict[str, Decimal] = {}
+    part: list[str] = []
+    for some in _batches(list(amounts)):
+        mine = (claim.c.partner == name, claim.c.key.in_(some))
+        live = func.sum(case((claim.c.live, 1), else_=0))
+        for row in connection.execute(
+            select(claim.c.key, func.count().label("all"), live.label("live")).where(*mine).group_by(claim.c.key)
+        ):
+            if row.live == row.all:
+                found[row.key] = amounts[row.key]
+            elif row.live:
+                part.append(row.key)
+    for some in _batches(part):  # added here: SQL would add as floats
+        query = select(claim.c.key, claim.c.price).where(claim.c.partner == name, claim.c.live, claim.c.key.in_(some))
+        for row in connection.execute(query):
+            found[row.key] = found.get(row.key, ZERO) + row.price
     return found
 
 

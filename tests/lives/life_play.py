@@ -103,6 +103,8 @@ class Play:
         return said
 
     def _well(self, said: Said) -> None:
+        if said.code == 4 and not self.scene.counted(said.words[1]):
+            return  # all that it was billed from is void, and settled: there is nothing to bill
         if said.code not in (0, 3):
             self.wrong.append(f"month {self.scene.month}: {said}")
 

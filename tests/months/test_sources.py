@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from cli import balanced, billed
-from months_rules import OPEN
 from scene import BACKUP, M365, SETUP, Scene, total
 
 Stage = Callable[..., Scene]
@@ -313,7 +312,8 @@ def test_R2_rules_may_allow_a_true_up_of_an_older_month_once_its_replacement_is_
 @pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
 def test_R2_across_periods_on_the_latest_invoice(stage: Stage, closed: bool) -> None:
     """What stands on a closed invoice is credited by one of our own, to which nothing is ever appended [B2]."""
-    made = stage(OPEN + '[invoice]\nbehavior = "latest"\n')
+    made = stage()
+    made.office.rules('[client]\nhalo_client = 214\n[invoice]\nbehavior = "latest"\n', "clients/contoso.toml")
     for row in [row for row in made.sandbox.halo.invoices.values() if row["client_id"] == 214]:
         made.sandbox.halo.delete("invoices", row["id"])
     first = by_hand(made, "2026-10-02")

@@ -104,15 +104,23 @@ def _latest(client_id: int, rules: InvoiceRules, existing: Iterable[Invoice]) ->
         why, reason = "the client has no invoice yet", Reason.LATEST_MISSING
     else:
         newest = max(mine, key=lambda invoice: (invoice.date, invoice.id))
-        if not newest.closed:
+        closed = newest.closed or ("is a credit of ours" if _is_our_credit(newest) else "")
+        if not closed:
             return Target(action=PostingAction.APPEND, invoice=newest)
-        why, reason = f"the client's latest invoice {newest.number or newest.id} {newest.closed}", Reason.LATEST_CLOSED
+        why, reason = f"the client's latest invoice {newest.number or newest.id} {closed}", Reason.LATEST_CLOSED
     if rules.when_latest_closed == "new":
         return Target()
     return Target(
         reason=reason,
         detail=why,
     )
+
+
+def _is_our_credit(invoice: Invoice) -> bool:
+    """Whether we wrote it and it takes money back: what is appended to a credit would be lost in it [B2]."""
+    ours = invoice.mark is not None or any(line.mark is not None for line in invoice.lines)
+    amounts = (multiply(line.quantity, line.unit_price) for line in invoice.lines if not line.inactive)
+    return ours and sum(amounts, ZERO) < 0
 
 
 def recurring_key(draft: Draft) -> str:
