@@ -151,7 +151,8 @@ class StageLog:
 
         from billingsync.report.progress import stage_text
 
-        structlog.get_logger().info(stage_text(progress), stage=progress.stage.value)
+        if structlog.is_configured():  # else it would go to stdout, which is the result's
+            structlog.get_logger().info(stage_text(progress), stage=progress.stage.value)
 
 
 STAGES = StageLog()
