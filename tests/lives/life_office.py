@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import structlog
 import typer
 from simulation import ROOM, SETTINGS, PowerCut, Sim, _let_go, at_work, current, new_world, read_database, simulated
 
@@ -158,6 +159,8 @@ def lifelong() -> Iterator[Path]:
                 stack.enter_context(mock.patch.object(module, "now", _now))
         stack.enter_context(mock.patch.object(typer.main, "get_command", functools.cache(typer.main.get_command)))
         stack.enter_context(mock.patch("billingsync.log.set_up_logging", return_value=None))
+        stack.callback(structlog.configure, **structlog.get_config())
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))  # else it logs to stdout
         yield Path(room)
 
 
