@@ -24,7 +24,7 @@ from billingsync.core.states import (
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import RunContext, now
 from billingsync.run.credited import CREDIT_FOR, credit_key
-from billingsync.run.post import outcome_of, write_posting
+from billingsync.run.post import Written, outcome_of, write_posting
 from billingsync.run.recover import TAKEN, resolve
 from billingsync.run.tenant import DAYS_BEFORE_PERIOD
 from billingsync.run.undone import UndonePosting, with_fates
@@ -54,8 +54,8 @@ def credit_posting(
         clients = {row.client_id: client} if client else {}
         own = replace(context, run=run, clients=clients, tax_and_accounts=lambda _: codes)
         done = write_posting(own, posting, {}, _credit_there(context, posting))
-        if isinstance(done, RecordedPosting) and done.state in UNRESOLVED:
-            resolve(own, [done])
+        if isinstance(done, Written) and done.row.state in UNRESOLVED:
+            resolve(own, [done.row])
         known = ledger.find_posting(posting.key)
         well = known is not None and known.state in ARRIVED
         ledger.finish_run(

@@ -39,6 +39,14 @@ class Carried:
     unread: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A posting as it is recorded now; `sent` is False where HaloPSA had it already and nothing was sent."""
+
+    row: RecordedPosting
+    sent: bool
+
+
 def carry_out(
     context: RunContext, plan: Plan, charges: Mapping[str, Charged], targets: Iterable[Invoice], tenant: Tenant
 ) -> Carried:
@@ -56,13 +64,14 @@ def carry_out(
     waiting: list[Posting] = []
     for nth, posting in enumerate(postings, 1):
         context.say(Progress(stage=Stage.POST, nth=nth, of=len(postings), client=posting.client_name))
-        done = write_posting(context, posting, charges, seen.found.get(posting.key))
-        if isinstance(done, Outcome):
-            outcomes.append(done)
+        written = write_posting(context, posting, charges, seen.found.get(posting.key))
+        if isinstance(written, Outcome):
+            outcomes.append(written)
             continue
+        done = written.row
         if done.state in UNRESOLVED:
             waiting.append(posting)
-        elif alone and done.state in (PostingState.POSTED, PostingState.DIFFERS):
+        elif alone and written.sent and done.state in (PostingState.POSTED, PostingState.DIFFERS):
             read_first_back(context, done)
             alone = False
             if done.state == PostingState.DIFFERS and done.action == PostingAction.CREATE:
@@ -88,8 +97,8 @@ def carry_out(
         waiting = _again(context, waiting, charges, outcomes)
     resolve(context, context.ledger.postings(run=context.run, states=UNRESOLVED))
     unread = read_back(context, context.ledger.heads(run=context.run, states=ARRIVED))
-    written = {posting.key: posting for posting in postings}
-    outcomes += (outcome_of(head, written[head.key]) for head in context.ledger.heads(run=context.run))
+    planned = {posting.key: posting for posting in postings}
+    outcomes += (outcome_of(head, planned[head.key]) for head in context.ledger.heads(run=context.run))
     return Carried(outcomes=tuple(outcomes), unread=unread)
 
 
@@ -104,7 +113,7 @@ def _refused_once_more(
             done = write_posting(context, posting, charges, None)
             if isinstance(done, Outcome):
                 outcomes.append(done)
-            elif done.state in UNRESOLVED:
+            elif done.row.state in UNRESOLVED:
                 waiting.append(posting)
     return waiting
 
@@ -125,14 +134,14 @@ def _again(
         done = write_posting(context, posting, charges, None)
         if isinstance(done, Outcome):
             outcomes.append(done)
-        elif done.state in UNRESOLVED:
+        elif done.row.state in UNRESOLVED:
             waiting.append(posting)
     return waiting
 
 
 def write_posting(
     context: RunContext, posting: Posting, charges: Mapping[str, Charged], there: Invoice | None
-) -> RecordedPosting | Outcome:
+) -> Written | Outcome:
     """One posting: intent committed and read back, sent, receipt committed. `there`: HaloPSA has it already."""
     try:
         prepared = prepare(context, posting)
@@ -152,8 +161,8 @@ def write_posting(
     row = context.ledger.read_back(posting.key, prepared.content, lines, text)
     there = there or prepared.there
     if there is not None:
-        return record_found(context, row, there, adopted=True)
-    return record_outcome(context, row, prepared.send(still_ours(context)))
+        return Written(row=record_found(context, row, there, adopted=True), sent=False)
+    return Written(row=record_outcome(context, row, prepared.send(still_ours(context))), sent=True)
 
 
 def record_outcome(context: RunContext, row: RecordedPosting, sent: Sent) -> RecordedPosting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from decimal import Decimal
 
 import pytest
@@ -106,6 +107,25 @@ def test_B7_a_one_time_line_comes_off_as_soon_as_it_was_invoiced(contoso):
     made.sandbox.make(TEMPLATE)
     run(made, "2026-11")
     assert texts(made.invoice(TEMPLATE)) == ["10 x 22.00 Microsoft 365 Business Premium"]
+
+
+def test_N6_a_one_time_line_that_came_off_before_the_ledger_was_restored_stops_nobody_else(contoso):
+    made = contoso(schedule="off")
+    november(made)
+    made.office.run("plan", "2026-11", "--json").must()
+    ledger, kept = made.office.folder / "ledger.db", made.office.folder / "kept.db"
+    shutil.copy(ledger, kept)
+    run(made, "2026-11")
+    made.sandbox.make(TEMPLATE)
+    run(made, "2026-11")  # takes the one-time line off
+    for file in made.office.folder.glob("ledger.db*"):
+        file.unlink()
+    shutil.copy(kept, ledger)
+    (posting,) = run(made, "2026-11", 1)["postings"]
+    assert posting["state"] == "failed" and "line 0 (Cornice eSign Onboarding) is missing" in posting["problem"]
+    assert texts(made.invoice(TEMPLATE)) == ["10 x 22.00 Microsoft 365 Business Premium"]
+    december(made)
+    assert [one["amount"] for one in run(made, "2026-12")["postings"]] == ["264.00"]
 
 
 def test_B6_a_one_time_line_that_was_invoiced_twice_is_an_alarm(contoso):
