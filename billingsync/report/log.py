@@ -30,7 +30,7 @@ _SENTENCES: Mapping[str, str] = {
     "posting.posted": "HaloPSA confirmed posting {key} on invoice {invoice_id}",
     "posting.adopted": "Found posting {key} on invoice {invoice_id}",
     "posting.restored": "Posting {key} bills again: its credit was taken back",
-    "card": "Card {card}: {state} ({reason})",
+    "card": "Card {card}: {state}{move}{why}",
     "card.intent": "About to set lines of recurring invoice {invoice_id} of client {client_id} (write {key})",
     "card.done": "HaloPSA shows what write {key} set",
     "card.alarm": "HaloPSA shows what write {key} set, and more: {message}",
@@ -163,7 +163,21 @@ def _sentence(kind: str, body: Mapping[str, Any]) -> str:
     text = pattern
     for name, value in body.items():
         text = text.replace(f"{{{name}}}", _value(value))
+    if kind == "card":
+        why = f" ({_value(body['reason'])})" if body.get("reason") else ""
+        text = text.replace("{move}", _move(body)).replace("{why}", why)
     return text
+
+
+def _move(body: Mapping[str, Any]) -> str:
+    """Which numbers of a line a card changes: ", quantity 9 -> 11"; "" for an entry of an older version."""
+    before, after = body.get("before") or {}, body.get("after") or {}
+    moved = [
+        f"{name.replace('_', ' ')} {before.get(name) or 'nothing'} -> {after.get(name) or 'nothing'}"
+        for name in ("quantity", "unit_price", "unit_cost")
+        if before.get(name) != after.get(name)
+    ]
+    return "".join(f", {one}" for one in moved)
 
 
 def _value(value: Any) -> str:

@@ -56,6 +56,14 @@ def test_the_log_tells_who_approved_what_was_sent_and_what_came_back(office):
     assert kinds == ["card.intent", "card", "card", "card.done", "card"]
     states = [entry["body"]["state"] for entry in entries if entry["kind"] == "card"]
     assert states == ["approved", "writing", "done"]
+    moved = float(card["to"]["quantity"]) - float(card["from"]["quantity"])
+    assert (moved > 0) == (float(card["difference"]) > 0)
+    for entry in entries:  # the sign of the change is everywhere that of the difference [J5]
+        for told in entry["body"].get("lines", []) if entry["kind"] == "card.intent" else [entry["body"]]:
+            if told.get("before") and told.get("after"):
+                assert float(told["after"]["quantity"]) - float(told["before"]["quantity"]) == moved
+                if entry["kind"] == "card":
+                    assert f"quantity {told['before']['quantity']} -> {told['after']['quantity']}" in entry["says"]
     assert office.run("log", "--card", card["digest"], "--json").must().json["entries"]
 
 
