@@ -23,7 +23,7 @@ from life_play import DEEDS, Outcome, play
 from life_script import PHASES, Event, Script, live
 from life_shrink import shrink
 
-LIVES = int(os.environ.get("BILLINGSYNC_LIVES", "18"))
+LIVES = int(os.environ.get("BILLINGSYNC_LIVES", "34"))
 BLOCKS = 10
 # What happens in the lives of each commit.
 KINDS = (
