@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
@@ -55,8 +56,8 @@ class Person:
             client = self.scene.clients[self.scene.owner[company]]
             pair = f"{self.scene.companies[company]}={client}"
             return self.office.run("map", "companies", "--set", pair).code == 0
-        if reason == "recurring_not_invoiced":
-            client = None if company is None else self.scene.owner[company]
+        if reason in ("recurring_not_invoiced", "recurring_left_behind"):
+            client = self._waited_for(hold)
             if client is None or client in self.wait:
                 return False
             return self.scene.person("make", self.scene.template(client)) is not None
@@ -66,6 +67,13 @@ class Person:
             self.scene.hand_invoice(self.scene.owner[company])
             return True
         return self._typed(hold["next_step"])
+
+    def _waited_for(self, hold: dict[str, Any]) -> int | None:
+        """The number of the client on whose recurring invoice something waits, as the hold names it: a company may have
+        left that client since."""
+        found = re.search(r"waits on recurring invoice (\d+)", hold["detail"])
+        templates = {abs(self.scene.template(client)): client for client in range(len(self.scene.clients))}
+        return templates.get(int(found[1])) if found else None
 
     def _company(self, hold: dict[str, Any]) -> int | None:
         """The number of the company that a held charge is about."""
