@@ -113,7 +113,7 @@ def _print(deck: Deck, wanted: Filter, grouped: str, *, money: bool) -> None:
     from billingsync.report.layout import table
 
     found = deck.chosen(wanted, unchanged=CardKind.UNCHANGED in wanted.kinds)
-    out(f"Cards of {deck.cycle}, snapshot {deck.snapshot} as at {deck.as_at.isoformat(timespec='minutes')}")
+    out(f"Cards of {deck.cycle}, snapshot {deck.snapshot} as at {deck.as_at:%Y-%m-%d %H:%M}")
     if not found:
         out(f"No card. The comparison says: {deck.verdict.value.replace('_', ' ')}.")
         return

@@ -104,7 +104,7 @@ def set_sentences(together: CardSet) -> list[str]:
         return []
     sums = []
     for currency in sorted({*together.more, *together.less}):
-        more, less = (plain(of.get(currency, Decimal(0)), currency) for of in (together.more, together.less))
+        more, less = (_grouped_digits(of.get(currency, Decimal(0)), currency) for of in (together.more, together.less))
         sums.append(f"{more} {currency} a month more, {less} {currency} less")
     if together.unknown:
         sums.append(f"the money of {together.unknown} is not known")
@@ -138,7 +138,12 @@ def _a_month(card: Card) -> str:
     amount = card.change.revenue_month
     if amount is None:
         return "not known"
-    return f"{'+' if amount > 0 else ''}{plain(amount, card.change.currency)} {card.change.currency}"
+    return f"{'+' if amount > 0 else ''}{_grouped_digits(amount, card.change.currency)} {card.change.currency}"
+
+
+def _grouped_digits(amount: Decimal, currency: str) -> str:
+    """An amount as people read it: 1,155.00."""
+    return f"{Decimal(plain(amount, currency)):,f}"
 
 
 # Together -------------------------------------------------------------------------------------------------------------
@@ -168,7 +173,8 @@ def group_sentences(cards: Sequence[Shown], by: str, *, money: bool) -> list[str
     said = []
     for name, members in _grouped(cards, by) if by else ():
         sums = "; ".join(set_sentences(card_set(members))) if money else ""
-        said.append(f"{name or 'no recurring invoice'}: {len(members)} cards. {sums}".strip())
+        count = f"{len(members)} {'card' if len(members) == 1 else 'cards'}"
+        said.append(f"{name or 'no recurring invoice'}: {count}. {sums}".strip())
     return said
 
 

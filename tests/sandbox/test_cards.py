@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -52,6 +53,15 @@ def test_a_finding_names_the_card_that_would_end_it(office):
     cards = {card["finding"]: card["digest"] for card in dealt(office)["cards"] if card["finding"]}
     found = office.run("reconcile", "findings", "--json").must(3).json["findings"]
     assert cards and {one["id"]: one["card"] for one in found if one["card"]} == cards
+
+
+def test_the_list_of_cards_writes_amounts_as_people_read_them(office):
+    text = office.run("cards").must(0, 3).stdout
+    assert re.search(r" as at \d{4}-\d\d-\d\d \d\d:\d\d\n", text)
+    dear = [card for card in dealt(office)["cards"] if abs(float(card["change"]["revenue_month"] or 0)) >= 1000]
+    assert dear
+    for card in dear:
+        assert f"{float(card['change']['revenue_month']):+,.2f} {card['change']['currency']}" in text
 
 
 def test_j5_the_sign_of_a_change_is_that_of_its_difference(office):
