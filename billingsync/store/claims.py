@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -10,10 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from billingsync.errors import Refused
+from billingsync.store.columns import batches_of
 from billingsync.store.database import read_as
 from billingsync.store.schema import claim, settled
-
-_AT_ONCE = 500  # values in one IN (...): far below SQLite's and PostgreSQL's limits
 
 
 class AlreadyClaimed(Refused):
@@ -85,7 +84,7 @@ def find_claims(
 def live_keys(connection: Connection, name: str, charges: Sequence[str]) -> dict[str, str]:
     """Which of these charges are on a live line, and on which posting's."""
     found: dict[str, str] = {}
-    for some in _batches(charges):
+    for some in batches_of(charges):
         query = select(claim.c.charge, claim.c.key).where(
             claim.c.partner == name, claim.c.live, claim.c.charge.in_(some)
         )
@@ -96,7 +95,7 @@ def live_keys(connection: Connection, name: str, charges: Sequence[str]) -> dict
 def settled_states(connection: Connection, name: str, charges: Sequence[str]) -> dict[str, str]:
     """Which of these charges earlier runs dropped or excluded, and by what."""
     found: dict[str, str] = {}
-    for some in _batches(charges):
+    for some in batches_of(charges):
         rows = connection.execute(_SETTLED, {"name": name, "charges": some})
         found |= {row.charge: f"{row.state} by {row.by}" for row in rows}
     return found
@@ -105,9 +104,3 @@ def settled_states(connection: Connection, name: str, charges: Sequence[str]) ->
 _SETTLED = select(settled.c.charge, settled.c.state, settled.c.by).where(
     settled.c.partner == bindparam("name"), settled.c.charge.in_(bindparam("charges", expanding=True))
 )
-
-
-def _batches(charges: Sequence[str]) -> Iterator[Sequence[str]]:
-    ordered = sorted(set(charges))
-    for start in range(0, len(ordered), _AT_ONCE):
-        yield ordered[start : start + _AT_ONCE]

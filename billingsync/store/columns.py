@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -152,3 +152,13 @@ class Packed(TypeDecorator[bytes]):
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> bytes | None:
         return None if value is None else zlib.decompress(value)
+
+
+AT_ONCE = 500  # values in one IN (...): far below SQLite's and PostgreSQL's limits
+
+
+def batches_of(values: Iterable[str]) -> Iterator[list[str]]:
+    """The values, each once and in order, so many at a time as one query may name."""
+    ordered = sorted(set(values))
+    for start in range(0, len(ordered), AT_ONCE):
+        yield ordered[start : start + AT_ONCE]

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 from billingsync.core.inputs import Billed, LivePosting, Said, Settled, WrittenLine
 from billingsync.core.period import Period
 from billingsync.store.book import Book, Fence
+from billingsync.store.columns import batches_of
 from billingsync.store.database import insert, read_as
 from billingsync.store.memory import live_postings, settled_claims
 from billingsync.store.postings import BILLED, put_written_lines
@@ -28,8 +29,6 @@ from billingsync.store.schema import (
     source_invoice,
 )
 from billingsync.store.sources import Document
-
-_AT_ONCE = 500  # values in one IN (...): far below SQLite's and PostgreSQL's limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +129,7 @@ class LookBackBook(Book):
             billed = {(one.invoice_id, one.company_id) for one in rows if one.live}
             stale = [one.charge for one in rows if (one.invoice_id, one.company_id) not in billed]
             kept = {one.charge for one in rows} - set(stale)
-            for some in _batches(stale):
+            for some in batches_of(stale):
                 mine = (said_charge.c.partner == self.name, said_charge.c.charge.in_(some))
                 connection.execute(delete(said_charge).where(*mine))
             new = [
@@ -233,7 +232,7 @@ def _said_rows(
         .where(claim.c.partner == said_charge.c.partner, claim.c.charge == said_charge.c.charge, claim.c.live)
         .label("live")
     )
-    for some in _batches(values):
+    for some in batches_of(values):
         query = select(said_charge, on_a_line).where(said_charge.c.partner == name, column.in_(some))
         for row in connection.execute(query.where(on_a_line) if live else query):
             yield (
@@ -259,7 +258,7 @@ def _said_rows(
 
 def _billed(connection: Connection, name: str, companies: Sequence[str]) -> dict[str, Billed]:
     found = {}
-    for some in _batches(companies):
+    for some in batches_of(companies):
         mine = (company_billed.c.partner == name, company_billed.c.company_id.in_(some))
         for row in connection.execute(select(company_billed).where(*mine)):
             found[row.company_id] = Billed(client_id=row.client_id, client_name=row.client_name, period=row.period)
@@ -271,7 +270,7 @@ def _full_prices(connection: Connection, name: str, sold: Sequence[tuple[str, st
     newest: dict[tuple[str, str], tuple[str, Decimal]] = {}
     wanted = set(sold)
     table = said_charge.c
-    for some in _batches([what for _, what in sold]):
+    for some in batches_of([what for _, what in sold]):
         columns = (table.company_id, table.sold, table.period, table.unit_price)
         query = select(*columns).where(table.partner == name, table.sold.in_(some), table.unit_price.is_not(None))
         for row in connection.execute(query):
@@ -294,9 +293,3 @@ def _periods_billing(connection: Connection, name: str, invoices: Sequence[str])
         )
         found |= set(connection.execute(query).scalars())
     return found
-
-
-def _batches(values: Iterable[str]) -> Iterator[Sequence[str]]:
-    ordered = sorted(set(values))
-    for start in range(0, len(ordered), _AT_ONCE):
-        yield ordered[start : start + _AT_ONCE]

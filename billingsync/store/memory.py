@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,12 +14,11 @@ from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.states import ChargeState, PostingState
 from billingsync.store.book import Book
+from billingsync.store.columns import batches_of
 from billingsync.store.decisions import find_decisions
 from billingsync.store.mappings import find_company_matches, find_item_matches
 from billingsync.store.postings import BILLED, RecordedPosting, find_postings
 from billingsync.store.schema import claim, company_seen, posting, product_seen, settled, written_line
-
-_AT_ONCE = 500  # values in one IN (...): far below SQLite's and PostgreSQL's limits
 
 
 class MemoryBook(Book):
@@ -108,7 +107,7 @@ def settled_claims(connection: Connection, name: str, charges: Sequence[str]) ->
 def _claims(connection: Connection, name: str, column: ColumnElement[str], values: Sequence[str]) -> dict[str, Settled]:
     """The live claims whose column has one of these values."""
     rows: list[Row[Any]] = []
-    for some in _batches(values):
+    for some in batches_of(values):
         query = (
             select(claim, posting.c.state, posting.c.message, posting.c.run)
             .join(posting, (posting.c.partner == claim.c.partner) & (posting.c.key == claim.c.key))
@@ -128,12 +127,6 @@ def _claims(connection: Connection, name: str, column: ColumnElement[str], value
             run=row.run,
         )
     return found
-
-
-def _batches(values: Sequence[str]) -> Iterator[list[str]]:
-    ordered = sorted(set(values))
-    for start in range(0, len(ordered), _AT_ONCE):
-        yield ordered[start : start + _AT_ONCE]
 
 
 def live_postings(connection: Connection, name: str, month: str) -> tuple[LivePosting, ...]:
@@ -225,7 +218,7 @@ def _live_prices(connection: Connection, name: str, amounts: Mapping[str, Decima
     their lines come to: only where some were undone are prices added up."""
     found: dict[str, Decimal] = {}
     part: list[str] = []
-    for some in _batches(list(amounts)):
+    for some in batches_of(list(amounts)):
         mine = (claim.c.partner == name, claim.c.key.in_(some))
         live = func.sum(case((claim.c.live, 1), else_=0))
         for row in connection.execute(
@@ -235,7 +228,7 @@ def _live_prices(connection: Connection, name: str, amounts: Mapping[str, Decima
                 found[row.key] = amounts[row.key]
             elif row.live:
                 part.append(row.key)
-    for some in _batches(part):  # added here: SQL would add as floats
+    for some in batches_of(part):  # added here: SQL would add as floats
         query = select(claim.c.key, claim.c.price).where(claim.c.partner == name, claim.c.live, claim.c.key.in_(some))
         for row in connection.execute(query):
             found[row.key] = found.get(row.key, ZERO) + row.price
