@@ -160,8 +160,7 @@ def set_product(
         if item is None:
             raise UsageError(f"HaloPSA has no item {item_id}.", next_steps=[["billingsync", "map", "products"]])
         named.append(f"{item.name} ({item_id})")
-    if sku not in {row.pax8_id for row in rows} and not _was_charged(connections, sku):
-        _row(sku, rows)
+    _must_be_sold(connections, [sku], rows)
     connections.ledger.set_item_match(sku, item_ids[0], who=who, now=now, more=item_ids[1:])
     return f"{sku} -> {', '.join(named)}"
 
@@ -170,18 +169,23 @@ def set_products(
     connections: Connections, pairs: Sequence[tuple[str, int]], *, who: str, now: datetime, rows: Sequence[Row]
 ) -> str:
     """Map each SKU to its item, all or none: every item and every SKU is looked at before the first is kept."""
-    known = {row.pax8_id for row in rows}
     for item_id in dict.fromkeys(item for _, item in pairs):
         if connections.psa.item(item_id) is None:
             raise UsageError(
                 f"HaloPSA has no item {item_id}. Nothing was mapped.", next_steps=[["billingsync", "map", "products"]]
             )
-    for sku, _ in pairs:
-        if sku not in known and not _was_charged(connections, sku):
-            _row(sku, rows)
+    _must_be_sold(connections, [sku for sku, _ in pairs], rows)
     for sku, item_id in pairs:
         connections.ledger.set_item_match(sku, item_id, who=who, now=now)
     return f"{len(pairs)} products are mapped to their items."
+
+
+def _must_be_sold(connections: Connections, skus: Sequence[str], rows: Sequence[Row]) -> None:
+    """UsageError for a SKU that Pax8 neither sells now nor has ever charged, with what is near it."""
+    known = {row.pax8_id for row in rows}
+    for sku in skus:
+        if sku not in known and not _was_charged(connections, sku):
+            _row(sku, rows)
 
 
 def confirm_guessed(connections: Connections, rows: Sequence[Row], *, who: str, now: datetime) -> list[str]:
