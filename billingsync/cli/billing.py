@@ -304,12 +304,13 @@ def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
     from billingsync.run.plan import make_plan
     from billingsync.run.waiting import waiting_of
 
+    wanted = None if period is None else str(_parsed(period))
     with ledger_only() as (settings, ledger):
-        kept = waiting_of(ledger, settings.rules_dir, None if period is None else str(_parsed(period)))
+        kept = waiting_of(ledger, settings.rules_dir, wanted)
     if kept is None:
         with connected() as connections:
             make_plan(connections, _period(connections, period), say=say)
-            kept = waiting_of(connections.ledger, settings.rules_dir, period)
+            kept = waiting_of(connections.ledger, settings.rules_dir, wanted)
     assert kept is not None  # just made
     if json:
         out(dump(holds_document(kept.period, kept.holds)))
