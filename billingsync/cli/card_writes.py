@@ -95,7 +95,7 @@ def approve(
             wanted = card_filter(words, (kind, None), deck)
             left = deck.together(wanted).left
             if not (yes and expect) and not dry_run:
-                expect = _asked(deck, wanted)
+                expect = _asked(deck, wanted, connections.settings.locale)
                 if not expect:
                     return 0
         asked = Approval(
@@ -118,10 +118,11 @@ def deal(connections: Connections, choice: Choice) -> Deck:
     return dealt(connections, say=say, chosen=choice)
 
 
-def _asked(deck: Deck, wanted: Filter) -> str:
+def _asked(deck: Deck, wanted: Filter, locale: str) -> str:
     """The digest of the set, once a person has seen it and said yes; "" where they said no."""
     from billingsync.report.cards import CARD_HEADERS, CARD_NAMES, CARD_NUMBERS, card_rows, set_sentences
     from billingsync.report.layout import table
+    from billingsync.report.numbers import Figures
 
     together = deck.together(wanted)
     if not interactive():
@@ -129,10 +130,10 @@ def _asked(deck: Deck, wanted: Filter) -> str:
             "There is no terminal to ask on. Say --yes --expect DIGEST, with the digest of the set that you saw.",
             next_steps=[["billingsync", "cards"]],
         )
-    names = {card.id for card in together.cards}
-    rows = card_rows([one for one in deck.cards if one.card.id in names], money=True)
+    names, figures = {card.id for card in together.cards}, Figures(locale)
+    rows = card_rows([one for one in deck.cards if one.card.id in names], figures, money=True)
     table(console(), CARD_HEADERS, rows, numbers=CARD_NUMBERS, names=CARD_NAMES)
-    for sentence in set_sentences(together):
+    for sentence in set_sentences(together, figures):
         note(sentence)
     note(f"{len(together.left)} are left out, and named at the end.")
     return together.digest if together.cards and ask(f"Write {len(together.cards)} cards to HaloPSA?") else ""

@@ -78,6 +78,7 @@ def cards(
 
     grouped = one_of(by, list(GROUPS), "group") if by else ""
     with connected() as connections:
+        locale = connections.settings.locale
         money = may(connections.settings, "financial")
         deck = deal(connections, say=say, chosen=Choice(with_price=with_price, with_cost=with_cost))
     wanted = card_filter((vendor, tag, client, product, invoice), (kind, state), deck)
@@ -95,11 +96,12 @@ def cards(
         }
         document(body, [["billingsync", "cards", "show", one.card.digest[:12]] for one in found[:1]])
     else:
-        _print(deck, wanted, grouped, money=money)
+        _print(deck, wanted, grouped, locale if money else None)
     return 3 if any(one.card.lacks for one in found) else 0
 
 
-def _print(deck: Deck, wanted: Filter, grouped: str, *, money: bool) -> None:
+def _print(deck: Deck, wanted: Filter, grouped: str, locale: str | None) -> None:
+    """The list for the terminal; `locale` is None for who may see no money."""
     from billingsync.core.reconcile.card import CardKind
     from billingsync.report.cards import (
         CARD_HEADERS,
@@ -111,19 +113,21 @@ def _print(deck: Deck, wanted: Filter, grouped: str, *, money: bool) -> None:
         set_sentences,
     )
     from billingsync.report.layout import table
+    from billingsync.report.numbers import Figures
 
+    money, figures = locale is not None, Figures(locale or "en_US")
     found = deck.chosen(wanted, unchanged=CardKind.UNCHANGED in wanted.kinds)
     out(f"Cards of {deck.cycle}, snapshot {deck.snapshot} as at {deck.as_at:%Y-%m-%d %H:%M}")
     if not found:
         out(f"No card. The comparison says: {deck.verdict.value.replace('_', ' ')}.")
         return
-    rows = card_rows(in_groups(found, grouped), money=money)
+    rows = card_rows(in_groups(found, grouped), figures, money=money)
     table(console(), CARD_HEADERS, rows, numbers=CARD_NUMBERS, names=CARD_NAMES)
-    for sentence in group_sentences(found, grouped, money=money):
+    for sentence in group_sentences(found, grouped, figures, money=money):
         out(sentence)
     if money:
         together = deck.together(wanted)
-        for sentence in set_sentences(together):
+        for sentence in set_sentences(together, figures):
             note(f"{sentence} Digest of the set: {together.digest}")
     note(f"One card in full:  billingsync cards show {found[0].card.digest[:8]}")
 
@@ -163,7 +167,7 @@ def show(
         document({"snapshot": ground.inputs.snapshot.id, "as_at": as_at, "cards": documents})
     else:
         for one, past in zip(found, pasts, strict=True):
-            out(f"As at {as_at}, snapshot {ground.inputs.snapshot.id}.")
+            out(f"As at {ground.inputs.snapshot.as_at:%Y-%m-%d %H:%M}, snapshot {ground.inputs.snapshot.id}.")
             for sentence in [*card_sentences(one, money=money), *map(past_sentence, past)]:
                 out(sentence)
     return 3 if any(one.card.lacks for one in found) else 0

@@ -9,6 +9,7 @@ from billingsync.core.money import plain
 from billingsync.core.reconcile.card import Card, CardKind
 from billingsync.core.reconcile.card_change import Values
 from billingsync.core.reconcile.card_states import CardSet, Shown, card_set
+from billingsync.report.numbers import Figures
 
 
 def card_document(one: Shown, *, money: bool) -> dict[str, object]:
@@ -98,13 +99,13 @@ def set_document(together: CardSet, *, money: bool) -> dict[str, object]:
     }
 
 
-def set_sentences(together: CardSet) -> list[str]:
+def set_sentences(together: CardSet, figures: Figures) -> list[str]:
     """What cards come to that are approved together, never netted, in one sentence; none where none could be."""
     if not together.cards:
         return []
     sums = []
     for currency in sorted({*together.more, *together.less}):
-        more, less = (_grouped_digits(of.get(currency, Decimal(0)), currency) for of in (together.more, together.less))
+        more, less = (figures.amount(of.get(currency, Decimal(0)), currency) for of in (together.more, together.less))
         sums.append(f"{more} {currency} a month more, {less} {currency} less")
     if together.unknown:
         sums.append(f"the money of {together.unknown} is not known")
@@ -116,7 +117,7 @@ CARD_NUMBERS = (3, 5, 6)  # columns of numbers
 CARD_NAMES = (1, 2)  # columns that may be cut
 
 
-def card_rows(cards: Iterable[Shown], *, money: bool) -> list[tuple[str, ...]]:
+def card_rows(cards: Iterable[Shown], figures: Figures, *, money: bool) -> list[tuple[str, ...]]:
     """One row a card for the terminal: from -> to, what clients will pay more a month, and what it lacks."""
     return [
         (
@@ -126,7 +127,7 @@ def card_rows(cards: Iterable[Shown], *, money: bool) -> list[tuple[str, ...]]:
             plain(one.card.before.quantity),
             "->",
             "-" if one.card.kind is CardKind.GONE else plain(one.card.after.quantity),
-            _a_month(one.card) if money else "",
+            _a_month(one.card, figures) if money else "",
             one.state.value,
             ", ".join([*(lack.value for lack in one.card.lacks), *(f"over {limit}" for limit in one.card.limits)]),
         )
@@ -134,16 +135,11 @@ def card_rows(cards: Iterable[Shown], *, money: bool) -> list[tuple[str, ...]]:
     ]
 
 
-def _a_month(card: Card) -> str:
+def _a_month(card: Card, figures: Figures) -> str:
     amount = card.change.revenue_month
     if amount is None:
         return "not known"
-    return f"{'+' if amount > 0 else ''}{_grouped_digits(amount, card.change.currency)} {card.change.currency}"
-
-
-def _grouped_digits(amount: Decimal, currency: str) -> str:
-    """An amount as people read it: 1,155.00."""
-    return f"{Decimal(plain(amount, currency)):,f}"
+    return f"{'+' if amount > 0 else ''}{figures.money(amount, card.change.currency)}"
 
 
 # Together -------------------------------------------------------------------------------------------------------------
@@ -168,11 +164,11 @@ def group_documents(cards: Sequence[Shown], by: str, *, money: bool) -> list[dic
     ]
 
 
-def group_sentences(cards: Sequence[Shown], by: str, *, money: bool) -> list[str]:
+def group_sentences(cards: Sequence[Shown], by: str, figures: Figures, *, money: bool) -> list[str]:
     """One sentence a group; none where `by` is ""."""
     said = []
     for name, members in _grouped(cards, by) if by else ():
-        sums = "; ".join(set_sentences(card_set(members))) if money else ""
+        sums = "; ".join(set_sentences(card_set(members), figures)) if money else ""
         count = f"{len(members)} {'card' if len(members) == 1 else 'cards'}"
         said.append(f"{name or 'no recurring invoice'}: {count}. {sums}".strip())
     return said
