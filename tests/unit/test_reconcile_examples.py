@@ -7,6 +7,19 @@ from datetime import date
 
 import pytest
 from reconcile_sample import BP, DEFENDER, NOVEMBER, Book, D
+from worked_books import (
+    blocks,
+    bundle,
+    cost_moved,
+    margins,
+    nothing_compared,
+    right_month,
+    several_items,
+    three_ways,
+    twice,
+    two_subscriptions,
+    year_ahead,
+)
 
 from billingsync.core.inputs import Item
 from billingsync.core.period import Period
@@ -17,16 +30,11 @@ from billingsync.core.reconcile.lines import Keeper
 from billingsync.core.reconcile.posted import compare_posted
 from billingsync.core.reconcile.snapshot import ItemTerms, SeatChange
 from billingsync.core.reconcile.terms import shares
-from billingsync.core.rules import BundleBlock, Covered, MatchBlock, Part, ProductBlock, Rules
+from billingsync.core.rules import Part, ProductBlock, Rules
 
 
 def test_1_two_subscriptions_of_one_product_are_summed() -> None:
-    book = Book()
-    book.sub("a", 9)
-    book.sub("b", 3)
-    book.charge(9, sub="a")
-    book.charge(3, sub="b")
-    book.line(9001, 10)
+    book = two_subscriptions()
     result = book.compare()
     (row,), (finding,) = result.rows, result.findings
     assert (row.count, row.psa_quantity, row.difference) == (12, 10, 2)
@@ -40,11 +48,7 @@ def test_1_two_subscriptions_of_one_product_are_summed() -> None:
 
 
 def test_2_a_right_month_with_a_prorate_has_no_seat_finding() -> None:
-    book = Book()
-    book.sub("a", 12)
-    book.charge(12, sub="a")
-    book.charge(2, sub="a", type="prorate", amount="24.13", cost_amount="19.74")
-    book.line(9001, 12)
+    book = right_month()
     result = book.compare()
     (row,), (billed,), (finding,) = result.rows, result.billing, result.findings
     assert (row.count, row.invoiced, row.psa_quantity, row.difference) == (12, 12, 12, 0)
@@ -58,10 +62,7 @@ def test_2_a_right_month_with_a_prorate_has_no_seat_finding() -> None:
     ("count", "quantities", "differences"), [("sum", (6, 5), [-1]), ("each", (10, 9), [0, 1])], ids=["sum", "each"]
 )
 def test_3_one_product_on_two_items(count: str, quantities: tuple[int, int], differences: list[int]) -> None:
-    book = Book(rules=Rules(matches=(MatchBlock(pax8_skus=(BP,), halo_items=(11, 12), count=count),)))
-    book.sub("a", 10)
-    for number, quantity in enumerate(quantities):
-        book.line(9001 + number, quantity, 11 + number)
+    book = several_items(count, quantities)
     result = book.compare()
     assert [row.difference for row in result.rows] == differences
     assert [finding.seats for finding in result.findings] == [one for one in differences if one]
@@ -79,24 +80,12 @@ def test_3_parts_of_a_product_each_carry_all_seats() -> None:
 
 
 def test_3_blocks_of_a_hundred_are_rounded_up() -> None:
-    match = MatchBlock(pax8_skus=("STORE",), halo_items=(77,), per_unit=D(100), round="up")
-    book = Book(rules=Rules(matches=(match,)))
-    book.product("STORE", "Storage")
-    book.sub("a", 1250, "STORE")
-    book.line(9001, 12, 77)
-    row = book.row("STORE")
+    row = blocks().row("STORE")
     assert (row.seats, row.count, row.psa_quantity, row.difference) == (1250, 13, 12, 1)
 
 
 def test_4_a_bundle_covers_seats_of_two_products() -> None:
-    covers = (Covered(pax8_sku=BP), Covered(pax8_sku=DEFENDER))
-    book = Book(rules=Rules(bundles=(BundleBlock(halo_item=1700, covers=covers),)))
-    book.sub("a", 26)
-    book.sub("b", 20, DEFENDER, cost="2.50")
-    book.charge(26, sub="a", cost="18.00")
-    book.charge(20, DEFENDER, sub="b", cost="2.50", price="3.00")
-    book.line(9001, 20, 1700, price="30.00")
-    book.line(9002, 5)
+    book = bundle()
     result = book.compare()
     assert {row.key: row.difference for row in result.rows} == {BP: 1, DEFENDER: 0}
     assert len({row.group for row in result.rows}) == 1
@@ -106,10 +95,7 @@ def test_4_a_bundle_covers_seats_of_two_products() -> None:
 
 
 def test_5_a_year_ahead_is_spread_over_its_months() -> None:
-    book = Book()
-    book.sub("a", 12, billing_term="Annual", price="240.00", cost="200.00")
-    book.charge(12, sub="a", term="Annual", price="240.00", cost="200.00")
-    book.line(9001, 12, price="20.00", cost="16.67")
+    book = year_ahead()
     result = book.compare()
     (billed,) = result.billing
     assert billed.in_month.price_difference == D("2640.00")
@@ -129,12 +115,7 @@ def test_5_shares_add_up() -> None:
 
 
 def test_6_nothing_compared() -> None:
-    book = Book()
-    book.product("MST-AZR-PLN", "Microsoft Azure Plan")
-    book.sub("a", 5, status="Trial")
-    book.sub("b", 3, status="PendingActivation")
-    book.sub("c", 1, "MST-AZR-PLN")
-    book.sub("d", 2, status="Cancelled")
+    book = nothing_compared()
     result = book.compare()
     counts = {kind: one.subscriptions for kind, one in result.classes.items() if one.subscriptions}
     assert counts == {Class.TRIAL: 1, Class.PENDING: 1, Class.USAGE: 1, Class.ENDED: 1}
@@ -163,10 +144,7 @@ def test_6_a_whole_side_that_is_empty_is_no_finding_for_every_row() -> None:
 def test_7_the_price_difference_splits_exactly(
     seats: int, psa: int, price: str, difference: str, parts: tuple[str, str]
 ) -> None:
-    book = Book()
-    book.sub("a", seats)
-    book.charge(seats, sub="a")
-    book.line(9001, psa, price=price)
+    book = margins(seats, psa, price)
     (billed,) = book.compare().billing
     assert billed.in_month.price_difference == D(difference)
     assert billed.parts and (billed.parts.seats, billed.parts.rate) == tuple(map(D, parts))
@@ -176,36 +154,13 @@ def test_7_the_price_difference_splits_exactly(
 
 
 def test_8_cost_moved_and_below_cost() -> None:
-    book = Book()
-    book.sub("a", 10, cost="20.10")
-    book.charge(10, sub="a", cost="18.00", month=Period(2026, 10))
-    book.charge(10, sub="a", cost="20.10")
-    book.line(9001, 10, price="20.00", cost="20.10")
+    book = cost_moved()
     found = book.findings()
     assert found[Kind.COST_MOVED].month == D("21.00") and found[Kind.COST_MOVED].below_cost == D("1.00")
     assert found[Kind.BELOW_COST].month == D("1.00")
     assert {one.side for one in found.values()} == {Side.MARGIN}
     totals = book.compare().totals["USD"]
     assert totals.margin == D("22.00") and totals.missing == totals.owed == totals.pax8 == 0
-
-
-def three_ways(subscribed: int | None, invoiced: int | None, psa: int) -> Book:
-    """One product at Contoso, and another one elsewhere that is right, so that no side is empty."""
-    book = Book()
-    book.company("c2", 300, "Fabrikam")
-    book.sub("right", 1, company="c2")
-    book.line(8001, 1, client=300, invoice=-300)
-    if invoiced is not None:
-        book.charge(1, sub="right", company_id="c2")
-    if subscribed is None:
-        book.sub("a", invoiced, status="Cancelled")
-    else:
-        book.sub("a", subscribed)
-    if invoiced is not None:
-        book.charge(invoiced, sub="a")
-    if psa:
-        book.line(9001, psa)
-    return book
 
 
 @pytest.mark.parametrize(
@@ -252,10 +207,7 @@ def test_10_pax8_bills_what_was_cancelled() -> None:
 
 
 def test_11_billed_twice() -> None:
-    book = Book()
-    book.sub("a", 10)
-    book.post(book.charge(10, sub="a"))
-    book.line(9001, 10)
+    book = twice()
     result = book.compare()
     (row,), (finding,) = result.rows, result.findings
     assert (row.count, row.psa_quantity, row.difference) == (10, 20, -10)
