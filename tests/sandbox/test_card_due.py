@@ -8,19 +8,12 @@ import os
 from unittest import mock
 
 import pytest
-from cards_office import SOLD, approvable, approve, dealt, line_of, new_office, one, posts
+from cards_office import approvable, approve, dealt, line_of, new_office, one, posts
 
-from billingsync.sandbox.server import Sandbox
 from billingsync.service.cards import carry_out
 
 TODAY = datetime.datetime.now(datetime.UTC)
 LATER = TODAY + datetime.timedelta(days=60)
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(SOLD) as running:
-        yield running
 
 
 @pytest.fixture

@@ -8,16 +8,8 @@ import dataclasses
 import pytest
 from cards_office import SOLD, approvable, approve, dealt, invoice, line_of, new_office, one, posts
 
-from billingsync.sandbox.server import Sandbox
-
 COUNTERLESS = dataclasses.replace(SOLD, change_seq="absent")
 POST = {"method": "POST", "path": "/RecurringInvoice"}
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(SOLD) as running:
-        yield running
 
 
 @pytest.fixture

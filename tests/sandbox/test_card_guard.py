@@ -9,16 +9,8 @@ import pytest
 from cards_office import SOLD, approvable, approve, dealt, invoice, line_of, new_office, one, posts
 from cli import MARK, TEXT_ONLY, Office
 
-from billingsync.sandbox.server import Sandbox
-
 FORGOTTEN = "0123456789abcdef0123"  # the key of a posting that no ledger knows
 STRANGER = "1a2b3c4d"
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(SOLD) as running:
-        yield running
 
 
 @pytest.fixture

@@ -11,15 +11,8 @@ from cards_office import SOLD, approve, dealt, invoice, line_of, new_office, one
 from cli import MARK, TEXT_ONLY
 
 from billingsync.sandbox import cast
-from billingsync.sandbox.server import Sandbox
 
 DEEDS = ("approve", "edit", "make", "bill")
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(SOLD) as running:
-        yield running
 
 
 def shared(office, sandbox):

@@ -9,13 +9,6 @@ import pytest
 from cards_office import SOLD, approvable, approve, dealt, invoice, line_of, new_office, one, posts
 
 from billingsync.sandbox import cast
-from billingsync.sandbox.server import Sandbox
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(SOLD) as running:
-        yield running
 
 
 @pytest.fixture

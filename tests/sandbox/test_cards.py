@@ -10,15 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cli import CALM, TEXT_ONLY, Office
 
-from billingsync.sandbox.server import Sandbox
-
 SOLD = dataclasses.replace(CALM, charges=None, clients=8, hand_kept=3)
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(SOLD) as running:
-        yield running
 
 
 @pytest.fixture
