@@ -85,6 +85,15 @@ def change(office: Office, statement: str, **values: Any) -> None:
     engine.dispose()
 
 
+def found(office: Office, query: str) -> Any:
+    """The one value that a query gives."""
+    engine = create_engine(office.database_url)
+    with engine.connect() as connection:
+        value = connection.execute(text(query)).scalar_one()
+    engine.dispose()
+    return value
+
+
 def altered(office: Office, statement: str, **values: Any) -> Any:
     """... and what verify says then."""
     change(office, statement, **values)
@@ -197,14 +206,15 @@ def test_verify_finds_nothing_where_nothing_was_altered(office: Office) -> None:
     assert not told["altered"] and min(told["checked"].values()) > 0
 
 
+OF_SOURCES = "SELECT min(seq) FROM journal WHERE kind = 'source'"  # Pax8 and HaloPSA are read in the same time
 ONE = "(SELECT min(key) FROM posting WHERE state = 'posted')"
 TAMPERED = {
     "an entry": ("UPDATE journal SET body = '{}' WHERE seq = 5", "its content does not give its hash", 5),
     "an entry's time": ("UPDATE journal SET at = '2020' WHERE seq = 7", "its content does not give its hash", 7),
     "an entry gone": ("DELETE FROM journal WHERE seq = 6", "entry 6 is missing", 7),
     "the last entries gone": ("DELETE FROM journal WHERE seq > 20", "", None),
-    "a source": ("UPDATE source_document SET sha256 = 'ab' WHERE kind = 'items'", "is gone", 2),
-    "a source gone": ("DELETE FROM source_document", "is gone", 2),
+    "a source": ("UPDATE source_document SET sha256 = 'ab' WHERE kind = 'items'", "is gone", OF_SOURCES),
+    "a source gone": ("DELETE FROM source_document", "is gone", OF_SOURCES),
     "an amount": (f"UPDATE posting SET amount = '1.00' WHERE key = {ONE}", "another amount than was intended", None),
     "a client": (f"UPDATE posting SET client_id = 999 WHERE key = {ONE}", "another client_id", None),
     "a state": (f"UPDATE posting SET state = 'undone' WHERE key = {ONE}", "is undone, and became posted", None),
@@ -226,7 +236,7 @@ def test_verify_names_the_first_altered_entry(small: Office, what: str) -> None:
     told = altered(small, statement)
     assert any(says in problem["says"] for problem in told["problems"]), told["problems"]
     if seq is not None:
-        assert told["first"]["seq"] == seq
+        assert told["first"]["seq"] == (found(small, seq) if isinstance(seq, str) else seq)
     numbers = [problem["seq"] for problem in told["problems"] if problem["seq"] is not None]
     assert numbers == sorted(numbers) and told["first"] == told["problems"][0]
 
