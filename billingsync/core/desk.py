@@ -41,6 +41,7 @@ class OrderKind(StrEnum):
     POST = "post"
     UNDO = "undo"
     MAP_COMPANY = "map_company"
+    CONFIRM_GUESSED = "confirm_guessed"  # several companies whose client was guessed
     SNAPSHOT = "snapshot"  # read both sides at one time, to compare them
     MAP_PRODUCT = "map_product"
     MAP_PRODUCTS = "map_products"  # of a file: all or none

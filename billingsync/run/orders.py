@@ -127,6 +127,21 @@ def _map_company(connected: Connections, order: Order, say: Say) -> Done:
     return _planned_anew(connected, order, say, says)
 
 
+def _confirm_guessed(connected: Connections, order: Order, say: Say) -> Done:
+    """Confirms the guesses that a person chose, and plans the month anew. All must be what was shown, or none is kept;
+    what a process that died had confirmed already is as it should be."""
+    rows = {row.pax8_id: row for row in mapping.companies(connected, say=say)}
+    chosen = []
+    for company, client in order.arguments["pairs"]:
+        row = rows.get(company)
+        if row is None or row.halo_id != client or row.how.startswith("client_"):
+            name = row.pax8_name if row else company
+            raise Refused(f"The guess for {name} is another one now. No guess was confirmed. Look at Clients again.")
+        chosen.append(row)
+    says = mapping.confirm_guessed(connected, chosen, who=order.who, now=now())
+    return _planned_anew(connected, order, say, "\n".join(says))
+
+
 def _map_product(connected: Connections, order: Order, say: Say) -> Done:
     """Maps a product to an item, and plans the month anew."""
     asked = order.arguments
@@ -170,6 +185,7 @@ CARRIES: Mapping[OrderKind, Carry] = {
     OrderKind.POST: _post,
     OrderKind.UNDO: _undo,
     OrderKind.MAP_COMPANY: _map_company,
+    OrderKind.CONFIRM_GUESSED: _confirm_guessed,
     OrderKind.MAP_PRODUCT: _map_product,
     OrderKind.MAP_PRODUCTS: _map_products,
 }

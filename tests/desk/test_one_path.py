@@ -42,6 +42,7 @@ def acts_by_desk(desk: Office, chosen: dict[str, Any]) -> None:
     act("/exclusions", key="exclude.products", value=chosen["left_out"], reason="agreed")
     act(f"/holds/{MONTH}/approve", digest=newest(), kind="limits", client=chosen["over"], reason="a new office")
     act("/clients/choose", company=chosen["unmapped"], client=str(chosen["client"]), was="")
+    act("/clients/confirm/save", pair=chosen["guess"])
     act("/products/choose", key=chosen["sku"], item=str(chosen["item"]), was="")
     act(f"/ready/{MONTH}/post", digest=newest())
     run = desk.ledger.runs()[-1].id
@@ -65,6 +66,7 @@ def acts_by_command(desk: Office, chosen: dict[str, Any], monkeypatch: pytest.Mo
     newest = str(desk.ledger.newest_digest(MONTH))
     act("approve", newest, "--client", chosen["over"], "--as", "limits", "--reason", "a new office")
     act("map", "companies", "--set", f"{chosen['unmapped']}={chosen['client']}")
+    act("map", "companies", "--auto")
     act("map", "products", "--set", f"{chosen['sku']}={chosen['item']}")
     act("plan", MONTH)
     act("post", str(desk.ledger.newest_digest(MONTH)))
@@ -73,6 +75,7 @@ def acts_by_command(desk: Office, chosen: dict[str, Any], monkeypatch: pytest.Mo
 
 def choice(desk: Office) -> dict[str, Any]:
     desk.rules(LIMIT)
+    next(one for one in desk.sandbox.halo.clients.values() if one["name"] == "FABRIKAM")["name"] = "Fabrikams"
     desk.plan()
     head = desk.ledger.newest_plan(MONTH)
     assert head
@@ -87,6 +90,7 @@ def choice(desk: Office) -> dict[str, Any]:
         "client": row.client_id,
         "over": next(str(row.client_id) for row in rows if any(hold.reason == "limit_amount" for hold in row.holds)),
         "unmapped": next(one.company_id for one in rows if one.company_id and one.client_id is None),
+        "guess": next(f"{one.company_id}\t{one.client_id}" for one in rows if one.guessed),
         "charges": sorted(charge for line in body["lines"] for charge in line["charges"]),
         "sku": products[0].sku,
         "left_out": products[1].sku,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,56 @@ def test_a_client_is_chosen_for_a_company_and_the_month_is_planned_anew(desk: Of
     again = {row["id"]: row for row in client.get("/clients.json").json()["rows"]}
     assert again[company["id"]]["state"] != "unmapped"
     assert not desk.written()  # a mapping posts nothing
+
+
+@pytest.fixture
+def guessing(tmp_path: Path) -> Iterator[Office]:
+    """Two companies whose clients have a name that is only like theirs."""
+    with office(tmp_path) as opened:
+        for client in opened.sandbox.halo.clients.values():
+            client["name"] = {"FABRIKAM": "Fabrikams", "Northwind Traders": "Northwind Trader"}.get(
+                client["name"], client["name"]
+            )
+        opened.plan()
+        yield opened
+
+
+def _guessed(desk: Office) -> list[str]:
+    rows = desk.browser(Role.FINANCIAL).get("/clients.json").json()["rows"]
+    return [row["id"] for row in rows if row["state"] == "guessed"]
+
+
+def _matched_by_people(desk: Office) -> list[tuple[str, bool]]:
+    entries = [json.loads(entry.body) for entry in desk.ledger.journal_entries() if entry.kind == "match.company"]
+    return [(one["company_id"], one["who"].startswith("financial@")) for one in entries if one["how"] == "person"]
+
+
+def test_guessed_clients_are_confirmed_in_one_act_after_their_sums_were_shown(guessing: Office) -> None:
+    client, ids = guessing.browser(Role.FINANCIAL), _guessed(guessing)
+    assert len(ids) == 2
+    assert client.get("/clients").text.count('type="checkbox" name="company"') == 2
+    assert client.post("/clients/confirm", data={}).status_code == 422
+    look = client.post("/clients/confirm", data={"company": ids}).text
+    assert look == client.post("/clients/confirm", data={"all": "1"}).text
+    assert "2 guesses, " in look and " EUR" in look and " USD" in look  # per currency, never added
+    assert not _matched_by_people(guessing)
+    pairs = [html.unescape(pair) for pair in re.findall(r'name="pair" value="([^"]+)"', look)]
+    order = client.post("/clients/confirm/save", data={"pair": pairs}).headers["location"]
+    assert guessing.carry() == 1
+    assert client.get(order).headers["location"] == "/clients", guessing.ledger.orders()[0].outcome
+    assert sorted(_matched_by_people(guessing)) == sorted((id_, True) for id_ in ids)  # one entry each
+    assert not _guessed(guessing) and not guessing.written()
+
+
+def test_a_guess_that_is_another_one_now_confirms_none_of_them(guessing: Office) -> None:
+    client = guessing.browser(Role.FINANCIAL)
+    look = client.post("/clients/confirm", data={"all": "1"}).text
+    pairs = [html.unescape(pair) for pair in re.findall(r'name="pair" value="([^"]+)"', look)]
+    order = client.post("/clients/confirm/save", data={"pair": [pairs[0], pairs[1][:-1]]}).headers["location"]
+    assert guessing.carry() == 1
+    page = client.get(order).text
+    assert "No guess was confirmed" in page
+    assert not _matched_by_people(guessing)
 
 
 def test_who_is_over_a_limit_is_let_through_with_a_reason(tmp_path: Path) -> None:

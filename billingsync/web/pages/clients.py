@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from starlette.responses import Response
 
 from billingsync.core.desk import OrderKind, Role
-from billingsync.core.reasons import title_of
+from billingsync.core.reasons import Reason, title_of
 from billingsync.errors import UsageError
 from billingsync.report.html import clean
 from billingsync.report.labels import matched
@@ -14,12 +16,13 @@ from billingsync.store.plan_rows import ClientRow, PlanHead
 from billingsync.web.ask import Ask, NotFound, Page, Shown
 from billingsync.web.kept import clients_of, search
 from billingsync.web.pages.ready import client_rows
-from billingsync.web.views.money import View, money
+from billingsync.web.views.money import View, money, sums
 from billingsync.web.views.paths import rules_path
 from billingsync.web.views.ready import goes, shown_amount
 from billingsync.web.views.sheets import clients_table
 
-_ORDER = ("unmapped", "doubtful", "guessed", "matched", "never billed")
+_ORDER = ("unmapped", "guessed", "doubtful", "matched", "never billed")
+MOST = 900  # guesses in one act: what a form may send back
 
 
 def newest(ask: Ask) -> PlanHead | None:
@@ -44,8 +47,9 @@ def show(ask: Ask) -> Shown:
         "planned": head is not None,
         "month": ask.desk.figures.month(head.period) if head else "",
         "may": ask.role.may(Role.FINANCIAL),
+        "guesses": sum(1 for row in rows if row["guess"]),
     }
-    hidden = () if ask.role.may(Role.FINANCIAL) else ("money",)
+    hidden = {"guess"} if ask.role.may(Role.FINANCIAL) else {"guess", "money"}
     twin = [{key: value for key, value in row.items() if key not in hidden} for row in shown]
     return Shown(
         template="clients",
@@ -63,7 +67,7 @@ def _row(ask: Ask, row: ClientRow, match: CompanyMatch | None) -> View:
         state = "never billed"
     elif row.client_id is None:
         state = "unmapped"
-    elif reasons:
+    elif any(reason != Reason.CLIENT_GUESSED for reason in reasons):
         state = "doubtful"
     else:
         state = "guessed" if row.guessed else "matched"
@@ -75,6 +79,7 @@ def _row(ask: Ask, row: ClientRow, match: CompanyMatch | None) -> View:
         "client": f"{clean(row.client_name, 160)} ({row.client_id})" if row.client_id is not None else "",
         "how": clean(row.guessed, 60) if row.guessed else matched(row.matched_by) if row.matched_by else "",
         "state": state,
+        "guess": state == "guessed",
         "why": title_of(reasons[0]) if reasons else "",
         "goes": goes(row) if row.client_id is not None else "",
         "money": money(ask.desk.figures, number, currency) if number else "",
@@ -102,7 +107,7 @@ def choose(ask: Ask) -> Shown:
         "q": clean(query, 200),
         "found": [{"id": one.id, "name": clean(one.name, 160), "note": one.note} for one in found],
         "affects": money(ask.desk.figures, *shown_amount(row)),
-        "charges": row.lines + sum(hold.charges for hold in row.holds),
+        "charges": _charges(row),
         "period": head.period,
         "month": ask.desk.figures.month(head.period),
     }
@@ -126,8 +131,64 @@ def set_client(ask: Ask) -> Response:
     )
 
 
+# Guessed matches ------------------------------------------------------------------------------------------------------
+
+
+def look_at_guesses(ask: Ask) -> Shown:
+    """What was ticked, or every guess, with its charges and money, before anything is confirmed [DK5]."""
+    head = newest(ask)
+    known = client_rows(ask.ledger, head.digest) if head is not None else ()
+    matches = ask.ledger.company_matches()
+    ticked = {str(value) for value in ask.form.getlist("company")}
+    chosen = [
+        row
+        for row in known
+        if row.company_id and (ask.text("all") or row.company_id in ticked)
+        if _row(ask, row, matches.get(row.company_id))["guess"]
+    ]
+    if head is None or not chosen:
+        raise UsageError("Tick at least one guessed client. Nothing was changed.")
+    if len(chosen) > MOST:
+        raise UsageError(f"At most {MOST} guesses can be confirmed at once. Tick some of them. Nothing was changed.")
+    by_currency: dict[str, Decimal] = {}
+    for row in chosen:
+        number, currency = shown_amount(row)
+        by_currency[currency] = by_currency.get(currency, Decimal(0)) + number
+    view = {
+        "rows": [
+            _row(ask, row, None) | {"charges": _charges(row), "pair": f"{row.company_id}\t{row.client_id}"}
+            for row in chosen
+        ],
+        "charges": sum(_charges(row) for row in chosen),
+        "money": sums(ask.desk.figures, {code: number for code, number in by_currency.items() if code}),
+        "month": ask.desk.figures.month(head.period),
+        "every": len(chosen) == sum(1 for row in known if _row(ask, row, matches.get(row.company_id))["guess"]),
+    }
+    return Shown(template="clients_confirm", title="Confirm guessed clients", view=view)
+
+
+def confirm_guesses(ask: Ask) -> Response:
+    """Files the order to confirm exactly the guesses that were shown, and to plan the month anew; nothing is posted by
+    it [DK4]."""
+    head, pairs = newest(ask), []
+    for value in ask.form.getlist("pair"):
+        company, _, client = str(value).partition("\t")
+        if not company or not client.isdigit():
+            raise UsageError("What is to be confirmed could not be read. Nothing was changed.")
+        pairs.append([company, int(client)])
+    if head is None or not pairs:
+        raise UsageError("Tick at least one guessed client. Nothing was changed.")
+    return ask.order(OrderKind.CONFIRM_GUESSED, {"pairs": pairs, "period": head.period})
+
+
+def _charges(row: ClientRow) -> int:
+    return row.lines + sum(hold.charges for hold in row.holds)
+
+
 PAGES = (
     Page(path="/clients", show=show, role=Role.USER, twin=True, sheets=True),
     Page(path="/clients/choose", show=choose, role=Role.FINANCIAL),
     Page(path="/clients/choose", show=set_client, role=Role.FINANCIAL, post=True),
+    Page(path="/clients/confirm", show=look_at_guesses, role=Role.FINANCIAL, post=True),
+    Page(path="/clients/confirm/save", show=confirm_guesses, role=Role.FINANCIAL, post=True),
 )

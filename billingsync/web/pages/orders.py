@@ -22,6 +22,7 @@ _HEADINGS = {
     OrderKind.POST: "Posting",
     OrderKind.UNDO: "Undoing a run",
     OrderKind.MAP_COMPANY: "Choosing a client",
+    OrderKind.CONFIRM_GUESSED: "Confirming guessed clients",
     OrderKind.SNAPSHOT: "Reading both sides to compare them",
     OrderKind.MAP_PRODUCT: "Choosing an item",
     OrderKind.MAP_PRODUCTS: "Choosing items",
@@ -69,7 +70,7 @@ def _goes_on(ask: Ask, order: Order) -> str:
     if order.kind == OrderKind.POST and order.begun_at is not None:
         runs = [run for run in ask.ledger.runs() if run.digest == order.digest and run.started_at >= order.begun_at]
         return f"/runs/{order.run or runs[-1].id}" if order.run or (runs and order.open) else ""
-    if order.state == OrderState.DONE and order.kind == OrderKind.MAP_COMPANY:
+    if order.state == OrderState.DONE and order.kind in (OrderKind.MAP_COMPANY, OrderKind.CONFIRM_GUESSED):
         return "/clients"
     if order.state == OrderState.DONE and order.kind == OrderKind.SNAPSHOT:
         return own_path(str(order.arguments.get("to", "/reconcile")))
