@@ -137,11 +137,11 @@ def _shown(error: BillingSyncError) -> int:
 
 def _stopped(code: int, stop: BaseException | None) -> int:
     """What was and was not done is said first: the run notes it on whatever stopped it."""
-    said = " ".join(getattr(stop, "__notes__", [])) or "Nothing was being written to HaloPSA."
-    error = Stopped(
-        f"Stopped. {said} Running the same command again goes on from there.",
-        next_steps=[["billingsync", "runs"]],
-    )
+    notes = getattr(stop, "__notes__", [])
+    again = "Running the same command again goes on from there, and first looks for a write that was under way."
+    error = Stopped(" ".join(["Stopped.", *notes, again]), next_steps=[["billingsync", "runs"]] if notes else [])
+    if sys.stderr.isatty():
+        print(file=sys.stderr)  # noqa: T201  "^C" may stand behind a question
     error.exit_code = code
     return _shown(error) and code
 

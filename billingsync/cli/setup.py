@@ -89,7 +89,7 @@ def init(
     if isinstance(found, str):
         note(f"HaloPSA was not asked what the rules can name: {found}")
     elif found is not None:
-        write_file(str(directory / CATALOGUE), f"{CATALOGUE_HEAD}{found.toml}\n".encode())
+        write_file(str(directory / CATALOGUE), f"{CATALOGUE_HEAD}{found.toml}\n".encode(), told=False)
         out(f"listed   {directory / CATALOGUE}: what HaloPSA has for your rules, {found.count} entries")
     out("Next:  billingsync doctor")
     return 0

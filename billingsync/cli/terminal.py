@@ -81,7 +81,25 @@ def note(text: str) -> None:
     """Something that people should know beside the result."""
     LINE.clear()
     if not FLAGS.quiet:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        print(_wrapped(text), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _wrapped(text: str, taken: int = 0) -> str:
+    """For stderr: on a terminal lines end between words, but for commands, which are to be copied; elsewhere as it is.
+    `taken` cells of the first line are not free."""
+    if not sys.stderr.isatty():
+        return text
+    import textwrap
+
+    width = shutil.get_terminal_size((80, 24)).columns - 1
+    lines = [" " * taken + line if not n else line for n, line in enumerate(text.split("\n"))]
+    told = [
+        line
+        if len(line) <= width or line.lstrip().casefold().startswith("next:")
+        else textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
+        for line in lines
+    ]
+    return "\n".join(told)[taken:]
 
 
 def out(text: str) -> None:
@@ -100,8 +118,8 @@ def document(body: Mapping[str, object], next_steps: Sequence[Sequence[str]] = (
     out(dump(whole))
 
 
-def write_file(path: str, content: bytes) -> None:
-    """To a file, or with "-" to stdout. A file is written whole or not at all."""
+def write_file(path: str, content: bytes, *, told: bool = True) -> None:
+    """To a file, or with "-" to stdout. A file is written whole or not at all; with `told` the reader learns of it."""
     LINE.clear()
     if path == "-":
         sys.stdout.flush()
@@ -115,7 +133,8 @@ def write_file(path: str, content: bytes) -> None:
         half.replace(target)
     except OSError as failed:
         raise BillingSyncError(f"{path} could not be written: {failed.strerror or failed}.") from failed
-    note(f"Written: {path}")
+    if told:
+        note(f"Written: {path}")
 
 
 def ask(question: str) -> bool:
@@ -144,9 +163,9 @@ def show_error(error: BillingSyncError) -> None:
         out(dump(error_document(error.code, error.message, error.next_steps, error.exit_code)))
         return
     red, plain_ = ("\x1b[31m", "\x1b[0m") if colored(sys.stderr) else ("", "")
-    lines = [f"{red}{error.code}{plain_}  {inert(error.message, keep=chr(10))}"]
     import shlex
 
+    lines = [f"{red}{error.code}{plain_}{_wrapped(f'  {inert(error.message, keep=chr(10))}', len(error.code))}"]
     lines += [f"  next:  {shlex.join(step)}" for step in error.next_steps]
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
 
