@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from billingsync.cli.session import load
-from billingsync.cli.terminal import console, document, interactive, note, out, write_file
+from billingsync.cli.terminal import console, document, interactive, note, out, wrapped, write_file
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
@@ -152,8 +153,8 @@ def doctor(json: JsonOption = False) -> int:
         if check.next_step:
             out(f"  next:  {' '.join(check.next_step)}")
         elif check.remedy and check.state == "fail":
-            out(f"  next:  {check.remedy}")
-    out(verdict(checks))
+            out(wrapped(f"  next:  {check.remedy}", sys.stdout))
+    out(wrapped(verdict(checks), sys.stdout))
     return worst
 
 

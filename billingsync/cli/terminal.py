@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from billingsync.cli.progress_line import LINE, STAGES
 from billingsync.errors import BillingSyncError, UsageError
@@ -81,13 +81,13 @@ def note(text: str) -> None:
     """Something that people should know beside the result."""
     LINE.clear()
     if not FLAGS.quiet:
-        print(_wrapped(text), file=sys.stderr, flush=True)  # noqa: T201
+        print(wrapped(text, sys.stderr), file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _wrapped(text: str, taken: int = 0) -> str:
-    """For stderr: on a terminal lines end between words, but for commands, which are to be copied; elsewhere as it is.
-    `taken` cells of the first line are not free."""
-    if not sys.stderr.isatty():
+def wrapped(text: str, stream: TextIO, *, taken: int = 0) -> str:
+    """A text for this stream: on a terminal lines end between words, but for commands, which are to be copied;
+    elsewhere as it is. `taken` cells of the first line are not free."""
+    if not stream.isatty():
         return text
     import textwrap
 
@@ -95,7 +95,7 @@ def _wrapped(text: str, taken: int = 0) -> str:
     lines = [" " * taken + line if not n else line for n, line in enumerate(text.split("\n"))]
     told = [
         line
-        if len(line) <= width or line.lstrip().casefold().startswith("next:")
+        if len(line) <= width or line.lstrip().casefold().startswith("next:  billingsync")
         else textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
         for line in lines
     ]
@@ -165,7 +165,8 @@ def show_error(error: BillingSyncError) -> None:
     red, plain_ = ("\x1b[31m", "\x1b[0m") if colored(sys.stderr) else ("", "")
     import shlex
 
-    lines = [f"{red}{error.code}{plain_}{_wrapped(f'  {inert(error.message, keep=chr(10))}', len(error.code))}"]
+    says = wrapped(f"  {inert(error.message, keep=chr(10))}", sys.stderr, taken=len(error.code))
+    lines = [f"{red}{error.code}{plain_}{says}"]
     lines += [f"  next:  {shlex.join(step)}" for step in error.next_steps]
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _NARROWEST, _WIDEST = 60, 132  # beyond it the eye loses the line between a name and its amount
 _SHORTEST_NAME = 12
+_SHORTEST_SENTENCE = 24  # room for the last column of a table: with less, its lines would be a word each
 UNLIMITED = 100_000  # columns of a page that is no terminal's: nothing on it is ever cut
 
 
@@ -121,7 +122,8 @@ def table(
     names: Collection[int] = (),
 ) -> None:
     """A plain table: the columns in `numbers` are right-aligned, only those in `names` are cut (the widest first)
-    where the console is too narrow. Everything else, amounts and ids, is shown whole even if the terminal must wrap."""
+    where the console is too narrow. Everything else, amounts and ids, is shown whole even if the terminal must wrap;
+    a sentence in the last column goes on below itself."""
     from rich.text import Text
 
     lines = [
@@ -153,12 +155,34 @@ def table_lines(
         step = min(surplus, widths[widest] - max([_SHORTEST_NAME, *others]))
         widths[widest] -= max(step, 1)
         surplus -= max(step, 1)
+    last = len(widths) - 1
+    before = sum(widths[:-1]) + 2 * last  # cells in front of the last column
+    folds = surplus > 0 and last not in names and last not in numbers and width - before >= _SHORTEST_SENTENCE
     lines = []
     for row in cells:
         padded = []
         for column, (cell, size) in enumerate(zip(row, widths, strict=True)):
-            shown = fit(cell, size)
+            shown = cell if folds and column == last else fit(cell, size)
             space = " " * (size - cell_len(shown))
             padded.append(space + shown if column in numbers else shown + space)
-        lines.append("  ".join(padded).rstrip())
+        if folds:
+            lines += _folded("  ".join([*padded[:-1], ""]), padded[-1], width)
+        else:
+            lines.append("  ".join(padded).rstrip())
     return lines
+
+
+def _folded(before: str, sentence: str, width: int) -> list[str]:
+    """The sentence behind `before`, broken at its spaces where the width is used up; words that are longer than the
+    room stay whole."""
+    from rich.cells import cell_len
+
+    room = width - cell_len(before)
+    lines = [""]
+    for word in sentence.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and cell_len(longer) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [f"{' ' * cell_len(before) if n else before}{line}".rstrip() for n, line in enumerate(lines)]

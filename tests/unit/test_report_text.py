@@ -186,3 +186,16 @@ def test_a_table_reaches_the_console_whole() -> None:
     file = StringIO()
     table(Console(file=file, width=20), ("Client", "Amount"), [["[b]" + "n" * 50, "9" * 40]], numbers={1}, names={0})
     assert "9" * 40 in file.getvalue() and "[b]" in file.getvalue()
+
+
+def test_a_sentence_in_the_last_column_goes_on_below_itself_between_words() -> None:
+    says = "recurring invoice 228 of Consolidated Messenger: HaloPSA counts the licences itself"
+    rows = [["look", "株式会社", says], ["ok", "Pax8", "x" * 90]]
+    lines = table_lines(("", "Check", "Found"), rows, 60)
+    begins = cell_len(lines[1].split("recurring")[0])
+    sentence = [line for line in lines[1:] if "x" not in line]
+    assert len(sentence) == 3 and all(cell_len(line) <= 60 for line in sentence)
+    assert sentence[1].startswith(" " * begins) and not sentence[1][begins].isspace()
+    assert " ".join(" ".join(sentence).split()[2:]) == says
+    assert "x" * 90 in lines[-1]  # what has no space is shown whole
+    assert len(table_lines(("", "Check", "Found"), rows, 30)) == 3  # too narrow for sentences: the terminal wraps
