@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from billingsync.core.rules import DeskRules
 from billingsync.store.book import Book
+from billingsync.store.mappings import find_company_matches
 from billingsync.store.schema import desk_rules
 
 
@@ -27,9 +28,13 @@ class DeskText:
 
 class DeskRulesBook(Book):
     def desk_rules(self) -> tuple[DeskRules, ...]:
-        """What counts now, those of all clients first."""
+        """What counts now, those of all clients first. `client_id` is whom the company is billed as by now, not on the
+        day when they were saved: a file that names that client is theirs too."""
         with self.reading() as connection:
-            return tuple(row for row in newest(connection, self.name).values() if row.text)
+            rows = [row for row in newest(connection, self.name).values() if row.text]
+            matches = find_company_matches(connection, self.name) if any(row.company_id for row in rows) else {}
+        billed = {id_: match.client_id for id_, match in matches.items() if match.client_id is not None}
+        return tuple(replace(row, client_id=billed.get(row.company_id, row.client_id)) for row in rows)
 
     def desk_rules_history(self, company_id: str) -> tuple[tuple[DeskRules, str], ...]:
         """Every version of one company's ("": of all clients') and its reason, oldest first."""

@@ -204,6 +204,21 @@ def test_rules_of_the_desk_map_no_company_to_the_client_of_a_file(desk: Office) 
     assert file and file.halo_client is None and file.rules.modifiers.azure == "drop"
 
 
+def test_a_company_that_is_mapped_to_another_client_follows_that_clients_file_from_then_on(desk: Office) -> None:
+    path, one, _ = shared_file(desk, '[modifiers]\nzero_lines = "keep"\n')
+    rules, company = desk.settings.rules_dir, one.company_id
+    put(desk, company, lines__text="{product}")
+    path.with_name("new.toml").write_text(
+        '[client]\nhalo_client = 214\n[modifiers]\nazure = "drop"\n', encoding="utf-8"
+    )
+    assert value_of(desk.ledger, rules, company, "modifiers.zero_lines") == ('"keep"', path.as_posix())
+    assert one.client_id != 214
+    desk.ledger.set_company_match(company, 214, company_name=one.company_name, who=DANA, now=NOW)
+    assert value_of(desk.ledger, rules, company, "modifiers.azure")[0] == '"drop"'
+    assert value_of(desk.ledger, rules, company, "modifiers.zero_lines")[0] == '"drop"'  # of all clients again
+    assert value_of(desk.ledger, rules, company, "lines.text")[0] == '"{product}"'  # the company's own go along
+
+
 def test_files_that_would_be_wrong_stay_as_they_were(desk: Office) -> None:
     rules, company = desk.settings.rules_dir, billed(desk).company_id
     put(desk, company, modifiers__azure="drop")
