@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from billingsync.cli.formats import FORMATS, format_of
 from billingsync.cli.session import connected, ledger_only
 from billingsync.cli.terminal import FLAGS, ask, console, document, interactive, needs_yes, note, out, say, write_file
 from billingsync.core.states import RunState
@@ -18,17 +18,6 @@ if TYPE_CHECKING:
     from billingsync.report.result import RunResult
     from billingsync.run.explain import Several
     from billingsync.run.plan import KeptPlan, Planned
-
-FORMATS = ("text", "json", "csv", "html", "xlsx", "markdown")
-_ENDINGS = {
-    ".txt": "text",
-    ".json": "json",
-    ".csv": "csv",
-    ".html": "html",
-    ".htm": "html",
-    ".xlsx": "xlsx",
-    ".md": "markdown",
-}
 
 PeriodArgument = Annotated[
     str | None, typer.Argument(metavar="[PERIOD]", help="Month as 2026-11; by default the newest released.")
@@ -133,14 +122,7 @@ def plan(
     from billingsync.run.changes import changes_since
     from billingsync.run.plan import make_plan
 
-    chosen = "json" if json else format or _by_ending(out_file)
-    if chosen not in FORMATS:
-        raise UsageError(f"--format is one of {', '.join(FORMATS)}, not {format!r:.40}.")
-    if chosen == "xlsx" and out_file is None:
-        raise UsageError(
-            "A spreadsheet does not fit on a terminal: name a file.",
-            next_steps=[["billingsync", "plan", "--format", "xlsx", "--out", "plan.xlsx"]],
-        )
+    chosen = format_of(format, out_file, json=json, command=["plan"])
     if digest is not None:
         if period or client or replan or compare or source:
             raise UsageError(
@@ -167,11 +149,6 @@ def plan(
             for change in changes_since(before.document, planned) or ["nothing changed"]:
                 note(change)
     return 3 if planned.plan.held else 0
-
-
-def _by_ending(out_file: str | None) -> str:
-    """The format that a file's name ends in; text where it says nothing."""
-    return _ENDINGS.get(PurePath(out_file or "").suffix.lower(), "text")
 
 
 def _show(locale: str, planned: Planned | KeptPlan, format: str, out_file: str | None, *, lines: bool) -> None:

@@ -151,10 +151,11 @@ def show(
     from billingsync.reconcile.line_history import line_history
     from billingsync.report.card_details import card_sentences, past_document, past_sentence
     from billingsync.report.cards import card_document
+    from billingsync.report.numbers import Figures
 
     choice = choice_of((line, invoice), (quantity, price, cost), (with_price, with_cost), (effective, prorate))
     with connected() as connections:
-        money = may(connections.settings, "financial")
+        money, figures = may(connections.settings, "financial"), Figures(connections.settings.locale)
         ground = stand(connections, say=say)
         found = [choose(ground, digest, choice) for digest in digests]
         pasts = [line_history(connections, one.card) if money else () for one in found]
@@ -168,7 +169,7 @@ def show(
     else:
         for one, past in zip(found, pasts, strict=True):
             out(f"As at {ground.inputs.snapshot.as_at:%Y-%m-%d %H:%M}, snapshot {ground.inputs.snapshot.id}.")
-            for sentence in [*card_sentences(one, money=money), *map(past_sentence, past)]:
+            for sentence in [*card_sentences(one, figures, money=money), *map(past_sentence, past)]:
                 out(sentence)
     return 3 if any(one.card.lacks for one in found) else 0
 

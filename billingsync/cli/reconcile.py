@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from billingsync.cli.billing import FORMATS, JsonOption
+from billingsync.cli.billing import JsonOption
+from billingsync.cli.formats import FORMATS, format_of
 from billingsync.cli.roles import may, require
 from billingsync.cli.session import connected
 from billingsync.cli.terminal import console, note, out, say, write_file
@@ -32,7 +33,9 @@ VendorOption = Annotated[list[str] | None, typer.Option("--vendor", help="Only t
 TagOption = Annotated[list[str] | None, typer.Option("--tag", help="Only products with this tag; repeatable.")]
 InvoiceOption = Annotated[list[int] | None, typer.Option("--invoice", help="Only this recurring invoice; repeatable.")]
 KindOption = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind of finding; repeatable.")]
-FormatOption = Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help=f"One of {', '.join(FORMATS)}; else by the ending of --out.")
+]
 OutOption = Annotated[str | None, typer.Option("--out", help="Write to this file; - is stdout.", metavar="FILE")]
 
 
@@ -63,7 +66,7 @@ def licences(
     tag: TagOption = None,
     invoice: InvoiceOption = None,
     kind: KindOption = None,
-    format: FormatOption = "text",
+    format: FormatOption = None,
     out_file: OutOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -83,7 +86,7 @@ def billing(
     vendor: VendorOption = None,
     tag: TagOption = None,
     invoice: InvoiceOption = None,
-    format: FormatOption = "text",
+    format: FormatOption = None,
     out_file: OutOption = None,
     source: Annotated[
         str | None, typer.Option("--source", help="Pax8's invoice as a CSV file, in the place of Pax8.", metavar="FILE")
@@ -114,7 +117,7 @@ def findings(
     tag: TagOption = None,
     invoice: InvoiceOption = None,
     kind: KindOption = None,
-    format: FormatOption = "text",
+    format: FormatOption = None,
     out_file: OutOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -124,19 +127,9 @@ def findings(
     return _each("findings", period, filters, options, _format(format, out_file, json, "findings"), out_file)
 
 
-def _format(format: str, out_file: str | None, json: bool, command: str) -> str:
-    """The format: --json, --format, else what the file's name ends in."""
-    endings = {"json": "json", "csv": "csv", "html": "html", "xlsx": "xlsx", "md": "markdown", "txt": "text"}
-    if format == "text" and out_file and "." in out_file:
-        format = endings.get(out_file.rpartition(".")[2].lower(), "text")
-    chosen = "json" if json else format
-    if chosen not in FORMATS:
-        raise UsageError(f"--format is one of {', '.join(FORMATS)}, not {format!r:.40}.")
-    if chosen == "xlsx" and out_file is None:
-        words = ["renewals"] if command == "renewals" else ["reconcile", command]
-        step = ["billingsync", *words, "--out", f"{command}.xlsx"]
-        raise UsageError("A spreadsheet does not fit on a terminal: name a file.", next_steps=[step])
-    return chosen
+def _format(format: str | None, out_file: str | None, json: bool, command: str) -> str:
+    words = ["renewals"] if command == "renewals" else ["reconcile", command]
+    return format_of(format, out_file, json=json, command=words)
 
 
 def _filters(
@@ -228,7 +221,7 @@ def _show(what: str, shown: list[View], format: str, out_file: str | None, conne
 
 def renewals(
     within: Annotated[int, typer.Option("--within", help="Days to look ahead.", min=1, max=3660)] = 90,
-    format: FormatOption = "text",
+    format: FormatOption = None,
     out_file: OutOption = None,
     json: JsonOption = False,
 ) -> int:

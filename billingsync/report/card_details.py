@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Protocol
 
-from billingsync.core.money import plain
 from billingsync.core.reconcile.card import LACKS, Card, CardKind
 from billingsync.core.reconcile.card_change import Limit
 from billingsync.core.reconcile.card_states import Shown
 from billingsync.core.reconcile.matches import How
 from billingsync.report.escape import one_line
+from billingsync.report.numbers import Figures
 
 _LIMITS: Mapping[Limit, str] = {
     Limit.QUANTITY: "the quantity moves by more than the rules allow",
@@ -21,7 +21,7 @@ _LIMITS: Mapping[Limit, str] = {
 }
 
 
-def card_sentences(one: Shown, *, money: bool) -> list[str]:
+def card_sentences(one: Shown, figures: Figures, *, money: bool) -> list[str]:
     """A card in full: where, what stands there and would stand there, from when, what it changes, what it lacks."""
     card = one.card
     said = [
@@ -29,17 +29,17 @@ def card_sentences(one: Shown, *, money: bool) -> list[str]:
         f"({_where(card)}).",
         *_sold(card),
         *_line(card),
-        *_counted(card),
+        *_counted(card, figures),
     ]
     if money:
-        said += _unit(card)
+        said += _unit(card, figures)
     said.append(
         "It counts from "
         + (card.effective.isoformat() if card.effective else "the next invoice that HaloPSA makes")
         + (f" (on {card.next_invoice.isoformat()})." if card.next_invoice and not card.effective else ".")
     )
     if money and card.kind is not CardKind.UNCHANGED:
-        said += _change(card)
+        said += _change(card, figures)
     said += [LACKS[lack] for lack in card.lacks]
     said += [
         f"Beyond a limit: {_LIMITS[limit]}. Approve it alone, with --over-limit --reason." for limit in card.limits
@@ -112,20 +112,22 @@ def _line(card: Card) -> Iterator[str]:
         yield f"In HaloPSA: {known}."
 
 
-def _counted(card: Card) -> Iterator[str]:
-    waiting = f"; {plain(card.waiting)} wait as pro rata" if card.waiting else ""
+def _counted(card: Card, figures: Figures) -> Iterator[str]:
+    waiting = f"; {figures.quantity(card.waiting)} wait as pro rata" if card.waiting else ""
     guess = " The match is a guess: look at both sides first." if card.guessed else ""
     yield (
-        f"Quantity {plain(card.before.quantity)} -> {plain(card.after.quantity)}. Counted: {plain(card.count)}; "
-        f"difference {_signed(card.difference)}{waiting}.{guess}"
+        f"Quantity {figures.quantity(card.before.quantity)} -> {figures.quantity(card.after.quantity)}. "
+        f"Counted: {figures.quantity(card.count)}; "
+        f"difference {_plus(card.difference)}{figures.quantity(card.difference)}{waiting}.{guess}"
     )
 
 
-def _unit(card: Card) -> Iterator[str]:
+def _unit(card: Card, figures: Figures) -> Iterator[str]:
     """What one seat costs and sells for, where the line's number moves with both values."""
     currency = card.change.currency
     said = [
-        f"{name} {_number(before, currency)}" + (f" -> {_number(after, currency)}" if before != after else "")
+        f"{name} {_number(before, currency, figures)}"
+        + (f" -> {_number(after, currency, figures)}" if before != after else "")
         for name, before, after in (
             ("price", card.before.unit_price, card.after.unit_price),
             ("cost", card.before.unit_cost, card.after.unit_cost),
@@ -137,31 +139,33 @@ def _unit(card: Card) -> Iterator[str]:
         yield f"{text[0].upper()}{text[1:]} {currency} a unit."
 
 
-def _change(card: Card) -> Iterator[str]:
+def _change(card: Card, figures: Figures) -> Iterator[str]:
     """What it changes, a month and a year, and pro rata once."""
     change = card.change
     names = ("clients pay", "recorded profit", "cash")
     months = (change.revenue_month, change.recorded_profit_month, change.cash_month)
     years = (change.revenue_year, change.recorded_profit_year, change.cash_year)
     for rhythm, amounts in (("month", months), ("year", years)):
-        parts = [f"{name} {_amount(amount, change.currency)}" for name, amount in zip(names, amounts, strict=True)]
+        parts = [
+            f"{name} {_amount(amount, change.currency, figures)}" for name, amount in zip(names, amounts, strict=True)
+        ]
         yield f"Change a {rhythm}: {'; '.join(parts)}."
     if card.entries:
-        days = ", ".join(f"{plain(entry.quantity)} from {entry.day.isoformat()}" for entry in card.entries)
-        yield f"Pro rata, once: about {_amount(change.once, change.currency)} ({days})."
+        days = ", ".join(f"{figures.quantity(entry.quantity)} from {entry.day.isoformat()}" for entry in card.entries)
+        yield f"Pro rata, once: about {_amount(change.once, change.currency, figures)} ({days})."
     yield "Pax8 bills these seats already."
 
 
-def _number(number: Decimal | None, currency: str) -> str:
-    return "not known" if number is None else plain(number, currency)
+def _number(number: Decimal | None, currency: str, figures: Figures) -> str:
+    return "not known" if number is None else figures.amount(number, currency)
 
 
-def _amount(amount: Decimal | None, currency: str) -> str:
-    return "not known" if amount is None else f"{_signed(amount, currency)} {currency}"
+def _amount(amount: Decimal | None, currency: str, figures: Figures) -> str:
+    return "not known" if amount is None else f"{_plus(amount)}{figures.money(amount, currency)}"
 
 
-def _signed(number: Decimal, currency: str | None = None) -> str:
-    return f"{'+' if number > 0 else ''}{plain(number, currency)}"
+def _plus(number: Decimal) -> str:
+    return "+" if number > 0 else ""
 
 
 class Past(Protocol):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from billingsync.core.money import plain
-from billingsync.core.reconcile.card import Card, CardKind
-from billingsync.core.reconcile.card_change import Values
+from billingsync.core.reconcile.card import Card, CardKind, Lack
+from billingsync.core.reconcile.card_change import Limit, Values
 from billingsync.core.reconcile.card_states import CardSet, Shown, card_set
 from billingsync.report.numbers import Figures
 
@@ -112,6 +112,29 @@ def set_sentences(together: CardSet, figures: Figures) -> list[str]:
     return [f"{len(together.cards)} could be approved: {'; '.join(sums)}."]
 
 
+# In as few words as a list has room for; `cards show` says each in a sentence.
+_LACKS: Mapping[Lack, str] = {
+    Lack.NEEDS_LINE: "choose its line",
+    Lack.NEEDS_INVOICE: "choose its recurring invoice",
+    Lack.NEEDS_ITEM: "map its product",
+    Lack.OURS: "the billing job keeps this line",
+    Lack.HALO: "HaloPSA counts this line",
+    Lack.INVOICE_CLOSED: "the recurring invoice is closed",
+    Lack.OTHER_CLIENT: "another client's recurring invoice",
+    Lack.MOVING: "changed while it was read",
+    Lack.SUSPECT: "too much is gone since the last snapshot",
+    Lack.UNSURE: "unknown status or quantity",
+    Lack.WAITING: "too much pro rata waits",
+    Lack.PART_OF_A_UNIT: "not a whole number",
+    Lack.PRORATA_OFF: "pro rata is off",
+    Lack.PRORATA_QUANTITY: "the entries do not add up",
+}
+_LIMITS: Mapping[Limit, str] = {
+    Limit.QUANTITY: "over the limit of quantity",
+    Limit.PRICE: "over the limit of price",
+    Limit.BELOW_COST: "below cost",
+    Limit.DECREASE_ON_LOOK: "takes seats away on an uncertain finding",
+}
 CARD_HEADERS = ("Card", "Client", "Product", "HaloPSA", "", "To", "A month", "State", "Lacks")
 CARD_NUMBERS = (3, 5, 6)  # columns of numbers
 CARD_NAMES = (1, 2)  # columns that may be cut
@@ -129,7 +152,7 @@ def card_rows(cards: Iterable[Shown], figures: Figures, *, money: bool) -> list[
             "-" if one.card.kind is CardKind.GONE else plain(one.card.after.quantity),
             _a_month(one.card, figures) if money else "",
             one.state.value,
-            ", ".join([*(lack.value for lack in one.card.lacks), *(f"over {limit}" for limit in one.card.limits)]),
+            ", ".join([*(_LACKS[lack] for lack in one.card.lacks), *(_LIMITS[limit] for limit in one.card.limits)]),
         )
         for one in cards
     ]

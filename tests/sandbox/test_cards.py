@@ -10,6 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cli import CALM, TEXT_ONLY, Office
 
+from billingsync.core.reconcile.card import Lack
+from billingsync.core.reconcile.card_change import Limit
+from billingsync.report.cards import _LACKS, _LIMITS
+
 SOLD = dataclasses.replace(CALM, charges=None, clients=8, hand_kept=3)
 
 
@@ -54,6 +58,13 @@ def test_the_list_of_cards_writes_amounts_as_people_read_them(office):
     assert dear
     for card in dear:
         assert f"{float(card['change']['revenue_month']):+,.2f} {card['change']['currency']}" in text
+
+
+def test_the_list_says_in_words_what_a_card_lacks(office):
+    lacking = [card for card in dealt(office)["cards"] if card["lacks"] or card["limits"]]
+    text = office.run("cards").must(0, 3).stdout
+    assert lacking and not re.search(r"\b[a-z]+_[a-z]+\b", text)
+    assert set(_LACKS) == set(Lack) and set(_LIMITS) == set(Limit)
 
 
 def test_j5_the_sign_of_a_change_is_that_of_its_difference(office):

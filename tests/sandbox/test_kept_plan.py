@@ -27,3 +27,13 @@ def test_a_kept_plan_stands_alone(office):
         refused = office.run("plan", "--digest", digest, *words, "--json").must(2)
         assert refused.json["error"]["next_steps"] == [["billingsync", "plan", "--digest", digest]]
     assert "No plan's digest begins with" in office.run("plan", "--digest", "000000").must(2).stderr
+
+
+def test_a_file_whose_ending_says_no_format_is_not_written(office):
+    for words in (["plan"], ["reconcile", "findings"], ["renewals"]):
+        refused = office.run(*words, "--out", "month.pdf").must(2)
+        assert ".txt, .json, .csv, .html, .htm, .xlsx, .md" in refused.stderr
+        assert not (office.folder / "month.pdf").exists()
+    assert office.sandbox.calls == []
+    office.run("plan", "--format", "html", "--out", "month.pdf").must(0)  # who says which, is heard
+    assert "<html" in (office.folder / "month.pdf").read_text(encoding="utf-8")

@@ -31,6 +31,7 @@ from billingsync.report.card_details import card_sentences
 from billingsync.report.comparison.output import render_renewals, rendered
 from billingsync.report.comparison.renewals import Renewals
 from billingsync.report.comparison.view import Filters, view
+from billingsync.report.numbers import Figures
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "reconcile"
 
@@ -84,7 +85,9 @@ def told(book: Book) -> str:
         rendered(what, [shown], "text", "en_US", "default").decode() for what in ("licences", "findings", "billing")
     ]
     for card in book.cards():
-        parts.append("\n".join(card_sentences(Shown(card=card, state=CardState.OPEN), money=True)) + "\n")
+        parts.append(
+            "\n".join(card_sentences(Shown(card=card, state=CardState.OPEN), Figures("en_US"), money=True)) + "\n"
+        )
     return "\n".join(parts)
 
 
