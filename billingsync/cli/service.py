@@ -84,6 +84,7 @@ def _serve(service: Worker, systemd: Any) -> int:
 
     from billingsync.service.health import HealthServer
     from billingsync.service.http_port import Port
+    from billingsync.service.process import run_process
     from billingsync.service.status import take
     from billingsync.service.webhook import route
 
@@ -99,7 +100,7 @@ def _serve(service: Worker, systemd: Any) -> int:
             from billingsync.cli.desk import desk_server
 
             stack.enter_context(desk_server(service.settings, service.ledger, wake=service.wake_for_orders))
-        return service.run(systemd, exit_now=os._exit)
+        return run_process(service, systemd, exit_now=os._exit)
 
 
 def status(json: JsonOption = False) -> int:

@@ -1,22 +1,16 @@
 """The service: cycles by the clock, one at a time, for years; stops on a signal, and tells who must know.
 
-Two threads that matter. The one that works runs a cycle when it is due and waits in between. The main one only
-watches: signals, the watchdog (fed as long as the *work* shows signs of life), and the stop, which gives a write in
-hand its time and no more. Whatever is cut off there is found out about by the next start: the ledger is the truth.
+What is here runs in the thread that works; `process` watches it.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import select
-import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import structlog
@@ -37,7 +31,6 @@ from billingsync.service.month import CLOSED, Month, read_months, write_months
 from billingsync.service.notify import Delivery
 from billingsync.service.ping import Pings
 from billingsync.service.progress import Heartbeat, Stop
-from billingsync.service.sdnotify import Systemd
 from billingsync.settings import Settings
 from billingsync.store.cycles import Cycle
 from billingsync.store.ledger import Ledger, open_ledger
@@ -47,8 +40,6 @@ from billingsync.store.notices import Thing
 ORDERS_S = 2.0  # another process may have filed an order for the desk this long ago
 LIFE = timedelta(seconds=20)  # how often it shows in the ledger that it lives
 TURN_S = 20.0  # the waiting loop looks at the clock this often: a clock that jumps is noticed
-GRACE_WRITING_S = 90.0  # a write in hand: one call of 60 s and what follows it
-GRACE_S = 5.0  # anything else may be cut off: nothing is lost but the reading
 WOKEN_GAP = timedelta(seconds=60)  # a webhook that is called in a loop must not eat the call budget
 
 
@@ -315,7 +306,7 @@ class Worker:
     def _connected(self) -> AbstractContextManager[Connections]:
         return self._connect(self.settings, self.redactor, on_call=self.progress.note_call, wait=self.progress.wait)
 
-    def _show_life(self) -> None:
+    def show_life(self) -> None:
         """So that desks in other processes leave their orders to this one."""
         now = self.clock()
         if self._shown_alive is None or now - self._shown_alive >= LIFE:
@@ -329,87 +320,6 @@ class Worker:
         if self._pinged is not None and not cycle_failed and now - self._pinged >= self.polling.interval:
             self.pings.send("well")
             self._pinged = now
-
-    def run(self, systemd: Systemd, *, exit_now: Callable[[int], None]) -> int:
-        """Works until SIGTERM or SIGINT; gives the exit code: 0, or 1 where the work itself died. `exit_now` ends the
-        process where the work does not stop in time."""
-        turn = min(1.0, systemd.watchdog_s / 3) if systemd.watchdog_s else 1.0
-        working = threading.Thread(target=self.work, name="work", daemon=True)
-        stopping = self.progress.stopping
-        with _signals() as wait:
-            self.delivery.start()
-            self.pings.start()
-            working.start()
-            systemd.ready()
-            hung = False
-            while working.is_alive() and not stopping.is_set():
-                if not self.progress.hangs():
-                    systemd.alive()
-                    self._show_life()
-                    hung = False
-                elif not hung:
-                    hung = True
-                    structlog.get_logger().error("the work hangs", doing=self.progress.doing)
-                    if not systemd.watchdog_s:  # nobody watches us: end, so that whoever started us starts us again
-                        exit_now(1)
-                systemd.status(self.progress.doing)
-                for number in wait(turn):
-                    if number == getattr(signal, "SIGHUP", None):
-                        self.wake()
-                    else:
-                        self.stop()
-            if not stopping.is_set():
-                structlog.get_logger().error("the work died")
-                return 1
-            return self._stopped(working, systemd, exit_now)
-
-    def _stopped(self, working: threading.Thread, systemd: Systemd, exit_now: Callable[[int], None]) -> int:
-        systemd.stopping()
-        writing = self.progress.writing
-        systemd.status("stopping; a write is being finished" if writing else "stopping")
-        structlog.get_logger().info("stopping", doing=self.progress.doing)
-        left = GRACE_WRITING_S if writing else GRACE_S
-        while working.is_alive() and left > 0:
-            systemd.alive()
-            working.join(min(1.0, left))
-            left -= 1.0
-        self.pings.stop()
-        if working.is_alive():
-            structlog.get_logger().warning(
-                "stopped in the middle; the next start finds out and goes on", doing=self.progress.doing
-            )
-            exit_now(0)  # threads in a call would keep the process
-        self.delivery.stop()
-        structlog.get_logger().info("stopped cleanly")
-        return 0
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[float], list[int]]]:
-    """SIGTERM, SIGINT and SIGHUP become values: gives a function that waits so many seconds at most and returns those
-    that came. The handlers themselves do next to nothing: a lock taken in one could be the one that it interrupted."""
-    reader, writer = os.pipe()
-    for end in (reader, writer):
-        os.set_blocking(end, False)
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        with suppress(BlockingIOError):
-            os.write(writer, bytes([number]))
-
-    def wait(seconds: float) -> list[int]:
-        if not select.select([reader], [], [], seconds)[0]:
-            return []
-        return list(os.read(reader, 100))
-
-    numbers = [number for name in ("SIGTERM", "SIGINT", "SIGHUP") if (number := getattr(signal, name, None))]
-    before = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
-        yield wait
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(reader)
-        os.close(writer)
 
 
 def _bug(bug: Exception) -> Thing:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from billingsync.service import worker as service
+from billingsync.service import process as service
 from billingsync.settings import variables
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"

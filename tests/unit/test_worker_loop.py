@@ -21,6 +21,7 @@ from billingsync.errors import NotReachable
 from billingsync.http import CallRecord
 from billingsync.redaction import Redactor
 from billingsync.service.month import Month, read_months, write_months
+from billingsync.service.process import run_process
 from billingsync.service.progress import Heartbeat, Stop
 from billingsync.service.sdnotify import Systemd
 from billingsync.service.worker import Worker, patience_s
@@ -162,7 +163,7 @@ def test_the_watchdog_is_fed_while_the_work_lives_and_not_when_it_hangs(tmp_path
 
     driver = threading.Thread(target=drive, daemon=True)
     driver.start()
-    assert worker.run(systemd, exit_now=lambda code: None) == 0
+    assert run_process(worker, systemd, exit_now=lambda code: None) == 0
     driver.join(10)
     assert len(fed) == 2 and fed[0] == fed[1]
     assert systemd.said[0] == "READY=1" and "STOPPING=1" in systemd.said
@@ -176,7 +177,7 @@ def test_work_that_dies_ends_the_service_with_1(tmp_path: Path, ledger: Ledger) 
 
     worker.act = die
     with _unraised():
-        assert worker.run(Systemd_(None), exit_now=lambda code: None) == 1
+        assert run_process(worker, Systemd_(None), exit_now=lambda code: None) == 1
 
 
 @contextmanager
@@ -188,19 +189,14 @@ def _unraised() -> Iterator[None]:
         threading.excepthook = before
 
 
-def test_a_stop_that_takes_too_long_is_cut_off_with_0(
-    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from billingsync.service import worker as service
-
-    monkeypatch.setattr(service, "GRACE_S", 0.2)
+def test_a_stop_that_takes_too_long_is_cut_off_with_0(tmp_path: Path, ledger: Ledger) -> None:
     release = threading.Event()
     worker = Fake(tmp_path, ledger)
     worker.act = lambda: release.wait(20)
     codes: list[int] = []
     threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
-    assert worker.run(Systemd_(None), exit_now=codes.append) == 0
+    assert run_process(worker, Systemd_(None), exit_now=codes.append, grace_s=0.2) == 0
     assert codes == [0] and time.monotonic() - began < 5
     release.set()
 
@@ -210,7 +206,7 @@ def test_handlers_are_as_before_afterwards(tmp_path: Path, ledger: Ledger) -> No
     threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGHUP)).start()
     threading.Timer(0.4, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     worker = Fake(tmp_path, ledger)
-    assert worker.run(Systemd_(None), exit_now=lambda code: None) == 0
+    assert run_process(worker, Systemd_(None), exit_now=lambda code: None) == 0
     assert len(worker.cycles) == 2
     assert {number: signal.getsignal(number) for number in before} == before
 
