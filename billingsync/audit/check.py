@@ -66,7 +66,7 @@ def verify(ledger: Ledger) -> Verdict:
     name = ledger.name
     with ledger.reading() as connection:
         journal = entries(connection, name)
-        problems = list(_chain(journal, name))
+        problems = list(_chain(journal, ledger.key_name))
         story = _Story()
         for entry in journal:
             try:
@@ -86,11 +86,11 @@ def verify(ledger: Ledger) -> Verdict:
     return Verdict(problems=tuple(problems), checked=checked)
 
 
-def _chain(journal: Iterable[Entry], name: str) -> Iterator[Problem]:
+def _chain(journal: Iterable[Entry], key_name: str) -> Iterator[Problem]:
     """The entries that are not what was written, or that do not follow the one before."""
     previous = NO_HASH
     for place, entry in enumerate(journal, start=1):
-        true = hash_of(name, entry.seq, entry.at, entry.kind, entry.body, entry.previous)
+        true = hash_of(key_name, entry.seq, entry.at, entry.kind, entry.body, entry.previous)
         if entry.hash != true:
             yield _at(entry, "its content does not give its hash")
         elif entry.seq != place:

@@ -136,8 +136,9 @@ def _write(out: _Folder, month: Month, locale: str) -> None:
     _tables(out, month)
     lines = [json.dumps(asdict(entry), ensure_ascii=True) for entry in month.journal]
     out.text("journal.jsonl", "".join(f"{line}\n" for line in lines))
-    out.text("README.txt", _README.format(version=__version__, period=month.period, partner=month.partner))
-    out.text("verify.py", _VERIFY.replace("PARTNER", repr(month.partner)))
+    names = {"partner": month.partner, "key_name": json.dumps(month.key_name)}
+    out.text("README.txt", _README.format(version=__version__, period=month.period, **names))
+    out.text("verify.py", _VERIFY.replace("KEY_NAME", repr(month.key_name)))
     out.text("index.html", index_page(month, sources, locale))
 
 
@@ -237,7 +238,7 @@ journal.jsonl              the whole journal: each entry carries the hash of the
 SHA256SUMS                 check with:  sha256sum -c SHA256SUMS
 verify.py                  the same and the journal's chain, with nothing but Python:  python3 verify.py
 
-An entry's hash is the SHA-256 of the JSON list [partner, seq, at, kind, body, previous], written without blanks and
+An entry's hash is the SHA-256 of the JSON list [{key_name}, seq, at, kind, body, previous], written without blanks and
 with non-ASCII characters escaped; `body` is itself a text. The first entry's `previous` is 64 zeros.
 """
 
@@ -255,7 +256,7 @@ for line in (here / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
 previous = "0" * 64
 for number, line in enumerate((here / "journal.jsonl").read_text(encoding="utf-8").splitlines(), 1):
     entry = json.loads(line)
-    said = [PARTNER, entry["seq"], entry["at"], entry["kind"], entry["body"], entry["previous"]]
+    said = [KEY_NAME, entry["seq"], entry["at"], entry["kind"], entry["body"], entry["previous"]]
     true = hashlib.sha256(json.dumps(said, ensure_ascii=True, separators=(",", ":")).encode("ascii")).hexdigest()
     if (entry["seq"], entry["previous"], entry["hash"]) != (number, previous, true):
         wrong.append(f"journal entry {number} was altered")

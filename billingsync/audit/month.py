@@ -62,6 +62,7 @@ _DECISIONS = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Month:
     partner: str
+    key_name: str  # what the journal's hashes are made with
     period: str
     documents: Sequence[Document]
     invoices: Sequence[SourceInvoice]
@@ -98,6 +99,7 @@ def read_month(ledger: Ledger, period: Period) -> Month:
     charges = _charges(ledger, period, plans, postings, waiting)
     return Month(
         partner=ledger.name,
+        key_name=ledger.key_name,
         period=str(period),
         documents=ledger.source_documents(period),
         invoices=ledger.source_invoices(period),

@@ -218,6 +218,12 @@ class RunInputs:
     currency: str = ""  # of clients whose currency HaloPSA does not say (HALO__CURRENCY) [C3]
     clients_asked: tuple[str, ...] = ()  # --client: company ids; empty means all
     set_aside: Mapping[str, SetAside] = field(default_factory=dict)  # by charge id
+    key_name: str = ""  # what keys and the digest are made with [F7]; "" where it is the partner's name
+
+    @property
+    def named_in_keys(self) -> str:
+        """The partner as keys name it."""
+        return self.key_name or self.partner
 
     def invoices_for(self, client_id: int, recurring_invoice: int | None) -> tuple[Invoice, ...]:
         """The existing invoices of a client, and the recurring one that its rules name, whosever that is."""

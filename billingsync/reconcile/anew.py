@@ -84,7 +84,7 @@ class Anew:
         ledger, card, now = self.connected.ledger, cards[0], self.context.now()
         assert card.invoice_id is not None
         sets = tuple(line_set(one, nth) for nth, one in enumerate(cards))
-        base = base_of(ledger.name, card.client_id, card.invoice_id, sets)
+        base = base_of(ledger.key_name, card.client_id, card.invoice_id, sets)
         generation = ledger.card_generation(base)
         return CardWrite(
             key=key_of(base, generation),

@@ -96,7 +96,7 @@ def _sent(
     context: RunContext, asked: TakeBack, of: tuple[CardWrite, LineSet], one: LineSet, there: Invoice, invoiced: str
 ) -> CardResult:
     write, done = of
-    base = base_of(context.ledger.name, write.client_id, write.invoice_id, [one])
+    base = base_of(context.ledger.key_name, write.client_id, write.invoice_id, [one])
     now = context.now()
     generation = context.ledger.card_generation(base)
     back = replace(

@@ -128,7 +128,7 @@ class _Search:
         for posting, lines in _choices(self.there.postings, invoice.client_id):
             for action in actions:
                 place = Place(
-                    partner=self.plan.partner,
+                    key_name=self.context.ledger.key_name,
                     period=self.plan.period,
                     client_id=invoice.client_id,
                     client_name=self._name(invoice),
@@ -169,8 +169,9 @@ class _Search:
         self.there.postings = [*left, found]
 
     def _rest(self, posting: Posting, lines: tuple[PlanLine, ...]) -> Posting:
-        target = "" if posting.invoice_id is None else str(posting.invoice_id)
-        base = base_key(self.plan.partner, posting.client_id, f"{posting.action}:{target}:{self.plan.period}", lines)
+        invoice = "" if posting.invoice_id is None else str(posting.invoice_id)
+        target = f"{posting.action}:{invoice}:{self.plan.period}"
+        base = base_key(self.context.ledger.key_name, posting.client_id, target, lines)
         return replace(
             posting,
             key=base,

@@ -127,6 +127,7 @@ def make_plan(
         memory = connected.ledger.memory(period)
     inputs = RunInputs(
         partner=connected.ledger.name,
+        key_name=connected.ledger.key_name,
         period=period,
         sources=upstream.sources,
         companies=upstream.companies,
@@ -217,6 +218,8 @@ def planned_again(
     names = charged_in(with_owners(inputs).sources, inputs.companies)
     inputs = replace(
         inputs,
+        partner=ledger.name,
+        key_name=ledger.key_name,
         rulebook=rulebook,
         similar=similar(names, inputs.clients, rulebook),
         set_aside=ledger.charges_set_aside(str(inputs.period)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,9 +30,10 @@ class Fence:
 class Book:
     """The ledger is several books over one database; each keeps one noun."""
 
-    def __init__(self, database: Database, name: str) -> None:
+    def __init__(self, database: Database, name: str, key_name: str) -> None:
         self.database = database
         self.name = name  # the partner's
+        self.key_name = key_name  # what its keys and its journal's hashes are made with [F7]
 
     @cached_property
     def installation(self) -> str:
@@ -70,7 +71,11 @@ class Book:
 
     def note(self, connection: Connection, kind: str, body: dict[str, Any], now: datetime) -> None:
         """An entry in the journal, in the caller's transaction (`writing` or `fenced`)."""
-        journal.append(connection, self.name, kind, (body,), now)
+        self.note_each(connection, kind, (body,), now)
+
+    def note_each(self, connection: Connection, kind: str, bodies: Iterable[dict[str, Any]], now: datetime) -> None:
+        """An entry for each body, likewise."""
+        journal.append(connection, journal.Chain(self.name, self.key_name), kind, bodies, now)
 
 
 _ROW = select(partner).where(partner.c.partner == bindparam("name"))

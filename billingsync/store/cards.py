@@ -13,7 +13,6 @@ from billingsync.core.period import Period
 from billingsync.core.reconcile.card import NOTHING_CHOSEN, Choice
 from billingsync.core.reconcile.card_change import Values
 from billingsync.core.reconcile.card_states import CardState, Decision
-from billingsync.store import journal
 from billingsync.store.book import Book
 from billingsync.store.schema import card_decision
 
@@ -34,7 +33,7 @@ class CardBook(Book):
         ]
         if rows:
             connection.execute(card_decision.insert(), rows)
-            journal.append(connection, self.name, "card", [_told(one) for one in decisions], now)
+            self.note_each(connection, "card", [_told(one) for one in decisions], now)
 
     def card_decisions(self) -> tuple[Decision, ...]:
         """Every transition of every card, oldest first."""

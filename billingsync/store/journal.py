@@ -30,16 +30,24 @@ class Entry:
     hash: str
 
 
-def append(connection: Connection, partner: str, kind: str, bodies: Iterable[dict[str, Any]], now: datetime) -> None:
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Whose journal it is, and the name that its hashes are made with [F7]."""
+
+    partner: str
+    key_name: str
+
+
+def append(connection: Connection, chain: Chain, kind: str, bodies: Iterable[dict[str, Any]], now: datetime) -> None:
     """Adds an entry for each body. The caller's transaction must hold the partner's row, else two entries could claim
     one place."""
-    last = connection.execute(_NEWEST, {"name": partner}).first()
+    last = connection.execute(_NEWEST, {"name": chain.partner}).first()
     newest, previous = (last.seq, last.hash) if last else (0, FIRST)
     at, added = moment(now), []
     for seq, body in enumerate(bodies, start=newest + 1):
         text = as_json(body)
-        entry = {"partner": partner, "seq": seq, "at": at, "kind": kind, "body": text, "previous": previous}
-        previous = hash_of(partner, seq, at, kind, text, previous)
+        entry = {"partner": chain.partner, "seq": seq, "at": at, "kind": kind, "body": text, "previous": previous}
+        previous = hash_of(chain.key_name, seq, at, kind, text, previous)
         added.append({**entry, "hash": previous})
     if added:
         connection.execute(journal.insert(), added)
@@ -88,17 +96,17 @@ def last_decided(connection: Connection, partner: str) -> tuple[int, str]:
     return (0, "") if row is None else (row.seq, row.at)
 
 
-def first_altered(entries: tuple[Entry, ...], partner: str) -> Entry | None:
+def first_altered(entries: tuple[Entry, ...], key_name: str) -> Entry | None:
     """The first entry that is not what was written, or that does not follow the one before; None where all are well."""
     previous = FIRST
     for place, entry in enumerate(entries, start=1):
-        true = hash_of(partner, entry.seq, entry.at, entry.kind, entry.body, entry.previous)
+        true = hash_of(key_name, entry.seq, entry.at, entry.kind, entry.body, entry.previous)
         if entry.seq != place or entry.previous != previous or entry.hash != true:
             return entry
         previous = entry.hash
     return None
 
 
-def hash_of(partner: str, seq: int, at: str, kind: str, body: str, previous: str) -> str:
+def hash_of(key_name: str, seq: int, at: str, kind: str, body: str, previous: str) -> str:
     """SHA-256 over everything an entry says, and over the hash of the one before."""
-    return hashlib.sha256(as_json([partner, seq, at, kind, body, previous]).encode("ascii")).hexdigest()
+    return hashlib.sha256(as_json([key_name, seq, at, kind, body, previous]).encode("ascii")).hexdigest()

@@ -25,7 +25,7 @@ from billingsync.store.memory import MemoryBook
 from billingsync.store.notices import NoticeBook
 from billingsync.store.orders import OrderBook
 from billingsync.store.pairings import PairingBook
-from billingsync.store.partners import PartnerBook, add_partner, partner_exists
+from billingsync.store.partners import PartnerBook, add_partner, find_key_name
 from billingsync.store.people import PeopleBook
 from billingsync.store.plan_rows import PlanRowBook
 from billingsync.store.plans import PlanBook
@@ -131,11 +131,11 @@ def open_ledger(url: str, *, partner: str, check: bool | None = None) -> Ledger:
             database.require_current(revision)
             database.use_wal()
         with database.reading() as connection:
-            known = partner_exists(connection, partner)
-        if not known:
+            key_name = find_key_name(connection, partner)
+        if key_name is None:
             with database.writing() as connection:
-                add_partner(connection, partner)
-        return Ledger(database, partner)
+                key_name = add_partner(connection, partner)
+        return Ledger(database, partner, key_name)
     except BaseException:
         database.close()
         raise

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from billingsync.core.inputs import RememberedMatch
-from billingsync.store import journal
 from billingsync.store.book import Book
 from billingsync.store.database import insert, read_as
 from billingsync.store.schema import company_match, item_match
@@ -110,7 +109,7 @@ class MappingBook(Book):
     def _put_companies(self, connection: Connection, matches: Sequence[CompanyMatch], now: datetime) -> None:
         rows = [{"company_id": match.company_id, **_told(match), "who": match.who} for match in matches]
         put_company_matches(connection, self.name, [row | {"at": now} for row in rows])
-        journal.append(connection, self.name, "match.company", rows, now)
+        self.note_each(connection, "match.company", rows, now)
 
 
 def _told(match: CompanyMatch) -> dict[str, Any]:

@@ -16,9 +16,12 @@ from billingsync.store.schema import installation, partner, posting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partner:
-    """`installation` is made once, 8 hex digits, and travels with every marker; `holder` is who last took the lock."""
+    """`key_name` is what keys [N1] and the journal's hashes are made with: the name that the partner had first, which
+    stays when the ledger goes on under another one [F7]. `installation` is made once, 8 hex digits, and travels with
+    every marker; `holder` is who last took the lock."""
 
     name: str
+    key_name: str
     installation: str
     epoch: int
     holder: str
@@ -94,6 +97,7 @@ def find_partner(connection: Connection, name: str) -> Partner:
     row = connection.execute(select(partner).where(partner.c.partner == name)).one()
     return Partner(
         name=row.partner,
+        key_name=row.key_name,
         installation=row.installation,
         epoch=row.epoch,
         holder=row.holder,
@@ -103,17 +107,18 @@ def find_partner(connection: Connection, name: str) -> Partner:
     )
 
 
-def partner_exists(connection: Connection, name: str) -> bool:
-    """Whether the database knows the partner."""
-    return connection.scalar(select(partner.c.epoch).where(partner.c.partner == name)) is not None
+def find_key_name(connection: Connection, name: str) -> str | None:
+    """What the partner's keys are made with; None where the database does not know the partner."""
+    return connection.scalar(select(partner.c.key_name).where(partner.c.partner == name))
 
 
-def add_partner(connection: Connection, name: str) -> None:
-    """A new partner with a new installation id; none where another process was faster."""
+def add_partner(connection: Connection, name: str) -> str:
+    """A new partner with a new installation id; none where another process was faster. Returns its key name."""
     row = insert(connection, partner).values(
-        partner=name, installation=secrets.token_hex(4), epoch=0, token="", holder=""
+        partner=name, key_name=name, installation=secrets.token_hex(4), epoch=0, token="", holder=""
     )
     connection.execute(row.on_conflict_do_nothing())
+    return str(connection.execute(select(partner.c.key_name).where(partner.c.partner == name)).scalar_one())
 
 
 def set_tenant(connection: Connection, name: str, base_url: str, tenant: str | None, bound_at: datetime) -> None:

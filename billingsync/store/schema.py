@@ -41,6 +41,7 @@ REVISIONS = (
     "0012",
     "0013",
     "0014",
+    "0015",
 )
 
 metadata = MetaData(
@@ -76,6 +77,7 @@ def _from_source() -> Column[Any]:
 partner = _table(
     "partner",
     (),
+    _required("key_name", Text),  # what keys and the journal's hashes are made with: it stays, whatever the name [F7]
     _required("installation", Text),  # travels with every marker [N6]
     _required("epoch", BigInteger),
     _required("token", Text),

@@ -97,7 +97,7 @@ def plan_run(inputs: RunInputs) -> Plan:
         alarms=alarms,
         left=tuple(f"{work.company.name}: {left.text}" for work in works for left in work.left),
     )
-    digest = _digest(plan)
+    digest = _digest(plan, inputs.named_in_keys)
     with_digest = _Binder(digest)
     return replace(
         plan,
@@ -264,10 +264,10 @@ def _decided(work: Work) -> DecidedCompany:
     )
 
 
-def _digest(plan: Plan) -> str:
+def _digest(plan: Plan, key_name: str) -> str:
     """What the plan would do, as one SHA-256: whoever approves a digest approves exactly this."""
     facts = [
-        plan.partner,
+        key_name,
         plan.period,
         plan.rules_digest,
         plan.clients_asked,

@@ -21,7 +21,7 @@ from billingsync.core.states import LineAction, PostingAction
 class Place:
     """Where a posting goes: its client and, but for a new invoice, which one. `action` as in `Posting`."""
 
-    partner: str
+    key_name: str
     period: str
     client_id: int
     client_name: str
@@ -46,7 +46,7 @@ def postings_of(works: Sequence[Work], inputs: RunInputs) -> tuple[Posting, ...]
     postings = []
     for (client_id, action, invoice, group, currency), members in together.items():
         lines = tuple(line for _, line in members)
-        base = base_key(inputs.partner, client_id, f"{action}:{_text(invoice)}:{inputs.period}", lines)
+        base = base_key(inputs.named_in_keys, client_id, f"{action}:{_text(invoice)}:{inputs.period}", lines)
         generation = inputs.memory.generations.get(base, 0)
         postings.append(
             Posting(
@@ -89,11 +89,11 @@ def _said(line: InvoiceLine) -> tuple[str, ...]:
     return (line.title, plain(line.quantity), plain(line.unit_price), amount, inactive)
 
 
-def base_key(partner: str, client_id: int, target: str, lines: Sequence[PlanLine]) -> str:
+def base_key(key_name: str, client_id: int, target: str, lines: Sequence[PlanLine]) -> str:
     """What a posting's key is derived from: who is billed, where, and for which charges [N1]."""
     charges = sorted({charge for line in lines for charge in line.charges})
     removed = sorted(f"-{line.line_id}" for line in lines if line.action == LineAction.REMOVE)
-    return _hash([partner, client_id, target, charges, removed])
+    return _hash([key_name, client_id, target, charges, removed])
 
 
 def elsewhere(posting: Posting, lines: Sequence[PlanLine], place: Place) -> Posting:
@@ -103,7 +103,7 @@ def elsewhere(posting: Posting, lines: Sequence[PlanLine], place: Place) -> Post
         replace(line, action=LineAction.ADD, line_id=None) for line in lines if line.action != LineAction.REMOVE
     )
     target = f"{place.action}:{_text(place.invoice_id)}:{place.period}"
-    base = base_key(place.partner, place.client_id, target, kept)
+    base = base_key(place.key_name, place.client_id, target, kept)
     return replace(
         posting,
         key=base,

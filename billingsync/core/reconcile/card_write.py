@@ -115,7 +115,7 @@ def reversed_set(done: LineSet, key: str, line_id: int) -> LineSet:
     )
 
 
-def base_of(partner: str, client_id: int, invoice_id: int, sets: Sequence[LineSet]) -> str:
+def base_of(key_name: str, client_id: int, invoice_id: int, sets: Sequence[LineSet]) -> str:
     """Hash of partner, client, recurring invoice and each (line, from, to)."""
     lines = sorted(
         [
@@ -128,7 +128,7 @@ def base_of(partner: str, client_id: int, invoice_id: int, sets: Sequence[LineSe
         ]
         for one in sets
     )
-    return _hash(["card", partner, client_id, invoice_id, lines])
+    return _hash(["card", key_name, client_id, invoice_id, lines])
 
 
 def key_of(base: str, generation: int) -> str:
