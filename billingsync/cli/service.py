@@ -105,7 +105,7 @@ def _serve(service: Worker, systemd: Any) -> int:
 
 def status(json: JsonOption = False) -> int:
     """Last and next cycle, what waits, what failed. Works while the worker runs."""
-    from billingsync.service.health import ask
+    from billingsync.service.ask_worker import ask
     from billingsync.service.status import take
 
     with ledger_only() as (settings, ledger):

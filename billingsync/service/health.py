@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -84,17 +82,3 @@ class HealthServer(Port):
 
 def _json(status: int, body: dict[str, Any]) -> Response:
     return JSONResponse(body, status_code=status, headers={"Cache-Control": "no-store"})
-
-
-def ask(host: str, port: int, path: str = "/healthz", timeout_s: float = 2.0) -> dict[str, Any] | None:
-    """What a worker on this machine answers; None where none does."""
-    everywhere = host in ("0.0.0.0", "")  # noqa: S104  compared with, not bound to
-    connection = http.client.HTTPConnection("127.0.0.1" if everywhere else host, port, timeout=timeout_s)
-    try:
-        connection.request("GET", path)
-        answer = json.loads(connection.getresponse().read(100_000))
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
-    return answer if isinstance(answer, dict) else None

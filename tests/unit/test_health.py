@@ -21,7 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from billingsync.errors import LedgerError, SettingsError
 from billingsync.http import CallRecord
 from billingsync.service import http_port as port_module
-from billingsync.service.health import HealthServer, ask
+from billingsync.service.ask_worker import ask
+from billingsync.service.health import HealthServer
 from billingsync.service.http_port import Port
 from billingsync.service.metrics import Metrics
 from billingsync.service.progress import Heartbeat
