@@ -48,6 +48,11 @@ def test_every_page_and_its_twin_opens(desk: Office) -> None:
         assert client.get(f"{path}.json").json()["format_version"], path
 
 
+def test_where_no_cycle_was_the_status_does_not_say_that_nothing_is_held(desk: Office) -> None:
+    page = desk.browser(Role.ADMIN).get("/status").text
+    assert "no cycle yet" in page and "Held charges" not in page
+
+
 def test_a_user_sees_clients_without_money(desk: Office) -> None:
     financial, user = desk.browser(Role.FINANCIAL), desk.browser(Role.USER)
     assert "This month" in financial.get("/clients").text

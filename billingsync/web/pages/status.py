@@ -27,7 +27,7 @@ def _view(ask: Ask, found: Snapshot) -> dict[str, object]:
         ("Last cycle", f"{at(cycle.started_at)}, {cycle.state}" if cycle else "never"),
         ("Last good cycle", at(found.last_success)),
         ("Next cycle", at(found.next_at)),
-        ("Held charges", ask.desk.figures.count(found.held_charges)),
+        ("Held in the last cycle", ask.desk.figures.count(found.held_charges) if cycle else "no cycle yet; see Holds"),
         ("Writes in doubt", ask.desk.figures.count(found.unresolved)),
         ("Notices waiting", ask.desk.figures.count(found.untold)),
         ("Worker last seen", at(ask.ledger.last_life("worker"))),
