@@ -17,6 +17,7 @@ def test_a_question_left_by_ctrl_c_ends_in_whole_words(tmp_path: Path) -> None:
     own, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, WIDTH, 0, 0))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BILLINGSYNC_")}
+    environment = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
     environment["NO_COLOR"] = "1"
     started = subprocess.Popen(
         [sys.executable, "-m", "billingsync", "init"],

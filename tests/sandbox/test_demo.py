@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from billingsync.cli import main
+from billingsync.cli.formats import format_of
 
 
 def test_the_demo_is_two_screens_that_end_with_the_pictures_and_the_next_commands(
@@ -45,9 +46,7 @@ def test_a_misspelt_command_gets_the_nearest_one(capsys: pytest.CaptureFixture[s
     assert "Did you mean 'plan'?" in capsys.readouterr().err
 
 
-def test_the_ending_of_the_file_says_the_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from billingsync.cli.billing import _by_ending
-
-    assert [_by_ending(name) for name in ("a.xlsx", "b.HTML", "c.md", "-", None)] == [
-        "xlsx", "html", "markdown", "text", "text",
-    ]  # fmt: skip
+def test_the_ending_of_the_file_says_the_format() -> None:
+    names = ("a.xlsx", "b.HTML", "c.md", "-", None)
+    found = [format_of(None, name, json=False, command=["plan", "2026-11"]) for name in names]
+    assert found == ["xlsx", "html", "markdown", "text", "text"]
