@@ -11,6 +11,8 @@ import pytest
 from cli import quick_time
 from scene import BACKUP, DEFENDER, M365, SHIELD, STAGE, STANDARD, all_marks, ours, scene, texts, theirs, total
 
+from billingsync.run import post
+
 BASE = '[products]\nlifecycle = "off"\n[limits]\nchange_percent_max = 100000\nmissing_company_percent_max = 100\n'
 CONTOSO = (
     '[client]\nhalo_client = 214\nname = "Contoso Ltd"\n[invoice]\nbehavior = "recurring"\nrecurring_invoice = 201\n'
@@ -245,6 +247,24 @@ def test_fault_22_an_edit_of_our_own_line_between_plan_and_write(stage):
         told = made.office.run("run", "2026-11", "--yes", "--json").must(1).json
     assert "was edited by hand" in told["postings"][0]["problem"]
     assert line_of(made, "Microsoft 365 Business Premium")["qty_order"] == 99
+
+
+def test_N5_a_line_changed_before_the_list_is_read_back_is_an_alarm(stage, monkeypatch):
+    monkeypatch.setattr(post, "WORTH_A_LIST", 1)
+    made = stage()
+    october(made)
+    november(made)
+    verify = post.verify
+
+    def edited_first(context, heads):
+        for line in made.invoice(-201)["lines"]:
+            if line["item_shortdescription"].startswith("Lantern Mail Shield"):  # as soon as it is written
+                made.edit(-201, line["id"], qty_order=Decimal(99))
+        verify(context, heads)
+
+    monkeypatch.setattr(post, "verify", edited_first)
+    told = made.office.run("run", "2026-11", "--yes", "--json").must(1).json
+    assert "instead of 22.75" in told["postings"][0]["problem"]
 
 
 # --- HaloPSA does something else -----------------------------------------------------------------------------------

@@ -158,3 +158,27 @@ def test_what_halopsa_changed_afterwards_is_found_in_every_part(tmp_path: Path) 
             ran = office.run("run", "--yes", "--json").must(1).json
         assert len(bent) == 2
         assert {one["invoice_id"] for one in ran["postings"] if one["state"] == "failed"} == set(bent)
+
+
+def test_recurring_invoices_are_read_back_in_one_list(tmp_path: Path) -> None:
+    with Sandbox(SandboxOptions(trouble=False, clients=30, charges=120, history=0)) as sandbox:
+        office = Office(folder=tmp_path, sandbox=sandbox)
+        office.rules("")
+        templates = sandbox.halo.recurring.values()
+        for row in templates:
+            name = f"clients/c{row['client_id']}.toml"
+            rules = (
+                f'halo_client = {row["client_id"]}\n[invoice]\nbehavior = "recurring"\nrecurring_invoice = {row["id"]}'
+            )
+            office.rules(f"[client]\n{rules}\n", name)
+        done = office.run("run", "--yes", "--json").json["postings"]
+        written = [posting for posting in done if posting["action"] == "update"]
+        assert len(written) >= post.WORTH_A_LIST and all(one["state"] == "posted" for one in written)
+        asked = [
+            call.path
+            for call in halo_calls(office)
+            if call.method == "GET" and "/recurringinvoice/" in call.path.lower()
+        ]
+        for posting in written[1:]:  # the first was read once more: does HaloPSA keep our marks?
+            mine = [path for path in asked if path.endswith(f"/{posting['invoice_id']}")]
+            assert len(mine) <= 2, "before the write and after it"
