@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from billingsync.core.progress import Progress
 
+_COMMAND = re.compile(r"(?<=:) (?= ?billingsync )")  # what is to be copied begins behind a colon
 FORMAT_VERSION = "1.0"
 
 
@@ -89,17 +91,16 @@ def wrapped(text: str, stream: TextIO, *, taken: int = 0) -> str:
     elsewhere as it is. `taken` cells of the first line are not free."""
     if not stream.isatty():
         return text
-    import textwrap
+    from billingsync.report.layout import folded
 
     width = shutil.get_terminal_size((80, 24)).columns - 1
-    lines = [" " * taken + line if not n else line for n, line in enumerate(text.split("\n"))]
-    told = [
-        line
-        if len(line) <= width or line.lstrip().casefold().startswith("next:  billingsync")
-        else textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
-        for line in lines
-    ]
-    return "\n".join(told)[taken:]
+    lines: list[str] = []
+    for line in text.split("\n"):
+        said, *command = _COMMAND.split(line, maxsplit=1)
+        words = said.lstrip()
+        room = width if lines else width - taken
+        lines += folded([*words.split(" "), *command], room, first=" " * (len(said) - len(words)))
+    return "\n".join(lines)
 
 
 def out(text: str) -> None:

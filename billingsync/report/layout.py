@@ -74,17 +74,8 @@ class Page:
     def paragraph(self, chunks: Sequence[str], *, indent: str = "", first: str = "", style: str = "") -> None:
         """Chunks with spaces between, broken between them where the width is used up; `first` starts the first line,
         `indent` the others."""
-        from rich.cells import cell_len
-
-        line = first
-        start = True
-        for chunk in chunks:
-            if not start and cell_len(line) + 1 + cell_len(chunk) > self.width:
-                self.say(line, style)
-                line, start = indent, True
-            line += chunk if start else f" {chunk}"
-            start = False
-        self.say(line, style)
+        for line in folded(chunks, self.width, indent=indent, first=first):
+            self.say(line, style)
 
     def prose(self, text: str, *, indent: str = "", first: str | None = None, style: str = "") -> None:
         """A sentence, folded to the width at its spaces; words longer than a line are broken."""
@@ -166,23 +157,23 @@ def table_lines(
             space = " " * (size - cell_len(shown))
             padded.append(space + shown if column in numbers else shown + space)
         if folds:
-            lines += _folded("  ".join([*padded[:-1], ""]), padded[-1], width)
+            first = "  ".join([*padded[:-1], ""])
+            lines += [line.rstrip() for line in folded(row[last].split(), width, indent=" " * before, first=first)]
         else:
             lines.append("  ".join(padded).rstrip())
     return lines
 
 
-def _folded(before: str, sentence: str, width: int) -> list[str]:
-    """The sentence behind `before`, broken at its spaces where the width is used up; words that are longer than the
-    room stay whole."""
+def folded(chunks: Sequence[str], width: int, *, indent: str = "", first: str = "") -> list[str]:
+    """Chunks with spaces between, broken between them where the width is used up; `first` starts the first line,
+    `indent` the others. A chunk that is longer than the room stays whole."""
     from rich.cells import cell_len
 
-    room = width - cell_len(before)
-    lines = [""]
-    for word in sentence.split():
-        longer = f"{lines[-1]} {word}".lstrip()
-        if lines[-1] and cell_len(longer) > room:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return [f"{' ' * cell_len(before) if n else before}{line}".rstrip() for n, line in enumerate(lines)]
+    lines, line, start = [], first, True
+    for chunk in chunks:
+        if not start and cell_len(line) + 1 + cell_len(chunk) > width:
+            lines.append(line)
+            line, start = indent, True
+        line += chunk if start else f" {chunk}"
+        start = False
+    return [*lines, line]

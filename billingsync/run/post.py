@@ -265,15 +265,19 @@ def _not_in_list(context: RunContext, heads: Sequence[PostingHead]) -> list[Post
     if len(written) < WORTH_A_LIST:
         return list(heads)
     listed = {template.id: template for template in context.psa.templates()}
-    equal = set()
-    for head in heads:
-        there = listed.get(head.invoice_id) if head.key in written and head.invoice_id is not None else None
-        if there is None or there.void or not there.lines_shown:
-            continue
-        comparison = context.psa.compare(there, context.ledger.posting(head.key))
-        if comparison is not None and not comparison.differences:
-            equal.add(head.key)
+    equal = {
+        row.key
+        for row in context.ledger.postings(keys=written, texts=False)
+        if row.invoice_id is not None and _is_as_written(context, row, listed.get(row.invoice_id))
+    }
     return [head for head in heads if head.key not in equal]
+
+
+def _is_as_written(context: RunContext, row: RecordedPosting, there: Invoice | None) -> bool:
+    if there is None or there.void or not there.lines_shown:
+        return False
+    comparison = context.psa.compare(there, row)
+    return comparison is not None and not comparison.differences
 
 
 _OUTCOME = {

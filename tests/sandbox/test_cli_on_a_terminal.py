@@ -8,7 +8,12 @@ import subprocess
 import sys
 import termios
 import time
+from io import StringIO
 from pathlib import Path
+
+import pytest
+
+from billingsync.cli.terminal import wrapped
 
 WIDTH = 60
 
@@ -16,8 +21,8 @@ WIDTH = 60
 def test_a_question_left_by_ctrl_c_ends_in_whole_words(tmp_path: Path) -> None:
     own, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, WIDTH, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("BILLINGSYNC_")}
-    environment = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
+    given = ("BILLINGSYNC_", "COLUMNS", "LINES")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(given)}
     environment["NO_COLOR"] = "1"
     started = subprocess.Popen(
         [sys.executable, "-m", "billingsync", "init"],
@@ -42,6 +47,19 @@ def test_a_question_left_by_ctrl_c_ends_in_whole_words(tmp_path: Path) -> None:
     )
     assert "HaloPSA" not in "".join(lines[question + 1 :])  # nothing was written there: nothing is said of it
     assert not list(tmp_path.iterdir())
+
+
+def test_a_command_stands_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "62")
+    text = "By plan 72dba37594b2 of 2026-11-29 06:43. To look again:  billingsync plan 2026-11"
+    assert wrapped(text, Terminal()).split("\n") == [text[:56], " billingsync plan 2026-11"]
+    assert wrapped(text, StringIO()) == text
+    long = '  next:  billingsync map companies --set "Fourth Coffee"=1017 --reason "as the office said"'
+    assert max(wrapped(long, Terminal()).split("\n"), key=len).strip() == long[9:]
 
 
 def read(end: int, until: str | None) -> str:

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from billingsync.sandbox.server import Sandbox
-from tests.sandbox.cli import CALM, TEXT_ONLY, Office, balanced, billed, due
+from tests.sandbox.cli import TEXT_ONLY, Office, balanced, billed, due
 from tests.sandbox.test_undo import LOOSE
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Sandbox]:
-    with Sandbox(CALM) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def office(server: Sandbox, tmp_path: Path, sqlite_url: str) -> Office:
-    server.reset(CALM)
-    made = Office(tmp_path, server, sqlite_url)
-    made.rules(TEXT_ONLY + LOOSE)
-    return made
+def office(office: Office) -> Office:
+    office.rules(TEXT_ONLY + LOOSE)
+    return office
 
 
 def rows(office: Office) -> list[dict[str, Any]]:
