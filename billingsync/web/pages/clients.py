@@ -139,30 +139,26 @@ def look_at_guesses(ask: Ask) -> Shown:
     head = newest(ask)
     known = client_rows(ask.ledger, head.digest) if head is not None else ()
     matches = ask.ledger.company_matches()
+    shown = [(row, _row(ask, row, matches.get(row.company_id))) for row in known if row.company_id]
+    guesses = [(row, view) for row, view in shown if view["guess"]]
     ticked = {str(value) for value in ask.form.getlist("company")}
-    chosen = [
-        row
-        for row in known
-        if row.company_id and (ask.text("all") or row.company_id in ticked)
-        if _row(ask, row, matches.get(row.company_id))["guess"]
-    ]
+    chosen = guesses if ask.text("all") else [pair for pair in guesses if pair[0].company_id in ticked]
     if head is None or not chosen:
         raise UsageError("Tick at least one guessed client. Nothing was changed.")
     if len(chosen) > MOST:
         raise UsageError(f"At most {MOST} guesses can be confirmed at once. Tick some of them. Nothing was changed.")
     by_currency: dict[str, Decimal] = {}
-    for row in chosen:
+    for row, _ in chosen:
         number, currency = shown_amount(row)
         by_currency[currency] = by_currency.get(currency, Decimal(0)) + number
     view = {
         "rows": [
-            _row(ask, row, None) | {"charges": _charges(row), "pair": f"{row.company_id}\t{row.client_id}"}
-            for row in chosen
+            view | {"charges": _charges(row), "pair": f"{row.company_id}\t{row.client_id}"} for row, view in chosen
         ],
-        "charges": sum(_charges(row) for row in chosen),
+        "charges": sum(_charges(row) for row, _ in chosen),
         "money": sums(ask.desk.figures, {code: number for code, number in by_currency.items() if code}),
         "month": ask.desk.figures.month(head.period),
-        "every": len(chosen) == sum(1 for row in known if _row(ask, row, matches.get(row.company_id))["guess"]),
+        "every": len(chosen) == len(guesses),
     }
     return Shown(template="clients_confirm", title="Confirm guessed clients", view=view)
 
