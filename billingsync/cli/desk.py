@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from billingsync.core.desk import Role
-    from billingsync.redaction import Redactor
-    from billingsync.settings import Settings
+    from billingsync.settings import LiveSettings, Settings
     from billingsync.store.ledger import Ledger
     from billingsync.web.server import DeskServer
 
@@ -61,12 +60,14 @@ def desk(
     """Serve the desk until stopped."""
     if context.invoked_subcommand is not None:
         return 0
+    from billingsync.settings import LiveSettings
     from billingsync.store.ledger import open_ledger
 
     settings, redactor = load()
     settings = _as_asked(settings, host)
     with open_ledger(settings.database_url, partner=settings.partner) as ledger:
-        _serve(settings, redactor, ledger, settings.desk.port or DEFAULT_PORT if port is None else port, open_)
+        live = LiveSettings(settings, redactor)
+        _serve(live, ledger, settings.desk.port or DEFAULT_PORT if port is None else port, open_)
     return 0
 
 
@@ -84,19 +85,21 @@ def _as_asked(settings: Settings, host: str | None) -> Settings:
     return settings.model_copy(update={"desk": settings.desk.model_copy(update={"host": host})})
 
 
-def desk_server(settings: Settings, ledger: Ledger, *, wake: Callable[[], None], port: int | None = None) -> DeskServer:
+def desk_server(live: LiveSettings, ledger: Ledger, *, wake: Callable[[], None], port: int | None = None) -> DeskServer:
     """The desk's server, not started yet. `wake` tells whoever carries out orders that one waits."""
     from billingsync.web.app import make_app, make_desk
     from billingsync.web.server import DeskServer
     from billingsync.web.site import site_of
 
+    settings = live.current()
+
     def make(port: int) -> ASGIApp:
-        return make_app(make_desk(settings, ledger, site_of(settings.desk, port), wake=wake))
+        return make_app(make_desk(live, ledger, site_of(settings.desk, port), wake=wake))
 
     return DeskServer(settings.desk.host, settings.desk.port if port is None else port, make)
 
 
-def _serve(settings: Settings, redactor: Redactor, ledger: Ledger, port: int, open_: bool) -> None:
+def _serve(live: LiveSettings, ledger: Ledger, port: int, open_: bool) -> None:
     from billingsync.connect import connections
     from billingsync.run.orders import Carrier
     from billingsync.service.order_thread import OrderThread
@@ -104,9 +107,9 @@ def _serve(settings: Settings, redactor: Redactor, ledger: Ledger, port: int, op
     from billingsync.web.site import site_of
 
     stopped = _on_signals()
-    carrier = Carrier(ledger, lambda: connections(settings, redactor), kind="desk", carries=carries(settings))
-    with OrderThread(carrier) as orders, desk_server(settings, ledger, wake=orders.wake, port=port) as on:
-        address = site_of(settings.desk, on.port).url
+    carrier = Carrier(ledger, lambda: connections(live.current(), live.redactor), kind="desk", carries=carries(live))
+    with OrderThread(carrier) as orders, desk_server(live, ledger, wake=orders.wake, port=port) as on:
+        address = site_of(live.current().desk, on.port).url
         out(f"The desk is at {address}")
         if not ledger.people():
             address = first_link(ledger, on.port)

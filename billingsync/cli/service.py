@@ -50,12 +50,14 @@ def worker(
         raise UsageError("--json goes with --once: a service has no last line.")
     from billingsync.service.sdnotify import Systemd
     from billingsync.service.worker import Worker, open_worker_ledger
+    from billingsync.settings import LiveSettings
     from billingsync.setup.orders import carries
 
     settings, redactor = load()
     settings.require_upstreams()
     with open_worker_ledger(settings) as ledger:
-        service = Worker(settings, redactor, ledger, carries=carries(settings))
+        live = LiveSettings(settings, redactor)
+        service = Worker(live, ledger, carries=carries(live))
         if once:
             return _once(service, json)
         return _serve(service, Systemd())
@@ -99,7 +101,7 @@ def _serve(service: Worker, systemd: Any) -> int:
         if service.settings.desk.port:
             from billingsync.cli.desk import desk_server
 
-            stack.enter_context(desk_server(service.settings, service.ledger, wake=service.wake_for_orders))
+            stack.enter_context(desk_server(service.live, service.ledger, wake=service.wake_for_orders))
         return run_process(service, systemd, exit_now=os._exit)
 
 

@@ -31,7 +31,7 @@ from billingsync.service.month import CLOSED, Month, read_months, write_months
 from billingsync.service.notify import Delivery
 from billingsync.service.ping import Pings
 from billingsync.service.progress import Heartbeat, Stop
-from billingsync.settings import Settings
+from billingsync.settings import LiveSettings, Settings
 from billingsync.store.cycles import Cycle
 from billingsync.store.ledger import Ledger, open_ledger
 from billingsync.store.lock import who
@@ -66,8 +66,7 @@ class Worker:
 
     def __init__(
         self,
-        settings: Settings,
-        redactor: Redactor,
+        live: LiveSettings,
         ledger: Ledger,
         *,
         clock: Callable[[], datetime] = utc_now,
@@ -77,9 +76,10 @@ class Worker:
         progress: Heartbeat | None = None,
         carries: Mapping[OrderKind, Carry] = CARRIES,
     ) -> None:
-        self.settings, self.redactor, self.ledger, self.clock = settings, redactor, ledger, clock
+        settings = live.current()
+        self.live, self.redactor, self.ledger, self.clock = live, live.redactor, ledger, clock
         self.progress = progress or Heartbeat(patience_s=patience_s(settings))
-        self.delivery = delivery or Delivery(settings, ledger, redactor)
+        self.delivery = delivery or Delivery(settings, ledger, live.redactor)
         self.pings = Pings(settings.ping.url.get_secret_value())
         self.next_at: datetime | None = None
         self.last_problem = ""
@@ -98,6 +98,11 @@ class Worker:
         self.polling = Polling(
             from_day=poll.from_day, every_minutes=poll.every_minutes, alert_day=poll.alert_day, jitter=share
         )
+
+    @property
+    def settings(self) -> Settings:
+        """Those that count now."""
+        return self.live.current()
 
     # A cycle ---------------------------------------------------------------------------------------------------------
 

@@ -11,29 +11,28 @@ from billingsync.core.desk import OrderKind
 from billingsync.core.progress import Say
 from billingsync.errors import BillingSyncError
 from billingsync.reconcile import orders
-from billingsync.redaction import Redactor
 from billingsync.run.orders import Carry, Done
-from billingsync.settings import Settings
+from billingsync.settings import LiveSettings
 from billingsync.setup.discovery import look_around
 from billingsync.setup.doctor import examine_with
 from billingsync.store.orders import Order
 
 
-def carries(settings: Settings) -> Mapping[OrderKind, Carry]:
-    """Every kind of order; the tests of the connections are of these settings."""
+def carries(live: LiveSettings) -> Mapping[OrderKind, Carry]:
+    """Every kind of order; the tests of the connections are of the settings that count then."""
 
     def test(connected: Connections, order: Order, say: Say) -> Done:
         """Every check, one line each with its remedy, and the codes that new items may have."""
-        checks = [asdict(one) | {"next_step": list(one.next_step)} for one in examine_with(settings)]
-        return Done(outcome={"checks": checks, "codes": _codes(settings)})
+        checks = [asdict(one) | {"next_step": list(one.next_step)} for one in examine_with(live.current())]
+        return Done(outcome={"checks": checks, "codes": _codes(live)})
 
     return {**orders.CARRIES, OrderKind.TEST: test}
 
 
-def _codes(settings: Settings) -> dict[str, Any]:
+def _codes(live: LiveSettings) -> dict[str, Any]:
     """By key of the rules: (value, words) of each that HaloPSA has; nothing where it cannot be asked."""
     try:
-        found = look_around(settings, Redactor(settings.secrets()))
+        found = look_around(live.current(), live.redactor)
     except BillingSyncError:
         return {}
     return {

@@ -38,7 +38,7 @@ from billingsync.errors import (
 from billingsync.reconcile.kept_comparison import Comparisons
 from billingsync.report.document import dump, error_document
 from billingsync.report.numbers import Figures
-from billingsync.settings import Settings
+from billingsync.settings import LiveSettings, Settings
 from billingsync.store.ledger import Ledger
 from billingsync.store.sessions import Session, SessionLimits
 from billingsync.web import login
@@ -123,12 +123,13 @@ def session_limits(settings: Settings) -> SessionLimits:
     return SessionLimits(absolute=timedelta(hours=desk.session_hours), idle=timedelta(minutes=desk.idle_minutes))
 
 
-def make_desk(settings: Settings, ledger: Ledger, site: Site, **others: Any) -> Desk:
+def make_desk(live: LiveSettings, ledger: Ledger, site: Site, **others: Any) -> Desk:
     """What the pages work with, from settings and ledger."""
+    settings = live.current()
     limits = session_limits(settings)
     figures, comparisons = Figures(settings.locale), Comparisons(ledger, settings)
     return Desk(
-        settings=settings,
+        live=live,
         ledger=ledger,
         site=site,
         limits=limits,

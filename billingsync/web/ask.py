@@ -17,7 +17,7 @@ from billingsync.errors import BillingSyncError
 from billingsync.reconcile.kept_comparison import Comparisons
 from billingsync.report.comparison.tables import Table
 from billingsync.report.numbers import Figures
-from billingsync.settings import Settings
+from billingsync.settings import LiveSettings, Settings
 from billingsync.store.ledger import Ledger
 from billingsync.store.sessions import Session, SessionLimits
 from billingsync.web.passwords import Passwords
@@ -37,7 +37,7 @@ class NotFound(BillingSyncError):
 class Desk:
     """What the pages work with. `wake` tells whoever carries out orders that one waits; `clock` is for tests."""
 
-    settings: Settings
+    live: LiveSettings
     ledger: Ledger
     site: Site
     limits: SessionLimits
@@ -50,6 +50,11 @@ class Desk:
     typed: TypedKeys = field(default_factory=TypedKeys)
     folder: Path = field(default_factory=Path.cwd)  # where `.env` is
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    @property
+    def settings(self) -> Settings:
+        """Those that count now."""
+        return self.live.current()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

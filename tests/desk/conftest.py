@@ -8,7 +8,8 @@ import pytest
 from served import PORT, QUICK_HASHES, SAME, Clock, Served
 from starlette.testclient import TestClient
 
-from billingsync.settings import Settings
+from billingsync.redaction import Redactor
+from billingsync.settings import LiveSettings, Settings
 from billingsync.store.ledger import Ledger, open_ledger
 from billingsync.web.app import make_app, make_desk
 from billingsync.web.site import site_of
@@ -32,7 +33,7 @@ def serve(ledger: Ledger, clock: Clock, sqlite_ledger_url: str) -> Callable[...,
     def made(**desk: object) -> Served:
         settings = Settings(database_url=sqlite_ledger_url, desk=desk)
         site = site_of(settings.desk, PORT)
-        app = make_app(make_desk(settings, ledger, site, clock=clock, passwords=QUICK_HASHES))
+        app = make_app(make_desk(LiveSettings(settings, Redactor()), ledger, site, clock=clock, passwords=QUICK_HASHES))
 
         def client(base: str = site.url) -> TestClient:
             return TestClient(app, base_url=base, headers=SAME, follow_redirects=False, client=("127.0.0.1", 50000))

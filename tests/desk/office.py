@@ -20,7 +20,7 @@ from billingsync.redaction import Redactor
 from billingsync.run.orders import Carrier
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
-from billingsync.settings import Settings, load_settings
+from billingsync.settings import LiveSettings, Settings, load_settings
 from billingsync.setup.orders import carries
 from billingsync.setup.scaffold import write_scaffold
 from billingsync.store.ledger import Ledger, open_ledger
@@ -55,11 +55,15 @@ class Moving:
 class Office:
     folder: Path
     sandbox: Sandbox
-    settings: Settings
+    live: LiveSettings
     ledger: Ledger
     carrier: Carrier
     clock: Moving
     app: Any
+
+    @property
+    def settings(self) -> Settings:
+        return self.live.current()
 
     def browser(self, role: Role) -> TestClient:
         """A browser, signed in as somebody of that role."""
@@ -123,12 +127,16 @@ def office(folder: Path, options: SandboxOptions | None = None, **environment: s
         rules = {"BILLINGSYNC_RULES_DIR": str(folder / "rules")}
         env = {**sandbox.environment(), **QUICK, **database, **rules, **environment}
         settings = load_settings(env=env, cwd=folder, run_secrets=folder / "none").settings
-        redactor, clock = Redactor(settings.secrets()), Moving()
+        live, clock = LiveSettings(settings, Redactor(settings.secrets())), Moving()
         with open_ledger(settings.database_url, partner="default") as ledger:
             carrier = Carrier(
-                ledger, lambda: connections(settings, redactor), kind="desk", carries=carries(settings), clock=clock
+                ledger,
+                lambda: connections(live.current(), live.redactor),
+                kind="desk",
+                carries=carries(live),
+                clock=clock,
             )
-            app = make_app(make_desk(settings, ledger, site_of(settings.desk, PORT), clock=clock))
-            found = Office(folder, sandbox, settings, ledger, carrier, clock, app)
+            app = make_app(make_desk(live, ledger, site_of(settings.desk, PORT), clock=clock))
+            found = Office(folder, sandbox, live, ledger, carrier, clock, app)
             found.rules(RULES)
             yield found

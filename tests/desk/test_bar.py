@@ -67,7 +67,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Office, 
         desk.plan()
 
         def make(port: int) -> object:
-            return make_app(make_desk(desk.settings, desk.ledger, site_of(desk.settings.desk, port)))
+            return make_app(make_desk(desk.live, desk.ledger, site_of(desk.settings.desk, port)))
 
         with DeskServer("127.0.0.1", 0, make) as server:  # type: ignore[arg-type]
             yield desk, server.port

@@ -13,7 +13,6 @@ from office import Office, office
 
 from billingsync.connect import connections
 from billingsync.core.desk import Role
-from billingsync.redaction import Redactor
 from billingsync.run.orders import Carrier
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.service.order_thread import OrderThread
@@ -75,12 +74,14 @@ def browser() -> Iterator[Any]:
 
 
 def _running(desk: Office) -> Any:
-    settings, redactor = desk.settings, Redactor(desk.settings.secrets())
-    carrier = Carrier(desk.ledger, lambda: connections(settings, redactor), kind="desk", carries=carries(settings))
+    live = desk.live
+    carrier = Carrier(
+        desk.ledger, lambda: connections(live.current(), live.redactor), kind="desk", carries=carries(live)
+    )
     orders = OrderThread(carrier)
 
     def make(port: int) -> Any:
-        return make_app(make_desk(settings, desk.ledger, site_of(settings.desk, port), wake=orders.wake))
+        return make_app(make_desk(live, desk.ledger, site_of(desk.settings.desk, port), wake=orders.wake))
 
     return orders, DeskServer("127.0.0.1", 0, make)
 

@@ -10,6 +10,8 @@ import pytest
 from office import Office, office
 
 from billingsync.core.desk import Role
+from billingsync.redaction import Redactor
+from billingsync.settings import LiveSettings, Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -106,14 +108,56 @@ def test_keys_are_typed_tried_and_saved_and_the_secret_is_nowhere_else(
         assert not (tmp_path / ".env").exists()
         assert admin.post("/start/save", data={"side": "halo"}).status_code == 422  # of the other side nothing is held
         admin.post("/start/keys", data=right)
-        assert admin.post("/start/save", data={"side": "pax8"}).status_code == 303
+        assert admin.post("/start/save", data={"side": "pax8"}).headers["location"].startswith("/orders/")
         assert f"BILLINGSYNC_PAX8__CLIENT_SECRET={secret}" in (tmp_path / ".env").read_text()
         assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
         pages += [admin.get(path).text for path in ("/start", "/start.json", "/activity", "/connections")]
-        assert "Start the desk and the worker again" in pages[-4]
+        assert "The keys are set" in pages[-4] and "Start the desk" not in pages[-4]
+        assert desk.carry() == 1  # with the new keys, in the same process
+        pages += [admin.get(path).text for path in ("/start", "/connections.json")]
+        assert {one["step"]: one["done"] for one in admin.get("/start.json").json()["rows"]}["Pax8 keys"]
+        desk.plan()
+        assert desk.live.redactor.text(f"login with {secret}") == "login with ***"
         kept = (desk.folder / "ledger.db").read_bytes() + (desk.folder / "ledger.db-wal").read_bytes()
         for canary in (secret, wrong):
             assert canary.encode() not in kept and not any(canary in page for page in pages)
+
+
+def test_keys_that_replace_others_are_used_by_the_next_order_and_the_old_secret_stays_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    old = "old-canary-51a0"
+    with office(tmp_path, BILLINGSYNC_HALO__CLIENT_SECRET=old) as desk:
+        admin, environment = desk.browser(Role.ADMIN), desk.sandbox.environment()
+        admin.post("/connections/test")
+        desk.carry()
+        assert any(one["state"] == "fail" for one in admin.get("/connections.json").json()["checks"])
+        assert not {one["step"]: one["done"] for one in admin.get("/start.json").json()["rows"]}["HaloPSA keys"]
+        assert "Other keys" in admin.get("/start").text
+        names = ("base_url", "client_id", "client_secret")
+        form = {"side": "halo", **{name: environment[f"BILLINGSYNC_HALO__{name.upper()}"] for name in names}}
+        tried = admin.post("/start/keys", data=form).text
+        assert "Save these keys" in tried and "may be billed twice" in tried  # wrong, but not the keys
+        assert admin.post("/start/save", data={"side": "halo"}).headers["location"].startswith("/orders/")
+        assert desk.carry() == 1
+        checks = [one for one in admin.get("/connections.json").json()["checks"] if one["name"] == "HaloPSA"]
+        assert checks[0]["state"] == "ok" and "login works" in checks[0]["says"]
+        assert {one["step"]: one["done"] for one in admin.get("/start.json").json()["rows"]}["HaloPSA keys"]
+        desk.plan()
+        hide = desk.live.redactor.text
+        assert hide(f"{old} {form['client_secret']}") == "*** ***"
+
+
+def test_a_secret_file_wins_over_what_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from billingsync.setup.keys import typed, why_not_saved
+
+    store = tmp_path / "credentials"
+    store.mkdir()
+    (store / "billingsync_pax8__client_secret").write_text("from the store\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(store))
+    keys = typed("pax8", {"client_id": "one", "client_secret": "two"})
+    assert "CLIENT_SECRET is set by a file" in why_not_saved(tmp_path, keys)
 
 
 def test_saving_keys_leaves_the_rest_of_the_file_as_it_is(tmp_path: Path) -> None:
@@ -121,7 +165,9 @@ def test_saving_keys_leaves_the_rest_of_the_file_as_it_is(tmp_path: Path) -> Non
 
     env = tmp_path / ".env"
     env.write_text("# mine\nBILLINGSYNC_TIMEZONE=Europe/Berlin\n#BILLINGSYNC_PAX8__CLIENT_ID=\n", encoding="utf-8")
-    save_keys(tmp_path, typed("pax8", {"client_id": "one", "client_secret": "it's $two"}))
+    live = LiveSettings(Settings(), Redactor())
+    save_keys(tmp_path, typed("pax8", {"client_id": "one", "client_secret": "it's $two"}), live)
+    assert live.current().pax8.client_id == "one"
     assert env.read_text().splitlines() == [
         "# mine",
         "BILLINGSYNC_TIMEZONE=Europe/Berlin",

@@ -16,7 +16,7 @@ from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
 from billingsync.service.status import Snapshot, take
 from billingsync.service.worker import Worker, open_worker_ledger
-from billingsync.settings import load_settings
+from billingsync.settings import LiveSettings, load_settings
 from billingsync.store.notices import Notice
 
 NEVER = '[products]\nlifecycle = "off"\n'
@@ -45,7 +45,7 @@ class Bench:
         self.redactor = redactor
         ledger = open_worker_ledger(settings)
         delivery = Delivery(settings, ledger, redactor, send=self._send)
-        return Worker(settings, redactor, ledger, clock=lambda: self.now, jitter=0.0, delivery=delivery)
+        return Worker(LiveSettings(settings, redactor), ledger, clock=lambda: self.now, jitter=0.0, delivery=delivery)
 
     def _send(self, url: str, title: str, body: str) -> str:
         self.sent.append((url, title, body))

@@ -25,7 +25,7 @@ from billingsync.service.process import run_process
 from billingsync.service.progress import Heartbeat, Stop
 from billingsync.service.sdnotify import Systemd
 from billingsync.service.worker import Worker, patience_s
-from billingsync.settings import load_settings
+from billingsync.settings import LiveSettings, load_settings
 from billingsync.store.ledger import Ledger, open_ledger
 
 START = datetime(2026, 11, 5, 9, tzinfo=UTC)
@@ -49,7 +49,9 @@ class Fake(Worker):
         self.time = START
         self.cycles: list[datetime] = []
         self.act = lambda: None
-        super().__init__(settings(folder), Redactor(), ledger, clock=lambda: self.time, jitter=0.0, **more)
+        super().__init__(
+            LiveSettings(settings(folder), Redactor()), ledger, clock=lambda: self.time, jitter=0.0, **more
+        )
 
     def cycle(self) -> str:
         self._last = self.time
@@ -247,7 +249,8 @@ def test_connections_that_cannot_be_made_fail_the_cycle_and_are_told(tmp_path: P
         raise NotReachable("HaloPSA", "GET /authinfo", None, "HaloPSA cannot be reached: secret42")
         yield
 
-    worker = Worker(settings(tmp_path), Redactor(["secret42"]), ledger, clock=lambda: START, connect=away, jitter=0.0)
+    live = LiveSettings(settings(tmp_path), Redactor(["secret42"]))
+    worker = Worker(live, ledger, clock=lambda: START, connect=away, jitter=0.0)
     assert worker.cycle() == "failed"
     assert worker.next_at == START + timedelta(hours=1)
     (notice,) = ledger.untold()

@@ -36,7 +36,7 @@ def _shown(ask: Ask, side: str = "", checks: Sequence[Check] = (), why_not: str 
         "may": ask.role.may(Role.ADMIN),
         "tried": side,
         "checks": [(one.state, clean(one.says, 600), clean(one.remedy, 400)) for one in checks],
-        "well": bool(checks) and not any(one.state == "fail" for one in checks),
+        "well": _log_in(checks),
         "why_not": clean(why_not, 400),
     }
     rows = [{"step": step["title"], "done": step["done"], "says": step["says"]} for step in steps]
@@ -48,7 +48,9 @@ def _steps(ask: Ask) -> list[View]:
     pax8, halo = settings.pax8, settings.halo
     sandbox = any("127.0.0.1" in url or "localhost" in url for url in (pax8.base_url, halo.base_url))
     tested = ask.ledger.last_ended(OrderKind.TEST)
-    states = {one["name"]: one["state"] for one in tested.outcome.get("checks", ())} if tested else {}
+    states: dict[str, list[str]] = {}
+    for one in tested.outcome.get("checks", ()) if tested else ():
+        states.setdefault(one["name"], []).append(one["state"])
     when = clock(tested.ended_at, ask.now, settings.zone) if tested and tested.ended_at else ""
     head = newest(ask)
     rows = client_rows(ask.ledger, head.digest) if head else ()
@@ -68,7 +70,7 @@ def _steps(ask: Ask) -> list[View]:
             "Pax8",
             has_pax8,
             _saved(ask, "pax8"),
-            states.get("Pax8"),
+            states.get("Pax8", ()),
             when,
             "In Pax8: Integrations, API, create credentials.",
             ["billingsync init", "BILLINGSYNC_PAX8__CLIENT_ID=...", "BILLINGSYNC_PAX8__CLIENT_SECRET=..."],
@@ -77,7 +79,7 @@ def _steps(ask: Ask) -> list[View]:
             "HaloPSA",
             has_halo,
             _saved(ask, "halo"),
-            states.get("HaloPSA"),
+            states.get("HaloPSA", ()),
             when,
             "In HaloPSA: Configuration, Integrations, HaloPSA API, new application with client id and secret, for "
             "services.",
@@ -102,28 +104,37 @@ def _steps(ask: Ask) -> list[View]:
 
 
 def _saved(ask: Ask, side: str) -> bool:
-    """Whether `.env` has the keys of a side, though this process was perhaps started before that."""
+    """Whether `.env` has the keys of a side, though this process was started before somebody wrote them there."""
     there = saved_variables(ask.desk.folder)
     return all(variable(side, name) in there for name in FIELDS[side])
 
 
-def _keys(name: str, has: bool, saved: bool, state: str | None, when: str, where: str, commands: Sequence[str]) -> View:
-    """The keys of one side, and whether they were tried."""
-    well = state in ("ok", "warn")
+def _log_in(checks: Sequence[Check]) -> bool:
+    """Whether the keys log in: the first check of a side. What else is wrong there is no matter of the keys."""
+    return bool(checks) and checks[0].state != "fail"
+
+
+def _keys(
+    name: str, has: bool, saved: bool, states: Sequence[str], when: str, where: str, commands: Sequence[str]
+) -> View:
+    """The keys of one side, and how their last test went: the login first, then what else was found there."""
+    well = bool(states) and states[0] != "fail"
     if not has and saved:
         says = "They are saved in .env. Start the desk and the worker again: then they are used."
     elif not has:
         says = where
-    elif state is None:
+    elif not states:
         says = "The keys are set. Try them."
     else:
-        says = f"Tried {when}: {'they work' if well else 'they do not work; see Connections'}."
+        more = "; something else there is wrong, see Connections" if "fail" in states else ""
+        says = f"Tried {when}: {f'they work{more}' if well else 'they do not work; see Connections'}."
     return {
         "title": f"{name} keys",
         "done": has and well,
         "says": says,
         "commands": [] if has or saved else list(commands),
         "act": "test" if has else "" if saved else "type",
+        "has": has,
         "side": "pax8" if name == "Pax8" else "halo",
         "fields": [(field, field.replace("_", " ")) for field in FIELDS["pax8" if name == "Pax8" else "halo"]],
     }
@@ -160,21 +171,22 @@ def try_typed(ask: Ask) -> Shown:
     side = ask.text("side")
     keys = typed(side, {name: ask.text(name) for name in FIELDS.get(side, ())})
     checks = try_keys(ask.desk.settings, keys)
-    said = {"who": ask.who, "side": side, "well": not any(one.state == "fail" for one in checks)}
+    said = {"who": ask.who, "side": side, "well": _log_in(checks)}
     ask.ledger.note_act("keys_tried", said, ask.now)
     ask.desk.typed.put(ask.signed_in.sha256, keys, ask.now)
     return _shown(ask, side, checks, why_not_saved(ask.desk.folder, keys))
 
 
 def save_typed(ask: Ask) -> Response:
-    """Writes what was tried last in this session."""
+    """Writes what was tried last in this session. Once both sides have keys, the order to test them follows: it uses
+    them as every later one does."""
     side = ask.text("side")
     keys = ask.desk.typed.take(ask.signed_in.sha256, side, ask.now)
     if keys is None:
         raise UsageError("What was typed is not held any more: it is kept for ten minutes. Type and try it again.")
-    save_keys(ask.desk.folder, keys)
+    save_keys(ask.desk.folder, keys, ask.desk.live)
     ask.ledger.note_act("keys_saved", {"who": ask.who, "side": side, "variables": sorted(keys.variables)}, ask.now)
-    return see("/start")
+    return ask.order(OrderKind.TEST, {}) if _ready(ask.desk.settings) else see("/start")
 
 
 PAGES = (
