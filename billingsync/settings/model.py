@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from billingsync.errors import SettingsError
 from billingsync.settings import values
@@ -17,15 +16,13 @@ from billingsync.settings.groups import PREFIX, DeskSettings, Health, Log
 from billingsync.settings.partner import PartnerSettings
 
 
-class Settings(BaseSettings, PartnerSettings):
+class Settings(PartnerSettings):
     """All settings of a machine that works for one partner: the partner's own, and the machine's.
 
     `Settings()` alone has the defaults: values come through `load_settings`, which knows for each where it came
-    from and reports all mistakes at once, which pydantic-settings' own sources do not."""
+    from and reports all mistakes at once."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     database_url: Annotated[str, AfterValidator(values.database_url)] = Field(
         default="sqlite:///billingsync.db", repr=False, description="SQLAlchemy URL of the ledger: SQLite or PostgreSQL"
@@ -33,12 +30,6 @@ class Settings(BaseSettings, PartnerSettings):
     health: Health = Health()
     desk: DeskSettings = DeskSettings()
     log: Log = Log()
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
 
     def require_upstreams(self, which: Sequence[str] = ("pax8", "halo")) -> None:
         """For commands that call Pax8 or HaloPSA: SettingsError with every required variable that is not set."""

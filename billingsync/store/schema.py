@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     ForeignKeyConstraint,
     Index,
     Integer,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    event,
     text,
 )
 from sqlalchemy.types import TypeEngine
@@ -257,16 +259,17 @@ claim = _table(
     Index(None, "partner", "charge"),
     # The database itself refuses a second live line [N3]. Part 0 always exists, so that a charge posted whole and
     # the same charge posted in parts exclude each other too.
-    Index(
-        "uq_claim_live",
-        "partner",
-        "charge",
-        "part",
-        unique=True,
-        sqlite_where=text("live = 1"),
-        postgresql_where=text("live"),
-    ),
+    Index("uq_claim_live", "partner", "charge", "part", unique=True, sqlite_where=text("live = 1")),
 )
+
+
+@event.listens_for(claim, "before_create")
+def _live_on_postgresql(table: Table, connection: Connection, **_: Any) -> None:
+    """The same condition on PostgreSQL. As `postgresql_where` above it would import that dialect for SQLite too."""
+    if connection.dialect.name == "postgresql":
+        index = next(one for one in table.indexes if one.name == "uq_claim_live")
+        index.dialect_options["postgresql"]["where"] = text("live")
+
 
 # What runs dropped or excluded: it stays so [R3].
 settled = _table(
