@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class RulesFile:
     lines: Mapping[Where, int]
     problems: tuple[Problem, ...] = ()
     empty: bool = False  # of 0 bytes
+    text: str = field(default="", repr=False)
 
     def problem(self, where: Where, key: str, says: str) -> Problem:
         """A mistake at the line of `where`, or of the nearest thing around it whose line is known."""
@@ -71,7 +72,7 @@ def read_rules_text(name: str, text: str, problems: Sequence[Problem] = ()) -> R
         problems.append(Problem(path=name, line=None, key="", says="nested too deeply to be a rules file"))
     except ValueError as wrong:  # TOMLDecodeError, and Python's own refusal of integers of 4300 digits
         problems.extend(_syntax_problems(name, text, found, str(wrong)))
-    return RulesFile(path=name, data=data, lines=found.lines, problems=tuple(problems), empty=not text)
+    return RulesFile(path=name, data=data, lines=found.lines, problems=tuple(problems), empty=not text, text=text)
 
 
 class _Unreadable(Exception):

@@ -47,14 +47,28 @@ def load_rulebook_with_warnings(directory: Path, desk: Sequence[DeskRules] = ())
     shared = [
         read_layer(path, is_client=False) for path in (directory / name for name in _SHARED) if os.path.lexists(path)
     ]
+    own = [read_layer(path, is_client=True) for path in client_paths]
+    return combined(shared, own, desk, problems=problems, warnings=warnings)
+
+
+def combined(
+    shared: Sequence[Layer],
+    own: Sequence[Layer],
+    desk: Sequence[DeskRules] = (),
+    *,
+    problems: Sequence[Problem] = (),
+    warnings: Sequence[str] = (),
+) -> tuple[Rulebook, tuple[str, ...]]:
+    """The rules of layers that were read: the `shared` ones, weakest first, and the clients' `own`. `problems` and
+    `warnings` are what was found on the way to them. Raises RulesError with all problems."""
+    problems, warnings = list(problems), list(warnings)
     for_all = [desk_layer(one) for one in desk if not one.company_id]
     for_one = [(one, desk_layer(one)) for one in desk if one.company_id]
-    own = [read_layer(path, is_client=True) for path in client_paths]
     for layer in (*shared, *for_all, *(layer for _, layer in for_one), *own):
         problems.extend(layer.problems)
         warnings.extend(layer.warnings)
     warnings.extend(_beaten(shared, [*for_all, *(layer for _, layer in for_one)]))
-    shared += for_all
+    shared = [*shared, *for_all]
     base = _effective(Rules(), shared)
     problems.extend(_contradictions(base, shared, shared))
     clients = []

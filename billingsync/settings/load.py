@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from billingsync.errors import SettingsError
-from billingsync.settings.groups import PREFIX
+from billingsync.settings.groups import PREFIX, Halo
+from billingsync.settings.mistakes import mistakes
 from billingsync.settings.model import Settings, variables
 from billingsync.settings.places import Given, Places, readable_by_others
 from billingsync.settings.surroundings import wrong_surroundings
@@ -96,30 +97,13 @@ def _gather(env: Mapping[str, str], cwd: Path, run_secrets: Path) -> Places:
     return places
 
 
-# pydantic's kinds of mistakes in the words of who writes the variable; its own texts would quote types.
-_WORDS = {
-    "int_parsing": "is no whole number",
-    "int_from_float": "is no whole number",
-    "int_parsing_size": "is too long a number",
-    "float_parsing": "is not a number; write seconds such as 60 or 2.5",
-    "finite_number": "is not a number; write seconds such as 60 or 2.5",
-    "greater_than": "must be more than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "string_too_short": "must not be empty",
-}
-
-
 def _sentences(wrong: ValidationError, given: Mapping[str, Given]) -> Iterator[str]:
-    for error in wrong.errors(include_url=False, include_input=False):
-        name = PREFIX + "__".join(str(part) for part in error["loc"] if isinstance(part, str)).upper()
+    for mistake in mistakes(wrong):
+        name = PREFIX + "__".join(mistake.path).upper()
         name = next((known.name for known in variables() if name.startswith(known.name)), name)
-        context = error.get("ctx", {})
-        words = _WORDS.get(error["type"])
-        says = words.format(**context) if words else str(context.get("error", error["msg"]))
-        value = f' "{short(given[name].value)}"' if words and name in given else ""
+        value = f' "{short(given[name].value)}"' if mistake.of_value and name in given else ""
         origin = f" ({given[name].origin})" if name in given else ""
-        yield f"{name}{origin}:{value} {says}"
+        yield f"{name}{origin}:{value} {mistake.says}"
 
 
 def _unknown(given: Mapping[str, Given], known: Mapping[str, object]) -> Iterator[str]:
@@ -143,10 +127,16 @@ def _worries(settings: Settings, given: Mapping[str, Given], known: Mapping[str,
             shared.append(value.path)
             shown = printable(str(value.path))
             yield f"{shown} holds secrets and others may read it: chmod 600 {shown}"
-    halo = settings.halo
+    if worry := short_absence(settings.halo):
+        yield f"{PREFIX}HALO__ABSENCE_S is {worry}"
+
+
+def short_absence(halo: Halo) -> str:
+    """Why HALO__ABSENCE_S is too short, "" where it is not; to follow "... is"."""
     local = is_loopback(urlsplit(halo.base_url).hostname or "")  # the sandbox; its tests cannot wait so long
-    if halo.absence_s < halo.timeout_s + 60 and not local:
-        yield (
-            f"{PREFIX}HALO__ABSENCE_S is {halo.absence_s:g}: a write may still appear up to 60 s after "
-            f"{PREFIX}HALO__TIMEOUT_S, so set it to at least {halo.timeout_s + 60:g}"
-        )
+    if local or halo.absence_s >= halo.timeout_s + 60:
+        return ""
+    return (
+        f"{halo.absence_s:g}: a write may still appear up to 60 s after "
+        f"{PREFIX}HALO__TIMEOUT_S, so set it to at least {halo.timeout_s + 60:g}"
+    )

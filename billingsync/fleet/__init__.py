@@ -1,0 +1,1 @@
+"""The fleet: many partners, several machines. Nothing below imports it."""
