@@ -10,7 +10,7 @@ from billingsync.core.bill.plan import ClientPlan, Dropped, Excluded, PlanLine
 from billingsync.core.money import ZERO
 from billingsync.core.states import LineAction
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import charges_beside, spoken
+from billingsync.report.labels import charges_beside, likeness, spoken
 from billingsync.report.layout import Page
 from billingsync.report.numbers import Figures
 from billingsync.report.waiting import Wait, client_holds, display_name, money_of, together
@@ -48,7 +48,7 @@ def client_block(client: ClientPlan, where: str, page: Page, figures: Figures) -
         )
     if client.guessed:
         page.prose(
-            f"guessed: {client.company_name} is {client.client_name} ({client.guessed}); "
+            f"guessed: {client.company_name} is {client.client_name} ({likeness(client.guessed)}); "
             f"confirm it with billingsync map companies",
             indent="    ",
             style="yellow",

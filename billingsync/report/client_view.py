@@ -10,7 +10,7 @@ from billingsync.core.money import ZERO
 from billingsync.core.reasons import title_of
 from billingsync.core.states import LineAction
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import client_target, matched, short_charges
+from billingsync.report.labels import client_target, likeness, matched, short_charges
 from billingsync.report.numbers import Figures, code
 from billingsync.report.waiting import client_holds, display_name, money_of, together
 
@@ -41,7 +41,7 @@ def client_view(client: ClientPlan, counts: dict[tuple[int, str], int], figures:
         "last": client.last_period,
         "last_amount": "" if client.last_amount is None else figures.money(client.last_amount, currency),
         "matched": matched(client.matched_by),
-        "guessed": shortened(one_line(client.guessed), 80),
+        "guessed": shortened(one_line(likeness(client.guessed)), 80),
         "lines": [_line(line, currency, figures) for line in client.lines],
         "stays": _stays(client, figures),
         "left_out": left_out_view(client.dropped, client.excluded, figures, currency),

@@ -31,6 +31,12 @@ def matched(how: str | None) -> str:
     return _MATCHED.get(how or "", spoken(how or "not matched"))
 
 
+def likeness(guessed: str) -> str:
+    """A guess in whole percent: `94.1176 % similar` -> `94 % similar`. Rounded down: nothing but equal reads 100."""
+    number, point, rest = guessed.partition(".")
+    return number + rest.lstrip("0123456789") if point and number.isdigit() else guessed
+
+
 def taken_back_from(up: TrueUp) -> str:
     """How a true-up takes back what was billed: in place, or by a credit where the invoice is closed [R2]."""
     open_ = [_invoice(one) for one in up.postings if not one.closed]

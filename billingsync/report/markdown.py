@@ -13,6 +13,7 @@ from billingsync.report.equation import both, sentence
 from billingsync.report.escape import one_line, shortened
 from billingsync.report.labels import (
     client_target,
+    likeness,
     listed,
     matched,
     new_invoice_counts,
@@ -139,7 +140,7 @@ def _client(client: ClientPlan, where: str, figures: Figures) -> tuple[str, ...]
         _money(figures, client.amount, client.currency),
         figures.amount(client.cost, client.currency),
         f"{change} ({client.last_period})" if change else "",
-        f"**{escaped(matched(client.matched_by))}** ({escaped(client.guessed)})"
+        f"**{escaped(matched(client.matched_by))}** ({escaped(likeness(client.guessed))})"
         if client.guessed
         else escaped(matched(client.matched_by)),
     )

@@ -10,7 +10,7 @@ from billingsync.core.bill.plan import Plan
 from billingsync.core.money import ZERO, minor_unit
 from billingsync.core.reasons import title_of
 from billingsync.report.equation import both, header_difference
-from billingsync.report.labels import client_target, matched, new_invoice_counts
+from billingsync.report.labels import client_target, likeness, matched, new_invoice_counts
 from billingsync.report.numbers import code
 from billingsync.report.rows import Row, charge_list
 from billingsync.report.waiting import NOBODY, display_name
@@ -101,7 +101,7 @@ def clients_sheet(plan: Plan) -> Sheet:
     for client in plan.clients:
         held = sum((hold.amount for hold in client.holds if hold.currency == client.currency), ZERO)
         reasons = dict.fromkeys(title_of(hold.reason) for hold in client.holds)
-        guessed = f" ({client.guessed})" if client.guessed else ""
+        guessed = f" ({likeness(client.guessed)})" if client.guessed else ""
         amount, cost = (ZERO, ZERO) if client.held else (client.amount, client.cost)
         rows.append(
             (

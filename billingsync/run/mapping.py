@@ -63,7 +63,7 @@ def companies(connections: Connections, *, say: Say) -> list[Row]:
         memory = known.get(company.id)
         how = "never billed" if match.excluded else match.reason or match.how or ""
         if match.how == "similarity" and not match.reason:
-            how = f"guessed ({match.percent:.0f} % similar)"
+            how = f"guessed ({int(match.percent or 0)} % similar)"
         rows.append(
             Row(
                 pax8_id=company.id,

@@ -13,8 +13,11 @@ from rapidfuzz import fuzz, process
 
 from billingsync.core.bill.names import normalise
 from billingsync.core.charge import Charge
+from billingsync.core.states import RunState
 from billingsync.run.kept_plan import kept_month
 from billingsync.store.ledger import Ledger
+from billingsync.store.plan_rows import PlanHead
+from billingsync.store.runs import Run
 
 MOST = 20  # candidates that a search shows
 
@@ -33,6 +36,12 @@ def clients_of(ledger: Ledger, digest: str) -> tuple[Choice, ...]:
     """HaloPSA's clients as they were when a plan was made. UsageError where an older version made the plan."""
     clients = kept_month(ledger, digest).inputs.clients
     return tuple(Choice(client.id, client.name, "inactive" if client.inactive else "") for client in clients)
+
+
+def posted_by(ledger: Ledger, head: PlanHead) -> Run | None:
+    """The newest run that posted this very plan; None where none came to its end."""
+    ended = (RunState.COMPLETE, RunState.HELD)
+    return next((run for run in reversed(ledger.runs()) if run.digest == head.digest and run.state in ended), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,17 @@ def test_the_first_run_goes_from_keys_to_a_plan(desk: Office) -> None:
     steps = {one["step"]: one["done"] for one in client.get("/start.json").json()["rows"]}
     assert steps["First plan"] and not steps["Clients and products"]
     assert client.get("/").headers["location"] == "/ready/2026-11"
+    assert "waits to be looked at" in client.get("/start").text
+    head = desk.ledger.newest_plan("2026-11")
+    assert head
+    client.post("/ready/2026-11/post", data={"digest": head.digest})
+    assert desk.carry() == 1
+    assert "in this run" in client.get(f"/runs/{desk.ledger.runs()[-1].id}").text
+    assert "in this run" not in client.get("/ready/2026-11").text
+    page = client.get("/start").text
+    assert "was posted by admin@msp.example" in page and "waits to be looked at" not in page
+    desk.plan()  # what is left now
+    assert "has nothing more to post" in client.get("/start").text
 
 
 def test_the_connections_show_doctors_checks_and_the_codes_to_choose_from(desk: Office) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billingsync.report.escape import inert, one_line, shortened, whole
+from billingsync.report.labels import likeness
 from billingsync.report.numbers import Figures
 
 
@@ -79,3 +80,16 @@ def test_what_is_shown_of_it() -> None:
     assert one_line("می‌خواهم 👩‍💻") == "می‌خواهم 👩‍💻"  # joiners are needed to write and draw these
     assert inert("a\nb\x07", keep="\n") == "a\nb\\x07"
     assert shortened("abcdef", 4) == "abc…" and shortened("abcd", 4) == "abcd"
+
+
+@pytest.mark.parametrize(
+    ("exact", "shown"),
+    [
+        ("94.1176 % similar", "94 % similar"),
+        ("99.97 % similar", "99 % similar"),  # only equal names are 100 % similar
+        ("93 % similar", "93 % similar"),
+        ("", ""),
+    ],
+)
+def test_a_guess_is_read_in_whole_percent(exact: str, shown: str) -> None:
+    assert likeness(exact) == shown

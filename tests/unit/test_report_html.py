@@ -91,7 +91,7 @@ def test_everything_that_people_need_is_said() -> None:
         "18 charges wait for a person",
         "No HaloPSA item is known for the product",
         "billingsync map products --set EXO-1=<item id>",
-        "Guessed match, please confirm: 93.3 % similar",
+        "Guessed match, please confirm: 93 % similar",
         "recurring invoice 237",
         "+12.4 %",
         "Favorable prorata: a credit that is not passed on",

@@ -10,7 +10,7 @@ from billingsync.core.desk import OrderKind, Role
 from billingsync.core.reasons import Reason, title_of
 from billingsync.errors import UsageError
 from billingsync.report.html import clean
-from billingsync.report.labels import matched
+from billingsync.report.labels import likeness, matched
 from billingsync.store.mappings import CompanyMatch
 from billingsync.store.plan_rows import ClientRow, PlanHead
 from billingsync.web.ask import Ask, NotFound, Page, Shown
@@ -77,7 +77,7 @@ def _row(ask: Ask, row: ClientRow, match: CompanyMatch | None) -> View:
         "rules": rules_path(row.company_id),
         "company": clean(row.company_name, 160),
         "client": f"{clean(row.client_name, 160)} ({row.client_id})" if row.client_id is not None else "",
-        "how": clean(row.guessed, 60) if row.guessed else matched(row.matched_by) if row.matched_by else "",
+        "how": clean(likeness(row.guessed), 60) if row.guessed else matched(row.matched_by) if row.matched_by else "",
         "state": state,
         "guess": state == "guessed",
         "why": title_of(reasons[0]) if reasons else "",

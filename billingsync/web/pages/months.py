@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from billingsync.core.desk import Role
-from billingsync.core.states import RunState
 from billingsync.web.ask import Ask, Page, Shown
 from billingsync.web.charts import price_and_cost
+from billingsync.web.kept import posted_by
 from billingsync.web.views.money import View, amount, equation
 from billingsync.web.views.sheets import months_table
 from billingsync.web.views.times import moment
@@ -43,7 +43,7 @@ def _month(ask: Ask, period: str) -> View:
     currency = first["currency"] if first else ""
 
     posted, to_post = (first["price"]["posted"], first["price"]["to_post"]) if first else (zero, zero)
-    if head and any(run.digest == head.digest and run.state in (RunState.COMPLETE, RunState.HELD) for run in runs):
+    if head and posted_by(ask.ledger, head):
         posted, to_post = posted + to_post, zero  # the plan is as it was before it was posted
 
     def shown(number: Decimal) -> str:

@@ -102,9 +102,7 @@ def _document(run: Run, heads: Sequence[PostingHead]) -> View:
 def _view(ask: Ask, run: Run, heads: Sequence[PostingHead]) -> View:
     figures = ask.desk.figures
     head = ask.ledger.plan_head(run.digest or "")
-    accounts = equation(figures, head.content["equation"]) if head else []
-    for part in (part for one in accounts for part in one["parts"] if part["key"] == "posted"):
-        part["words"] = "in this run"  # the plan's "to post", said of what was begun
+    accounts = equation(figures, head.content["equation"], to_post="in this run") if head else []
     running = run.state == RunState.RUNNING
     settled = [row for row in heads if row.state in SETTLED]
     total = int(head.content["invoices"]) if head else len(heads)

@@ -12,10 +12,11 @@ from billingsync.report.html import clean
 from billingsync.settings.model import Settings
 from billingsync.setup.doctor import Check
 from billingsync.setup.keys import FIELDS, save_keys, saved_variables, try_keys, typed, variable, why_not_saved
-from billingsync.store.plan_rows import ClientRow
+from billingsync.store.plan_rows import ClientRow, PlanHead
 from billingsync.web.ask import Ask, Page, Shown, see
+from billingsync.web.kept import posted_by
 from billingsync.web.pages.clients import newest
-from billingsync.web.pages.ready import client_rows
+from billingsync.web.pages.ready import client_rows, to_post_of
 from billingsync.web.views.money import View
 from billingsync.web.views.times import clock
 
@@ -93,8 +94,7 @@ def _steps(ask: Ask) -> list[View]:
         {
             "title": "First plan",
             "done": head is not None and _ready(settings),
-            "says": f"Plan {head.digest[:6]} of {ask.desk.figures.month(head.period)} waits to be looked at. "
-            "Nothing is posted until somebody does."
+            "says": _first_plan(ask, head)
             if head
             else "Reads Pax8 and HaloPSA and shows what would be billed. Posts nothing.",
             "commands": ["billingsync plan"],
@@ -152,6 +152,15 @@ def _clients(rows: Sequence[ClientRow]) -> View:
         "commands": [],
         "act": "clients" if named else "",
     }
+
+
+def _first_plan(ask: Ask, head: PlanHead) -> str:
+    name = f"Plan {head.digest[:6]} of {ask.desk.figures.month(head.period)}"
+    if run := posted_by(ask.ledger, head):
+        return f"{name} was posted by {clean(run.who.partition(' (desk')[0], 160)}: billingsync is at work."
+    if ask.ledger.heads(period=head.period) and not any(to_post_of(head).values()):
+        return f"{name} has nothing more to post: billingsync is at work."
+    return f"{name} waits to be looked at. Nothing is posted until somebody does."
 
 
 def _ready(settings: Settings) -> bool:

@@ -56,15 +56,16 @@ def parts(price: Mapping[str, Any]) -> dict[str, Decimal]:
     return {**whole, "to_post": whole["posted"] - already, "posted": already}
 
 
-def equation(figures: Figures, document: Mapping[str, Any]) -> list[View]:
-    """The equation of each currency, the one with most money first: charged = the parts that are not nothing."""
+def equation(figures: Figures, document: Mapping[str, Any], *, to_post: str = "to post") -> list[View]:
+    """The equation of each currency, the one with most money first: charged = the parts that are not nothing.
+    `to_post` is what the money is called that this plan sends, or has sent."""
     found: list[View] = []
     for currency, sides in document.items():
         price, cost = parts(sides["price"]), parts(sides["cost"])
         shown = [
             {
                 "key": "posted" if name == "to_post" else "earlier" if name == "posted" else name,
-                "words": words,
+                "words": to_post if name == "to_post" else words,
                 "amount": amount(figures, price[name], currency),
                 "number": price[name],
             }

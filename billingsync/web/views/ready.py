@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from billingsync.core.reasons import title_of
 from billingsync.core.states import LineAction
 from billingsync.report.html import clean
+from billingsync.report.labels import likeness
 from billingsync.report.numbers import Figures, code
 from billingsync.store.plan_rows import ClientRow, Held
 from billingsync.web.views.holds import MAPS
@@ -112,7 +113,7 @@ def row_view(row: ClientRow, main: str, figures: Figures) -> View:
         "nth": row.nth,
         "name": name or "No company",
         "also": company if company.casefold() != name.casefold() else "",
-        "guessed": clean(row.guessed, 60),
+        "guessed": clean(likeness(row.guessed), 60),
         "goes": goes(row) if billed or row.holds else "",
         "counts": [(kind, f"{sign}{count}") for kind, sign, count in counts if count and billed],
         "last": amount(figures, row.last_amount, row.currency) if row.last_amount is not None else "",
@@ -176,7 +177,7 @@ def _facts(body: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("HaloPSA client", f"{clean(body['client_name'] or '', 120)} ({body['client_id']})"))
     found.append(("Pax8 company", clean(body["company_name"] or "", 120)))
     if body.get("guessed"):
-        found.append(("Guessed", clean(str(body["guessed"]), 60)))
+        found.append(("Guessed", clean(likeness(str(body["guessed"])), 60)))
     return found
 
 
