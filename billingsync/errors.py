@@ -41,6 +41,12 @@ class SettingsError(ConfigurationError):
     code = "BS-SETTINGS"
 
 
+class SecretsError(ConfigurationError):
+    """A partner's secrets cannot be read."""
+
+    code = "BS-SECRETS"
+
+
 class RulesError(ConfigurationError):
     """The rules are wrong."""
 

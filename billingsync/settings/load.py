@@ -25,7 +25,7 @@ from billingsync.settings.values import is_loopback, nearest, printable, short
 
 _SECRETS_DIR = PREFIX + "SECRETS_DIR"
 # Lists and JSON may be written over several lines; a line end in anything else is a mistake in copying.
-_MANY_LINES = (
+MANY_LINES = (
     PREFIX + "NOTIFY__URLS",
     PREFIX + "NOTIFY__EVENTS",
     PREFIX + "HALO__EXTRA_HEADERS",
@@ -55,7 +55,7 @@ def load_settings(
     for name, given in places.values.items():
         if name not in known:
             continue
-        if name not in _MANY_LINES and not given.value.isprintable():
+        if name not in MANY_LINES and not given.value.isprintable():
             problems.append(f"{name} ({given.origin}): holds a line end or another invisible character")
             continue
         *groups, last = known[name].path
