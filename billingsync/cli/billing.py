@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from billingsync.core.period import Period
     from billingsync.report.result import RunResult
     from billingsync.run.explain import Several
-    from billingsync.run.plan import KeptPlan, Planned
+    from billingsync.run.kept_plan import KeptPlan
+    from billingsync.run.plan import Planned
 
 PeriodArgument = Annotated[
     str | None, typer.Argument(metavar="[PERIOD]", help="Month as 2026-11; by default the newest released.")
@@ -119,9 +120,6 @@ def plan(
     json: JsonOption = False,
 ) -> int:
     """Show what would be billed. Writes nothing to HaloPSA."""
-    from billingsync.run.changes import changes_since
-    from billingsync.run.plan import make_plan
-
     chosen = format_of(format, out_file, json=json, command=["plan"])
     if digest is not None:
         if period or client or replan or compare or source:
@@ -129,7 +127,7 @@ def plan(
                 "--digest shows a plan as it was made: no period, --client, --replan, --compare or --source beside it.",
                 next_steps=[["billingsync", "plan", "--digest", digest]],
             )
-        from billingsync.run.plan import kept_plan_of
+        from billingsync.run.kept_plan import kept_plan_of
 
         with ledger_only() as (settings, ledger):
             kept = kept_plan_of(ledger, digest)
@@ -141,6 +139,9 @@ def plan(
         with planned_from_file(source, (profile, currency), period, client or ()) as (connections, planned):
             _show(connections.settings.locale, planned, chosen, out_file, lines=lines)
         return 3 if planned.plan.held else 0
+    from billingsync.run.changes import changes_since
+    from billingsync.run.plan import make_plan
+
     with connected() as connections:
         before = connections.ledger.find_plan(compare) if compare else None
         planned = make_plan(connections, _period(connections, period), asked=client or (), say=say, replan=replan)
@@ -278,13 +279,14 @@ def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
     made."""
     from billingsync.report.document import dump, holds_document
     from billingsync.report.outcome import print_holds
-    from billingsync.run.plan import make_plan
     from billingsync.run.waiting import waiting_of
 
     wanted = None if period is None else str(_parsed(period))
     with ledger_only() as (settings, ledger):
         kept = waiting_of(ledger, settings.rules_dir, wanted)
     if kept is None:
+        from billingsync.run.plan import make_plan
+
         with connected() as connections:
             make_plan(connections, _period(connections, period), say=say)
             kept = waiting_of(connections.ledger, settings.rules_dir, wanted)

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from billingsync.audit import keep_rules
+from billingsync.audit.rules import keep_rules
 from billingsync.connect import Connections
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage

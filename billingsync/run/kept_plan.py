@@ -1,5 +1,5 @@
-"""A kept plan with what it was made from, read once and held in memory: pages ask for the newest one again and again,
-and a plan never changes."""
+"""A plan as it was kept: alone, and with what it was made from. That is read once and held in memory: pages ask for the
+newest one again and again, and a plan never changes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,44 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from billingsync.core.bill.plan import Plan
 from billingsync.core.charge import Charge
 from billingsync.core.inputs import Memory, RunInputs
 from billingsync.core.rules import Rulebook
 from billingsync.errors import UsageError
+from billingsync.report.document import plan_document
 from billingsync.store.ledger import Ledger
-from billingsync.store.packing import unpack_with
+from billingsync.store.packing import unpack_beside, unpack_with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPlan:
+    """A plan as it was made once."""
+
+    plan: Plan
+    created_at: datetime
+    shifts: None = None
+    from_file: str = ""
+
+    @property
+    def document(self) -> dict[str, object]:
+        return plan_document(self.plan, self.created_at.isoformat(timespec="seconds"))
+
+
+def kept_plan_of(ledger: Ledger, digest: str) -> KeptPlan:
+    """The plan of this digest (or its beginning) as it was shown. UsageError where none has it, or where an older
+    version did not keep it whole."""
+    saved = ledger.plan_entry(digest)
+    body = ledger.kept_inputs(saved.digest)
+    found = None if body is None else unpack_beside(Plan, body, "plan")
+    if found is None:
+        raise UsageError(
+            f"Plan {saved.digest[:12]} was made by an older version, which kept its JSON only.",
+            next_steps=[["billingsync", "plan", saved.period]],
+        )
+    return KeptPlan(plan=found, created_at=saved.created_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

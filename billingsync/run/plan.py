@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rapidfuzz import fuzz, process
 
-from billingsync.audit import keep_rules
+from billingsync.audit.rules import keep_rules
 from billingsync.connect import Connections
 from billingsync.core.bill.clients import match_companies
 from billingsync.core.bill.names import normalise, same_name
@@ -23,7 +23,6 @@ from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.reasons import Reason
 from billingsync.core.rules import DeskRules, Rulebook
-from billingsync.errors import UsageError
 from billingsync.report.document import kept_plan, plan_document
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import now
@@ -35,7 +34,7 @@ from billingsync.run.remember import remember_names, remember_older_lines, with_
 from billingsync.run.replan import Shift, shifts
 from billingsync.run.tenant import read_tenant
 from billingsync.store.ledger import Ledger
-from billingsync.store.packing import pack, unpack_beside
+from billingsync.store.packing import pack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,34 +164,6 @@ def make_plan(
     if not replan:
         remember(connected.ledger, connected.settings.rules_dir, planned)
     return planned
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptPlan:
-    """A plan as it was made once."""
-
-    plan: Plan
-    created_at: datetime
-    shifts: None = None
-    from_file: str = ""
-
-    @property
-    def document(self) -> dict[str, object]:
-        return plan_document(self.plan, self.created_at.isoformat(timespec="seconds"))
-
-
-def kept_plan_of(ledger: Ledger, digest: str) -> KeptPlan:
-    """The plan of this digest (or its beginning) as it was shown. UsageError where none has it, or where an older
-    version did not keep it whole."""
-    saved = ledger.plan_entry(digest)
-    body = ledger.kept_inputs(saved.digest)
-    found = None if body is None else unpack_beside(Plan, body, "plan")
-    if found is None:
-        raise UsageError(
-            f"Plan {saved.digest[:12]} was made by an older version, which kept its JSON only.",
-            next_steps=[["billingsync", "plan", saved.period]],
-        )
-    return KeptPlan(plan=found, created_at=saved.created_at)
 
 
 def plan_again(ledger: Ledger, rules_dir: Path, digest: str) -> Planned:

@@ -6,14 +6,18 @@ import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from billingsync.core.bill.plan import Plan
 from billingsync.core.period import Period
 from billingsync.errors import UsageError
 from billingsync.report.waiting import OpenHold, plan_holds
 from billingsync.rulebook import load_rulebook
-from billingsync.run.plan import KeptPlan, Planned, kept_plan_of, plan_again
+from billingsync.run.kept_plan import KeptPlan, kept_plan_of
 from billingsync.store.ledger import Ledger
+
+if TYPE_CHECKING:
+    from billingsync.run.plan import Planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,8 @@ def waiting_of(ledger: Ledger, rules_dir: Path, period: str | None) -> Waiting |
         if same_rules and not ledger.decided_since(head.created_at):
             kept = kept_plan_of(ledger, head.digest)
         else:
+            from billingsync.run.plan import plan_again  # with all that asks the vendors, a quarter of a second
+
             kept = plan_again(ledger, rules_dir, head.digest)
     except UsageError:  # of an older version
         return None
