@@ -344,6 +344,41 @@ def test_a_whole_month_is_closed_without_script(browser: Any, own: Running) -> N
     assert not own.desk.written()
 
 
+def test_guessed_clients_are_confirmed_together_without_script(browser: Any, tmp_path: Path) -> None:
+    """Ticked or all, looked at with their charges and money, confirmed by one button: forms alone [DK5] [DK7]."""
+    with office(tmp_path) as desk:
+        desk.rename_two_clients()
+        desk.plan()
+        head, ledger = desk.ledger.newest_plan("2026-11"), desk.ledger
+        assert head
+        rows = ledger.client_rows(head.digest)
+        guesses = {row.company_id: row.client_id for row in rows if row.guessed}
+        assert len(guesses) == 2
+        orders, server = _running(desk)
+        base, cookie = f"http://127.0.0.1:{server.port}", desk.session(Role.FINANCIAL)
+        with orders, server, tab(browser, base, cookie, script=False) as opened:
+            page = opened.page
+            opened.go("/clients")
+            page.get_by_role("button", name="Confirm what is ticked").click()
+            assert page.get_by_text("Tick at least one guessed client").count() == 1
+            opened.go("/clients")
+            boxes = page.locator("input[name=company]")
+            assert boxes.count() == len(guesses)  # nothing but guesses can be ticked
+            boxes.first.check()
+            page.get_by_role("button", name="Confirm what is ticked").click()
+            assert page.get_by_text("1 guess, ").count() == 1
+            page.get_by_role("link", name="Leave them").click()
+            assert not any(one.how == "person" for one in ledger.company_matches().values())
+            page.get_by_role("button", name=f"Confirm all {len(guesses)} guesses").click()
+            assert page.get_by_text(f"{len(guesses)} guesses, ").count() == 1
+            page.get_by_role("button", name=f"Confirm {len(guesses)} clients").click()
+            page.get_by_role("heading", name="Clients", exact=True).wait_for(timeout=30_000)
+            assert page.locator("input[name=company]").count() == 0
+        found = {id: one.client_id for id, one in ledger.company_matches().items() if one.how == "person"}
+        assert found == guesses
+        assert not desk.written()
+
+
 def test_single_keys_can_be_switched_off(browser: Any, shown: Running) -> None:
     with tab(browser, shown.base, shown.cookie()) as opened:
         opened.go("/me")

@@ -89,10 +89,7 @@ def test_a_client_is_chosen_for_a_company_and_the_month_is_planned_anew(desk: Of
 def guessing(tmp_path: Path) -> Iterator[Office]:
     """Two companies whose clients have a name that is only like theirs."""
     with office(tmp_path) as opened:
-        for client in opened.sandbox.halo.clients.values():
-            client["name"] = {"FABRIKAM": "Fabrikams", "Northwind Traders": "Northwind Trader"}.get(
-                client["name"], client["name"]
-            )
+        opened.rename_two_clients()
         opened.plan()
         yield opened
 
