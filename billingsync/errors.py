@@ -47,6 +47,12 @@ class SecretsError(ConfigurationError):
     code = "BS-SECRETS"
 
 
+class FleetError(ConfigurationError):
+    """The fleet's files are wrong."""
+
+    code = "BS-FLEET"
+
+
 class RulesError(ConfigurationError):
     """The rules are wrong."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -34,6 +34,12 @@ def write_scaffold(directory: Path, values: Mapping[str, str] | None = None) -> 
     """
     texts = {target: scaffold_text(name) for name, target in TARGETS.items()}
     texts[".env"] = _filled(texts[".env"], values or {})
+    return write_missing(directory, texts, again=("billingsync", "init", str(directory)))
+
+
+def write_missing(directory: Path, texts: Mapping[str, str], *, again: Sequence[str]) -> list[tuple[Path, str]]:
+    """Writes the files below `directory` that are not there yet; says of each path whether it was "written" or "kept".
+    BillingSyncError where writing fails, with the command that goes on from there."""
     done: list[tuple[Path, str]] = []
     for target, text in texts.items():
         path = directory / target
@@ -46,7 +52,7 @@ def write_scaffold(directory: Path, values: Mapping[str, str] | None = None) -> 
             raise BillingSyncError(
                 f"{path} could not be written: {wrong.strerror or wrong}. Written so far: {before}. "
                 "Running init again goes on from there.",
-                next_steps=[["billingsync", "init", str(directory)]],
+                next_steps=[again],
             ) from wrong
         done.append((path, WRITTEN if written else KEPT))
     return done
