@@ -178,8 +178,9 @@ def record_outcome(context: RunContext, row: RecordedPosting, sent: Sent) -> Rec
 
 
 def _answered(context: RunContext, row: RecordedPosting, sent: Answered) -> RecordedPosting:
-    answer = context.psa.answered(sent.json)
-    if row.action == PostingAction.CREATE and answer is not None and answer.carries(row.key):
+    answer = context.psa.answered(sent.json, template=row.action == PostingAction.UPDATE)
+    whole = answer is not None and (row.action == PostingAction.CREATE or context.psa.tells_all(answer, row))
+    if answer is not None and whole and answer.carries(row.key):
         settled = record_found(context, row, answer, only_if_equal=True)
         if settled.state == PostingState.POSTED:
             return settled

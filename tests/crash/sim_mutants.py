@@ -132,7 +132,7 @@ def _no_lock() -> Iterator[None]:
 
 def _accepts(context: Any, row: Any, sent: Any) -> None:
     """Whatever a 2xx says is done."""
-    there = context.psa.answered(sent.json) or Invoice(id=1, client_id=None)
+    there = context.psa.answered(sent.json, template=row.action == "update") or Invoice(id=1, client_id=None)
     receipt = recover._receipt(context, row, there, row.amount, row.cost, None)
     context.ledger.record_done(context.fence, row.key, receipt, context.now())
 

@@ -24,6 +24,16 @@ KEPT = (
 ).split()
 
 
+def tells_all(before: Raw, answer: Raw) -> bool:
+    """Whether an answer to a change is the invoice as it was saved, and not what was sent: it has every property that
+    the invoice and its lines had before, and was saved since."""
+    saved = answer.get("last_modified")
+    if not before or not saved or saved == before.get("last_modified") or not answer.keys() >= before.keys():
+        return False
+    now = {id_of(line): line for line in lines_of(answer)}
+    return all(now[id_].keys() >= line.keys() for line in lines_of(before) if (id_ := id_of(line)) in now)
+
+
 def beside_ours(before: Raw, raw: Raw, row: RecordedPosting, changes: Changes, *, adopted: bool) -> list[str]:
     """`before` is the target as it was right before the write, `raw` as it was read after it, when `adopted` perhaps
     long after."""

@@ -55,10 +55,10 @@ class HaloPsa(Halo):
         """The clients' invoices with lines, at least back to `day`: `Halo.since` as values."""
         return (found for raw in self.since(client_ids, day) if (found := read_invoice(raw)) is not None)
 
-    def answered(self, json: object) -> Invoice | None:
+    def answered(self, json: object, *, template: bool = False) -> Invoice | None:
         """The invoice that a write answered."""
         raw = one_object(json)
-        return None if raw is None else read_invoice(raw)
+        return None if raw is None else read_invoice(raw, template=template)
 
     def kept(self, invoice: Invoice) -> str:
         """The invoice as text, for the ledger: nothing of it is lost."""
@@ -170,6 +170,11 @@ class HaloPsa(Halo):
             (number(line.get("qty_order")), number(line.get("unit_price", line.get("baseprice")))) in ours
             for line in fresh
         )
+
+    def tells_all(self, answer: Invoice, row: RecordedPosting) -> bool:
+        """Whether the answer to a change shows the target after it as whole as a read would."""
+        before = json.loads(row.before or "{}", parse_float=Decimal)
+        return answer.id == row.target_invoice_id and disturbed.tells_all(before, answer.origin)
 
     def beside_ours(self, there: Invoice, row: RecordedPosting, *, adopted: bool) -> list[str]:
         """What happened to the target besides our change, in words; empty is as it must be [B4] [N5]."""
