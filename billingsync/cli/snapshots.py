@@ -46,7 +46,7 @@ def snapshot(
 
 def _confirm(json: bool) -> int:
     from billingsync.cli.roles import require
-    from billingsync.core.reconcile.snapshot import newest_whole
+    from billingsync.core.reconcile.taken import newest_whole
     from billingsync.run.context import now
     from billingsync.store.lock import who
 

@@ -1,4 +1,5 @@
-"""What people decided: approvals, which hold as long as what was shown is the same [V1], and charges set aside."""
+"""What people decided: approvals, which hold as long as what was shown is the same [V1], charges set aside, and lines
+paired with products."""
 
 from __future__ import annotations
 
@@ -92,3 +93,12 @@ def swapped(
 def approved_charges(approvals: Iterable[Approval], kind: ApproveAs) -> dict[str, Decimal]:
     """The charges that people decided about in this way, with the price that they saw."""
     return {charge: price for one in approvals if one.kind is kind for charge, price in one.charges.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """A person said that this line carries this client's family. `family` is a SKU, or a product's name."""
+
+    client_id: int
+    family: str
+    line_id: int

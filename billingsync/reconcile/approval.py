@@ -8,9 +8,9 @@ from datetime import date
 from enum import StrEnum
 
 from billingsync.core.reconcile.card import LACKS, NOTHING_CHOSEN, Card, CardKind, Choice
-from billingsync.core.reconcile.card_change import Values
 from billingsync.core.reconcile.card_states import CardState, Decision, Filter, Shown
 from billingsync.core.reconcile.card_write import WriteState
+from billingsync.core.reconcile.values import Values
 from billingsync.errors import StaleCard, UsageError
 from billingsync.reconcile.cards import SHORTEST, Ground
 from billingsync.store.card_writes import CardWrite

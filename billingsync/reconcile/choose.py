@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from billingsync.connect import Connections
 from billingsync.core.period import Period
 from billingsync.core.progress import Say
-from billingsync.core.reconcile.snapshot import SnapshotState, newest_whole
+from billingsync.core.reconcile.taken import SnapshotState, newest_whole
 from billingsync.errors import NoSnapshot
 from billingsync.reconcile.snapshot import Why, take
 from billingsync.run.context import now

@@ -13,15 +13,8 @@ from zoneinfo import ZoneInfo
 
 from billingsync.core.charge import Charge
 from billingsync.core.period import Period
-from billingsync.core.reconcile.snapshot import (
-    Month,
-    PostedLine,
-    ReconcileInputs,
-    SeatChange,
-    Snapshot,
-    SnapshotState,
-    Unposted,
-)
+from billingsync.core.reconcile.snapshot import Month, PostedLine, ReconcileInputs, SeatChange, Snapshot, Unposted
+from billingsync.core.reconcile.taken import SnapshotState
 from billingsync.core.rules import Rulebook
 from billingsync.core.states import LineAction, PostingAction
 from billingsync.reconcile.counts import counts_beside

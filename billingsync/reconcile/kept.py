@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 from billingsync.core.inputs import RememberedMatch
 from billingsync.core.period import Period
-from billingsync.core.reconcile.snapshot import Month, SeatChange, Snapshot, SnapshotState
+from billingsync.core.reconcile.snapshot import Month, SeatChange, Snapshot
+from billingsync.core.reconcile.taken import SnapshotState
 from billingsync.core.rules import Rulebook
 from billingsync.psa.halo import bulk, templates
 from billingsync.run.plan import similar

@@ -10,7 +10,7 @@ from billingsync.core.desk import OrderKind, OrderState
 from billingsync.core.progress import Say
 from billingsync.core.reconcile.compare import compare
 from billingsync.core.reconcile.expiring import CommitmentTerms
-from billingsync.core.reconcile.snapshot import SnapshotState
+from billingsync.core.reconcile.taken import SnapshotState
 from billingsync.core.schedule import local_day
 from billingsync.errors import UpstreamError
 from billingsync.reconcile.approval import Approval, CardResult, exit_code

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from billingsync.connect import Connections
+from billingsync.core.decisions import Pairing
 from billingsync.core.progress import Say
 from billingsync.core.reconcile.card import Card, CardKind
-from billingsync.core.reconcile.snapshot import Pairing, RecurringInvoice, RecurringLine
+from billingsync.core.reconcile.snapshot import RecurringInvoice, RecurringLine
 from billingsync.errors import UsageError
 from billingsync.reconcile.approval import STEP
 from billingsync.reconcile.cards import Ground, stand

@@ -12,7 +12,8 @@ from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.reconcile.compare import Reconciliation, Verdict, compare
 from billingsync.core.reconcile.expiring import CommitmentTerms, Expiry, expiring
 from billingsync.core.reconcile.posted import compare_posted
-from billingsync.core.reconcile.snapshot import Snapshot, SnapshotState
+from billingsync.core.reconcile.snapshot import Snapshot
+from billingsync.core.reconcile.taken import SnapshotState
 from billingsync.core.schedule import local_day
 from billingsync.errors import NoSnapshot, UsageError
 from billingsync.reconcile.cards import Ground

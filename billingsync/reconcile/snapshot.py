@@ -14,7 +14,8 @@ from billingsync.audit.rules import keep_rules
 from billingsync.connect import Connections
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
-from billingsync.core.reconcile.snapshot import Snapshot, SnapshotState, newest_whole, suspects
+from billingsync.core.reconcile.snapshot import Snapshot, suspects
+from billingsync.core.reconcile.taken import SnapshotState, newest_whole
 from billingsync.core.rules import Rulebook
 from billingsync.errors import Locked, NotReleased
 from billingsync.http import in_parallel

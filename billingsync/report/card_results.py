@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from billingsync.core.money import plain
-from billingsync.core.reconcile.card_change import Values
+from billingsync.core.reconcile.values import Values
 
 
 class Result(Protocol):

@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from billingsync.core.money import plain
 from billingsync.core.reconcile.card import Card, CardKind, Lack
-from billingsync.core.reconcile.card_change import Limit, Values
+from billingsync.core.reconcile.card_change import Limit
 from billingsync.core.reconcile.card_states import CardSet, Shown, card_set
+from billingsync.core.reconcile.values import Values
 from billingsync.report.numbers import Figures
 
 

@@ -16,9 +16,9 @@ from billingsync.core.invoice import Invoice
 from billingsync.core.money import plain
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
-from billingsync.core.reconcile.card_change import Values
 from billingsync.core.reconcile.card_states import CardState, Decision
 from billingsync.core.reconcile.card_write import LineSet, SetAction, WriteState
+from billingsync.core.reconcile.values import Values
 from billingsync.core.rules import ProductRules
 from billingsync.errors import OtherInstallation, UpstreamError
 from billingsync.http import Answered, NotDone

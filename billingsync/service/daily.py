@@ -18,7 +18,7 @@ from billingsync.core.progress import Say
 from billingsync.core.reconcile.compare import Reconciliation, Verdict
 from billingsync.core.reconcile.expiring import THRESHOLDS, Expiring, Expiry, Row, due_notices, expiring
 from billingsync.core.reconcile.findings import Side
-from billingsync.core.reconcile.snapshot import SnapshotState
+from billingsync.core.reconcile.taken import SnapshotState
 from billingsync.core.schedule import is_snapshot_due, local_day
 from billingsync.errors import BillingSyncError
 from billingsync.reconcile.reconcile import reconcile

@@ -9,7 +9,7 @@ from typing import Any
 
 from billingsync import __version__
 from billingsync.core.bill.plan import Waiting
-from billingsync.core.reconcile.snapshot import SnapshotState
+from billingsync.core.reconcile.taken import SnapshotState
 from billingsync.report.document import waiting_document
 from billingsync.store.cycles import Cycle
 from billingsync.store.ledger import Ledger

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, func, select
 
 from billingsync.core.period import Period
 from billingsync.core.reconcile.card import NOTHING_CHOSEN, Choice
-from billingsync.core.reconcile.card_change import Values
 from billingsync.core.reconcile.card_states import CardState, Decision
+from billingsync.core.reconcile.values import Values
 from billingsync.store.book import Book
 from billingsync.store.schema import card_decision
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from billingsync.core.reconcile.snapshot import Pairing
+from billingsync.core.decisions import Pairing
 from billingsync.store.book import Book
 from billingsync.store.database import insert
 from billingsync.store.schema import pairing

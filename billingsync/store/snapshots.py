@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, delete, func, select, update
 
 from billingsync.core.period import Period
-from billingsync.core.reconcile.snapshot import SnapshotState, Taken, snapshot_for_period
+from billingsync.core.reconcile.taken import SnapshotState, Taken, snapshot_for_period
 from billingsync.store.book import Book
 from billingsync.store.columns import Zipped
 from billingsync.store.database import insert

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
-from billingsync.core.bill.plan import Waiting
-from billingsync.core.bill.templates import amount_of, cost_of, currency_of
 from billingsync.core.inputs import WrittenLine
 from billingsync.core.money import ZERO
 from billingsync.store.book import Book
 from billingsync.store.columns import from_json
 from billingsync.store.memory import written_lines
 from billingsync.store.schema import plan, plan_head, posting, written_line
+
+if TYPE_CHECKING:
+    from billingsync.core.bill.plan import Waiting
 
 _Place = tuple[int, int, str, str]  # recurring invoice, client, period, currency
 
@@ -39,6 +40,9 @@ class StandingBook(Book):
 
     def waiting(self) -> tuple[Waiting, ...]:
         """The same in sums, by recurring invoice, client, period and currency."""
+        from billingsync.core.bill.plan import Waiting
+        from billingsync.core.bill.templates import amount_of, cost_of
+
         with self.reading() as connection:
             told = _told(connection, self.name)
             lines = _waiting_lines(connection, self.name, told)
@@ -94,6 +98,8 @@ def _waiting_lines(connection: Connection, name: str, told: _Told | None) -> tup
 
 
 def _place(line: WrittenLine) -> _Place:
+    from billingsync.core.bill.templates import currency_of  # with all that a plan is made of: not to list runs
+
     return line.invoice_id, line.client_id, line.period, currency_of(line.recurring_key)
 
 

@@ -16,9 +16,9 @@ from billingsync.core.reconcile.snapshot import (
     RecurringInvoice,
     RecurringLine,
     Snapshot,
-    SnapshotState,
     Subscription,
 )
+from billingsync.core.reconcile.taken import SnapshotState
 from billingsync.core.rules import ClientFile, Rulebook, Rules
 
 D = Decimal

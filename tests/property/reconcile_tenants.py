@@ -21,10 +21,10 @@ from billingsync.core.reconcile.snapshot import (
     RecurringInvoice,
     RecurringLine,
     Snapshot,
-    SnapshotState,
     Subscription,
     WaitingProRata,
 )
+from billingsync.core.reconcile.taken import SnapshotState
 from billingsync.core.rules import BundleBlock, Covered, MatchBlock, ReconcileRules, Rulebook, Rules
 
 D = Decimal

@@ -27,10 +27,10 @@ from billingsync.core.reconcile.snapshot import (
     RecurringLine,
     SeatChange,
     Snapshot,
-    SnapshotState,
     Subscription,
     Unposted,
 )
+from billingsync.core.reconcile.taken import SnapshotState
 from billingsync.core.reconcile.tenant import tenant_of
 from billingsync.core.rules import ClientFile, Rulebook, Rules
 

@@ -12,13 +12,8 @@ from files_sample import ACRONIS, NOVEMBER, WORKED_EXAMPLE, checked, file_of, pr
 from billingsync.core.inputs import Client, Item
 from billingsync.core.period import Period
 from billingsync.core.reconcile.compare import Verdict, compare
-from billingsync.core.reconcile.snapshot import (
-    ReconcileInputs,
-    RecurringInvoice,
-    RecurringLine,
-    Snapshot,
-    SnapshotState,
-)
+from billingsync.core.reconcile.snapshot import ReconcileInputs, RecurringInvoice, RecurringLine, Snapshot
+from billingsync.core.reconcile.taken import SnapshotState
 from billingsync.core.rules import Rulebook
 from billingsync.core.tables.profile import SameService, TableKind
 from billingsync.errors import ImportRefused, UsageError

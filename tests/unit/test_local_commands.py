@@ -26,6 +26,7 @@ HEAVY = (
     "apprise",
     "authlib",
     "billingsync.connect",
+    "billingsync.core.reconcile.snapshot",
     "billingsync.core.bill.plan_run",
     "billingsync.http",
     "billingsync.psa",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from reconcile_sample import BP, DEFENDER, ITEMS, NOVEMBER, Book, D, ours
 
+from billingsync.core.decisions import Pairing
 from billingsync.core.inputs import RememberedMatch
 from billingsync.core.period import Period
 from billingsync.core.reconcile.classify import Class
@@ -16,19 +17,8 @@ from billingsync.core.reconcile.compare import Verdict, compare
 from billingsync.core.reconcile.findings import Confidence, Kind, Side
 from billingsync.core.reconcile.licences import Mode
 from billingsync.core.reconcile.lines import Scope
-from billingsync.core.reconcile.snapshot import (
-    Pairing,
-    SeatChange,
-    Snapshot,
-    SnapshotState,
-    Taken,
-    Unposted,
-    VendorCount,
-    WaitingProRata,
-    newest_whole,
-    snapshot_for_period,
-    suspects,
-)
+from billingsync.core.reconcile.snapshot import SeatChange, Snapshot, Unposted, VendorCount, WaitingProRata, suspects
+from billingsync.core.reconcile.taken import SnapshotState, Taken, newest_whole, snapshot_for_period
 from billingsync.core.rules import ClientFile, MatchBlock, ModifierRules, Rules
 from billingsync.report.comparison.document import finding_document
 

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from billingsync.core.money import plain
-from billingsync.core.reconcile.card_change import Change, Entry, Limit, Values
-from billingsync.core.reconcile.findings import Confidence
-from billingsync.core.reconcile.matches import How
+
+if TYPE_CHECKING:
+    from billingsync.core.reconcile.card_change import Change, Entry, Limit
+    from billingsync.core.reconcile.findings import Confidence
+    from billingsync.core.reconcile.matches import How
+    from billingsync.core.reconcile.values import Values
 
 
 class CardKind(StrEnum):

@@ -17,16 +17,8 @@ from billingsync.core.period import Period
 from billingsync.core.reconcile.findings import Confidence
 from billingsync.core.reconcile.snapshot import RecurringInvoice
 from billingsync.core.reconcile.terms import rounded, total
+from billingsync.core.reconcile.values import Values
 from billingsync.core.rules import CardRules
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Values:
-    """A line's own numbers: a unit's price and cost are those of the recurring invoice's whole period."""
-
-    quantity: Decimal = ZERO
-    unit_price: Decimal | None = None
-    unit_cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

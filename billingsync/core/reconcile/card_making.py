@@ -11,15 +11,7 @@ from datetime import date
 
 from billingsync.core.money import ZERO
 from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, CardKind, Choice, Lack, card_digest, card_id
-from billingsync.core.reconcile.card_change import (
-    Entry,
-    Terms,
-    Values,
-    change_of,
-    limits_of,
-    pro_rata,
-    running_period,
-)
+from billingsync.core.reconcile.card_change import Entry, Terms, change_of, limits_of, pro_rata, running_period
 from billingsync.core.reconcile.findings import Confidence, Finding
 from billingsync.core.reconcile.licences import SeatRow
 from billingsync.core.reconcile.lines import SeatLine
@@ -27,6 +19,7 @@ from billingsync.core.reconcile.prices import Prices
 from billingsync.core.reconcile.snapshot import RecurringInvoice
 from billingsync.core.reconcile.tenant import Tenant
 from billingsync.core.reconcile.terms import to_decimal, total
+from billingsync.core.reconcile.values import Values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, CardKind, Choice
-from billingsync.core.reconcile.card_change import Values
+from billingsync.core.reconcile.values import Values
 
 SNOOZE_DAYS = 92  # at most
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from billingsync.core.invoice import CARD_MARKS, Mark
 from billingsync.core.money import plain
 from billingsync.core.reconcile.card import Card, CardKind
-from billingsync.core.reconcile.card_change import Values
+from billingsync.core.reconcile.values import Values
 
 
 class SetAction(StrEnum):

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from billingsync.core.money import ZERO, plain
 from billingsync.core.reconcile.card import NOTHING_CHOSEN, Card, CardKind, Choice, Lack, card_id
-from billingsync.core.reconcile.card_change import Terms, Values
+from billingsync.core.reconcile.card_change import Terms
 from billingsync.core.reconcile.card_making import CardMaking
 from billingsync.core.reconcile.compare import Reconciliation, Verdict
 from billingsync.core.reconcile.find import seat_kind, surplus_lines
@@ -21,6 +21,7 @@ from billingsync.core.reconcile.prices import prices_of
 from billingsync.core.reconcile.snapshot import RecurringInvoice
 from billingsync.core.reconcile.tenant import Tenant
 from billingsync.core.reconcile.terms import to_decimal, total
+from billingsync.core.reconcile.values import Values
 
 
 def cards_of(result: Reconciliation, tenant: Tenant, choices: Mapping[str, Choice] | None = None) -> tuple[Card, ...]:

@@ -26,7 +26,8 @@ from billingsync.core.reconcile.findings import (
 from billingsync.core.reconcile.licences import SeatRow, rows_of_client
 from billingsync.core.reconcile.lines import Scope, SeatLine, posted_lines, recurring_lines
 from billingsync.core.reconcile.sides import Apart, collect, is_mapped
-from billingsync.core.reconcile.snapshot import ReconcileInputs, SnapshotState, VendorCount
+from billingsync.core.reconcile.snapshot import ReconcileInputs, VendorCount
+from billingsync.core.reconcile.taken import SnapshotState
 from billingsync.core.reconcile.tenant import Tenant, tenant_of
 from billingsync.core.reconcile.terms import rounded, total
 from billingsync.core.reconcile.wrong_client import with_wrong_clients

@@ -6,22 +6,18 @@ stripped, "" where absent. Days are the date part as the vendor wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from enum import StrEnum
 
 from billingsync.core.charge import Charge
+from billingsync.core.decisions import Pairing
 from billingsync.core.inputs import Client, Company, Item, RememberedMatch
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
+from billingsync.core.reconcile.taken import SnapshotState
 from billingsync.core.rules import Rulebook
-
-
-class SnapshotState(StrEnum):
-    WHOLE = "whole"
-    PARTIAL = "partial"  # a list was not read whole, or we lack the right to read it: used by nothing [SN2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,15 +147,6 @@ class RecurringInvoice:
     next_creation: date | None = None
     lines: tuple[RecurringLine, ...] = ()
     moving: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pairing:
-    """A person said that this line carries this client's family. `family` is a SKU, or a product's name."""
-
-    client_id: int
-    family: str
-    line_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,33 +305,3 @@ def _ids(snapshot: Snapshot, name: str) -> Collection[object]:
 def _is_lost(before: Collection[object], now: Collection[object], percent_max: Decimal) -> bool:
     gone = sum(one not in now for one in before)
     return bool(before) and Decimal(gone * 100) > percent_max * len(before)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """One snapshot as a list of them shows it."""
-
-    id: int
-    as_at: datetime
-    state: SnapshotState
-
-
-def snapshot_for_period(taken: Iterable[Taken], period: Period, invoice_read: datetime | None) -> Taken | None:
-    """The one snapshot that counts for a period [SN5]: the first whole one at or after the invoice was first read,
-    inside that month; else the last whole one inside the month. None: the period is refused [SN6]."""
-    inside = _whole(one for one in taken if Period.of(one.as_at.date()) == period)
-    if invoice_read is not None:
-        after = [one for one in inside if one.as_at >= invoice_read]
-        if after:
-            return after[0]
-    return inside[-1] if inside else None
-
-
-def newest_whole(taken: Iterable[Taken]) -> Taken | None:
-    """The snapshot that counts for "now" where it is young enough."""
-    whole = _whole(taken)
-    return whole[-1] if whole else None
-
-
-def _whole(taken: Iterable[Taken]) -> Sequence[Taken]:
-    return sorted((one for one in taken if one.state == SnapshotState.WHOLE), key=lambda one: (one.as_at, one.id))

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from billingsync.core.money import plain
-from billingsync.core.reconcile.card_change import Values
 from billingsync.core.reconcile.card_write import LineSet, SetAction
+from billingsync.core.reconcile.values import Values
 from billingsync.psa.halo.compare import foreign_changes
 from billingsync.psa.halo.disturbed import KEPT, Changes, lost_edit, saved_between
 from billingsync.psa.halo.set_lines import entries_of, is_marked, mark_of_entry, place_of

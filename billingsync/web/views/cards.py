@@ -8,8 +8,9 @@ from typing import Any
 
 from billingsync.core.money import ZERO
 from billingsync.core.reconcile.card import LACKS, Card, CardKind, Lack
-from billingsync.core.reconcile.card_change import Limit, Values
+from billingsync.core.reconcile.card_change import Limit
 from billingsync.core.reconcile.card_states import CardSet, CardState, Decision, Shown
+from billingsync.core.reconcile.values import Values
 from billingsync.report.comparison.tables import Amount, Column, Table
 from billingsync.report.html import clean
 from billingsync.report.labels import plural
