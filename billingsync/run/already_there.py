@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, combinations, islice, product
 
 from billingsync.core.bill.plan import Plan, PlanLine, Posting
 from billingsync.core.bill.postings import Place, base_key, elsewhere, key_of
-from billingsync.core.invoice import Invoice, Mark
+from billingsync.core.invoice import Invoice, InvoiceLine, Mark
 from billingsync.core.money import ZERO
 from billingsync.core.states import PostingAction
 from billingsync.errors import OtherInstallation
 from billingsync.run.context import RunContext
+from billingsync.run.forgotten_credits import Credited, credited_in
 from billingsync.run.tenant import Tenant
+from billingsync.store.postings import ARRIVED
 
 MOST_GENERATIONS = 9  # of one posting that a ledger may have forgotten
+MOST_CHOICES = 100  # of equal lines that are tried for one posting
 
 
 @dataclass(slots=True, kw_only=True)
 class AlreadyThere:
     """`postings` are the plan's, each as it was posted where HaloPSA has it. `found` is by key; `forgotten` says, by
-    client, why nothing may be sent for it: HaloPSA has postings of ours that neither this plan nor the ledger knows."""
+    client, why nothing may be sent for it: HaloPSA has postings of ours that neither this plan nor the ledger knows.
+    `credited` is what was billed and credited; its posting is None where the ledger has it."""
 
     postings: list[Posting]
     found: dict[str, Invoice] = field(default_factory=dict)
     forgotten: dict[int, str] = field(default_factory=dict)
+    credited: list[tuple[Posting | None, Credited]] = field(default_factory=list)
 
 
 def already_there(context: RunContext, plan: Plan, targets: Iterable[Invoice], tenant: Tenant) -> AlreadyThere:
@@ -33,6 +39,7 @@ def already_there(context: RunContext, plan: Plan, targets: Iterable[Invoice], t
     seen = {(one.id, one.template): one for one in (*tenant.templates, *targets, *tenant.invoices)}
     no_strangers(context, seen.values())
     search = _Search(context=context, plan=plan, there=AlreadyThere(postings=list(plan.postings)))
+    search.leave_out_credited(credited_in(seen.values()))
     for invoice in seen.values():
         if invoice.void or invoice.client_id is None:
             continue
@@ -76,9 +83,36 @@ class _Search:
             for generation in range(one.generation + 1, one.generation + 1 + MOST_GENERATIONS)
         }
         self._later: dict[str, str] = {}  # a posting's key in the plan -> the one under which it was found
+        self._settled: set[str] = set()  # keys of what was credited, and of its credits
+        self._seen: set[str] = set()  # keys of the plan's postings that HaloPSA has
+
+    def leave_out_credited(self, found: Iterable[Credited]) -> None:
+        """What was billed and credited before the ledger was put back bills nobody, whatever it was made of."""
+        ledger = self.context.ledger
+        for one in found:
+            if ledger.find_posting(one.credit_key) is not None:
+                continue
+            known, posting = ledger.find_posting(one.key), None
+            if known is None:
+                posting = self._own.get(one.key) or self._of_generation(one.key)
+                posting = posting or self._posted_elsewhere(one.invoice, one.key)
+            if posting is not None or (known is not None and known.state in ARRIVED):
+                self.there.credited.append((posting, one))
+            elif known is not None or not one.whole:
+                continue
+            self._settled |= {one.key, one.credit_key}
+
+    def _of_generation(self, key: str) -> Posting | None:
+        if key not in self._again:
+            return None
+        posting, generation = self._again[key]
+        return replace(posting, key=key, generation=generation)
 
     def sort_in(self, invoice: Invoice, mark: Mark) -> None:
+        if mark.key in self._settled:
+            return
         if mark.key in self._own:
+            self._seen.add(mark.key)
             self._is_there(mark.key, invoice)
         elif mark.key in self._known or mark.of_card:
             return
@@ -100,6 +134,7 @@ class _Search:
         self._replace([posting], found)
         self._later[posting.key] = key
         self._own[key] = found
+        self._seen.add(key)
         self._is_there(key, invoice)
 
     def _is_there(self, key: str, invoice: Invoice) -> None:
@@ -113,6 +148,13 @@ class _Search:
         """What was found; a client that has a posting in two generations waits for a person."""
         for key in self._later.keys() & self.there.found.keys():
             self._twice(self._own[key].client_id, self._later[key])
+        for posting in self.there.postings:
+            for was, credited in self.there.credited:
+                if was is not None and posting.key not in self._seen and set(was.charges) & set(posting.charges):
+                    self.there.forgotten[posting.client_id] = (
+                        f"it was billed on invoice {credited.invoice.id} and credited by invoice {credited.credit.id}, "
+                        "which this ledger did not know any more. Both are noted now; run again to bill it anew"
+                    )
         return self.there
 
     def _twice(self, client_id: int, key: str) -> None:
@@ -125,7 +167,11 @@ class _Search:
         """The posting of this key, made of this plan's charges: for another client, or on another invoice."""
         assert invoice.client_id is not None
         actions = (PostingAction.UPDATE,) if invoice.template else (PostingAction.CREATE, PostingAction.APPEND)
-        for posting, lines in _choices(self.there.postings, invoice.client_id):
+        choices = chain(
+            _alike(self.there.postings, [line for line in invoice.lines if line.mark and line.mark.key == key]),
+            ((one, self._in_order(lines)) for one, lines in _choices(self.there.postings, invoice.client_id)),
+        )
+        for posting, lines in choices:
             for action in actions:
                 place = Place(
                     key_name=self.context.ledger.key_name,
@@ -135,7 +181,7 @@ class _Search:
                     action=action,
                     invoice_id=None if action is PostingAction.CREATE else invoice.id,
                 )
-                made = elsewhere(posting, self._in_order(lines), place)
+                made = elsewhere(posting, lines, place)
                 for generation in range(MOST_GENERATIONS + 1):
                     if key_of(made.base_key, generation) == key:
                         return replace(made, key=key, generation=generation)
@@ -152,6 +198,7 @@ class _Search:
     def _adopt(self, found: Posting, invoice: Invoice) -> None:
         self._replace(self.there.postings, found)
         self._own[found.key] = found
+        self._seen.add(found.key)
         if found.action == PostingAction.CREATE:
             self.there.found[found.key] = invoice
 
@@ -190,6 +237,28 @@ class _Search:
             "backup in place, or take those lines out in HaloPSA, and run again"
         )
         self.there.forgotten[invoice.client_id] = why
+
+
+def _alike(postings: Sequence[Posting], written: Sequence[InvoiceLine]) -> Iterator[tuple[Posting, Sequence[PlanLine]]]:
+    """Sets of planned lines that say what these lines of an invoice say, in their order: a month may have been billed
+    in several runs. Only the key tells which of them it was."""
+    planned: dict[object, list[tuple[Posting, PlanLine]]] = defaultdict(list)
+    for posting in postings:
+        for line in posting.lines:
+            if line.charges:
+                for name in (line.description, (line.quantity, line.unit_price)):
+                    planned[name].append((posting, line))
+    places: dict[object, list[int]] = defaultdict(list)
+    for there in written:
+        names = (there.text, there.title, (there.quantity, there.unit_price))
+        places[next((name for name in names if name in planned), "")].append(there.mark.ordinal if there.mark else -1)
+    pools = [combinations(planned.get(name, ()), len(ordinals)) for name, ordinals in places.items()]
+    ordinals = [ordinal for some in places.values() for ordinal in sorted(some)]
+    for chosen in islice(product(*pools), MOST_CHOICES):
+        each = dict(zip(ordinals, chain.from_iterable(chosen), strict=True))
+        lines = [each[ordinal] for ordinal in sorted(each)]
+        if lines and len({id(line) for _, line in lines}) == len(written):
+            yield lines[0][0], [line for _, line in lines]
 
 
 def _choices(postings: Sequence[Posting], client_id: int) -> Iterator[tuple[Posting, Sequence[PlanLine]]]:

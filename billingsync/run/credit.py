@@ -7,10 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from billingsync.connect import Connections
-from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
-from billingsync.core.bill.postings import key_of
+from billingsync.core.bill.plan import Posting
 from billingsync.core.invoice import Invoice
-from billingsync.core.money import ZERO
 from billingsync.core.rules import ProductRules
 from billingsync.core.states import (
     LineAction,
@@ -19,11 +17,10 @@ from billingsync.core.states import (
     PostingState,
     RunState,
     UndoOutcome,
-    WriteKind,
 )
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import RunContext, now
-from billingsync.run.credited import CREDIT_FOR, credit_key
+from billingsync.run.credited import credit_of
 from billingsync.run.post import Written, outcome_of, write_posting
 from billingsync.run.recover import TAKEN, resolve
 from billingsync.run.tenant import DAYS_BEFORE_PERIOD
@@ -96,7 +93,7 @@ def _newest_credit(
     """The credit to post, and what the ledger knows of it. Each that was taken back makes another one possible."""
     generation = 0
     while True:
-        posting = _posting_of(row, lines, generation)
+        posting = credit_of(row, lines, generation)
         known = ledger.find_posting(posting.key)
         if known is None or known.state != PostingState.UNDONE:
             return posting, known
@@ -108,41 +105,6 @@ def _credit_there(context: RunContext, posting: Posting) -> Invoice | None:
     day = context.period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
     found = context.psa.invoices_since([posting.client_id], day)
     return next((one for one in found if one.carries(posting.key) and not one.void and not one.is_copy), None)
-
-
-def _posting_of(row: RecordedPosting, lines: Sequence[PostedLine], generation: int) -> Posting:
-    base = credit_key(row.key, [line.ordinal for line in lines])
-    credits = tuple(
-        PlanLine(
-            action=LineAction.ADD,
-            line_id=None,
-            title=line.title,
-            description=f"{CREDIT_FOR}{row.invoice_id}: {line.description}",
-            item=ItemRef(id=line.item_id, name="") if line.item_id is not None else None,
-            quantity=line.quantity,
-            unit_price=-line.unit_price,
-            unit_cost=-line.unit_cost,
-            amount=-line.amount,
-            cost=-line.cost,
-            charges=(),
-        )
-        for line in lines
-    )
-    return Posting(
-        key=key_of(base, generation),
-        base_key=base,
-        generation=generation,
-        action=PostingAction.CREATE,
-        client_id=row.client_id,
-        client_name=row.client_name,
-        invoice_id=None,
-        group="",
-        currency=row.currency,
-        amount=sum((line.amount for line in credits), ZERO),
-        cost=sum((line.cost for line in credits), ZERO),
-        lines=credits,
-        kind=WriteKind.CREDIT,
-    )
 
 
 def _codes(connected: Connections, context: RunContext, row: RecordedPosting, closed: UndonePosting) -> ProductRules:

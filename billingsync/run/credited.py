@@ -6,9 +6,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
+from billingsync.core.bill.postings import key_of
 from billingsync.core.bill.trueup import invoice_of
 from billingsync.core.inputs import Said
-from billingsync.core.states import LineAction, PostingAction
+from billingsync.core.money import ZERO
+from billingsync.core.states import LineAction, PostingAction, WriteKind
 from billingsync.store.ledger import Ledger
 from billingsync.store.lookback import Question
 from billingsync.store.postings import PostedLine, RecordedPosting
@@ -20,6 +23,42 @@ CREDIT_FOR = "Credit for invoice "  # every line of a credit begins so
 def credit_key(key: str, ordinals: Sequence[int]) -> str:
     """The base key of the credit of these lines of a posting."""
     return hashlib.sha256(json.dumps(["credit", key, sorted(ordinals)]).encode()).hexdigest()[:20]
+
+
+def credit_of(row: RecordedPosting, lines: Sequence[PostedLine], generation: int) -> Posting:
+    """The credit of these lines of a posting. Each that was taken back makes one of another generation possible."""
+    base = credit_key(row.key, [line.ordinal for line in lines])
+    credits = tuple(
+        PlanLine(
+            action=LineAction.ADD,
+            line_id=None,
+            title=line.title,
+            description=f"{CREDIT_FOR}{row.invoice_id}: {line.description}",
+            item=ItemRef(id=line.item_id, name="") if line.item_id is not None else None,
+            quantity=line.quantity,
+            unit_price=-line.unit_price,
+            unit_cost=-line.unit_cost,
+            amount=-line.amount,
+            cost=-line.cost,
+            charges=(),
+        )
+        for line in lines
+    )
+    return Posting(
+        key=key_of(base, generation),
+        base_key=base,
+        generation=generation,
+        action=PostingAction.CREATE,
+        client_id=row.client_id,
+        client_name=row.client_name,
+        invoice_id=None,
+        group="",
+        currency=row.currency,
+        amount=sum((line.amount for line in credits), ZERO),
+        cost=sum((line.cost for line in credits), ZERO),
+        lines=credits,
+        kind=WriteKind.CREDIT,
+    )
 
 
 def is_credit(row: RecordedPosting) -> bool:

@@ -16,6 +16,7 @@ from billingsync.errors import MarkerLost, UpstreamError
 from billingsync.http import Answered, NotDone, Sent
 from billingsync.run.already_there import already_there
 from billingsync.run.context import Outcome, RunContext, failed
+from billingsync.run.forgotten_credits import adopt_credited
 from billingsync.run.items import make_items
 from billingsync.run.late import look_for_late
 from billingsync.run.recover import DAYS_BEFORE, record_found, resolve
@@ -58,6 +59,7 @@ def carry_out(
     process took over; LedgerError where the database fails. Whatever it raises, the next run finds out and goes on.
     """
     seen = already_there(context, plan, targets, tenant)
+    adopt_credited(context, seen.credited, charges, write_posting)
     postings, outcomes = make_items(context, [one for one in seen.postings if one.client_id not in seen.forgotten])
     outcomes += [failed(one, why) for one in seen.postings if (why := seen.forgotten.get(one.client_id))]
     alone = True
