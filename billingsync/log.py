@@ -11,10 +11,10 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
-from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 
 class Stream(Protocol):
@@ -45,6 +45,8 @@ def set_up_logging(
     `stream` is stderr, also where stderr is replaced later. Tracebacks are written only with `debug`. `color` is the
     wish of the command line: NO_COLOR, or a stream that is no terminal, overrules it.
     """
+    import structlog
+
     shown_as = format or ("console" if _is_terminal(stream or sys.stderr) else "json")
     before: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -66,6 +68,16 @@ def set_up_logging(
     _set_up_libraries(
         stream, [*before, structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], threshold
     )
+
+
+def set_up_logging_later(**options: Any) -> None:
+    """The same, with its options, for a command that logs nothing itself: done when a library logs, which is next to
+    never, as structlog takes as long to import as such a command works."""
+    if "structlog" in sys.modules:
+        set_up_logging(**options)
+    else:
+        _only_handler(_Later(options))
+        logging.getLogger().setLevel(logging.WARNING)
 
 
 def inert(text: str) -> str:
@@ -93,6 +105,8 @@ def _has_color(stream: Stream) -> bool:
 
 
 def _renderer(shown_as: str, colors: bool) -> Processor:
+    import structlog
+
     if shown_as == "json":
         # ASCII only: JSON's own escapes make every character inert.
         return structlog.processors.JSONRenderer(ensure_ascii=True, sort_keys=True)
@@ -189,13 +203,32 @@ def _str(value: object) -> str:
 
 def _set_up_libraries(stream: Stream | None, processors: list[Processor], threshold: int) -> None:
     """Warnings of httpx2, SQLAlchemy, uvicorn and others in the same form, on the same stream."""
+    import structlog
+
     handler = _Handler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=processors))
+    _only_handler(handler)
+    logging.getLogger().setLevel(max(threshold, logging.WARNING))
+
+
+def _only_handler(handler: logging.Handler) -> None:
+    """This handler in the place of any earlier one of ours."""
     root = logging.getLogger()
-    for old in [known for known in root.handlers if isinstance(known, _Handler)]:
+    for old in [known for known in root.handlers if isinstance(known, _Handler | _Later)]:
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(max(threshold, logging.WARNING))
+
+
+class _Later(logging.Handler):
+    """Sets logging up when there is something to log."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._options = options
+
+    def emit(self, record: logging.LogRecord) -> None:
+        set_up_logging(**self._options)
+        logging.getLogger().handle(record)
 
 
 class _Handler(logging.Handler):

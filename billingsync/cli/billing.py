@@ -129,7 +129,7 @@ def plan(
             )
         from billingsync.run.kept_plan import kept_plan_of
 
-        with ledger_only() as (settings, ledger):
+        with ledger_only(logs=False) as (settings, ledger):
             kept = kept_plan_of(ledger, digest)
         _show(settings.locale, kept, chosen, out_file, lines=lines)
         return 3 if kept.plan.held else 0
@@ -282,7 +282,7 @@ def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
     from billingsync.run.waiting import waiting_of
 
     wanted = None if period is None else str(_parsed(period))
-    with ledger_only() as (settings, ledger):
+    with ledger_only(logs=False) as (settings, ledger):
         kept = waiting_of(ledger, settings.rules_dir, wanted)
     if kept is None:
         from billingsync.run.plan import make_plan

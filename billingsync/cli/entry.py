@@ -149,19 +149,19 @@ def _stopped(code: int, stop: BaseException | None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     import typer
 
-    from billingsync.cli.app import app, nearest_command
+    from billingsync.cli.app import app, app_of, nearest_command
     from billingsync.cli.shell import COMPLETE
 
-    command = typer.main.get_command(app)
     if COMPLETE in os.environ:
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
-        command.main(prog_name="billingsync", complete_var=COMPLETE)  # answers the shell and exits
+        typer.main.get_command(app).main(prog_name="billingsync", complete_var=COMPLETE)  # answers the shell and exits
     if arguments[:1] in ([], ["help"]):
         arguments = [*arguments[1:], "--help"]
     elif arguments == ["version"]:
         arguments = ["--version"]
+    command = typer.main.get_command(app_of(arguments[0]))
     try:
         result = command.main(args=arguments, prog_name="billingsync", standalone_mode=False)
     except typer.Exit as done:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from billingsync.store.ledger import Ledger
 
 
-def load() -> tuple[Settings, Redactor]:
-    """Settings, checked, with logging set up so that no secret can reach it."""
-    from billingsync.log import set_up_logging
+def load(*, logs: bool = True) -> tuple[Settings, Redactor]:
+    """Settings, checked, with logging set up so that no secret can reach it; `logs` as for `ledger_only`."""
+    from billingsync.log import set_up_logging, set_up_logging_later
     from billingsync.redaction import Redactor
     from billingsync.settings import load_settings
 
@@ -26,7 +26,7 @@ def load() -> tuple[Settings, Redactor]:
     settings = loaded.settings
     redactor = Redactor(settings.secrets())
     level = "debug" if FLAGS.debug else "warning" if FLAGS.quiet else settings.log.level
-    set_up_logging(
+    (set_up_logging if logs else set_up_logging_later)(
         format=settings.log.format,
         level=level,
         redact=redactor.text,
@@ -55,10 +55,10 @@ def connected() -> Iterator[Connections]:
 
 
 @contextmanager
-def ledger_only() -> Iterator[tuple[Settings, Ledger]]:
-    """For commands that need no upstream."""
+def ledger_only(*, logs: bool = True) -> Iterator[tuple[Settings, Ledger]]:
+    """For commands that need no upstream. `logs` is false for those that log nothing and should be quick."""
     from billingsync.store.ledger import open_ledger
 
-    settings, _ = load()
+    settings, _ = load(logs=logs)
     with open_ledger(settings.database_url, partner=settings.partner) as ledger:
         yield settings, ledger

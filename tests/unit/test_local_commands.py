@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sample_plan import full_plan
 
+from billingsync.cli.app import app, app_of, known_commands
 from billingsync.core.inputs import RunInputs
 from billingsync.core.period import Period
 from billingsync.core.rules import Rulebook
@@ -39,6 +40,7 @@ HEAVY = (
     "rapidfuzz",
     "sqlalchemy.dialects.postgresql",
     "starlette",
+    "structlog",
     "tenacity",
     "uvicorn",
 )
@@ -84,3 +86,12 @@ def test_a_local_command_imports_nothing_for_the_network(words, sqlite_ledger_ur
     )
     expected = {"status": 0, "runs": 0, "holds": 3, "plan": 3}[words[0]]
     assert done.stderr.splitlines()[-1] == str(expected), done.stderr
+
+
+def test_one_command_is_built_without_the_others():
+    assert [one.callback.__name__ for one in app_of("runs").registered_commands if one.callback] == ["runs"]
+    assert app_of("runs").registered_groups == []
+    for name in {command.split()[0] for command in known_commands()}:
+        assert app_of(name) is not app, name
+    assert app_of("ru") is app
+    assert app_of("--version") is app

@@ -16,7 +16,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billingsync.log import inert, set_up_logging
+from billingsync.log import inert, set_up_logging, set_up_logging_later
 
 HOSTILE = "paid\n2026-01-01 [error] forged\r\x1b[31m\u202e\x9b2J\u2028\x00"
 SECRET = "hunter2"
@@ -212,6 +212,19 @@ def test_libraries_speak_the_same_way_and_only_when_it_matters() -> None:
     first, second = documents(out)
     assert (first["event"], first["level"]) == ("slow x\ny", "warning")
     assert second["error"] == "ValueError: bad" and "traceback" not in second
+
+
+def test_logging_that_is_set_up_later_says_the_same_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.delitem(sys.modules, "structlog")
+    set_up_logging_later(stream=out, redact=hide)
+    assert "structlog" not in sys.modules
+    library = logging.getLogger("sqlalchemy.pool")
+    library.info("not shown")
+    library.warning("slow with %s", SECRET)
+    library.warning("again")
+    first, second = documents(out)
+    assert (first["event"], first["level"], second["event"]) == ("slow with ***", "warning", "again")
 
 
 def test_a_record_that_cannot_be_shown(caplog: pytest.LogCaptureFixture) -> None:
