@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from billingsync import __version__
-from billingsync.core.bill.plan import Waiting
 from billingsync.core.reconcile.taken import SnapshotState
-from billingsync.report.document import waiting_document
 from billingsync.store.cycles import Cycle
 from billingsync.store.ledger import Ledger
 from billingsync.store.notices import Notice
+
+if TYPE_CHECKING:
+    from billingsync.core.bill.plan import Waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,8 @@ class Snapshot:
 
     def as_json(self) -> dict[str, Any]:
         """The document of `billingsync status --json`."""
+        from billingsync.report.document import waiting_document
+
         cycle = self.cycle
         return {
             "version": self.version,

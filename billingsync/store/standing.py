@@ -40,13 +40,15 @@ class StandingBook(Book):
 
     def waiting(self) -> tuple[Waiting, ...]:
         """The same in sums, by recurring invoice, client, period and currency."""
-        from billingsync.core.bill.plan import Waiting
-        from billingsync.core.bill.templates import amount_of, cost_of
-
         with self.reading() as connection:
             told = _told(connection, self.name)
             lines = _waiting_lines(connection, self.name, told)
             names = _client_names(connection, self.name)
+        if not lines:
+            return ()
+        from billingsync.core.bill.plan import Waiting  # which takes longer to import than to ask
+        from billingsync.core.bill.templates import amount_of, cost_of
+
         sums: dict[_Place, list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
         for line in lines:
             both = sums[_place(line)]
@@ -98,7 +100,7 @@ def _waiting_lines(connection: Connection, name: str, told: _Told | None) -> tup
 
 
 def _place(line: WrittenLine) -> _Place:
-    from billingsync.core.bill.templates import currency_of  # with all that a plan is made of: not to list runs
+    from billingsync.core.bill.templates import currency_of
 
     return line.invoice_id, line.client_id, line.period, currency_of(line.recurring_key)
 
