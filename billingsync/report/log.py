@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from billingsync.report.escape import one_line, shortened
+from billingsync.report.labels import matched, plural
 
 _LONGEST = 160  # characters of one value in a sentence
+_UNSAID = re.compile(r":? \{(reason|message)\}$")  # what an entry may leave out, at the end of its sentence
 
 # What each kind of entry says; fields in braces come from its body. What is not here is shown field by field.
 _SENTENCES: Mapping[str, str] = {
@@ -20,6 +23,20 @@ _SENTENCES: Mapping[str, str] = {
     "rules": "Kept the rules of digest {digest}",
     "approval": "Approved {client} in plan {digest}: {reason}",
     "match.company": "Mapped {company_name} to client {client_id} ({how})",
+    "match.never": "{company_name} is never billed",
+    "decision": "Approved for client {client} in {period} ({kind}): {reason}",
+    "decision.ended": "What was approved for {clients} in {period} ended with an undo",
+    "set_aside": "Set aside {count} of {period}: {reason}",
+    "put_back": "Put {count} back",
+    "desk_rules": "Saved the desk's rules for {company_name}, version {version}",
+    "snapshot": "Took snapshot {id} of both sides: {state}",
+    "snapshot.chosen": "Snapshot {id} stands for {period} from now on",
+    "snapshot.confirmed": "Confirmed snapshot {id}",
+    "snapshot.forgotten": "Let go of snapshots {ids}",
+    "reconciled": "Compared both sides",
+    "write.intended": "About to write to HaloPSA: {what}",
+    "write.settled": "Writing to HaloPSA, {what}: {outcome}",
+    "write.zeroed": "About to set lines to nothing: {what}",
     "match.item": "Mapped SKU {sku} to item {item_id}",
     "run.started": "Started run {run} of {period}",
     "run.ended": "Run {run} ended: {state}",
@@ -29,6 +46,13 @@ _SENTENCES: Mapping[str, str] = {
     "posting.sending": "Sent posting {key}, attempt {attempt}",
     "posting.posted": "HaloPSA confirmed posting {key} on invoice {invoice_id}",
     "posting.adopted": "Found posting {key} on invoice {invoice_id}",
+    "posting.undoing": "About to undo posting {key}",
+    "posting.undone": "Undid posting {key}",
+    "posting.kept": "Posting {key} was not undone: {message}",
+    "posting.refused": "HaloPSA refused posting {key}: {message}",
+    "posting.abandoned": "HaloPSA does not have posting {key}: {message}",
+    "posting.unknown": "It is not known whether HaloPSA has posting {key}: {message}",
+    "posting.differs": "HaloPSA shows posting {key} other than it was sent: {message}",
     "posting.restored": "Posting {key} bills again: its credit was taken back",
     "card": "Card {card}: {state}{move}{why}",
     "card.intent": "About to set lines of recurring invoice {invoice_id} of client {client_id} (write {key})",
@@ -53,6 +77,8 @@ _SENTENCES: Mapping[str, str] = {
     "desk.order_confirmed": "Confirmed order {order} of {asked_by}",
     "desk.order_cancelled": "Sent back order {order}",
     "desk.order_ended": "Order {order} ended: {state}",
+    "desk.keys_tried": "Tried keys of {side}",
+    "desk.keys_saved": "Saved {variables}",
     "desk.read": "Read {path} as data",
     "tenant": "Bound this database to {base_url}",
     "installation.adopted": "Took over the lines of installation {installation}",
@@ -156,17 +182,27 @@ def _names_card(body: Mapping[str, Any], asked: str) -> bool:
 
 
 def _sentence(kind: str, body: Mapping[str, Any]) -> str:
+    body = {name: value for name, value in body.items() if value not in (None, "", [])}
+    if kind == "match.company" and "client_id" not in body:
+        kind = "match.never"
     pattern = _SENTENCES.get(kind)
     if pattern is None:
-        said = ", ".join(f"{name} {_value(value)}" for name, value in body.items() if value not in (None, "", []))
+        said = ", ".join(f"{name} {_value(value)}" for name, value in body.items())
         return shortened(f"{kind}: {said}", 2 * _LONGEST)
     text = pattern
+    if kind == "match.company":
+        body["how"] = matched(str(body.get("how") or ""))
+    elif kind == "desk_rules":
+        body.setdefault("company_name", "all clients")
+    elif kind in ("set_aside", "put_back"):
+        count = len(body.get("charges", ()))
+        body["count"] = f"{count} {plural(count, 'charge')}"
     for name, value in body.items():
         text = text.replace(f"{{{name}}}", _value(value))
     if kind == "card":
         why = f" ({_value(body['reason'])})" if body.get("reason") else ""
         text = text.replace("{move}", _move(body)).replace("{why}", why)
-    return text
+    return _UNSAID.sub("", text)
 
 
 def _move(body: Mapping[str, Any]) -> str:

@@ -62,15 +62,18 @@ class Tab:
         session.detach()
 
     def no_sideways_scroll(self) -> None:
+        """Nothing scrolls sideways, and no list or card cuts off what is in it [DP5]."""
         session = self.page.context.new_cdp_session(self.page)
         answer = session.send(
             "Runtime.evaluate",
             {
-                "expression": "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+                "expression": "[document.documentElement, ...document.querySelectorAll('.list:not(.wide), .card')]"
+                ".filter(one => one.scrollWidth > one.clientWidth)"
+                ".map(one => `${one.tagName} ${one.className}: ${one.innerText.slice(0, 80)}`).join('; ')",
                 "returnByValue": True,
             },
         )
-        assert answer["result"]["value"] <= 0, self.page.url
+        assert not answer["result"]["value"], (self.page.url, answer["result"]["value"])
         session.detach()
 
 

@@ -127,6 +127,13 @@ def test_axe_finds_nothing_on_a_phone_and_in_the_dark(browser: Any, shown: Runni
         opened.no_sideways_scroll()
 
 
+def test_nothing_is_cut_off_on_a_phone(browser: Any, shown: Running) -> None:
+    with tab(browser, shown.base, shown.cookie(), phone=True) as opened:
+        for path in SCREENS:
+            opened.go(path)
+            opened.no_sideways_scroll()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("path", SCREENS)
 @pytest.mark.parametrize("phone", [False, True])

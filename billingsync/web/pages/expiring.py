@@ -142,7 +142,9 @@ def _row(ask: Ask, one: Expiring) -> View:
     held, terms, figures = one.one.subscription, one.terms, ask.desk.figures
     window = ""
     if terms.days_before_end is not None or terms.days_after_end is not None:
-        window = f"{terms.days_before_end or 0} days before to {terms.days_after_end or 0} after the end"
+        window = (
+            f"renewal window: {terms.days_before_end or 0} days before to {terms.days_after_end or 0} after the end"
+        )
     cuts = {None: "", True: "seats may be cut", False: "seats cannot be cut"}[terms.may_decrease]
     money = ask.role.may(Role.FINANCIAL)
 
