@@ -58,7 +58,9 @@ def connections(
     What is not among `needs` is not asked for anything, and its credentials may be missing."""
     settings.require_upstreams(needs)
     with ExitStack() as stack:
-        ledger = stack.enter_context(open_ledger(settings.database_url, partner=settings.partner))
+        ledger = stack.enter_context(
+            open_ledger(settings.database_url, partner=settings.partner, lease_s=settings.lease_s)
+        )
         pax8 = stack.enter_context(pax8_service(settings, redactor, on_call=on_call))
         halo, tenant = halo_service(settings, redactor, on_call=on_call)
         stack.enter_context(halo)

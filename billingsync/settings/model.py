@@ -27,6 +27,14 @@ class Settings(PartnerSettings):
     database_url: Annotated[str, AfterValidator(values.database_url)] = Field(
         default="sqlite:///billingsync.db", repr=False, description="SQLAlchemy URL of the ledger: SQLite or PostgreSQL"
     )
+    # How long a person waits at the most who killed a run and begins another; and how long a run may be cut off.
+    lease_s: float = Field(
+        default=60.0,
+        ge=0.5,
+        le=3_600,
+        allow_inf_nan=False,
+        description="seconds that a run keeps its lock without a sign of life",
+    )
     health: Health = Health()
     desk: DeskSettings = DeskSettings()
     log: Log = Log()

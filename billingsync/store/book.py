@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from billingsync.errors import Locked
 from billingsync.store import journal
+from billingsync.store.clock import database_now
 from billingsync.store.database import Database
 from billingsync.store.schema import partner
+
+LEASE_S = 60.0  # how long a lease lasts that is not renewed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,7 @@ class Book:
 
     def __init__(self, database: Database, name: str, key_name: str) -> None:
         self.database = database
+        self.lease_s = LEASE_S  # renewed when a quarter of it is over
         self.name = name  # the partner's
         self.key_name = key_name  # what its keys and its journal's hashes are made with [F7]
 
@@ -59,15 +63,34 @@ class Book:
         """A transaction in which nobody can take the lock. Locked where somebody already did."""
         with self.database.writing() as connection:
             row = connection.execute(_LOCKED_ROW, {"name": self.name}).one()
-            if (row.epoch, row.token) != (fence.epoch, fence.token):
+            if not _is_of(row, fence):
                 raise Locked(_taken_over(row.holder))
+            if self._runs_out(row):
+                self._extend(connection, fence)
             yield connection
 
     def fence_holds(self, fence: Fence) -> bool:
-        """Whether the lock is still ours; to be asked right before each write to HaloPSA."""
+        """Whether the lock is still ours; to be asked right before each write to HaloPSA.
+
+        A lease that was not renewed for three quarters of its time is renewed first: nothing is written without one.
+        """
         with self.reading() as connection:
             row = connection.execute(_ROW, {"name": self.name}).one()
-        return bool((row.epoch, row.token) == (fence.epoch, fence.token))
+        return _is_of(row, fence) and (not self._runs_out(row) or self.renew(fence))
+
+    def renew(self, fence: Fence) -> bool:
+        """Another `lease_s` from now, on the database's clock. False where the lock is another's or was given back.
+
+        A lease that ran out while we stood still is ours again if nobody took it meanwhile: the row says so."""
+        with self.database.writing() as connection:
+            return self._extend(connection, fence)
+
+    def _extend(self, connection: Connection, fence: Fence) -> bool:
+        mine = {"name": self.name, "of_epoch": fence.epoch, "of_token": fence.token, "lease_s": self.lease_s}
+        return connection.execute(_EXTEND, mine).rowcount == 1
+
+    def _runs_out(self, row: Row[Any]) -> bool:
+        return bool(row.until - row.now < timedelta(seconds=self.lease_s / 4))
 
     def note(self, connection: Connection, kind: str, body: dict[str, Any], now: datetime) -> None:
         """An entry in the journal, in the caller's transaction (`writing` or `fenced`)."""
@@ -78,9 +101,23 @@ class Book:
         journal.append(connection, journal.Chain(self.name, self.key_name), kind, bodies, now)
 
 
-_ROW = select(partner).where(partner.c.partner == bindparam("name"))
+_ROW = select(partner, database_now().label("now")).where(partner.c.partner == bindparam("name"))
 # Locked until the transaction ends (on SQLite the transaction locks the whole file).
 _LOCKED_ROW = _ROW.with_for_update(key_share=True)
+_EXTEND = (
+    update(partner)
+    .where(
+        partner.c.partner == bindparam("name"),
+        partner.c.epoch == bindparam("of_epoch"),
+        partner.c.token == bindparam("of_token"),
+        partner.c.until.is_not(None),
+    )
+    .values(until=database_now(bindparam("lease_s")))
+)
+
+
+def _is_of(row: Row[Any], fence: Fence) -> bool:
+    return (row.epoch, row.token) == (fence.epoch, fence.token) and row.until is not None
 
 
 def _taken_over(holder: str) -> str:

@@ -77,7 +77,7 @@ class CardWriteBook(CardBook):
 
     def read_card_back(self, write: CardWrite) -> CardWrite:
         """The intent as another connection sees it. LedgerError unless it is there as it was, and not settled."""
-        with self.reading(fresh=True) as connection:
+        with self.database.reading_beside() as connection:
             found = _find(connection, self.name, keys=(write.key,))
         if (
             not found

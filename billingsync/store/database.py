@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,7 +45,11 @@ def parse(url: str) -> URL:
 
 
 class Database:
-    """Engines and transactions. Give it back with `close()`."""
+    """Engines and transactions. Give it back with `close()`.
+
+    A run uses two connections at the most [F5]: its own, and one beside it, which the reading back of intents and the
+    renewal of the lease share by holding `beside` meanwhile. None keeps anything in its session, so that a pooler may
+    give each transaction another one."""
 
     def __init__(self, url: str, *, create: bool = True) -> None:
         self.url = parse(url)
@@ -55,20 +60,23 @@ class Database:
             files.prepare(self.file, create=create)
         self._engine = self._make_engine()
         self._fresh_engine = self._make_engine(poolclass=NullPool)  # each connection is a new one
+        self.beside = threading.Lock()
+        self._wrote = threading.local()  # which connection this thread wrote on last
 
     def _make_engine(self, **options: Any) -> Engine:
         if self.file:
             arguments: dict[str, Any] = {"timeout": BUSY_S}
         else:
-            # Keep-alives, since a run may stay silent for minutes on the connection that holds its lock; and a server
-            # that vanished is noticed within a minute rather than after the kernel's quarter of an hour.
+            # A server that vanished is noticed within a minute rather than after the kernel's quarter of an hour.
             alive = {
                 "keepalives_idle": 30,
                 "keepalives_interval": 10,
                 "keepalives_count": 3,
                 "tcp_user_timeout": 60_000,
             }
-            arguments = {"connect_timeout": BUSY_S, "application_name": "billingsync", **alive}
+            # Prepared statements belong to a session, which behind PgBouncer is another's at the next transaction.
+            plain = {"application_name": "billingsync", "prepare_threshold": None}
+            arguments = {"connect_timeout": BUSY_S, **plain, **alive}
         try:
             engine = create_engine(self.url, connect_args=arguments, pool_pre_ping=self.file is None, **options)
         except ModuleNotFoundError as missing:
@@ -76,9 +84,9 @@ class Database:
                 f"PostgreSQL needs the driver {missing.name}, which is not installed. Install billingsync again, from "
                 "the checkout or file that it came from, with its extra [postgres] (docs/postgresql.md)."
             ) from missing
-        event.listen(engine, "connect", _set_up_sqlite if self.file else _set_up_postgresql)
         if self.file:
-            event.listen(engine, "begin", _begin_sqlite)
+            event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite if self.file else _begin_postgresql)
         return engine
 
     def close(self) -> None:
@@ -93,24 +101,39 @@ class Database:
     def writing(self, *, fresh: bool = False) -> Iterator[Connection]:
         """One transaction that may write; committed at the end of the block, rolled back on any exception. `fresh`: on
         a connection of its own, for large values: SQLite's keeps a copy of what it was given last."""
-        engine = self._fresh_engine if fresh else self._engine
-        with self.explained(), engine.connect() as connection:
+        with self.explained(), self._engine_for(fresh).connect() as connection:
+            self._wrote.on = _identity(connection)
             connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             with connection.begin():
                 yield connection
 
     @contextmanager
     def reading(self, *, fresh: bool = False) -> Iterator[Connection]:
-        """One consistent view of all that is committed; `fresh`: on a connection opened just for it."""
-        engine = self._fresh_engine if fresh else self._engine
-        with self.explained(), engine.connect() as connection:
-            if not self.file:
-                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            yield connection
+        """One consistent view of all that is committed; `fresh` as in `writing`."""
+        with self.explained(), self._engine_for(fresh).connect() as connection:
+            yield self._reader(connection)
+
+    @contextmanager
+    def reading_beside(self) -> Iterator[Connection]:
+        """As `reading`, on another connection than the one that this thread wrote on last: what it sees was kept by the
+        database and not only by our session. Nothing may be open meanwhile that waits for it."""
+        with self.explained(), self.beside, ExitStack() as held:
+            connection = held.enter_context(self._engine.connect())
+            if _identity(connection) == getattr(self._wrote, "on", None):
+                connection = held.enter_context(self._engine.connect())
+            yield self._reader(connection)
+
+    def _engine_for(self, fresh: bool) -> Engine:
+        return self._fresh_engine if fresh and self.file else self._engine
+
+    def _reader(self, connection: Connection) -> Connection:
+        if not self.file:
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        return connection
 
     @contextmanager
     def outside_transaction(self) -> Iterator[Connection]:
-        """A connection of its own without transactions: for a session's lock and for settings."""
+        """A new connection without transactions, for what cannot be done within one."""
         with self.explained(), self._fresh_engine.connect() as connection:
             connection.execution_options(**({_BEGIN: ""} if self.file else {"isolation_level": "AUTOCOMMIT"}))
             yield connection
@@ -133,7 +156,7 @@ class Database:
 
     def assert_durable(self) -> None:
         """LedgerError unless what is committed survives a power cut [N4]."""
-        with self.outside_transaction() as connection:
+        with self.reading() as connection:
             if self.file:
                 wanted = {"journal_mode": {"wal"}, "synchronous": {"2"}}
                 found = {name: str(connection.execute(text(f"PRAGMA {name}")).scalar_one()) for name in wanted}
@@ -227,11 +250,12 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
 
-def _set_up_postgresql(connection: Any, _record: object) -> None:
-    # The server must not drop the session that holds a run's lock, nor let a forgotten session block us for ever.
-    connection.execute(f"SET lock_timeout = '{BUSY_S}s'")
-    connection.execute(
-        "SELECT set_config(name, '0', false) FROM pg_settings"
-        " WHERE name IN ('idle_session_timeout', 'statement_timeout')"
-    )
-    connection.commit()
+def _begin_postgresql(connection: Connection) -> None:
+    # For this transaction alone: what is set for a session would reach another's behind a pooler, and not reach us. A
+    # forgotten session must not block us for ever, nor the server end a large statement.
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_S}s'; SET LOCAL statement_timeout = 0")
+
+
+def _identity(connection: Connection) -> int:
+    return id(connection.connection.driver_connection)

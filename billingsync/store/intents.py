@@ -91,7 +91,7 @@ class IntentBook(Book):
     def read_back(self, key: str, content: str, lines: Sequence[PostedLine], text: str) -> RecordedPosting:
         """The intent as another connection sees it. LedgerError unless it is there, byte for byte, and not settled.
         `text` is what `record_intent` made of `lines`."""
-        with self.reading(fresh=True) as connection:
+        with self.database.reading_beside() as connection:
             found = find_known(connection, self.name, key, lines)
         if found is not None:
             row, kept = found

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from billingsync.core.rules import DeskRules
 from billingsync.store import files, journal
+from billingsync.store.book import LEASE_S
 from billingsync.store.card_writes import CardWriteBook
 from billingsync.store.columns import moment
 from billingsync.store.cycles import CycleBook
@@ -111,12 +112,12 @@ class Ledger(
             return journal.last_decided(connection, self.name)[0]
 
 
-def open_ledger(url: str, *, partner: str, check: bool | None = None) -> Ledger:
+def open_ledger(url: str, *, partner: str, check: bool | None = None, lease_s: float = LEASE_S) -> Ledger:
     """The partner's ledger in the database at `url`; an empty database is set up first.
 
-    `check` reads the whole SQLite file for damage (None: if it is small). Raises SettingsError for a URL that cannot
-    be used, LedgerError for a database that cannot: unreachable, damaged, another program's, of an older or a newer
-    schema. Nothing is written to such a one.
+    `lease_s` is how many seconds a run's lock lasts without being renewed. `check` reads the whole SQLite file for
+    damage (None: if it is small). Raises SettingsError for a URL that cannot be used, LedgerError for a database that
+    cannot: unreachable, damaged, another program's, of an older or a newer schema. Nothing is written to such a one.
     """
     database = Database(url)
     try:
@@ -135,7 +136,9 @@ def open_ledger(url: str, *, partner: str, check: bool | None = None) -> Ledger:
         if key_name is None:
             with database.writing() as connection:
                 key_name = add_partner(connection, partner)
-        return Ledger(database, partner, key_name)
+        ledger = Ledger(database, partner, key_name)
+        ledger.lease_s = lease_s
+        return ledger
     except BaseException:
         database.close()
         raise

@@ -193,7 +193,7 @@ class ReceiptBook(Book):
 
     def read_undo_back(self, intent: UndoIntent) -> RecordedPosting:
         """The posting as another connection sees it. LedgerError unless the intent of its undo is there, as it was."""
-        with self.reading(fresh=True) as connection:
+        with self.database.reading_beside() as connection:
             found = find_postings(connection, self.name, keys=(intent.key,))
             kept = find_undo(connection, self.name, intent.key)
         if not found or found[0].state is not PostingState.UNDOING or kept is None or kept.content != intent.content:

@@ -44,6 +44,7 @@ REVISIONS = (
     "0013",
     "0014",
     "0015",
+    "0016",
 )
 
 metadata = MetaData(
@@ -75,7 +76,8 @@ def _from_source() -> Column[Any]:
     return Column("source", Text, nullable=False, server_default="pax8")
 
 
-# One row a partner: who we are, whom we bill, and the fence (epoch and token) of the run that holds the lock.
+# One row a partner: who we are, whom we bill, and the lease of the run that holds the lock [F4]: its fence (epoch and
+# token) and, on the database's clock, until when nobody else may take it.
 partner = _table(
     "partner",
     (),
@@ -84,6 +86,7 @@ partner = _table(
     _required("epoch", BigInteger),
     _required("token", Text),
     _required("holder", Words),
+    _optional("until", Moment),  # none: given back
     _optional("halo_base_url", Words),
     _optional("halo_tenant", Words),
     _optional("bound_at", Moment),

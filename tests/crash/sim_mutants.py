@@ -9,6 +9,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,7 +29,8 @@ from sim_schedules import (
     two_installations,
     undo_and_again,
 )  # fmt: skip
-from sqlalchemy import select
+from simulation import current
+from sqlalchemy import or_, select, update
 
 from billingsync.core.invoice import Invoice
 from billingsync.http import service
@@ -40,6 +42,7 @@ from billingsync.run import items, late, post, recover, run, send
 from billingsync.run.already_there import AlreadyThere
 from billingsync.sandbox.faults import Fault
 from billingsync.sources.pax8 import client as pax8_client
+from billingsync.store import lock
 from billingsync.store.book import Book, Fence
 from billingsync.store.intents import IntentBook
 from billingsync.store.ledger import Ledger
@@ -122,12 +125,42 @@ def _no_lock() -> Iterator[None]:
 
     @contextlib.contextmanager
     def free(self: Any, holder: str) -> Iterator[Fence]:
-        with self.reading() as connection:
+        with self.database.writing() as connection:
+            connection.execute(update(partner).values(until=current().wall() + timedelta(days=1)))
             row = connection.execute(select(partner).where(partner.c.partner == self.name)).one()
         yield Fence(epoch=row.epoch, token=row.token, holder=holder)
 
     with _patch(LockBook, "run_lock", free):
         yield
+
+
+@contextlib.contextmanager
+def _no_fence_at_all() -> Iterator[None]:
+    """Nobody asks whose the lock is."""
+
+    @contextlib.contextmanager
+    def unasked(self: Any, fence: Any) -> Iterator[Any]:
+        with self.writing() as connection:
+            yield connection
+
+    with _patch(Book, "fenced", unasked), _no_fence():
+        yield
+
+
+def _local_clock() -> Any:
+    """A lease is over when the clock of whoever wants it says so."""
+
+    def wrong(self: Any, holder: str, alone: bool) -> Fence:
+        now, token = current().wall(), lock.secrets.token_hex(8)
+        over = alone or or_(partner.c.until.is_(None), partner.c.until <= now)
+        until = now + timedelta(seconds=self.lease_s)
+        values = {"epoch": partner.c.epoch + 1, "token": token, "holder": holder, "until": until}
+        with self.database.writing() as connection:
+            if not connection.execute(update(partner).where(over).values(values)).rowcount:
+                raise self._locked()
+            return Fence(epoch=connection.scalar(select(partner.c.epoch)), token=token, holder=holder)
+
+    return _patch(LockBook, "_take", wrong)
 
 
 def _accepts(context: Any, row: Any, sent: Any) -> None:
@@ -244,6 +277,10 @@ MUTANTS = [
     Mutant("no horizon", _short_horizon, _late("create", "settle + 1", "true")),
     Mutant("no second look", _one_look, second_look),
     Mutant("fence checked once", _no_fence, lambda folder: taken_over(folder, "after create 429", busy=True)),
+    Mutant("fence not asked", _no_fence_at_all,
+           lambda folder: taken_over(folder, "after create 429", busy=True, lease=True, stands_s=61)),
+    Mutant("lease by local clock", _local_clock,
+           lambda folder: taken_over(folder, "after commit intent", lock_held=True, lease=True, ahead_s=3_600)),
     Mutant("no lock", _no_lock, lambda folder: taken_over(folder, "after commit intent", lock_held=True)),
     Mutant("marker not verified, canary skipped", lambda: _patch(post, "read_first_back", lambda *_: None),
            marker_never_kept),

@@ -54,32 +54,45 @@ def backup_drill(folder: Path, shape: Shape = MIXED, every: int = 1) -> tuple[in
 
 
 @contextlib.contextmanager
-def _lock_is_dead() -> Iterator[None]:
-    """As on PostgreSQL when the holder's session was cut: the lock is free although its holder still lives."""
-    with mock.patch.object(LockBook, "_file_lock", return_value=contextlib.nullcontext()):
+def _file_lock(alone: bool) -> Iterator[None]:
+    """The file beside the database stops nobody: `alone`, as if its lock were free although its holder still lives;
+    else the lease alone decides, as it does on PostgreSQL."""
+    with mock.patch.object(LockBook, "_file_lock", return_value=contextlib.nullcontext(alone)):
         yield
 
 
-def taken_over(folder: Path, at: str, *, lock_held: bool = False, shape: Shape = NEW, busy: bool = False) -> list[str]:
-    """Fault 9: a process stands still at its first effect of this name; another one takes over, bills everything, and
-    then the first goes on. With `lock_held` the lock still works, and the second must leave without a write; with
-    `busy` HaloPSA answers the first creation with 429, so that it is sent once more."""
+def taken_over(
+    folder: Path,
+    at: str,
+    *,
+    lock_held: bool = False,
+    lease: bool = False,
+    stands_s: float = 5.0,
+    ahead_s: float = 0.0,
+    shape: Shape = NEW,
+    busy: bool = False,
+) -> list[str]:
+    """Fault 9: a process stands still at its first effect of this name, `stands_s` long; another one, whose clock is
+    `ahead_s`, takes over, bills everything, and then the first goes on. With `lock_held` the lock still works, and the
+    second must leave without a write; with `lease` the lease is all of the lock; with `busy` HaloPSA answers the first
+    creation with 429, so that it is sent once more."""
     begun = start(shape)
     sim = begun.sim(folder)
     if busy:
         sim.on_request = lambda name, _, number: Fault(kind="429") if (name, number) == ("create", 1) else None
-    second = Sim(folder, begun.world, sim.settings)
+    second = Sim(folder, begun.world, sim.settings, ahead_s=ahead_s)
     other = End()
 
     def watch(_: int, what: str) -> None:
         if what.startswith(at) and not other.cycles:
-            sim.world.clock.advance(5)
-            with contextlib.nullcontext() if lock_held else _lock_is_dead():
+            sim.world.clock.advance(stands_s)
+            with contextlib.nullcontext() if lock_held or lease else _file_lock(True):
                 cycle(second, other)
 
     sim.watch = watch
     end = End()
-    cycle(sim, end)
+    with _file_lock(False) if lease else contextlib.nullcontext():
+        cycle(sim, end)
     sim.watch = None
     wrong = []
     if not other.cycles:

@@ -52,6 +52,7 @@ from billingsync.sandbox.world import Pending, World
 from billingsync.settings import Settings, load_settings
 from billingsync.sources.pax8 import client as pax8_client
 from billingsync.store import database, lock, partners
+from billingsync.store.columns import moment
 from billingsync.store.ledger import Ledger
 
 EPOCH = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -157,6 +158,7 @@ class Sim:
     began: set[int] = field(default_factory=set)  # connections within a transaction
     writing: str = "other"  # what the transaction under way is about
     check_order: bool = True
+    ahead_s: float = 0.0  # this process's own clock, before the database's and everybody else's
 
     # --- effects -----------------------------------------------------------------------------------------------------
 
@@ -244,7 +246,7 @@ class Sim:
         self.effect(f"after {name} {answer.status}")
         self.world.clock.advance(0.05)
         under_way.status = answer.status
-        under_way.date = formatdate(self.wall().timestamp() + self.world.options.date_offset_s, usegmt=True)
+        under_way.date = formatdate(self.true_time().timestamp() + self.world.options.date_offset_s, usegmt=True)
         headers = {"content-type": answer.content_type, "date": under_way.date, **answer.headers}
         return httpx2.Response(answer.status, headers=headers, content=answer.content())
 
@@ -295,6 +297,9 @@ class Sim:
             raise httpcore2.ReadTimeout("timed out")
 
     def wall(self) -> datetime:
+        return self.true_time() + timedelta(seconds=self.ahead_s)
+
+    def true_time(self) -> datetime:
         return EPOCH + timedelta(seconds=self.world.clock.moved)
 
     def wait(self, seconds: float) -> None:
@@ -348,6 +353,10 @@ class Sim:
         def over(connection: Any) -> None:
             self.began.discard(id(connection))
 
+        def of_the_world(connection: Any, _record: Any) -> None:
+            connection.create_function("strftime", 3, self._database_now)
+
+        event.listen(engine, "connect", of_the_world)
         event.listen(engine, "begin", begun)
         event.listen(engine, "rollback", over)
         event.listen(engine, "before_cursor_execute", self._before_statement)
@@ -372,6 +381,11 @@ class Sim:
                 raise sqlite3.OperationalError(lie.removeprefix("then:"))
 
         engine.dialect.do_commit = do_commit
+
+    def _database_now(self, form: str, at: str, later: str) -> str:
+        """SQLite's strftime, as leases ask it, by the clock of the world."""
+        assert at == "now" and form.endswith("%f000Z") and later.endswith(" seconds"), (form, at, later)
+        return moment(self.true_time() + timedelta(seconds=float(later.removesuffix(" seconds"))))
 
     def _before_statement(self, _c: Any, _k: Any, statement: str, values: Any, *_: Any) -> None:
         if self.dead:
@@ -576,6 +590,8 @@ def simulated() -> Iterator[None]:
         stack.enter_context(sync(database.Database, "_make_engine", _make_engine))
         stack.enter_context(sync(SQLiteDialect_pysqlite, "__hash__", lambda _: 7))
         stack.enter_context(sync(SQLiteDialect_pysqlite, "__eq__", lambda one, other: type(one) is type(other)))
+        # No thread renews the lease; each write does where it runs out.
+        stack.enter_context(sync(lock.LockBook, "_renewed", lambda *_: contextlib.nullcontext()))
         for module in (lock, partners):
             stack.enter_context(sync(module, "secrets", SimpleNamespace(token_hex=_token_hex)))
         yield

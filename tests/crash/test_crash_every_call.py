@@ -79,6 +79,7 @@ class Killer:
         self.ready.set()
 
     def run(self, zygote: Zygote, office: Office, *words: str) -> int:
+        cli.lease_is_over(office.database_url)
         self.ready.clear()
         self.pid = zygote.start(office, *words)
         self.ready.set()
@@ -154,14 +155,12 @@ def end_of(office):
 
 
 def until_done(office, zygote, killer, tries=6):
-    """Runs again until nothing is left; PostgreSQL may need a moment to notice that a process is gone."""
+    """Runs again until nothing is left."""
     for _ in range(tries):
         killer.aim(0, "before")
         code = killer.run(zygote, office, "run", "--yes", "--json")
         if code == 0:
             return
-        if code == 5:
-            time.sleep(0.2)
     raise AssertionError(f"not done after {tries} runs: exit {code}\n{(office.folder / 'out.txt').read_text()}")
 
 

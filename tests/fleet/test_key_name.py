@@ -135,7 +135,8 @@ def test_two_ledgers_of_one_key_name_share_a_database(office: Office, rename: Ca
 def test_an_existing_ledger_gets_its_name_as_key_name(database_url: str) -> None:
     upgrade.upgrade(database_url)
     with closing(Database(database_url)) as database, database.writing() as connection:
-        connection.execute(text("ALTER TABLE partner DROP COLUMN key_name"))
+        for name in ("key_name", "until"):
+            connection.execute(text(f"ALTER TABLE partner DROP COLUMN {name}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0014'"))
         row = "INSERT INTO partner (partner, installation, epoch, token, holder) VALUES (:name, 'aa', 3, 't', 'h')"
         connection.execute(text(row), [{"name": SINGLE}, {"name": "acme"}])

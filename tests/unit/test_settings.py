@@ -60,6 +60,7 @@ def machine(tmp_path: Path) -> Machine:
 DEFAULTS = {
     "DATABASE_URL": "sqlite:///billingsync.db",
     "KEEP_SOURCES_MONTHS": "not set",
+    "LEASE_S": "60",
     "RULES_DIR": "rules",
     "PARTNER": "default",
     "TIMEZONE": "UTC",
@@ -123,6 +124,7 @@ DEFAULTS = {
 GOOD = {
     "DATABASE_URL": "postgresql://billing:pw@db.example/billing",
     "KEEP_SOURCES_MONTHS": "84",
+    "LEASE_S": "30",
     "RULES_DIR": "/etc/billingsync/rules",
     "PARTNER": "acme",
     "TIMEZONE": "Europe/Berlin",

@@ -448,7 +448,9 @@ def test_fault_26_a_connection_lost_in_the_commit_is_found_out_by_reading_back(
         assert caplog.records == []  # no library prints a traceback past us
 
 
-def test_a_server_that_drops_every_session_frees_the_lock_and_stops_the_old_run(postgres_ledger_url: str) -> None:
+def test_a_server_that_drops_every_session_leaves_the_lease_and_its_end_stops_the_old_run(
+    postgres_ledger_url: str,
+) -> None:
     with (
         open_ledger(postgres_ledger_url, partner="default") as old,
         open_ledger(postgres_ledger_url, partner="default") as new,
@@ -460,6 +462,10 @@ def test_a_server_that_drops_every_session_frees_the_lock_and_stops_the_old_run(
                 other.execute(text(f"{others} {mine}"))
             assert old.fence_holds(fence)  # nobody took it yet
             intend(old, fence, run, simple("k", "i:1"))
+            with pytest.raises(Locked), running(new):
+                raise AssertionError("two runs at once")
+            with new.writing() as connection:
+                connection.execute(update(schema.partner).values(until=NOW - timedelta(days=365)))
             with running(new) as (their_fence, _):
                 assert not old.fence_holds(fence)
                 with pytest.raises(Locked, match="taken over by test on this host"):
