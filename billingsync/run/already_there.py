@@ -75,7 +75,6 @@ class _Search:
     def __init__(self, *, context: RunContext, plan: Plan, there: AlreadyThere) -> None:
         self.context, self.plan, self.there = context, plan, there
         self._own = {posting.key: posting for posting in plan.postings}
-        self._written = {posting.invoice_id for posting in plan.postings}
         self._known = {*context.ledger.states(period=context.period), *context.ledger.card_keys()}
         self._again = {
             key_of(one.base_key, generation): (one, generation)
@@ -138,10 +137,10 @@ class _Search:
         self._is_there(key, invoice)
 
     def _is_there(self, key: str, invoice: Invoice) -> None:
-        copied = invoice.is_copy or self._own[key].action == PostingAction.UPDATE
         # An invoice that HaloPSA made from a template has copies of its marks: what we wrote is the template. And of an
         # existing invoice a list does not show all: it is read by itself before it is compared.
-        if not copied and not invoice.template and invoice.id not in self._written:
+        created = self._own[key].action == PostingAction.CREATE
+        if created and not invoice.is_copy and not invoice.template:
             self.there.found[key] = invoice
 
     def finish(self) -> AlreadyThere:

@@ -114,3 +114,16 @@ def test_N6_what_pax8_took_back_meanwhile_and_was_credited_stops_nobody(contoso)
     assert [one["state"] for one in run(made)["postings"]] == ["adopted"]
     assert net(made) == Decimal("230.00")
     assert run(made)["postings"] == []
+
+
+def test_N6_lines_on_an_invoice_that_is_not_the_latest_any_more_are_adopted_as_they_are(contoso) -> None:
+    made = contoso(LATEST)
+    new_invoice(made)
+    made.edit(made.latest(214)["id"], notes_2="as agreed")
+    made.month(NOV, made.charge(M365, 10, "22.00", sub="s-1"), made.charge(SETUP, 1, "90.00"), invoice="A")
+    made.office.run("plan", NOV).must()
+    backup(made)
+    first = run(made)["postings"]
+    new_invoice(made)
+    restore(made)
+    assert [(one["state"], one["key"]) for one in run(made)["postings"]] == [("adopted", first[0]["key"])]
