@@ -127,12 +127,7 @@ def plan(
                 "--digest shows a plan as it was made: no period, --client, --replan, --compare or --source beside it.",
                 next_steps=[["billingsync", "plan", "--digest", digest]],
             )
-        from billingsync.run.kept_plan import kept_plan_of
-
-        with ledger_only(logs=False) as (settings, ledger):
-            kept = kept_plan_of(ledger, digest)
-        _show(settings.locale, kept, chosen, out_file, lines=lines)
-        return 3 if kept.plan.held else 0
+        return _kept(digest, chosen, out_file, lines=lines)
     if source is not None:
         from billingsync.cli.source_file import planned_from_file
 
@@ -150,6 +145,22 @@ def plan(
             for change in changes_since(before.document, planned) or ["nothing changed"]:
                 note(change)
     return 3 if planned.plan.held else 0
+
+
+def _kept(digest: str, format: str, out_file: str | None, *, lines: bool) -> int:
+    """`plan --digest`: the first screen from the plan's rows, all else from the whole plan."""
+    from billingsync.run.kept_overview import kept_overview
+    from billingsync.run.kept_plan import kept_plan_of
+
+    with ledger_only(logs=False) as (settings, ledger):
+        if format == "text" and out_file is None and not lines and (overview := kept_overview(ledger, digest)):
+            from billingsync.report.summary import print_summary
+
+            print_summary(overview, console(), locale=settings.locale)
+            return 3 if overview.held else 0
+        kept = kept_plan_of(ledger, digest)
+    _show(settings.locale, kept, format, out_file, lines=lines)
+    return 3 if kept.plan.held else 0
 
 
 def _show(locale: str, planned: Planned | KeptPlan, format: str, out_file: str | None, *, lines: bool) -> None:

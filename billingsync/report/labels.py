@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
 from billingsync.core.inputs import SINGLE
@@ -55,7 +55,16 @@ def plural(number: int, one: str, many: str = "") -> str:
     return one if number == 1 else many or f"{one}s"
 
 
-def target(client: ClientPlan, new_invoices: int = 1) -> str:
+class Targeted(Protocol):
+    """Whose lines go to an invoice, or to a new one where there is none."""
+
+    @property
+    def target_invoice_id(self) -> int | None: ...
+    @property
+    def behavior(self) -> str: ...
+
+
+def target(client: Targeted, new_invoices: int = 1) -> str:
     """Where a client's lines go: `recurring invoice 237`, `invoice 90211`, `new invoice`, `3 new invoices`."""
     if client.target_invoice_id is None:
         return "new invoice" if new_invoices < 2 else f"{new_invoices} new invoices"

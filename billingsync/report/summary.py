@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from billingsync.core.bill.plan import ClientPlan, Plan
+from billingsync.core.bill.plan import Plan
 from billingsync.core.money import ZERO
 from billingsync.core.reasons import title_of
-from billingsync.core.states import LineAction
 from billingsync.report.equation import pieces
 from billingsync.report.escape import one_line, shortened
-from billingsync.report.labels import client_target, new_invoice_counts, partner_name, plural
+from billingsync.report.labels import partner_name, plural
 from billingsync.report.layout import Page, table_lines
 from billingsync.report.numbers import Figures, code
+from billingsync.report.overview import MOST_CLIENTS, Billed, Overview, name_of, overview_of
 from billingsync.report.text import closing, true_up_rows
-from billingsync.report.waiting import by_reason, display_name, plan_holds
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-MOST_CLIENTS = 30
 _WHO = re.compile(r"^[^:]{1,120}: ")
 _PARTICULAR = re.compile(r"\([^()]*\)|[0-9a-f]{8}-[0-9a-f-]{27}|\d[\d.,]*")
 
 
 def print_summary(
-    plan: Plan, console: Console, *, locale: str = "en_US", next_command: str | None = None, last: Sequence[str] = ()
+    plan: Plan | Overview,
+    console: Console,
+    *,
+    locale: str = "en_US",
+    next_command: str | None = None,
+    last: Sequence[str] = (),
 ) -> None:
     """The plan's summary on a console. `last` are sentences that take the place of the closing one."""
+    if isinstance(plan, Plan):
+        plan = overview_of(plan)
     page, figures = Page(console.width), Figures(locale)
     _heading(plan, page, figures)
     _clients(plan, page, figures)
@@ -63,38 +67,28 @@ def question(plan: Plan, host: str, *, locale: str = "en_US") -> str:
     return f"Post {what}, to {one_line(host)}?{stay}"
 
 
-def _heading(plan: Plan, page: Page, figures: Figures) -> None:
-    charges, invoices = sum(source.charges for source in plan.sources), len(plan.sources)
+def _heading(plan: Overview, page: Page, figures: Figures) -> None:
+    charges, invoices = plan.charges, plan.invoices
     whose = f" · {name}" if (name := partner_name(plan.partner)) else ""
     page.prose(
         f"{figures.month(plan.period)}{whose} · {figures.count(invoices)} Pax8 "
         f"{plural(invoices, 'invoice')}, {figures.count(charges)} {plural(charges, 'charge')}",
         style="bold",
     )
-    if plan.clients_asked:
-        page.prose(f"Only {len(plan.clients_asked)} of the companies, as asked with --client.", indent="  ")
+    if plan.companies_asked:
+        page.prose(f"Only {plan.companies_asked} of the companies, as asked with --client.", indent="  ")
 
 
-def _clients(plan: Plan, page: Page, figures: Figures) -> None:
+def _clients(plan: Overview, page: Page, figures: Figures) -> None:
     """One row a client that has something to post, the largest change first."""
-    billed = [client for client in plan.clients if client.lines]
+    billed = plan.billed
     if not billed:
         return
-    billed.sort(key=lambda client: (-_moved(client), display_name(client).casefold()))
     shown = billed if len(billed) <= MOST_CLIENTS + 1 else billed[:MOST_CLIENTS]
-    counts = new_invoice_counts(plan)
     rows: list[tuple[str, ...]] = [
-        (
-            _name(client),
-            client_target(client, counts),
-            _counts(client),
-            f"{figures.amount(client.amount, client.currency)} {code(client.currency)}",
-            figures.change(client.amount, client.last_amount, client.currency),
-            figures.percent(client.amount - client.cost, client.amount) if client.amount > 0 else "",
-        )
-        for client in shown
+        (name_of(one.client), one.goes_to, one.lines, *_money(one, figures)) for one in shown
     ]
-    since = {client.last_period for client in shown if client.last_period}
+    since = {one.client.last_period for one in shown if one.client.last_period}
     change = f"since {min(since)}" if len(since) == 1 else "change"
     headers: tuple[str, ...] = ("Client", "Goes to", "Lines", "Amount", change, "Margin")
     if not page.wide:  # what is left over at 80 columns: the client, what moves, the money, the change
@@ -105,52 +99,43 @@ def _clients(plan: Plan, page: Page, figures: Figures) -> None:
     for nth, line in enumerate(table_lines(headers, rows, page.reach, numbers=numbers, names=(0,))):
         page.say(line, "bold" if nth == 0 else "")
     if rest := billed[len(shown) :]:
-        money = _spoken(_sums((client.currency, client.amount) for client in rest), figures)
+        money = _spoken(_sums((one.client.currency, one.client.amount) for one in rest), figures)
         page.say(f"... {figures.count(len(rest))} more, {money} (--lines shows every line)")
 
 
-def _name(client: ClientPlan) -> str:
-    """HaloPSA's name; Pax8's beside it where the match is a guess."""
-    return display_name(client) if client.guessed or not client.client_name else client.client_name
-
-
-def _moved(client: ClientPlan) -> Decimal:
-    return abs(client.amount - (client.last_amount or ZERO)) if client.last_period else ZERO
-
-
-def _counts(client: ClientPlan) -> str:
-    """`~2 +1 -1 =8`: lines that change, come, go, and stay at their amount."""
-    found = Counter(
-        "=" if line.stays else {LineAction.ADD: "+", LineAction.UPDATE: "~"}.get(line.action, "-")
-        for line in client.lines
+def _money(one: Billed, figures: Figures) -> tuple[str, str, str]:
+    """Its amount, how that changes, and its margin."""
+    client = one.client
+    return (
+        f"{figures.amount(client.amount, client.currency)} {code(client.currency)}",
+        figures.change(client.amount, client.last_amount, client.currency),
+        figures.percent(client.amount - client.cost, client.amount) if client.amount > 0 else "",
     )
-    return " ".join(f"{sign}{found[sign]}" for sign in "~+-=" if found[sign])
 
 
-def _waiting(plan: Plan, page: Page, figures: Figures) -> None:
+def _waiting(plan: Overview, page: Page, figures: Figures) -> None:
     """What is held: one row a reason, with its money."""
-    entries = plan_holds(plan)
-    if not entries:
+    if not plan.held_for:
         return
-    clients = len({entry.company_id or entry.company_name for entry in entries})
-    money = _spoken(_sums((entry.hold.currency, entry.hold.amount) for entry in entries), figures)
+    clients = plan.held_clients
+    money = _spoken(_sums(one for group in plan.held_for for one in group.money.items()), figures)
     page.blank()
     page.prose(
         f"Needs your decision: {figures.count(clients)} {plural(clients, 'client')}, {money} (not billed yet)",
         style="bold",
     )
-    for group in by_reason(entries):
-        amounts = _spoken({currency: price for currency, (price, _) in group.money.items()}, figures)
+    for group in plan.held_for:
+        amounts = _spoken(group.money, figures)
         times = f"{figures.count(group.charges)} {plural(group.charges, 'charge')}"
         page.prose(f"{title_of(group.reason)}: {times}, {amounts}", first="  ", indent="    ")
     page.say(f"  See each and what to do:  billingsync holds {plan.period}")
 
 
-def _kept(plan: Plan, page: Page, figures: Figures) -> None:
+def _kept(plan: Overview, page: Page, figures: Figures) -> None:
     """What modifiers kept from clients [M4], all clients together."""
-    if plan.kept:
-        withheld = _spoken(_sums((kept.currency, kept.credits_withheld) for kept in plan.kept), figures)
-        absorbed = _spoken(_sums((kept.currency, kept.cost_absorbed) for kept in plan.kept), figures)
+    if plan.kept_back:
+        withheld = _spoken(_sums((kept.currency, kept.credits_withheld) for kept in plan.kept_back), figures)
+        absorbed = _spoken(_sums((kept.currency, kept.cost_absorbed) for kept in plan.kept_back), figures)
         page.blank()
         page.prose(
             f"Kept from clients by your rules: credits of {withheld}; cost that nobody is billed for: {absorbed}."
@@ -187,7 +172,7 @@ def _sums(amounts: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:
     return found
 
 
-def _spoken(money: dict[str, Decimal], figures: Figures) -> str:
+def _spoken(money: Mapping[str, Decimal], figures: Figures) -> str:
     """`853.30 USD and 42.00 EUR`: the currency with most first; no currency is ever left out."""
     parts = [
         figures.money(amount, currency) for currency, amount in sorted(money.items(), key=lambda one: -abs(one[1]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from billingsync.core.bill.plan import CurrencyAccount, Plan, TrueUp
 from billingsync.core.states import TrueUpState
@@ -80,7 +80,20 @@ def equation_lines(accounts: Sequence[CurrencyAccount], page: Page, figures: Fig
         page.say("0 charges: nothing to add up")
 
 
-def closing(plan: Plan, next_command: str | None) -> str:
+class Decided(Protocol):
+    """As much of a plan as says what comes next."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def period(self) -> str: ...
+    @property
+    def writes(self) -> bool: ...
+    @property
+    def held(self) -> bool: ...
+
+
+def closing(plan: Decided, next_command: str | None) -> str:
     """The last line: that nothing was written yet, and the command that comes next."""
     if plan.writes:
         command = next_command if next_command is not None else f"billingsync post {plan.digest[:6]}"

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
 from billingsync.core.bill.plan import ClientPlan, Hold, Plan, first_text, steps_for
 from billingsync.core.money import ZERO
 from billingsync.core.steps import Step
 
 NOBODY = "No company named by Pax8"
+
+
+class Named(Protocol):
+    """A client with HaloPSA's name, "" where there is none, and Pax8's."""
+
+    @property
+    def client_name(self) -> str: ...
+    @property
+    def company_name(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +71,7 @@ class ReasonGroup:
         return sum(len(wait.charges) for wait in self.waits)
 
 
-def display_name(client: ClientPlan) -> str:
+def display_name(client: Named) -> str:
     """The HaloPSA client's name, and Pax8's beside it where that differs."""
     client_name, company_name = client.client_name, client.company_name
     if not client_name:
