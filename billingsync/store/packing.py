@@ -8,24 +8,48 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from functools import cache
+from json.encoder import encode_basestring_ascii
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from billingsync.core.steps import Slot
 from billingsync.errors import LedgerError
 
 
-def pack(value: object, **beside: object) -> bytes:
-    """JSON, ASCII only. Values `beside` a dataclass stand among its fields, where `unpack` of it passes them over."""
-    plain = _plain(value)
-    if beside and isinstance(plain, dict):
-        plain |= {name: _plain(part) for name, part in beside.items()}
-    return json.dumps(plain, separators=(",", ":")).encode()
+def pack(value: object, **beside: object) -> Iterator[bytes]:
+    """JSON, ASCII only, in pieces, as it is larger than the value. What stands `beside` a dataclass comes after its
+    fields, where `unpack` of it passes it over."""
+    parts = _fields_of(value) | beside
+    return (piece.encode("ascii") for piece in _pieces_of_fields(parts, _DEEP))
+
+
+def _pieces(value: Any, levels: int) -> Iterator[str]:
+    """The text of a value; of what it holds down to some levels, a piece each."""
+    if levels and isinstance(value, tuple) and value:
+        for nth, part in enumerate(value):
+            yield "," if nth else "["
+            yield from _pieces(part, levels - 1)
+        yield "]"
+    elif levels and is_dataclass(value):
+        yield from _pieces_of_fields(_fields_of(value), levels - 1)
+    else:
+        yield _text(value)
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _pieces_of_fields(parts: Mapping[str, Any], levels: int) -> Iterator[str]:
+    for nth, (name, part) in enumerate(parts.items()):
+        yield f'{"," if nth else "{"}"{name}":'
+        yield from _pieces(part, levels)
+    yield "}"
 
 
 def unpack_beside(kind: Any, body: bytes, name: str) -> Any:
@@ -60,54 +84,73 @@ def _read(body: bytes, take: Callable[[Any], Any]) -> Any:
         raise LedgerError(f"What was kept cannot be read by this version: {problem}.") from problem
 
 
-Writer = Callable[[Any], Any]
-_AS_IT_IS = (str, int, bool, type(None))
+Writer = Callable[[Any], str]
+_DEEP = 3  # a month's sources hold its charges, and a plan's clients their lines
+_WORDS: Mapping[Any, str] = {None: "null", True: "true", False: "false"}
+_WORDS_OF = (bool, type(None))
 
 
-def _plain(value: object) -> Any:
-    kind: Any = type(value)
-    return value if kind in _AS_IT_IS else _writer(kind)(value)
+def _text(value: object) -> str:
+    return _writers[type(value)](value)
 
 
-@cache
+class _Writers(dict[type, Writer]):
+    """How values of exactly a type are written; found once for each, as a plan has a million values."""
+
+    def __missing__(self, kind: type) -> Writer:
+        self[kind] = _writer(kind)
+        return self[kind]
+
+
+_writers = _Writers()
+
+
 def _writer(kind: type) -> Writer:
-    """How values of exactly this type are written; found once, as a plan has a hundred thousand of them."""
+    if kind is str:
+        return encode_basestring_ascii
     if is_dataclass(kind):
-        return _writer_of_fields(kind, tuple(field.name for field in fields(kind)))
+        return _writer_of_fields(kind)
     if issubclass(kind, Mapping):  # as pairs: a key need not be a text
-        return lambda value: {"$map": [[_plain(key), _plain(part)] for key, part in value.items()]}
+        return lambda value: _tagged_text("$map", _array(f"[{_text(key)},{_text(one)}]" for key, one in value.items()))
     if issubclass(kind, frozenset | set):
-        return lambda value: sorted((_plain(part) for part in value), key=repr)
+        return lambda value: _array(sorted(map(_text, value)))
     if issubclass(kind, list | tuple):
-        return lambda value: [_plain(part) for part in value]
+        return lambda value: _array([_writers[type(part)](part) for part in value])
     if issubclass(kind, Decimal):
-        return lambda value: {"$decimal": str(value)}
+        return lambda value: f'{{"$decimal":"{value}"}}'
     if issubclass(kind, Slot):  # it stands among texts, which it must not become
-        return lambda value: {"$slot": value.name}
+        return lambda value: _tagged_text("$slot", _text(value.name))
     if issubclass(kind, Enum):
-        return lambda value: value.value
+        return lambda value: _text(value.value)
     if issubclass(kind, date):
-        return lambda value: value.isoformat()
-    return lambda value: value
+        return lambda value: _text(value.isoformat())
+    if kind in _WORDS_OF:
+        return _WORDS.__getitem__
+    return int.__repr__ if kind is int else json.dumps
 
 
-def _writer_of_fields(kind: type, names: tuple[str, ...]) -> Writer:
-    """Fields of a plain type are taken as they are: they are most of a plan."""
-    hints = get_type_hints(kind)
-    others = tuple(name for name in names if hints.get(name) not in _AS_IT_IS)
+def _array(texts: Iterable[str]) -> str:
+    return f"[{','.join(texts)}]"
 
-    def write(value: Any) -> dict[str, Any]:
-        plain = {name: getattr(value, name) for name in names}
-        for name in others:
-            part = plain[name]
-            if type(part) not in _AS_IT_IS:
-                plain[name] = {"$decimal": str(part)} if type(part) is Decimal else _plain(part)
-        return plain
+
+def _tagged_text(tag: str, text: str) -> str:
+    return f'{{"{tag}":{text}}}'
+
+
+def _writer_of_fields(kind: Any) -> Writer:
+    """The names of the fields are put together once; a value has its texts filled in."""
+    names = [field.name for field in fields(kind)]
+    form = "{" + ",".join(f'"{name}":%s' for name in names) + "}"
+
+    def write(value: Any) -> str:
+        parts = [getattr(value, name) for name in names]
+        return form % tuple([_writers[type(part)](part) for part in parts])
 
     return write
 
 
 Reader = Callable[[Any], Any]
+_AS_IT_IS = (str, int, bool, type(None))
 
 
 @cache

@@ -52,10 +52,10 @@ class PlanBook(Book):
         document: Iterable[str],
         now: datetime,
         rows: PlanRows | None = None,
-        inputs: bytes = b"",
+        inputs: Iterable[bytes] | None = None,
     ) -> None:
-        """Keeps a plan, its document in pieces, and its rows for pages. The same digest is the same plan, and is kept
-        as it was first shown."""
+        """Keeps a plan, its document and its inputs in pieces, and its rows for pages. The same digest is the same
+        plan, and is kept as it was first shown."""
         with self.writing(fresh=True) as connection:
             if not plan_exists(connection, self.name, digest):
                 sha256 = hashlib.sha256()
@@ -64,8 +64,8 @@ class PlanBook(Book):
                 add_plan(connection, self.name, row | {"document": kept, "created_at": now})
                 if rows is not None:
                     add_plan_rows(connection, self.name, digest, rows, now)
-                if inputs:
-                    values = {"partner": self.name, "digest": digest, "body": inputs}
+                if inputs is not None:
+                    values = {"partner": self.name, "digest": digest, "body": zipped(inputs)}
                     connection.execute(plan_inputs.insert().values(**values))
                 self.note(connection, "plan", row | {"document_sha256": sha256.hexdigest()}, now)
             else:

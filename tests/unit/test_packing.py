@@ -18,14 +18,14 @@ STEPS = [
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.words[1])
 def test_a_step_keeps_its_places(step: Step) -> None:
-    found = unpack(Step, pack(step))
+    found = unpack(Step, b"".join(pack(step)))
     assert found == step and found.text == step.text
     assert [type(word) for word in found.words] == [type(word) for word in step.words]
 
 
 def test_a_plan_comes_back_from_beside_what_it_was_made_from() -> None:
     plan = sample_plan.full_plan()
-    body = pack(Step(offer=Offer.WAIT), plan=plan)
+    body = b"".join(pack(Step(offer=Offer.WAIT), plan=plan))
     assert unpack_beside(Plan, body, "plan") == plan
     assert unpack(Step, body) == Step(offer=Offer.WAIT)
     assert unpack_beside(Plan, b'{"offer": "wait"}', "plan") is None
