@@ -254,3 +254,41 @@ def test_the_commands_set_show_check_and_pull(
     code, said = run("rules", "pull")
     assert code == 0 and "Wrote " in said and not desk.ledger.desk_rules()
     assert run("rules", "check")[1].startswith("Rules OK in") and "1 client file," in run("rules", "check")[1]
+
+
+FAMILY, BUNDLE = "reconcile__match__BP-M", "reconcile__bundle__1700"
+SKUS = '{ pax8_skus = ["BP-M", "BP-A"], halo_items = [1502, 1602], count = "each" }'
+COVERS = '[{ pax8_sku = "BP-M", seats = 1 }, { pax8_sku = "DEF", seats = 2 }]'
+
+
+def test_families_and_bundles_are_set_checked_and_pulled_like_every_key(desk: Office) -> None:
+    rules = desk.settings.rules_dir
+    put(desk, "pax8", **{FAMILY: SKUS, BUNDLE: COVERS})
+    base = load_rulebook(rules, desk.ledger.desk_rules()).base
+    assert base.matches[0].halo_items == (1502, 1602) and base.matches[0].count == "each"
+    assert [(one.pax8_sku, one.seats) for one in base.bundles[0].covers] == [("BP-M", 1), ("DEF", 2)]
+    with pytest.raises(RulesError, match=r"1502 stands in a \[\[reconcile.match\]\] block too"):
+        put(desk, "pax8", reconcile__bundle__1502=COVERS)
+    with pytest.raises(RulesError, match=r"in reconcile\.match 1 already"):
+        put(desk, "pax8", reconcile__match__OTHER='{ pax8_skus = ["OTHER", "BP-A"], halo_items = [9] }')
+    for wrong in ('["BP-M"]', '{ pax8_skus = ["OTHER"], halo_items = [9] }'):
+        with pytest.raises(UsageError, match="with that SKU among them"):
+            put(desk, "pax8", **{FAMILY: wrong})
+    with pytest.raises(UsageError, match="A bundle is set as"):
+        put(desk, "pax8", **{BUNDLE: '"DEF"'})
+    put(desk, "pax8", **{"reconcile__match__BP-A": '{ pax8_skus = ["BP-M", "BP-A"], halo_items = [77] }'})
+    assert load_rulebook(rules, desk.ledger.desk_rules()).base.matches[0].halo_items == (77,)  # the same family
+    before = load_rulebook(rules, desk.ledger.desk_rules()).base
+    pull_rules(desk.ledger, rules, who=DANA, now=NOW)
+    after = load_rulebook(rules).base
+    assert not desk.ledger.desk_rules() and (after.matches, after.bundles) == (before.matches, before.bundles)
+    put(desk, "pax8", **{BUNDLE: "[{ pax8_sku = 'DEF', seats = 1 }]"})  # over the file's of the same item
+    assert len(load_rulebook(rules, desk.ledger.desk_rules()).base.bundles[0].covers) == 1
+    put(desk, "pax8", **{BUNDLE: ""})
+    assert len(load_rulebook(rules, desk.ledger.desk_rules()).base.bundles[0].covers) == 2
+
+
+def test_a_family_in_the_clients_file_is_locked(desk: Office) -> None:
+    client_file(desk, '[[reconcile.match]]\npax8_skus = ["BP-M"]\nhalo_items = [5]\n')
+    with pytest.raises(Refused, match="a client's file is never beaten"):
+        put(desk, billed(desk).company_id, **{FAMILY: SKUS})
