@@ -131,6 +131,12 @@ class Locked(Refused):
     code = "BS-LOCKED"
 
 
+class Paused(Locked):
+    """The fleet has paused this partner."""
+
+    code = "BS-PAUSED"
+
+
 class OtherInstallation(Refused):
     """HaloPSA holds invoice lines that another billingsync installation wrote."""
 

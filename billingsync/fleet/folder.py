@@ -41,8 +41,8 @@ def read_folder(directory: Path) -> Files:
         walk.wrong("", partners, "is missing; make a folder in it for each partner")
     seen: dict[Path, Path] = {}
     for path in walk.entries("", partners) if os.path.lexists(partners) else ():
-        if path.is_symlink() and not walk.inside("", path):
-            continue
+        if path.is_symlink() and not walk.inside(path.name, path):
+            continue  # of a partner that was published once: it keeps what it has
         if path.is_dir():
             first = seen.setdefault(path.resolve(), path)
             if first is path:

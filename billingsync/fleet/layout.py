@@ -49,18 +49,20 @@ class PartnerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """`own_problems` are those of no partner: of `fleet.toml`, of names and of places."""
+    """`own_problems` are the whole fleet's: of `fleet.toml` and of places; `strays` are those of folders that can be no
+    partner's by their name."""
 
     settings: FleetSettings | None
     partners: Mapping[str, PartnerEntry]
     own_problems: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
     own_warnings: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Every mistake once: one in a shared file is each partner's."""
         each = (problem for partner in self.partners.values() for problem in partner.problems)
-        return tuple(dict.fromkeys((*self.own_problems, *each)))
+        return tuple(dict.fromkeys((*self.own_problems, *self.strays, *each)))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ def read_layout(found: Files) -> Layout:
     """All of it. Never raises for what people wrote: what is wrong comes as problems."""
     files = found.files
     own = list(found.problems.get("", ()))
-    told: list[str] = []  # of folders that are no partner's
+    strays: list[str] = []
     settings, warnings = None, list(found.warnings)
     if FLEET in files:
         settings, problems, worries = read_fleet_file(files[FLEET])
@@ -91,17 +93,19 @@ def read_layout(found: Files) -> Layout:
         partner = _partner(name, by_partner[name], shared, found)
         if says := wrong_name(name):
             place = f"{found.place}partners/{printable(name)}"
-            told += [f"{place}: {says}", *partner.problems]
+            strays += [f"{place}: {says}", *partner.problems]
         else:
             partners[name] = partner
+    own_rules: tuple[str, ...] = ()
     if not partners:  # else each of them tells the mistakes of the bureau's rules
         _, wrong_rules, said = _rulebook(list(shared.values()), (), ())
-        told += wrong_rules
+        own_rules = wrong_rules
         warnings += said
     return Layout(
         settings=settings,
         partners=_checked_together(partners),
-        own_problems=(*map(str, own), *told),
+        own_problems=(*map(str, own), *own_rules),
+        strays=tuple(strays),
         own_warnings=tuple(warnings),
     )
 
@@ -192,12 +196,12 @@ def _checked_together(partners: Mapping[str, PartnerEntry]) -> dict[str, Partner
         settings = {name: one for name, one in ready if name in names}
         unsaid = [name for name in names if not settings[name].shared_tenant]
         if unsaid:
-            what = f"{_listed(names)} bill the same HaloPSA tenant, {settings[names[0]].halo.base_url}"
+            what = f"{listed(names)} bill the same HaloPSA tenant, {settings[names[0]].halo.base_url}"
             says = f"partners: {what}; give each its own, or write shared_tenant = true in [halo] of both"
             for name in names:
                 told[name].append(says)
     for names in _same((settings.pax8.client_id, name) for name, settings in ready if settings.pax8.client_id):
-        says = f"partners: {_listed(names)} have one Pax8 client_id, and each invoice would be billed at each of them"
+        says = f"partners: {listed(names)} have one Pax8 client_id, and each invoice would be billed at each of them"
         for name in names:
             told[name].append(f"{says}; give each the credentials of its own Pax8 account")
     return {
@@ -213,6 +217,9 @@ def _same(pairs: Iterable[tuple[str, str]]) -> Iterator[list[str]]:
     return (names for names in groups.values() if len(names) > 1)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence, the first five of them."""
+    if len(names) == 1:
+        return names[0]
     shown = [*names[:5], *([f"{len(names) - 5} more"] if len(names) > 5 else [])]
     return f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
 from billingsync.core.rules import DeskRules
 from billingsync.store import files, journal
-from billingsync.store.book import LEASE_S
+from billingsync.store.book import LEASE_S, Fence
 from billingsync.store.card_writes import CardWriteBook
 from billingsync.store.columns import moment
 from billingsync.store.cycles import CycleBook
@@ -17,6 +18,7 @@ from billingsync.store.database import Database, parse
 from billingsync.store.decisions import DecisionBook
 from billingsync.store.desk_rules import DeskRulesBook
 from billingsync.store.drafts import DraftBook
+from billingsync.store.fleet_gate import refuse_paused, refuse_strangers
 from billingsync.store.imports import ImportBook
 from billingsync.store.intents import IntentBook
 from billingsync.store.lock import LockBook
@@ -79,6 +81,14 @@ class Ledger(
     def close(self) -> None:
         self.database.close()
 
+    @contextmanager
+    def run_lock(self, holder: str) -> Iterator[Fence]:
+        """See `LockBook.run_lock`; Paused where the fleet lets no run begin for this partner."""
+        with self.reading() as connection:
+            refuse_paused(connection, self.name)
+        with super().run_lock(holder) as fence:
+            yield fence
+
     def assert_durable(self) -> None:
         """See `Database.assert_durable`; to be asked before posting."""
         self.database.assert_durable()
@@ -117,7 +127,8 @@ def open_ledger(url: str, *, partner: str, check: bool | None = None, lease_s: f
 
     `lease_s` is how many seconds a run's lock lasts without being renewed. `check` reads the whole SQLite file for
     damage (None: if it is small). Raises SettingsError for a URL that cannot be used, LedgerError for a database that
-    cannot: unreachable, damaged, another program's, of an older or a newer schema. Nothing is written to such a one.
+    cannot: unreachable, damaged, another program's, of an older or a newer schema; UsageError for a name that a
+    fleet's database does not know. Nothing is written to such a one.
     """
     database = Database(url)
     try:
@@ -132,6 +143,7 @@ def open_ledger(url: str, *, partner: str, check: bool | None = None, lease_s: f
             database.require_current(revision)
             database.use_wal()
         with database.reading() as connection:
+            refuse_strangers(connection, partner)
             key_name = find_key_name(connection, partner)
         if key_name is None:
             with database.writing() as connection:

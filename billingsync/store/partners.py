@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, select, update
 from billingsync.errors import OtherTenant
 from billingsync.store.book import Book
 from billingsync.store.database import insert
+from billingsync.store.fleet_tenants import claim_tenant
 from billingsync.store.schema import installation, partner, posting
 
 
@@ -69,6 +71,8 @@ class PartnerBook(Book):
             moved = known.halo_base_url == address or (known.halo_tenant and known.halo_tenant == tenant)
             tenant = tenant or (known.halo_tenant if moved else None)
             set_tenant(connection, self.name, address, tenant, known.bound_at if moved and known.bound_at else now)
+            if tenant:
+                claim_tenant(connection, self.name, tenant)
             self.note(connection, "tenant", {"base_url": address, "tenant": tenant}, now)
 
     def installations(self) -> frozenset[str]:
@@ -119,6 +123,14 @@ def add_partner(connection: Connection, name: str) -> str:
     )
     connection.execute(row.on_conflict_do_nothing())
     return str(connection.execute(select(partner.c.key_name).where(partner.c.partner == name)).scalar_one())
+
+
+def add_partners(connection: Connection, names: Iterable[str]) -> None:
+    """New partners, each with an installation id of its own; one that is there already stays as it is."""
+    rows = [{"partner": name, "key_name": name, "installation": secrets.token_hex(4)} for name in names]
+    if rows:
+        row = insert(connection, partner).values(epoch=0, token="", holder="")
+        connection.execute(row.on_conflict_do_nothing(), rows)
 
 
 def set_tenant(connection: Connection, name: str, base_url: str, tenant: str | None, bound_at: datetime) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
     event,
     text,
 )
@@ -45,6 +46,7 @@ REVISIONS = (
     "0014",
     "0015",
     "0016",
+    "0019",
 )
 
 metadata = MetaData(
@@ -727,4 +729,67 @@ desk_rules = _table(
     _required("who", Words),
     _required("reason", Words),
     _required("at", Moment),
+)
+
+# The fleet ------------------------------------------------------------------------------------------------------------
+# What `fleet apply` published. The first three tables are of all partners and hold no partner's data.
+
+# Every text once, by its SHA-256.
+fleet_file = Table("fleet_file", metadata, Column("sha256", Text, primary_key=True), _required("body", Packed))
+
+# One row each time that something was published; `settings` is the SHA-256 of fleet.toml.
+fleet_version = Table(
+    "fleet_version",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _required("settings", Text),
+    _required("published_at", Moment),
+    _required("who", Words),
+)
+
+# HaloPSA tenants that a partner bills, by address ("at ...") or by id ("id ..."), and whether partners may share it.
+fleet_tenant = Table(
+    "fleet_tenant",
+    metadata,
+    Column("tenant", Words, primary_key=True),
+    _required("shared", Boolean),
+    UniqueConstraint("tenant", "shared"),
+)
+
+# Which partner bills which tenant. The foreign key makes all partners of one tenant say the same of it, the index lets
+# only one bill a tenant that is not shared.
+fleet_claim = _table(
+    "fleet_claim",
+    ("tenant",),
+    _required("tenant", Words),
+    _required("shared", Boolean),
+    ForeignKeyConstraint(("tenant", "shared"), ("fleet_tenant.tenant", "fleet_tenant.shared")),
+    Index(
+        "uq_fleet_claim_tenant",
+        "tenant",
+        unique=True,
+        sqlite_where=text("NOT shared"),
+        postgresql_where=text("NOT shared"),
+    ),
+)
+
+# The fleet's partners: those that were published once, and none that was not. `paused` is what its file says, the
+# `paused_*` what `fleet pause` says; `problems` are the mistakes of files that were not published.
+fleet_partner = _table(
+    "fleet_partner",
+    (),
+    _required("since", Integer),  # the version that made it
+    _required("removed", Boolean),
+    _required("weight", Integer),
+    _required("paused", Boolean),
+    _required("shared_tenant", Boolean),
+    _required("problems", Json),
+    _optional("paused_at", Moment),
+    _optional("paused_by", Words),
+    _optional("paused_why", Words),
+)
+
+# The files that decide about a partner, path -> SHA-256, from that version on until its next row.
+fleet_partner_version = _table(
+    "fleet_partner_version", ("version",), _required("version", Integer), _required("files", Json)
 )

@@ -25,6 +25,7 @@ from billingsync.store.database import Database
 from billingsync.store.ledger import Ledger, open_ledger
 from billingsync.store.lock import LockBook
 from billingsync.store.schema import partner
+from tests.fleet.schemas import upgrade_to
 from tests.sandbox.cli import CALM, TEXT_ONLY, Office, billed, due
 
 PERIOD = Period.parse("2026-11")
@@ -263,10 +264,8 @@ def test_a_run_has_two_connections_and_leaves_nothing_in_them(
 
 
 def test_an_older_ledger_gets_its_lease(database_url: str) -> None:
-    upgrade.upgrade(database_url)
     with closing(Database(database_url)) as database, database.writing() as connection:
-        connection.execute(text("ALTER TABLE partner DROP COLUMN until"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0015'"))
+        upgrade_to("0015", connection)
         row = "INSERT INTO partner (partner, key_name, installation, epoch, token, holder)"
         connection.execute(text(f"{row} VALUES ('default', 'k', 'aa', 3, 't', 'h')"))
     upgrade.upgrade(database_url)
