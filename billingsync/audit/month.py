@@ -96,7 +96,7 @@ def read_month(ledger: Ledger, period: Period) -> Month:
             body = json.loads(entry.body)
             versions[body["run"]] = str(body.get("version", ""))
     waiting = [line for line in ledger.waiting_lines() if line.period == str(period)]
-    charges = _charges(ledger, period, plans, postings, waiting)
+    charges = _charges(ledger, period, plans, postings, waiting, _freed(journal))
     return Month(
         partner=ledger.name,
         key_name=ledger.key_name,
@@ -123,9 +123,10 @@ def _charges(
     plans: Sequence[SavedPlan],
     postings: Sequence[RecordedPosting],
     waiting: Sequence[WrittenLine],
+    freed: frozenset[str],
 ) -> list[Mapping[str, object]]:
-    """Every charge of the month with its one state [A1]: on a live line, dropped, excluded, or held in the newest plan
-    that looked at its client."""
+    """Every charge of the month with its one state [A1]: on a live line, dropped, excluded, held in the newest plan
+    that looked at its client, or undone. `freed` are charges that were dropped or excluded, and no longer are."""
     found: dict[str, list[Mapping[str, object]]] = {}
     waits = {(line.key, line.ordinal) for line in waiting}
     for row in postings:
@@ -176,6 +177,10 @@ def _charges(
             found.setdefault(charge, [held])
     for charge, parts in undone.items():
         found.setdefault(charge, parts)
+    for plan in reversed(plans) if freed - found.keys() else ():
+        for charge, was in _left_out(from_json(plan.document)).items():
+            if charge in freed:
+                found.setdefault(charge, [was])
     return [part for charge in sorted(found) for part in found[charge]]
 
 
@@ -216,6 +221,32 @@ def _undone(
                     }
                 )
         found |= {charge: parts for charge, parts in mine.items() if charge not in elsewhere}  # the newest counts
+    return found
+
+
+def _freed(journal: Sequence[Entry]) -> frozenset[str]:
+    """The charges of which it was once undone that they were dropped or excluded, by `undo` or by `free`."""
+    return frozenset(
+        charge for entry in journal if entry.kind == "unsettled" for charge in json.loads(entry.body)["charges"]
+    )
+
+
+def _left_out(document: Mapping[str, Any]) -> dict[str, Mapping[str, object]]:
+    """What a plan drops or excludes, by charge, as undone."""
+    found: dict[str, Mapping[str, object]] = {}
+    for client in [*document["clients"], document["unassigned"]]:
+        for name, rule in (("dropped", "modifier"), ("excluded", "rule")):
+            for one in client.get(name, ()):
+                found[one["charge"]] = {
+                    "charge": one["charge"],
+                    "state": PostingState.UNDONE,
+                    "by": f"undone: {name} by {one[rule]}",
+                    "price": one["amount"],
+                    "cost": one["cost"],
+                    "currency": one.get("currency") or client.get("currency") or "",
+                    "client": client.get("client_name") or client.get("company_name"),
+                    "client_id": client.get("client_id"),
+                }
     return found
 
 
