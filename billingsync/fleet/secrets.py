@@ -8,7 +8,7 @@ import os
 import shlex
 import signal
 import stat
-import subprocess
+import subprocess  # nosec B404 - the bureau's own program, by its whole path
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -149,7 +149,7 @@ def _output(where: str, words: Sequence[str], command_s: float) -> bytes:
     # The machine's own settings, the database's password among them, are no business of it.
     env = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     try:
-        program = subprocess.Popen(  # noqa: S603  a whole path and a partner's name, without a shell
+        program = subprocess.Popen(  # noqa: S603  # nosec B603 - a whole path and a partner's name, without a shell
             list(words),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
