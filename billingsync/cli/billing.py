@@ -152,7 +152,7 @@ def _kept(digest: str, format: str, out_file: str | None, *, lines: bool) -> int
     from billingsync.run.kept_overview import kept_overview
     from billingsync.run.kept_plan import kept_plan_of
 
-    with ledger_only(logs=False) as (settings, ledger):
+    with ledger_only(local=True) as (settings, ledger):
         if format == "text" and out_file is None and not lines and (overview := kept_overview(ledger, digest)):
             from billingsync.report.summary import print_summary
 
@@ -293,7 +293,7 @@ def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
     from billingsync.run.waiting import waiting_of
 
     wanted = None if period is None else str(_parsed(period))
-    with ledger_only(logs=False) as (settings, ledger):
+    with ledger_only(local=True) as (settings, ledger):
         kept = waiting_of(ledger, settings.rules_dir, wanted)
     if kept is None:
         from billingsync.run.plan import make_plan

@@ -28,7 +28,7 @@ def runs(json: JsonOption = False) -> int:
     from billingsync.report.labels import local_time, person
     from billingsync.report.layout import table
 
-    with ledger_only(logs=False) as (settings, ledger):
+    with ledger_only(local=True) as (settings, ledger):
         undone = ledger.undone_runs()
         found = [
             (
@@ -64,7 +64,7 @@ def show(
     from billingsync.report.labels import person
     from billingsync.report.layout import table
 
-    with ledger_only(logs=False) as (_, ledger):
+    with ledger_only(local=True) as (_, ledger):
         one = ledger.show_run(run)
         postings = ledger.postings(run=one.id)
         state = "undone" if one.id in ledger.undone_runs() else one.state

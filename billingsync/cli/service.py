@@ -110,7 +110,7 @@ def status(json: JsonOption = False) -> int:
     from billingsync.service.ask_worker import ask
     from billingsync.service.status import take
 
-    with ledger_only(logs=False) as (settings, ledger):
+    with ledger_only(local=True) as (settings, ledger):
         found = take(ledger)
     health = settings.health
     answer = ask(health.host, health.port) if health.port else None

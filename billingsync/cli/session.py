@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from billingsync.store.ledger import Ledger
 
 
-def load(*, logs: bool = True) -> tuple[Settings, Redactor]:
-    """Settings, checked, with logging set up so that no secret can reach it; `logs` as for `ledger_only`."""
+def load(*, local: bool = False) -> tuple[Settings, Redactor]:
+    """Settings, checked, with logging set up so that no secret can reach it; `local` as for `ledger_only`."""
     from billingsync.log import set_up_logging, set_up_logging_later
     from billingsync.redaction import Redactor
     from billingsync.settings import load_settings
 
-    loaded = load_settings()
+    loaded = load_settings(calls=not local)
     settings = loaded.settings
     redactor = Redactor(settings.secrets())
     level = "debug" if FLAGS.debug else "warning" if FLAGS.quiet else settings.log.level
-    (set_up_logging if logs else set_up_logging_later)(
+    (set_up_logging_later if local else set_up_logging)(
         format=settings.log.format,
         level=level,
         redact=redactor.text,
@@ -55,10 +55,10 @@ def connected() -> Iterator[Connections]:
 
 
 @contextmanager
-def ledger_only(*, logs: bool = True) -> Iterator[tuple[Settings, Ledger]]:
-    """For commands that need no upstream. `logs` is false for those that log nothing and should be quick."""
+def ledger_only(*, local: bool = False) -> Iterator[tuple[Settings, Ledger]]:
+    """For commands that need no upstream; `local` for those that call nobody at all and log nothing: they are quick."""
     from billingsync.store.ledger import open_ledger
 
-    settings, _ = load(logs=logs)
+    settings, _ = load(local=local)
     with open_ledger(settings.database_url, partner=settings.partner) as ledger:
         yield settings, ledger

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-from billingsync.core.bill.plan import ClientPlan, Hold, Plan, first_text, steps_for
+from billingsync.core.bill.plan import Hold, first_text, steps_for
 from billingsync.core.money import ZERO
 from billingsync.core.steps import Step
 
@@ -81,7 +81,29 @@ def display_name(client: Named) -> str:
     return client_name
 
 
-def client_holds(client: ClientPlan) -> list[OpenHold]:
+class Holding(Named, Protocol):
+    """A client with what waits of it."""
+
+    @property
+    def company_id(self) -> str | None: ...
+    @property
+    def client_id(self) -> int | None: ...
+    @property
+    def holds(self) -> tuple[Hold, ...]: ...
+
+
+class HoldingPlan(Protocol):
+    """As much of a plan as waits: a whole `Plan`, or what was read of a kept one."""
+
+    @property
+    def period(self) -> str: ...
+    @property
+    def clients(self) -> Sequence[Holding]: ...
+    @property
+    def unassigned_holds(self) -> tuple[Hold, ...]: ...
+
+
+def client_holds(client: Holding) -> list[OpenHold]:
     return [
         OpenHold(
             hold=hold,
@@ -94,11 +116,11 @@ def client_holds(client: ClientPlan) -> list[OpenHold]:
     ]
 
 
-def unassigned_holds(plan: Plan) -> list[OpenHold]:
+def unassigned_holds(plan: HoldingPlan) -> list[OpenHold]:
     return [OpenHold(hold=hold, company_name=NOBODY) for hold in plan.unassigned_holds]
 
 
-def plan_holds(plan: Plan) -> list[OpenHold]:
+def plan_holds(plan: HoldingPlan) -> list[OpenHold]:
     """Every hold of a plan, the clients' in the plan's order, then those without a company."""
     return [entry for client in plan.clients for entry in client_holds(client)] + unassigned_holds(plan)
 

@@ -8,8 +8,9 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from billingsync.core.bill.plan import Plan
+from billingsync.core.bill.plan import Hold, Plan
 from billingsync.core.charge import Charge
 from billingsync.core.inputs import Memory, RunInputs
 from billingsync.core.rules import Rulebook
@@ -17,6 +18,7 @@ from billingsync.errors import UsageError
 from billingsync.report.document import plan_document
 from billingsync.store.ledger import Ledger
 from billingsync.store.packing import unpack_beside, unpack_with
+from billingsync.store.plans import PlanEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +35,49 @@ class KeptPlan:
         return plan_document(self.plan, self.created_at.isoformat(timespec="seconds"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldClient:
+    """What waits of one client, as `ClientPlan` has it."""
+
+    company_id: str | None
+    company_name: str
+    client_id: int | None
+    client_name: str
+    holds: tuple[Hold, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldPlan:
+    """What waits in a plan, as `Plan` has it: read without its lines and postings, which are most of it."""
+
+    digest: str
+    period: str
+    clients: tuple[HeldClient, ...]
+    unassigned_holds: tuple[Hold, ...]
+
+
 def kept_plan_of(ledger: Ledger, digest: str) -> KeptPlan:
     """The plan of this digest (or its beginning) as it was shown. UsageError where none has it, or where an older
     version did not keep it whole."""
     saved = ledger.plan_entry(digest)
+    return KeptPlan(plan=_part_of(ledger, saved, Plan), created_at=saved.created_at)
+
+
+def held_plan_of(ledger: Ledger, digest: str) -> HeldPlan:
+    """What waits in it; as `kept_plan_of`."""
+    found: HeldPlan = _part_of(ledger, ledger.plan_entry(digest), HeldPlan)
+    return found
+
+
+def _part_of(ledger: Ledger, saved: PlanEntry, kind: type) -> Any:
     body = ledger.kept_inputs(saved.digest)
-    found = None if body is None else unpack_beside(Plan, body, "plan")
+    found = None if body is None else unpack_beside(kind, body, "plan")
     if found is None:
         raise UsageError(
             f"Plan {saved.digest[:12]} was made by an older version, which kept its JSON only.",
             next_steps=[["billingsync", "plan", saved.period]],
         )
-    return KeptPlan(plan=found, created_at=saved.created_at)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,15 +43,20 @@ class Loaded:
 
 
 def load_settings(
-    env: Mapping[str, str] | None = None, cwd: Path | None = None, *, run_secrets: Path = Path("/run/secrets")
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    *,
+    run_secrets: Path = Path("/run/secrets"),
+    calls: bool = True,
 ) -> Loaded:
     """Reads and checks all settings; raises SettingsError with every mistake. Credentials need not be there:
-    `Settings.require_upstreams` asks for them where they are needed."""
+    `Settings.require_upstreams` asks for them where they are needed. Certificates and proxies are not looked at where
+    nobody is called."""
     env = os.environ if env is None else env
     places = _gather(env, cwd or Path.cwd(), run_secrets)
     known = {variable.name: variable for variable in variables()}
     raw: dict[str, Any] = {}
-    problems = [*places.problems, *wrong_surroundings(env)]
+    problems = [*places.problems, *(wrong_surroundings(env) if calls else ())]
     for name, given in places.values.items():
         if name not in known:
             continue

@@ -92,3 +92,4 @@ def test_wrong_certificates_are_wrong_settings(sandbox, tmp_path):
     office.settings["SSL_CERT_FILE"] = str(tmp_path / "absent.pem")
     wrong = office.run("plan", "--json").must(2)
     assert wrong.json["error"]["code"] == "BS-SETTINGS" and "SSL_CERT_FILE" in wrong.json["error"]["message"]
+    office.run("runs").must(0)  # which calls nobody

@@ -1,9 +1,9 @@
-"""`plan --digest`: the rows of a kept plan say on the first screen what the whole plan says."""
+"""`plan --digest` and `holds`: what is read of a kept plan says the same as the whole plan."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
 
@@ -12,6 +12,7 @@ import sample_plan as sample
 from rich.console import Console
 
 from billingsync.core.bill.plan import TrueUp
+from billingsync.core.inputs import RunInputs
 from billingsync.core.period import Period
 from billingsync.core.rules import Rulebook
 from billingsync.core.states import TrueUpState
@@ -20,9 +21,14 @@ from billingsync.report.document import kept_plan
 from billingsync.report.layout import UNLIMITED
 from billingsync.report.overview import MOST_CLIENTS
 from billingsync.report.summary import print_summary
+from billingsync.report.waiting import plan_holds
+from billingsync.rulebook import load_rulebook
 from billingsync.run.kept_overview import kept_overview
+from billingsync.run.kept_plan import held_plan_of
 from billingsync.run.plan_rows import plan_rows
-from billingsync.store.ledger import open_ledger
+from billingsync.run.waiting import open_holds, waiting_of
+from billingsync.store.ledger import Ledger, open_ledger
+from billingsync.store.packing import pack
 
 NOW = datetime(2026, 11, 28, 11, 0, tzinfo=UTC)
 
@@ -33,16 +39,20 @@ def ledger(sqlite_ledger_url):
         yield opened
 
 
-def keep(ledger, plan):
-    at = NOW.isoformat(timespec="seconds")
+def keep(ledger, plan, now=NOW):
+    at = now.isoformat(timespec="seconds")
     ledger.save_plan(
         digest=plan.digest,
         period=Period.parse(plan.period),
         rules_digest=plan.rules_digest,
         asked=plan.clients_asked,
         document=kept_plan(plan, at),
-        now=NOW,
+        now=now,
         rows=plan_rows(plan, Rulebook(), at),
+        inputs=pack(
+            RunInputs(partner="default", period=Period.parse(plan.period), sources=(), companies=(), clients=()),
+            plan=plan,
+        ),
     )
 
 
@@ -72,7 +82,7 @@ def many_clients():
     )
     clients = [
         sample.client(
-            f"Client {n:03}", n, last=("2026-10", str(n)), lines=split if n % 50 == 0 else split[:1], currency="USD"
+            f"Client {n:03}", n, last=("2026-10", str(n)), lines=split if n % 7 == 0 else split[:1], currency="USD"
         )
         for n in range(1, 3 * MOST_CLIENTS)
     ]
@@ -85,9 +95,9 @@ def waiting_for_several_reasons():
         for n, (reason, amount, currency) in enumerate(
             [
                 ("client_unmapped", "8.00", "USD"),
-                ("product_unmapped", "-90.00", "EUR"),
+                ("limit_margin", "-90.00", "EUR"),
                 ("client_unmapped", "70.00", "EUR"),
-                ("limit_client_total", "0.00", "USD"),
+                ("client_guessed", "0.00", "USD"),
             ]
         )
     )
@@ -144,3 +154,29 @@ def test_a_plan_without_rows_is_not_told_from_them(ledger):
     assert kept_overview(ledger, plan.digest) is None
     with pytest.raises(UsageError):
         kept_overview(ledger, "00000000")
+
+
+@pytest.mark.parametrize("make", [sample.full_plan, sample.held_plan, waiting_for_several_reasons])
+def test_what_waits_is_read_without_the_rest(ledger, make):
+    keep(ledger, make())
+    assert plan_holds(held_plan_of(ledger, sample.DIGEST[:8])) == plan_holds(make())
+
+
+def test_a_charge_waits_since_the_first_plan_that_held_it(ledger):
+    plan = waiting_for_several_reasons()
+    first, last = plan.clients[0].holds
+    earlier = replace(plan, digest="a" * 64, clients=(replace(plan.clients[0], holds=(last,)),), unassigned_holds=())
+    keep(ledger, earlier, NOW - timedelta(days=3))
+    keep(ledger, plan)
+    found = {one.hold.charge: (one.since, one.age_days) for one in open_holds(ledger, plan, NOW)}
+    assert found[last.charge] == ("2026-11-25", 3)
+    assert found[first.charge] == ("2026-11-28", 0)
+
+
+def test_a_plan_in_which_nothing_waits_is_not_read_at_all(ledger, tmp_path, monkeypatch):
+    (tmp_path / "rules").mkdir()
+    rules = load_rulebook(tmp_path / "rules").digest
+    keep(ledger, replace(sample.small_plan(), rules_digest=rules, clients_asked=()))
+    monkeypatch.setattr(Ledger, "kept_inputs", lambda *_: pytest.fail("the plan was read"))
+    found = waiting_of(ledger, tmp_path / "rules", None)
+    assert found is not None and found.holds == ()
