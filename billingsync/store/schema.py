@@ -73,6 +73,20 @@ def _optional(name: str, kind: type[TypeEngine[Any]] | TypeEngine[Any]) -> Colum
     return Column(name, kind, nullable=True)
 
 
+def _only(sqlite: str, *, postgresql: str) -> dict[str, Any]:
+    """The rows that a partial index is about. SQLAlchemy's own `postgresql_where` would import that dialect for SQLite
+    too, each time that a ledger is opened."""
+    return {"sqlite_where": text(sqlite), "info": {"postgresql_where": postgresql}}
+
+
+@event.listens_for(metadata, "before_create")
+def _only_on_postgresql(_target: MetaData, connection: Connection, **_: Any) -> None:
+    if connection.dialect.name == "postgresql":
+        for index in (index for table in metadata.sorted_tables for index in table.indexes):
+            if where := index.info.get("postgresql_where"):
+                index.dialect_options["postgresql"]["where"] = text(where)
+
+
 def _from_source() -> Column[Any]:
     """Where a distributor invoice comes from: "pax8", or another source's name."""
     return Column("source", Text, nullable=False, server_default="pax8")
@@ -264,16 +278,8 @@ claim = _table(
     Index(None, "partner", "charge"),
     # The database itself refuses a second live line [N3]. Part 0 always exists, so that a charge posted whole and
     # the same charge posted in parts exclude each other too.
-    Index("uq_claim_live", "partner", "charge", "part", unique=True, sqlite_where=text("live = 1")),
+    Index("uq_claim_live", "partner", "charge", "part", unique=True, **_only("live = 1", postgresql="live")),
 )
-
-
-@event.listens_for(claim, "before_create")
-def _live_on_postgresql(table: Table, connection: Connection, **_: Any) -> None:
-    """The same condition on PostgreSQL. As `postgresql_where` above it would import that dialect for SQLite too."""
-    if connection.dialect.name == "postgresql":
-        index = next(one for one in table.indexes if one.name == "uq_claim_live")
-        index.dialect_options["postgresql"]["where"] = text("live")
 
 
 # What runs dropped or excluded: it stays so [R3].
@@ -764,13 +770,7 @@ fleet_claim = _table(
     _required("tenant", Words),
     _required("shared", Boolean),
     ForeignKeyConstraint(("tenant", "shared"), ("fleet_tenant.tenant", "fleet_tenant.shared")),
-    Index(
-        "uq_fleet_claim_tenant",
-        "tenant",
-        unique=True,
-        sqlite_where=text("NOT shared"),
-        postgresql_where=text("NOT shared"),
-    ),
+    Index("uq_fleet_claim_tenant", "tenant", unique=True, **_only("NOT shared", postgresql="NOT shared")),
 )
 
 # The fleet's partners: those that were published once, and none that was not. `paused` is what its file says, the
