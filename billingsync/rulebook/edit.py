@@ -55,7 +55,8 @@ def edited(text: str, values: Mapping[str, str]) -> str:
         if section not in document:
             document[section] = tomlkit.table()
         document[section][name] = _value(value)
-    return tomlkit.dumps(document)
+    text = tomlkit.dumps(document)
+    return text if text.strip() else ""
 
 
 def _value(text: str) -> object:

@@ -68,6 +68,7 @@ from billingsync.web.pages import (
     runs,
     start,
     status,
+    together,
 )
 from billingsync.web.render import render, render_part, static_files
 from billingsync.web.site import Site
@@ -103,6 +104,7 @@ def pages() -> tuple[Page, ...]:
         *imports.PAGES,
         *clients.PAGES,
         *product_files.PAGES,
+        *together.PAGES,
         *products.PAGES,
         *exclusions.PAGES,
         *rules.PAGES,

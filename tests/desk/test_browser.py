@@ -42,6 +42,7 @@ SCREENS = [
     "/clients",
     "/products",
     "/products/import",
+    "/products/together",
     "/exclusions",
     "/start",
     "/rules",

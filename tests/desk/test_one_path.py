@@ -40,6 +40,9 @@ def acts_by_desk(desk: Office, chosen: dict[str, Any]) -> None:
     act(f"/holds/{MONTH}/put-back", digest=newest(), charge=chosen["charges"])
     act("/rules", company=chosen["company"], **{"lines.text": "{product}"}, reason="shorter")
     act("/exclusions", key="exclude.products", value=chosen["left_out"], reason="agreed")
+    family = {"sku0": chosen["sku"], "sku1": chosen["left_out"], "item0": str(chosen["item"])}
+    act("/products/together/family", count="each", round="exact", per_unit="1", **family)
+    act("/products/together/bundle", item="1700", sku0=chosen["sku"], seats0="2")
     act(f"/holds/{MONTH}/approve", digest=newest(), kind="limits", client=chosen["over"], reason="a new office")
     act("/clients/choose", company=chosen["unmapped"], client=str(chosen["client"]), was="")
     act("/clients/confirm/save", pair=chosen["guess"])
@@ -62,6 +65,10 @@ def acts_by_command(desk: Office, chosen: dict[str, Any], monkeypatch: pytest.Mo
     act("put-back", *chosen["charges"])
     act("rules", "set", chosen["company"], "lines.text={product}", "--reason", "shorter")
     act("rules", "set", "pax8", f'exclude.products=["{chosen["left_out"]}"]', "--reason", "agreed")
+    skus = f'["{chosen["sku"]}", "{chosen["left_out"]}"]'
+    family = f'pax8_skus = {skus}, halo_items = [{chosen["item"]}], count = "each", round = "exact", per_unit = 1'
+    act("rules", "set", "pax8", f"reconcile.match.{chosen['sku']}={{ {family} }}")
+    act("rules", "set", "pax8", f'reconcile.bundle.1700=[{{ pax8_sku = "{chosen["sku"]}", seats = 2 }}]')
     act("plan", MONTH)
     newest = str(desk.ledger.newest_digest(MONTH))
     act("approve", newest, "--client", chosen["over"], "--as", "limits", "--reason", "a new office")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
 
@@ -13,16 +12,16 @@ from starlette.responses import Response
 from billingsync.core.desk import Role
 from billingsync.core.reasons import Exclusion, title_of
 from billingsync.core.rules import Rules
-from billingsync.errors import NotReady, RulesError, UsageError
+from billingsync.errors import RulesError, UsageError
 from billingsync.report.html import clean
 from billingsync.rulebook import kept_rulebook, load_rulebook
-from billingsync.run.desk_rules import ALL, RulesAsked, set_rules
+from billingsync.run.desk_rules import ALL, RulesAsked
 from billingsync.run.kept_plan import kept_month
-from billingsync.run.plan import plan_again
 from billingsync.store.ledger import Ledger
 from billingsync.web.ask import Ask, Page, Shown, see
 from billingsync.web.pages.clients import newest
 from billingsync.web.pages.ready import client_rows
+from billingsync.web.saving import save_rules
 from billingsync.web.views.money import View, sums
 from billingsync.web.views.sheets import exclusions_table
 
@@ -143,11 +142,7 @@ def change(ask: Ask) -> Response:
         raise UsageError(f"{value!r:.80} is {'not' if off else 'already'} on that list. Nothing was changed.")
     then = [one for one in now if one != value] if off else [*now, value]
     asked = RulesAsked(client=ALL, values={key: json.dumps(then)}, reason=ask.text("reason")[:1000])
-    set_rules(ask.ledger, rules_dir, asked, who=ask.who, now=ask.now)
-    head = newest(ask)
-    if head is not None:
-        with suppress(UsageError, NotReady):  # a plan of an older version cannot be made anew
-            plan_again(ask.ledger, rules_dir, head.digest)
+    save_rules(ask, asked)
     return see("/exclusions")
 
 

@@ -11,15 +11,15 @@ from starlette.responses import Response
 
 from billingsync.core.desk import OrderKind, Role
 from billingsync.core.reasons import title_of
-from billingsync.errors import NotReady, RulesError, UsageError
+from billingsync.errors import RulesError, UsageError
 from billingsync.report.html import clean
 from billingsync.rulebook import as_toml, kept_rulebook
-from billingsync.run.desk_rules import ALL, RulesAsked, set_rules
-from billingsync.run.plan import plan_again
+from billingsync.run.desk_rules import ALL, RulesAsked
 from billingsync.store.plan_rows import PlanHead
 from billingsync.web.ask import Ask, NotFound, Page, Shown, see
 from billingsync.web.kept import Product, items_of, product_fates, products_of, search
 from billingsync.web.pages.clients import newest
+from billingsync.web.saving import save_rules
 from billingsync.web.views.money import View, sums
 from billingsync.web.views.paths import charge_path, product_path
 from billingsync.web.views.sheets import products_table
@@ -167,7 +167,7 @@ def set_item(ask: Ask) -> Response:
 
 def split(ask: Ask) -> Response:
     """One product on several items: a rule for all clients, refused unless it adds up [P5]."""
-    head, one = _product(ask, ask.text("key"))
+    _, one = _product(ask, ask.text("key"))
     parts = []
     for nth in range(20):
         item, share, price = (ask.text(f"{name}{nth}") for name in ("item", "share", "price"))
@@ -182,9 +182,7 @@ def split(ask: Ask) -> Response:
     if not one.sku or not parts:
         raise UsageError("Write the items and what each takes. Nothing was changed.")
     asked = RulesAsked(client=ALL, values={f"product.{one.sku}": f"[{', '.join(parts)}]"}, reason=ask.text("reason"))
-    set_rules(ask.ledger, ask.desk.settings.rules_dir, asked, who=ask.who, now=ask.now)
-    with suppress(UsageError, NotReady):  # a plan of an older version cannot be made anew
-        plan_again(ask.ledger, ask.desk.settings.rules_dir, head.digest)
+    save_rules(ask, asked)
     return see(product_path(one.key))
 
 

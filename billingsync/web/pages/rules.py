@@ -11,20 +11,20 @@ from starlette.responses import Response
 
 from billingsync.core.desk import Role
 from billingsync.core.rules import ClientFile, DeskRules, Rulebook
-from billingsync.errors import NotReady, RulesError, UsageError
+from billingsync.errors import RulesError, UsageError
 from billingsync.report.html import clean
 from billingsync.rulebook import as_toml, effective, kept_rulebook
 from billingsync.rulebook.edit import keys_in, locked_keys, needs_reason
 from billingsync.rulebook.keys import CLIENT_FILE, CLIENT_KEYS, KEYS, Key
 from billingsync.rulebook.kinds import Choice, Flag
-from billingsync.run.desk_rules import ALL, RulesAsked, set_rules, text_digest
-from billingsync.run.plan import plan_again
+from billingsync.run.desk_rules import ALL, RulesAsked, text_digest
 from billingsync.run.rules_effect import Effect, effect_of
 from billingsync.store.plan_rows import ClientRow
 from billingsync.web.ask import Ask, Desk, NotFound, Page, Shown, see
 from billingsync.web.kept import recurring_of
 from billingsync.web.pages.clients import newest
 from billingsync.web.pages.ready import client_rows
+from billingsync.web.saving import save_rules
 from billingsync.web.views.money import View, amount
 from billingsync.web.views.paths import rules_path
 from billingsync.web.views.times import moment
@@ -289,15 +289,8 @@ def _effect(ask: Ask, effect: Effect) -> View:
 
 def save(ask: Ask) -> Response:
     """Keeps it, and plans the newest month anew without asking a vendor; nothing is posted [DK4]."""
-    asked = _asked(ask)
-    rules_dir = ask.desk.settings.rules_dir
-    set_rules(ask.ledger, rules_dir, asked, who=ask.who, now=ask.now)
-    head = newest(ask)
-    if head is not None:
-        with suppress(UsageError, NotReady):  # a plan of an older version cannot be made anew
-            plan_again(ask.ledger, rules_dir, head.digest)
-    company = ask.text("company")
-    return see(rules_path(company))
+    save_rules(ask, _asked(ask))
+    return see(rules_path(ask.text("company")))
 
 
 PAGES = (
