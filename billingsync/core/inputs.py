@@ -105,11 +105,13 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Billed:
-    """Whom a company was billed to last: a HaloPSA client, and in which period."""
+    """Whom a company was billed to last: a HaloPSA client, and in which period. `partner_names` are whose invoices
+    billed it, none where that is not known."""
 
     client_id: int
     client_name: str
     period: str
+    partner_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +190,7 @@ class Memory:
     rule_names: Mapping[str, str] = field(default_factory=dict)  # names of companies in rules -> Pax8 id [C4]
     rule_products: Mapping[str, str] = field(default_factory=dict)  # names of products in exclude.products, likewise
     billed: Mapping[str, Billed] = field(default_factory=dict)  # by company id: of this month's companies [C1b]
+    left: Mapping[str, Billed] = field(default_factory=dict)  # of those without a charge that have lines of ours [B8]
 
     @cached_property
     def written_on(self) -> Mapping[int, tuple[WrittenLine, ...]]:

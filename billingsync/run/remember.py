@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ def with_memory(ledger: Ledger, inputs: RunInputs, listed: Mapping[str, bool]) -
     empty where they were not asked for. Reads the ledger only, but for what an upgrade left to be remembered."""
     remember_older(ledger)
     sources, memory = inputs.sources, inputs.memory
-    answer = ledger.look_back(_question(sources, inputs.period))
+    answer = ledger.look_back(_question(sources, inputs))
     known = {*memory.settled, *answer.settled, *(one.charge for one in answer.said)}
     renamed = recognised(sources, dict.fromkeys(known), answer.aliases)
     here = {charge.id for source in renamed for charge in source.charges}
@@ -43,6 +44,7 @@ def with_memory(ledger: Ledger, inputs: RunInputs, listed: Mapping[str, bool]) -
         said=answer.said,
         twins=answer.twins,
         billed=answer.billed,
+        left=answer.left,
         full_prices=answer.full_prices,
         live=ledger.live_of_invoices(gone),
     )
@@ -91,13 +93,16 @@ def _looks_back_at_this_month(inputs: RunInputs) -> bool:
     return not billed <= counted or bool(changes(inputs))
 
 
-def _question(sources: Sequence[Source], period: Period) -> Question:
+def _question(sources: Sequence[Source], inputs: RunInputs) -> Question:
+    period = inputs.period
     charges = [charge for source in sources for charge in source.charges]
+    here = {one.company_id for one in charges}
     parts = {sold(one) for one in charges if one.type == "prorate" or one.price < 0}
     return Question(
         charges=[name for one in charges for name in (one.id, one.former_id) if name],
         invoices=[source.invoice_id for source in sources],
         companies=[one.company_id for one in charges if one.company_id],
+        left=sorted({line.company_id for line in inputs.memory.written_lines} - here),
         twins=[key for one in charges if (key := twin_key(one, str(period)))],
         reissues=[key for one in charges if (key := reissue_key(one))],
         sold=sorted(parts),
@@ -138,10 +143,25 @@ def _said(source: Source, charge: Charge, period: Period, name: str = "") -> Sai
     )
 
 
-def to_be_billed(plan: Plan) -> dict[str, Billed]:
-    """Whom each company that has lines in this plan is billed to."""
+def partner_names(sources: Iterable[Source]) -> dict[str, tuple[str, ...]]:
+    """Company id -> whose invoices charge it, as far as they say so."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for source in sources:
+        for charge in source.charges if source.partner_name else ():
+            if charge.company_id is not None:
+                names[charge.company_id].add(source.partner_name)
+    return {company: tuple(sorted(some)) for company, some in names.items()}
+
+
+def to_be_billed(plan: Plan, names: Mapping[str, tuple[str, ...]]) -> dict[str, Billed]:
+    """Whom each company that has lines in this plan is billed to; `names` as of `partner_names`."""
     return {
-        client.company_id: Billed(client_id=client.client_id, client_name=client.client_name, period=plan.period)
+        client.company_id: Billed(
+            client_id=client.client_id,
+            client_name=client.client_name,
+            period=plan.period,
+            partner_names=names.get(client.company_id, ()),
+        )
         for client in plan.clients
         if client.company_id and client.client_id is not None and any(line.charges for line in client.lines)
     }

@@ -27,7 +27,7 @@ from billingsync.run.late import look_for_late
 from billingsync.run.plan import Planned, make_plan
 from billingsync.run.post import Carried, carry_out, read_back
 from billingsync.run.recover import resolve
-from billingsync.run.remember import to_be_billed, to_be_said
+from billingsync.run.remember import partner_names, to_be_billed, to_be_said
 from billingsync.run.reread import reread
 from billingsync.run.result import result_of, settle_charges
 from billingsync.run.tenant import Tenant, read_tenant
@@ -110,6 +110,7 @@ class _Ready:
     planned: Planned
     charges: Mapping[str, Charged]
     said: Sequence[SaidCharge]
+    partner_names: Mapping[str, tuple[str, ...]]
     upstream: Upstream | None
     tenant: Tenant
 
@@ -118,11 +119,17 @@ def _ready(planned: Planned, upstream: Upstream) -> _Ready:
     again = any(up.state == TrueUpState.APPROVED for up in planned.plan.true_ups)
     charges = charged(planned.inputs.sources)
     said = to_be_said(planned.inputs.sources, planned.inputs.period)
+    names = partner_names(planned.inputs.sources)
     if not again:
         planned = replace(planned, inputs=replace(planned.inputs, sources=()))
     assert upstream.tenant is not None  # read before anything is written [N6]
     return _Ready(
-        planned=planned, charges=charges, said=said, upstream=upstream if again else None, tenant=upstream.tenant
+        planned=planned,
+        charges=charges,
+        said=said,
+        partner_names=names,
+        upstream=upstream if again else None,
+        tenant=upstream.tenant,
     )
 
 
@@ -222,7 +229,7 @@ def _post(
             taken, planned = _true_up(connected, fence, planned, ready, say)
             plan = planned.plan
         if plan.postings:
-            ledger.note_said(fence, ready.said, to_be_billed(plan))
+            ledger.note_said(fence, ready.said, to_be_billed(plan, ready.partner_names))
         carried = (
             carry_out(context, plan, charges, planned.inputs.existing, ready.tenant) if plan.postings else Carried()
         )

@@ -61,6 +61,7 @@ class Question:
     charges: Sequence[str] = ()
     invoices: Sequence[str] = ()
     companies: Sequence[str] = ()
+    left: Sequence[str] = ()  # companies without a charge
     twins: Sequence[str] = ()
     reissues: Sequence[str] = ()
     sold: Sequence[tuple[str, str]] = ()
@@ -75,6 +76,7 @@ class LookBack:
     aliases: Mapping[str, str] = field(default_factory=dict)
     settled: Mapping[str, Settled] = field(default_factory=dict)
     billed: Mapping[str, Billed] = field(default_factory=dict)
+    left: Mapping[str, Billed] = field(default_factory=dict)
     full_prices: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
 
 
@@ -101,6 +103,7 @@ class LookBackBook(Book):
                 aliases={now: each.charge for each, now in rows if now != each.charge},
                 settled=settled_claims(connection, name, asked.charges),
                 billed=_billed(connection, name, asked.companies),
+                left=_billed(connection, name, asked.left),
                 full_prices=_full_prices(connection, name, asked.sold),
             )
 
@@ -205,13 +208,16 @@ def _put_billed(connection: Connection, name: str, billed: Mapping[str, Billed])
             "client_id": one.client_id,
             "client_name": one.client_name,
             "period": one.period,
+            "partner_names": list(one.partner_names) or None,
         }
         for company, one in sorted(billed.items())
         if company not in before or before[company].period <= one.period
     ]
     if rows:
         added = insert(connection, company_billed)
-        replaced = {column: added.excluded[column] for column in ("client_id", "client_name", "period")}
+        replaced = {
+            column: added.excluded[column] for column in ("client_id", "client_name", "period", "partner_names")
+        }
         put = added.on_conflict_do_update(index_elements=["partner", "company_id"], set_=replaced)
         connection.execute(put, rows)
 
@@ -261,7 +267,12 @@ def _billed(connection: Connection, name: str, companies: Sequence[str]) -> dict
     for some in batches_of(companies):
         mine = (company_billed.c.partner == name, company_billed.c.company_id.in_(some))
         for row in connection.execute(select(company_billed).where(*mine)):
-            found[row.company_id] = Billed(client_id=row.client_id, client_name=row.client_name, period=row.period)
+            found[row.company_id] = Billed(
+                client_id=row.client_id,
+                client_name=row.client_name,
+                period=row.period,
+                partner_names=tuple(row.partner_names or ()),
+            )
     return found
 
 

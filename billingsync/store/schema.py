@@ -47,6 +47,7 @@ REVISIONS = (
     "0015",
     "0016",
     "0019",
+    "0017",
 )
 
 metadata = MetaData(
@@ -587,6 +588,7 @@ company_billed = _table(
     _required("client_id", BigInteger),
     _required("client_name", Words),
     _required("period", Text),
+    _optional("partner_names", Json),  # of the invoices that billed it; none: not known
 )
 
 # What a name in the rules meant when it first fitted [C4]; `kind`: company | client | product.

@@ -14,7 +14,7 @@ from store_sample import LATER, NOW, PERIOD, intend, plan_line, posting, receipt
 
 from billingsync.audit import verify
 from billingsync.core.decisions import Approval, SetAside
-from billingsync.core.inputs import Memory, RememberedMatch, Settled
+from billingsync.core.inputs import Billed, Memory, RememberedMatch, Settled
 from billingsync.core.period import Period
 from billingsync.core.reasons import ApproveAs
 from billingsync.errors import Locked, OtherTenant, UsageError
@@ -22,6 +22,7 @@ from billingsync.store import schema
 from billingsync.store.claims import AlreadyClaimed
 from billingsync.store.journal import first_altered
 from billingsync.store.ledger import Ledger, open_ledger
+from billingsync.store.lookback import Question
 from billingsync.store.mappings import CompanyMatch
 from billingsync.store.plans import PlanEntry
 from billingsync.store.runs import Decision
@@ -284,6 +285,19 @@ def test_what_a_person_said_is_not_replaced_by_matching(ledger: Ledger) -> None:
     assert ledger.company_matches()["c-1"].client_id == 214
     ledger.set_company_match("c-1", 215, company_name="Contoso", who="bert", now=LATER)
     assert (ledger.company_matches()["c-1"].client_id, ledger.company_matches()["c-1"].who) == (215, "bert")
+
+
+def test_B8_whose_invoices_billed_a_company_is_remembered(ledger: Ledger) -> None:
+    parent = Billed(client_id=214, client_name="Contoso", period="2026-10", partner_names=("Ä Child", "Parent"))
+    unknown = Billed(client_id=215, client_name="Fabrikam", period="2026-10")
+    with running(ledger) as (fence, _):
+        ledger.note_said(fence, [], {"c-1": parent, "c-2": unknown})
+        asked = Question(companies=["c-2"], left=["c-1", "c-3"])
+        assert (ledger.look_back(asked).billed, ledger.look_back(asked).left) == ({"c-2": unknown}, {"c-1": parent})
+        later = replace(parent, period="2026-11", partner_names=("Parent",))
+        ledger.note_said(fence, [], {"c-1": later})
+        ledger.note_said(fence, [], {"c-1": parent})  # an older month, run late
+        assert ledger.look_back(asked).left == {"c-1": later}
 
 
 def test_products_are_mapped_by_people(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from billingsync.core.bill.modifiers import Draft, Verdict, apply_modifiers, is_
 from billingsync.core.bill.parts import Items, as_shares, full_prices, needs_full_price, sold
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine, TrueUp
 from billingsync.core.bill.products import Catalogue, resolve
-from billingsync.core.bill.take_off import comes_off, is_stranded, steps_of
+from billingsync.core.bill.take_off import comes_off, is_stranded, may_come_yet, steps_of
 from billingsync.core.bill.targets import (
     find_target,
     group_of,
@@ -41,6 +41,9 @@ def judge(
     """One company: exclude, match, modify, find items, find the target, in this order [A3] [C1] [M1] [P1] [B1]. What
     another invoice bills is `waiting` [S10]; all that would be billed or dropped waits for a true-up that nobody has
     allowed yet [R2]."""
+    if not work.all_charges and (why := may_come_yet(work, inputs)):
+        work.left = (why,)
+        return
     rest: list[Charge] = []
     kept_back = _set_aside(work, inputs)
     for charge in work.charges:

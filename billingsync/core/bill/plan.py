@@ -231,6 +231,7 @@ class Stays:
     invoice_id: int
     line_id: int
     currency: str
+    steps: tuple[Step, ...] = ()  # what ends it, where the reason alone does not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

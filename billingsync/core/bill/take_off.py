@@ -4,16 +4,17 @@ and what was to be billed once and has been [B7]. Whatever else holds that compa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from billingsync.core.bill.company import Removal, Work
 from billingsync.core.bill.plan import Hold, Stays
 from billingsync.core.bill.targets import removal, stays, touched
-from billingsync.core.bill.templates import currency_of, not_invoiced
+from billingsync.core.bill.templates import amount_of, currency_of, not_invoiced
 from billingsync.core.inputs import RunInputs, WrittenLine
-from billingsync.core.money import ZERO
-from billingsync.core.reasons import BILL, HOLDS, LEAVE_OUT, WAIT, Reason
+from billingsync.core.invoice import Invoice, InvoiceLine
+from billingsync.core.money import ZERO, plain
+from billingsync.core.reasons import BILL, EXCLUDE_COMPANY, HOLDS, LEAVE_OUT, WAIT, Reason
 from billingsync.core.steps import Slot, Step, instruction
 
 _BY_HAND = instruction(
@@ -48,14 +49,13 @@ def comes_off(work: Work, inputs: RunInputs, decided: Collection[int] = ()) -> C
     if not work.written:
         return ComesOff()
     month = str(inputs.period)
-    templates = {abs(one.id): one for one in inputs.existing if one.template}
+    templates = _templates(inputs)
     waits: list[WrittenLine] = []
     left: list[Stays] = []
     removals: list[Removal] = []
     for line in work.written:
-        template = templates.get(abs(line.invoice_id))
-        there = template.line(line.line_id) if template is not None else None
-        if template is None or there is None or there.inactive or there.quantity == 0 or line.line_id in decided:
+        template, there = _on_template(line, templates)
+        if template is None or there is None or line.line_id in decided:
             continue
         stranded = is_stranded(work, line) and (line.period < month or not line.live)
         if not stranded and not _is_used_up(work, line):
@@ -98,6 +98,8 @@ def hold_what_stays(work: Work) -> None:
 
 def steps_of(left: Sequence[Stays]) -> tuple[Step, ...]:
     """What ends it. What waits may be billed by hand instead; a line that a person changed is taken off by hand."""
+    if own := next((one.steps for one in left if one.steps), ()):
+        return own
     by_template: dict[int, list[str]] = defaultdict(list)
     for one in left:
         if one.reason is Reason.RECURRING_LEFT_BEHIND:
@@ -125,6 +127,51 @@ def is_stranded(work: Work, line: WrittenLine) -> bool:
     if invoice.behavior != "recurring":
         return True
     return invoice.recurring_invoice is not None and abs(line.invoice_id) != abs(invoice.recurring_invoice)
+
+
+def _templates(inputs: RunInputs) -> Mapping[int, Invoice]:
+    return {abs(one.id): one for one in inputs.existing if one.template}
+
+
+def _on_template(
+    line: WrittenLine, templates: Mapping[int, Invoice]
+) -> tuple[Invoice, InvoiceLine] | tuple[None, None]:
+    """The template and the line on it as they are now, where the line bills somebody."""
+    template = templates.get(abs(line.invoice_id))
+    there = template.line(line.line_id) if template is not None else None
+    if template is None or there is None or there.inactive or there.quantity == 0:
+        return None, None
+    return template, there
+
+
+def may_come_yet(work: Work, inputs: RunInputs) -> Stays | None:
+    """Why the lines of a company without a charge must stay: the invoice of whom billed it last is not there, and may
+    charge it yet [B8]. None where it has left, or was never billed here, or by a decision is not any more."""
+    here = {source.partner_name for source in inputs.sources}
+    billed = inputs.memory.left.get(work.company.id)
+    missing = [name for name in billed.partner_names if name not in here] if billed is not None else []
+    if billed is None or not missing:
+        return None
+    templates = _templates(inputs)
+    standing = []
+    for line in work.written:
+        template, _ = _on_template(line, templates)
+        if template is not None and not template.disabled and line.live and not _is_used_up(work, line):
+            standing.append(line)
+    if not standing or any(line.period >= work.period for line in standing):
+        return None
+    if any(is_stranded(work, line) for line in standing) or not_invoiced(standing, work.made):
+        return None
+    currency = currency_of(standing[0].recurring_key)
+    amount = sum((amount_of(line) for line in standing), ZERO)
+    whose = " and ".join(map(repr, missing))
+    why = (
+        f"it has no charge, and Pax8's invoice of {whose}, which billed it in {billed.period}, is not there yet: "
+        f"{plain(amount, currency)} {currency} stays on recurring invoice {abs(standing[0].invoice_id)}, and HaloPSA "
+        "goes on billing it"
+    )
+    run = instruction(WAIT, f"wait for Pax8's invoice of {whose}, then run ", Slot.PERIOD, " again")
+    return replace(stays(standing[0], Reason.RECURRING_LEFT_BEHIND, why), steps=(run, EXCLUDE_COMPANY))
 
 
 def _is_used_up(work: Work, line: WrittenLine) -> bool:
