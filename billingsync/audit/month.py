@@ -49,6 +49,8 @@ _DECISIONS = (
     "match.company",
     "match.item",
     "installation.adopted",
+    "fleet.paused",
+    "fleet.resumed",
     "unsettled",
     "rules",
     "posting.undoing",

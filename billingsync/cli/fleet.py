@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from billingsync.cli.terminal import document, note, out
-from billingsync.errors import FleetError, SettingsError
+from billingsync.cli.terminal import console, document, note, out
+from billingsync.errors import FleetError, SettingsError, UsageError
 
 if TYPE_CHECKING:
     from billingsync.fleet.layout import Layout
     from billingsync.fleet.publish import Change
+    from billingsync.store.fleet import Fleet
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
 Directory = Annotated[Path, typer.Argument(metavar="[DIR]", help="The fleet's folder, with fleet.toml in it.")]
@@ -27,6 +28,15 @@ def register(app: typer.Typer) -> None:
     fleet.command(
         "apply", epilog="Example: billingsync fleet apply --dry-run. Exit codes: 0, 1, 2 a partner is wrong, 5."
     )(fleet_apply)
+    fleet.command(
+        "status",
+        epilog="Example: billingsync fleet status --state failed. Exit codes: 0 all well, 1 one failed or is late, 2, "
+        "3 something is held.",
+    )(fleet_status)
+    fleet.command(
+        "pause", epilog='Example: billingsync fleet pause acme --reason "disputed invoice". Exit codes: 0, 1, 2.'
+    )(fleet_pause)
+    fleet.command("resume", epilog="Example: billingsync fleet resume acme. Exit codes: 0, 1, 2.")(fleet_resume)
     app.add_typer(fleet, name="fleet")
 
 
@@ -62,6 +72,25 @@ def fleet_check(directory: Directory = Path(), json: JsonOption = False) -> int:
     return 0
 
 
+def _database_url() -> str:
+    """SettingsError where it is no PostgreSQL."""
+    from billingsync.cli.session import load
+
+    settings, _ = load()
+    if not settings.database_url.startswith("postgresql"):
+        raise SettingsError(
+            ["BILLINGSYNC_DATABASE_URL: a fleet needs PostgreSQL, e.g. postgresql+psycopg://user:password@host/fleet"],
+            next_steps=[["billingsync", "settings", "show"]],
+        )
+    return settings.database_url
+
+
+def _opened(database_url: str) -> Fleet:
+    from billingsync.store.fleet import open_fleet
+
+    return open_fleet(database_url)
+
+
 def fleet_apply(
     directory: Directory = Path(),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
@@ -75,27 +104,20 @@ def fleet_apply(
     Partners are made here and nowhere else. Who is wrong keeps its last good version."""
     from datetime import UTC, datetime
 
-    from billingsync.cli.session import load
     from billingsync.fleet.folder import read_folder
     from billingsync.fleet.layout import read_layout
     from billingsync.fleet.publish import changes
     from billingsync.fleet.told import change_document, change_lines
-    from billingsync.store.fleet import open_fleet
     from billingsync.store.lock import who
 
-    settings, _ = load()
-    if not settings.database_url.startswith("postgresql"):
-        raise SettingsError(
-            ["BILLINGSYNC_DATABASE_URL: a fleet needs PostgreSQL, e.g. postgresql+psycopg://user:password@host/fleet"],
-            next_steps=[["billingsync", "settings", "show"]],
-        )
+    database_url = _database_url()
     files = read_folder(directory)
     layout = read_layout(files)
     for warning in layout.warnings:
         note(f"warning: {warning}")
     if layout.own_problems:
         refuse_mistakes(layout, directory)
-    with open_fleet(settings.database_url) as fleet:
+    with _opened(database_url) as fleet:
         published = fleet.published()
         if not published.version:
             fleet.refuse_others(layout.partners)
@@ -152,3 +174,85 @@ def refuse_mistakes(layout: Layout, directory: Path) -> None:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The partner's name.")]
+
+
+def fleet_status(
+    partner: Annotated[str, typer.Option("--partner", metavar="NAME", help="Only this partner.")] = "",
+    state: Annotated[
+        str, typer.Option("--state", metavar="STATE", help="Only those that are failed, late, held, paused, ...")
+    ] = "",
+    json: JsonOption = False,
+) -> int:
+    """Count the partners by state and list those that need somebody, the worst first. Reads the database alone."""
+    from billingsync.core.states import PartnerState
+    from billingsync.fleet.told import shown, standing_document, standing_lines
+    from billingsync.report.layout import table
+    from billingsync.store.fleet_state import standing
+
+    if state and state not in list(PartnerState):
+        raise UsageError(f"{state!r:.40} is no state of a partner; there are {', '.join(PartnerState)}.")
+    with _opened(_database_url()) as fleet:
+        found = standing(fleet)
+    if partner and partner not in {one.name for one in found.partners}:
+        raise UsageError(
+            f"The fleet has no partner {partner[:60]!r}.", next_steps=[["billingsync", "fleet", "status", "--json"]]
+        )
+    chosen = [one for one in found.partners if partner in ("", one.name) and state in ("", one.state)]
+    if json:
+        document(standing_document(found, chosen))
+    else:
+        for line in standing_lines(found):
+            out(line)
+        rows, left = shown(chosen, everything=bool(partner or state))
+        if rows:
+            table(console(), ("Partner", "State", "Last cycle", "Next", "Version", "What"), rows)
+        if left:
+            out(f"... {left} more:  billingsync fleet status --state STATE")
+    states = {one.state for one in chosen}
+    if states & {PartnerState.FAILED, PartnerState.LATE}:
+        return 1
+    return 3 if PartnerState.HELD in states else 0
+
+
+def fleet_pause(
+    name: Name,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with your name.")],
+    json: JsonOption = False,
+) -> int:
+    """Keep hands off a partner: no run begins for it until `fleet resume`. Planning and looking go on."""
+    from datetime import UTC, datetime
+
+    from billingsync.store.lock import who
+
+    if not reason.strip():
+        raise UsageError("Say why, for whoever finds the partner paused:  --reason TEXT")
+    with _opened(_database_url()) as fleet:
+        done = fleet.pause(name, why=reason.strip(), who=who(), now=datetime.now(UTC))
+    if json:
+        document({"partner": name, "paused": done}, [["billingsync", "fleet", "resume", name]])
+    elif done:
+        out(f"Paused: no run begins for {name}. One that is under way goes on to its end.")
+    else:
+        out(f"{name} was paused already:  billingsync fleet status --partner {name}")
+    return 0
+
+
+def fleet_resume(name: Name, json: JsonOption = False) -> int:
+    """Let runs begin again for a partner that was paused by `fleet pause`."""
+    from datetime import UTC, datetime
+
+    from billingsync.store.lock import who
+
+    with _opened(_database_url()) as fleet:
+        done = fleet.resume(name, who=who(), now=datetime.now(UTC))
+        by_file = fleet.published().partners[name].paused
+    if json:
+        document({"partner": name, "resumed": done, "paused_by_file": by_file})
+        return 0
+    out(f"Resumed: runs begin again for {name}." if done else f"{name} was not paused by command.")
+    if by_file:
+        note("It is still paused by its partner.toml. Take paused = true out, then:  billingsync fleet apply")
+    return 0

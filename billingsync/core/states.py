@@ -181,3 +181,17 @@ class MonthState(StrEnum):
     FAILED = "failed"
     DONE = "done"
     ABSENT = "absent"  # Pax8 never made one
+
+
+class PartnerState(StrEnum):
+    """How a partner of a fleet stands, the worst first."""
+
+    FAILED = "failed"  # its last cycle failed
+    LATE = "late"  # its next cycle should have begun by now
+    HELD = "held"  # something waits for a person
+    PAUSED = "paused"
+    RUNNING = "running"
+    NEW = "new"  # no cycle yet
+    WAITING = "waiting"  # Pax8 has no invoice yet
+    WELL = "well"
+    REMOVED = "removed"

@@ -80,6 +80,8 @@ _SENTENCES: Mapping[str, str] = {
     "desk.keys_tried": "Tried keys of {side}",
     "desk.keys_saved": "Saved {variables}",
     "desk.read": "Read {path} as data",
+    "fleet.paused": "Paused this partner",
+    "fleet.resumed": "Let runs begin again for this partner",
     "tenant": "Bound this database to {base_url}",
     "installation.adopted": "Took over the lines of installation {installation}",
 }

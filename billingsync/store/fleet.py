@@ -9,14 +9,15 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
 
 from billingsync.errors import LedgerError, Refused
+from billingsync.store.book import Book
 from billingsync.store.columns import batches_of
 from billingsync.store.database import Database
 from billingsync.store.fleet_gate import require_known
 from billingsync.store.fleet_tenants import Claims, claims_in, write_claims
-from billingsync.store.partners import add_partners
+from billingsync.store.partners import add_partners, find_key_name
 from billingsync.store.schema import (
     fleet_file,
     fleet_partner,
@@ -203,23 +204,38 @@ class Fleet:
     # Partners --------------------------------------------------------------------------------------------------------
 
     def pause(self, name: str, *, why: str, who: str, now: datetime) -> bool:
-        """No new run for this partner, until `resume`. False where it was paused by command already: then who paused it
-        first, and why, stay."""
-        with self.database.writing() as connection:
-            require_known(connection, name)
-            free = (fleet_partner.c.partner == name) & fleet_partner.c.paused_at.is_(None)
-            done = connection.execute(
-                update(fleet_partner).where(free).values(paused_at=now, paused_by=who, paused_why=why)
-            )
-            return bool(done.rowcount)
+        """No run begins for this partner, until `resume`. False where it was paused by command already: then who paused
+        it first, and why, stay."""
+        paused = {"paused_at": now, "paused_by": who, "paused_why": why}
+        free = fleet_partner.c.paused_at.is_(None)
+        return self._note(name, free, paused, "fleet.paused", {"who": who, "reason": why}, now)
 
-    def resume(self, name: str) -> bool:
+    def resume(self, name: str, *, who: str, now: datetime) -> bool:
         """Lets runs begin again. False where the partner was not paused by command."""
-        with self.database.writing() as connection:
+        nobody = {"paused_at": None, "paused_by": None, "paused_why": None}
+        held = fleet_partner.c.paused_at.is_not(None)
+        return self._note(name, held, nobody, "fleet.resumed", {"who": who}, now)
+
+    def _note(
+        self,
+        name: str,
+        only: ColumnElement[bool],
+        values: dict[str, Any],
+        kind: str,
+        body: dict[str, Any],
+        now: datetime,
+    ) -> bool:
+        """Changes the partner's row where it is as `only` says, with an entry in the partner's journal."""
+        with self.database.reading() as connection:
             require_known(connection, name)
-            held = (fleet_partner.c.partner == name) & fleet_partner.c.paused_at.is_not(None)
-            nobody = {"paused_at": None, "paused_by": None, "paused_why": None}
-            return bool(connection.execute(update(fleet_partner).where(held).values(**nobody)).rowcount)
+            book = Book(self.database, name, find_key_name(connection, name) or name)
+        with book.writing() as connection:
+            changed = connection.execute(
+                update(fleet_partner).where(fleet_partner.c.partner == name, only).values(**values)
+            )
+            if changed.rowcount:
+                book.note(connection, kind, body, now)
+        return bool(changed.rowcount)
 
 
 def open_fleet(url: str) -> Fleet:

@@ -287,7 +287,8 @@ def test_no_run_begins_for_a_paused_partner(fleet: Fleet, apply: Apply, ledger_u
         ):
             pass
         assert refused.value.next_steps == (("billingsync", "fleet", "resume", "acme"),)
-        assert fleet.resume("acme") and not fleet.resume("acme")
+        assert fleet.resume("acme", who="ops", now=NOW) and not fleet.resume("acme", who="ops", now=NOW)
+        assert [one.kind for one in ledger.journal_entries()] == ["fleet.paused", "fleet.resumed"]
         with ledger.run_lock("x"):
             pass
     apply({"partners/acme/partner.toml": partner_toml("acme", "[partner]\npaused = true\n")})
