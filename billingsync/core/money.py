@@ -86,12 +86,10 @@ def read_number(value: object) -> Decimal | None:
 
 def plain(number: Decimal, currency: str | None = None) -> str:
     """Plain decimal notation, no exponent, no needless zeros; with a currency at least its minor unit's digits."""
-    text = format(number, "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    text = "0" if text in ("-0", "") else text
-    if currency is None:
-        return text
-    digits = _DIGITS.get(currency, 2)
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction.ljust(digits, '0')}" if digits or fraction else whole
+    digits = 0 if currency is None else _DIGITS.get(currency, 2)
+    whole, _, fraction = format(number, "f").partition(".")
+    if len(fraction) != digits:
+        fraction = fraction.rstrip("0").ljust(digits, "0")
+    if whole == "-0" and not number:
+        whole = "0"
+    return f"{whole}.{fraction}" if fraction else whole

@@ -145,12 +145,13 @@ class Service:
         before: Callable[[], None] | None = None,
     ) -> Sent:
         """One write, with one of three outcomes [N2]; every failure is one of them, only `before` and Ctrl-C raise.
+        `body` is a JSON value, or the bytes of one.
 
         Repeated here is only what certainly was not done: 429, a connection that was never made, once a 401 after
         renewing the token. `before` is called right before each attempt, after any waiting: a caller whose lock was
         lost meanwhile raises there, and nothing is sent.
         """
-        content = b"" if body is None else write_json(body)
+        content = body if isinstance(body, bytes) else b"" if body is None else write_json(body)
         asked = Asked(method, path, params or {}, content, before)
 
         def once(attempt: int) -> Answered:

@@ -202,11 +202,10 @@ _COLUMNS: dict[str, tuple[ColumnElement[Any], ...]] = {
     ),
     "lines": tuple(column for column in table.c if column.name not in _TEXTS),
     "all": tuple(table.c),
-    "known": (
-        *(column for column in table.c if column.name != "lines"),
-        type_coerce(table.c.lines, Text).label("lines_text"),
-    ),
 }
+_KNOWN = select(
+    *(column for column in table.c if column.name != "lines"), type_coerce(table.c.lines, Text).label("lines_text")
+).where(*_THIS)
 
 
 _AMONG = {"keys": table.c.key, "states": table.c.state}
@@ -283,8 +282,7 @@ def find_known(
     connection: Connection, name: str, key: str, lines: Sequence[PostedLine]
 ) -> tuple[RecordedPosting, str] | None:
     """One posting whose lines are known, which spares reading them, and their text as the database has it."""
-    query, wanted = _query("known", name, keys=(key,))
-    row = connection.execute(query, wanted).first()
+    row = connection.execute(_KNOWN, {"of_partner": name, "of_key": key}).first()
     return None if row is None else (_recorded(row._mapping, lines), row.lines_text)
 
 
@@ -327,8 +325,8 @@ def remove_written_by(connection: Connection, name: str, key: str) -> None:
 
 def line_as_json(line: PostedLine | ReturnedLine) -> dict[str, Any]:
     """A line as JSON: amounts as text, so that they stay exact."""
-    told = {each.name: getattr(line, each.name) for each in fields(line)}
-    for name in _AMOUNTS & told.keys():
+    told = {name: getattr(line, name) for name in _FIELDS[type(line)]}
+    for name in _AMOUNTS_IN[type(line)]:
         told[name] = format(told[name], "f")
     if isinstance(line, PostedLine):
         told["shares"] = [
@@ -344,6 +342,8 @@ def lines_text(lines: Sequence[PostedLine]) -> str:
 
 
 _AMOUNTS = frozenset({"quantity", "unit_price", "unit_cost", "amount", "cost"})
+_FIELDS = {kind: tuple(each.name for each in fields(kind)) for kind in (PostedLine, ReturnedLine)}
+_AMOUNTS_IN = {kind: _AMOUNTS.intersection(names) for kind, names in _FIELDS.items()}
 
 
 def _head(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from json.encoder import encode_basestring_ascii
 
 from billingsync.core.bill.plan import TrueUp
 from billingsync.core.charge import Charge, Source
@@ -56,7 +56,8 @@ def _amounts(charge: Charge) -> list[str]:
 
 
 def _hash(parts: list[str]) -> str:
-    return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()[:20]
+    text = f"[{','.join(map(encode_basestring_ascii, parts))}]"  # as JSON
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -231,10 +231,12 @@ class Halo:
 
     # Writing
 
-    def create_invoice(self, body: list[dict[str, object]], *, before: Check) -> Sent:
+    def create_invoice(self, body: list[dict[str, object]] | bytes, *, before: Check) -> Sent:
         return self.service.send("POST", "/Invoice", body, before=before)
 
-    def change_invoice(self, suffix: str, body: list[dict[str, object]], *, recurring: bool, before: Check) -> Sent:
+    def change_invoice(
+        self, suffix: str, body: list[dict[str, object]] | bytes, *, recurring: bool, before: Check
+    ) -> Sent:
         """`suffix` is "" for the header route, or "updatelines"."""
         path = "/RecurringInvoice" if recurring else "/Invoice"
         return self.service.send("POST", f"{path}/{suffix}" if suffix else path, body, before=before)

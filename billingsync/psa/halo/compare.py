@@ -14,28 +14,22 @@ from billingsync.psa.psa import Comparison, Intended
 COMPUTED = frozenset({"change_seq", "last_change_seq", "last_modified", "sequenceid", "line_totals"})
 
 
-def carries(raw: Raw, key: str) -> bool:
-    """Whether this invoice carries the marker of this key, in its header or in any line."""
-    header = header_marker(raw)
-    if header and header.key == key:
-        return True
-    return any(marker.key == key for marker in map(markers, lines_of(raw)) if marker)
-
-
 def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, marked: bool = True) -> Comparison | None:
     """What `raw` carries of the posting `key`; None where it carries nothing of it, or shows no lines at all.
 
     `marked=False` is for a posting that only removes lines, and so leaves no marker."""
     invoice_id = id_of(raw)
-    if invoice_id is None or (marked and (not lines_of(raw) or not carries(raw, key))):
+    rows = lines_of(raw)
+    ours = [(marker.ordinal, line) for line in rows if (marker := markers(line)) and marker.key == key]
+    header = header_marker(raw)
+    if invoice_id is None or (marked and not (rows and (ours or (header and header.key == key)))):
         return None
-    ours = [(marker.ordinal, line) for line in lines_of(raw) if (marker := markers(line)) and marker.key == key]
     found = dict(ours)
     differences: list[str] = []
     line_ids: dict[int, int] = {}
     still_there: list[int] = []
     price = cost = ZERO
-    present = {id_of(line): line for line in lines_of(raw)}
+    present = {id_of(line): line for line in rows}
     if len(ours) != len(found):
         differences.append(f"{len(ours)} lines carry the marks of {len(found)}")
     for line in lines:

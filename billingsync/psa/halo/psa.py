@@ -98,8 +98,8 @@ class HaloPsa(Halo):
     # Writing
 
     def new_invoice(self, new: NewInvoice) -> Body:
-        rows = body.new_invoice(new, self.marker)
-        return Body(content=write_json(rows).decode(), send=lambda check: self.create_invoice(rows, before=check))
+        content = write_json(body.new_invoice(new, self.marker))
+        return Body(content=content.decode(), send=lambda check: self.create_invoice(content, before=check))
 
     def change(self, new: NewInvoice, there: Invoice, written: Mapping[int, WrittenLine]) -> Body:
         """`written` are our lines on it, by id, as we wrote them before."""
@@ -126,9 +126,10 @@ class HaloPsa(Halo):
         return self._change(made.suffix, made.rows, template=row.action == PostingAction.UPDATE)
 
     def _change(self, suffix: str, rows: list[dict[str, object]], *, template: bool) -> Body:
+        content = write_json(rows)
         return Body(
-            content=write_json(rows).decode(),
-            send=lambda check: self.change_invoice(suffix, rows, recurring=template, before=check),
+            content=content.decode(),
+            send=lambda check: self.change_invoice(suffix, content, recurring=template, before=check),
             whole=not suffix,
         )
 
