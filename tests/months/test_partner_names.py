@@ -113,3 +113,18 @@ def test_B8_a_company_on_two_invoices_waits_for_both(contoso) -> None:
     parent(made, DEC)
     run(made, DEC, 3)
     assert standing(made) == Decimal("264.00")
+
+
+def test_B8_a_company_of_which_this_month_was_taken_back_is_not_waited_for(contoso) -> None:
+    """A person approved a credit with nothing in its place: HaloPSA must not bill last month's lines again."""
+    made = contoso(schedule="off")
+    billed_by_child(made)
+    parent(made, DEC)
+    release(made, DEC, "Child", made.charge(M365, 12, "22.00", sub="s-1"))
+    run(made, DEC)
+    made.sandbox.pax8.invoices[-1]["status"] = "Void"
+    digest = run(made, DEC, 3)["digest"]
+    words = ("--client", "Contoso Ltd", "--as", "credit-only", "--reason", "void")
+    made.office.run("approve", digest[:12], *words).must()
+    run(made, DEC)
+    assert ours(made.invoice(TEMPLATE)) == []

@@ -150,8 +150,8 @@ def may_come_yet(work: Work, inputs: RunInputs) -> Stays | None:
     here = {source.partner_name for source in inputs.sources}
     billed = inputs.memory.left.get(work.company.id)
     missing = [name for name in billed.partner_names if name not in here] if billed is not None else []
-    if billed is None or not missing:
-        return None
+    if billed is None or not missing or billed.period >= work.period:
+        return None  # what this month billed and took back again, nobody waits for
     templates = _templates(inputs)
     standing = []
     for line in work.written:
