@@ -112,5 +112,7 @@ def _codes(connected: Connections, context: RunContext, row: RecordedPosting, cl
     base = load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules()).base.products
     there = context.psa.read(closed.invoice_id or 0, template=row.action == PostingAction.UPDATE)
     lines = there.lines if there is not None else ()
+    ids = {line.line_id for line in row.returned_lines}  # written anew by a later month it has another mark
     mine = next((line for line in lines if line.mark is not None and line.mark.key == row.key), None)
+    mine = mine or next((line for line in lines if line.mark is not None and line.id in ids), None)
     return replace(base, tax_code=mine.tax_code if mine else None, income_account=mine.account if mine else None)

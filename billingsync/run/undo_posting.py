@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from billingsync.core.bill.templates import MadeInvoices
+from billingsync.core.bill.templates import Invoiced, MadeInvoices
 from billingsync.core.invoice import Invoice
 from billingsync.core.states import (
     InvoiceFate,
@@ -29,7 +29,7 @@ from billingsync.run.recover import TAKEN, finish_undo, read_target, record_take
 from billingsync.run.send import still_ours
 from billingsync.run.tenant import DAYS_BEFORE_PERIOD
 from billingsync.run.undone import STRAY, UndoneLine, UndonePosting, undone_lines, undone_posting, with_fates
-from billingsync.store.postings import UNRESOLVED, RecordedPosting
+from billingsync.store.postings import ARRIVED, UNRESOLVED, RecordedPosting
 from billingsync.store.receipts import Restored, UndoIntent
 
 SENDINGS = 3  # of one undo in one go; each after a first was refused, or was certainly not carried out
@@ -66,7 +66,7 @@ class PostingUndo:
         problem = ""
         for _ in range(SENDINGS):
             raw = self._read()
-            seen = self._seen(raw)
+            seen = self._with_billed(raw, self._seen(raw))
             gone = [fate for fate in seen if fate.kind in TAKEN]
             there = [fate for fate in seen if fate.kind == LineFate.THERE]
             before = undone_lines(self.row, seen)
@@ -76,7 +76,8 @@ class PostingUndo:
                 why = "somebody had undone it by hand already"
                 record_taken(self.context, self.row, self._invoice_id(raw), gone, why, restores=self.credited)
             if raw is None or not there:
-                return self._result(before, InvoiceFate.GONE if raw is None else InvoiceFate.UNTOUCHED)
+                why = next((fate.why for fate in seen if fate.kind == LineFate.CLOSED), "")
+                return self._result(before, InvoiceFate.GONE if raw is None else InvoiceFate.UNTOUCHED, problem=why)
             if why := self._closed(raw, there):
                 before = with_fates(before, {LineFate.THERE: LineFate.CLOSED}, why)
                 return self._result(before, InvoiceFate.UNTOUCHED, problem=why)
@@ -140,14 +141,50 @@ class PostingUndo:
         ]
         if not lines:
             return ""
-        day = self.context.period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
-        made = MadeInvoices(self.context.psa.invoices_since([self.row.client_id], day), [there])
+        made = self._made(there)
         found = [made.of(line) for line in lines]
-        if not any(one.done for one in found):
-            return ""
-        invoices = sorted({invoice for one in found for invoice in one.invoices})
-        where = f"on invoice {', '.join(map(str, invoices))}" if invoices else "since it was written"
-        return f"HaloPSA has billed it {where}, made from recurring invoice {abs(there.id)}"
+        return _billed_on(found, there.id) if any(one.done for one in found) else ""
+
+    def _made(self, template: Invoice | None) -> MadeInvoices:
+        day = self.context.period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
+        invoices = self.context.psa.invoices_since([self.row.client_id], day)
+        return MadeInvoices(invoices, [template] if template is not None else [])
+
+    def _with_billed(self, raw: Invoice | None, seen: tuple[Fate, ...]) -> tuple[Fate, ...]:
+        """The fates, where those that are no longer on the template as we wrote them, and that HaloPSA has billed, are
+        closed. What a later month of ours wrote anew or took off was invoiced, else it had been held [B6]."""
+        if self.row.action != PostingAction.UPDATE or self.stray is not None:
+            return seen
+        written = {line.ordinal: line for line in self.row.lines if line.action != LineAction.REMOVE}
+        off = [one for one in seen if one.kind in (LineFate.GONE, LineFate.LATER) and one.ordinal in written]
+        if not off:
+            return seen
+        made, template_id = self._made(raw), self.row.invoice_id or self.row.target_invoice_id or 0
+        ids = {line.ordinal: line.line_id for line in self.row.returned_lines}
+        taken_off = self._taken_off(template_id)
+        closed: dict[int, Fate] = {}
+        for one in off:
+            line_id = ids.get(one.ordinal) or written[one.ordinal].line_id
+            found = made.by_mark(self.row.key, one.ordinal)
+            by_us = one.kind == LineFate.LATER or line_id in taken_off
+            if found.done or (by_us and not made.voided(self.row.key, one.ordinal)):
+                closed[one.ordinal] = replace(one, kind=LineFate.CLOSED, why=_billed_on([found], template_id))
+        return tuple(closed.get(one.ordinal, one) for one in seen)
+
+    def _taken_off(self, template_id: int) -> frozenset[int]:
+        """The lines that postings of ours took off this template."""
+        ledger = self.context.ledger
+        keys = [
+            head.key
+            for head in ledger.heads(states=ARRIVED)
+            if head.action == PostingAction.UPDATE and head.invoice_id == template_id and head.period >= self.row.period
+        ]
+        return frozenset(
+            line.line_id
+            for row in ledger.postings(keys=keys)
+            for line in row.lines
+            if line.action == LineAction.REMOVE and line.line_id is not None
+        )
 
     def _invoice_id(self, raw: Invoice | None) -> int:
         found = raw.id if raw is not None else self.row.invoice_id
@@ -225,3 +262,9 @@ class PostingUndo:
         if self.stray is not None:
             problem = problem or "it landed late, beside or after what the ledger knows"
         return undone_posting(self.row, lines, outcome, invoice, problem, self.stray.id if self.stray else None)
+
+
+def _billed_on(found: Sequence[Invoiced], template_id: int) -> str:
+    invoices = sorted({invoice for one in found for invoice in one.invoices})
+    where = f"on invoice {', '.join(map(str, invoices))}" if invoices else "since it was written"
+    return f"HaloPSA has billed it {where}, made from recurring invoice {abs(template_id)}"

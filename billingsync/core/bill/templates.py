@@ -68,6 +68,15 @@ class MadeInvoices:
         made = template is not None and line.last_created is not None and template.last_created > line.last_created
         return Invoiced(done=made and not void)
 
+    def by_mark(self, key: str, ordinal: int) -> Invoiced:
+        """Whether an invoice that HaloPSA made carries the mark of this very line."""
+        found = self._by_mark.get((key, ordinal), set())
+        return Invoiced(done=bool(found), invoices=tuple(sorted(found)))
+
+    def voided(self, key: str, ordinal: int) -> bool:
+        """Whether the invoice that carries the mark of this line is void, and no other has it."""
+        return (key, ordinal) in self._void and not self._by_mark.get((key, ordinal))
+
     def next_creation(self, template_id: int) -> str:
         """When the template's next invoice is due, as ISO text; "" where HaloPSA does not say."""
         template = self._templates.get(abs(template_id))
