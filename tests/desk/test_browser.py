@@ -43,6 +43,7 @@ SCREENS = [
     "/products",
     "/products/import",
     "/products/together",
+    "/products/lifecycle",
     "/exclusions",
     "/start",
     "/rules",

@@ -40,6 +40,8 @@ def acts_by_desk(desk: Office, chosen: dict[str, Any]) -> None:
     act(f"/holds/{MONTH}/put-back", digest=newest(), charge=chosen["charges"])
     act("/rules", company=chosen["company"], **{"lines.text": "{product}"}, reason="shorter")
     act("/exclusions", key="exclude.products", value=chosen["left_out"], reason="agreed")
+    act("/products/lifecycle", lifecycle="manual", reason="asked")
+    act("/products/lifecycle", lifecycle="automatic")
     family = {"sku0": chosen["sku"], "sku1": chosen["left_out"], "item0": str(chosen["item"])}
     act("/products/together/family", count="each", round="exact", per_unit="1", **family)
     act("/products/together/bundle", item="1700", sku0=chosen["sku"], seats0="2")
@@ -65,6 +67,8 @@ def acts_by_command(desk: Office, chosen: dict[str, Any], monkeypatch: pytest.Mo
     act("put-back", *chosen["charges"])
     act("rules", "set", chosen["company"], "lines.text={product}", "--reason", "shorter")
     act("rules", "set", "pax8", f'exclude.products=["{chosen["left_out"]}"]', "--reason", "agreed")
+    act("rules", "set", "pax8", "products.lifecycle=manual", "--reason", "asked")
+    act("rules", "set", "pax8", "products.lifecycle=automatic")
     skus = f'["{chosen["sku"]}", "{chosen["left_out"]}"]'
     family = f'pax8_skus = {skus}, halo_items = [{chosen["item"]}], count = "each", round = "exact", per_unit = 1'
     act("rules", "set", "pax8", f"reconcile.match.{chosen['sku']}={{ {family} }}")

@@ -26,7 +26,7 @@ from billingsync.web.views.sheets import products_table
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _PARTS = 5  # items that the form has room for
-_WORDS = {
+LIFECYCLES = {
     "off": "Lines carry text only; nothing is looked for in HaloPSA.",
     "manual": "A product without an item waits until somebody chooses one.",
     "default_item": "Every line carries the default item.",
@@ -46,15 +46,10 @@ def show(ask: Ask) -> Shown:
     query = ask.query("q")[:200].casefold()
     shown = [row for row in rows if query in f"{row['sku']}\n{row['name']}\n{row['item']}".casefold()]
     shown.sort(key=lambda row: (not row["why"], row["name"].casefold()))
-    lifecycle = ""
-    with suppress(RulesError):  # the page of the rules says what is wrong
-        rulebook, _ = kept_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules())
-        lifecycle = rulebook.base.products.lifecycle
     view = {
         "rows": shown[:1000],
         "open": sum(1 for row in rows if row["why"]),
-        "lifecycle": lifecycle,
-        "lifecycle_says": _WORDS.get(lifecycle, "The rules are wrong."),
+        **_lifecycle(ask),
         "q": ask.query("q")[:200],
         "planned": head is not None,
         "month": ask.desk.figures.month(head.period) if head else "",
@@ -71,6 +66,18 @@ def show(ask: Ask) -> Shown:
     )
 
 
+def _lifecycle(ask: Ask) -> View:
+    """What counts for all clients, in words."""
+    lifecycle = ""
+    with suppress(RulesError):  # the page of the rules says what is wrong
+        rulebook, _ = kept_rulebook(ask.desk.settings.rules_dir, ask.ledger.desk_rules())
+        lifecycle = rulebook.base.products.lifecycle
+    return {
+        "lifecycle": lifecycle.replace("_", " "),
+        "lifecycle_says": LIFECYCLES.get(lifecycle, "The rules are wrong."),
+    }
+
+
 def _rows(ask: Ask, head: PlanHead) -> list[View]:
     """Every product of the month, with the item that its lines carry, or why they wait."""
     items, waits = product_fates(ask.ledger, head.digest)
@@ -81,17 +88,17 @@ def _rows(ask: Ask, head: PlanHead) -> list[View]:
 def _row(
     ask: Ask, one: Product, items: Mapping[str, Any], waits: Mapping[str, str], by_person: Mapping[str, Any]
 ) -> View:
-    item = next((items[charge] for charge in one.charges if items.get(charge)), None)
+    carried = [items[charge] for charge in one.charges if items.get(charge)]
     why = next((waits[charge] for charge in one.charges if charge in waits), "")
     person = by_person.get(one.sku)
-    shown = f"{clean(item['name'], 160)}" + (f" ({item['id']})" if item["id"] is not None else "") if item else ""
+    shown = [clean(item["name"], 160) + (f" ({item['id']})" if item["id"] is not None else "") for item in carried]
     return {
         "key": one.key,
         "sku": clean(one.sku, 80),
         "path": product_path(one.key),
         "name": clean(one.name, 160),
-        "item": shown or (f"item {person.item_id}" if person else ""),
-        "new": bool(item and item.get("create")),
+        "item": "; ".join(dict.fromkeys(shown)) or (f"item {person.item_id}" if person else ""),
+        "new": any(item.get("create") for item in carried),
         "how": clean(f"chosen by {person.who.partition(' (')[0]}", 120) if person else "",
         "why": title_of(why) if why else "",
         "clients": len(one.companies),
@@ -124,6 +131,7 @@ def show_one(ask: Ask) -> Shown:
             for each in search(items_of(ask.ledger, head.digest), query)
         ],
         "parts": _split(ask, one),
+        **_lifecycle(ask),
         "charges": [(charge, charge_path(charge)) for charge in one.charges[:200]] if may else [],
         "month": ask.desk.figures.month(head.period),
         "may": may,

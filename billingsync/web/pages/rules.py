@@ -251,7 +251,7 @@ def preview_rules(ask: Ask) -> Shown:
         says = wrong.message
     extra = {
         "says": [clean(line, 400) for line in says.splitlines()],
-        "effect": _effect(ask, effect) if effect else None,
+        "effect": effect_view(ask, effect) if effect else None,
         "reason": ask.text("reason")[:1000],
     }
     shown = _client_page(ask, row) if row else show_all(ask)
@@ -262,7 +262,7 @@ def preview_rules(ask: Ask) -> Shown:
     return Shown(template="rules", title=shown.title, view=view, status=422 if says else 200)
 
 
-def _effect(ask: Ask, effect: Effect) -> View:
+def effect_view(ask: Ask, effect: Effect) -> View:
     figures = ask.desk.figures
     rows = [
         {
