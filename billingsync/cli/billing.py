@@ -288,8 +288,6 @@ def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
 
     By the plan that was made last, with what was decided since; nothing is fetched. Where there is no plan yet, one is
     made."""
-    from billingsync.report.document import dump, holds_document
-    from billingsync.report.outcome import print_holds
     from billingsync.run.waiting import waiting_of
 
     wanted = None if period is None else str(_parsed(period))
@@ -303,8 +301,12 @@ def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
             kept = waiting_of(connections.ledger, settings.rules_dir, wanted)
     assert kept is not None  # just made
     if json:
+        from billingsync.report.document import dump, holds_document
+
         out(dump(holds_document(kept.period, kept.holds)))
     else:
+        from billingsync.report.outcome import print_holds
+
         print_holds(kept.period, kept.holds, console(), locale=settings.locale)
         at = kept.made_at.astimezone(settings.zone)
         note(f"By plan {kept.digest[:12]} of {at:%Y-%m-%d %H:%M}. To look again:  billingsync plan {kept.period}")

@@ -15,7 +15,6 @@ from billingsync.core.charge import Charge
 from billingsync.core.inputs import Memory, RunInputs
 from billingsync.core.rules import Rulebook
 from billingsync.errors import UsageError
-from billingsync.report.document import plan_document
 from billingsync.store.ledger import Ledger
 from billingsync.store.packing import unpack_beside, unpack_with
 from billingsync.store.plans import PlanEntry
@@ -32,6 +31,8 @@ class KeptPlan:
 
     @property
     def document(self) -> dict[str, object]:
+        from billingsync.report.document import plan_document
+
         return plan_document(self.plan, self.created_at.isoformat(timespec="seconds"))
 
 
