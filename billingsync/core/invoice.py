@@ -13,11 +13,13 @@ CARD_MARKS = 900_000  # lines that cards add are numbered from here on: no posti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Our marker on an invoice or a line [N1]. `ordinal` is the line's in its posting, -1 on an invoice."""
+    """Our marker on an invoice or a line [N1]. `ordinal` is the line's in its posting, -1 on an invoice, which says
+    its `period` too."""
 
     key: str
     installation: str
     ordinal: int
+    period: str = field(default="", compare=False)
 
     @property
     def of_card(self) -> bool:

@@ -84,6 +84,7 @@ class _Search:
         self._later: dict[str, str] = {}  # a posting's key in the plan -> the one under which it was found
         self._settled: set[str] = set()  # keys of what was credited, and of its credits
         self._seen: set[str] = set()  # keys of the plan's postings that HaloPSA has
+        self._earlier: dict[int, str] = {}  # by client, the oldest month that a forgotten posting is known to be of
 
     def leave_out_credited(self, found: Iterable[Credited]) -> None:
         """What was billed and credited before the ledger was put back bills nobody, whatever it was made of."""
@@ -230,11 +231,29 @@ class _Search:
 
     def _forgotten(self, invoice: Invoice, key: str) -> None:
         assert invoice.client_id is not None
+        period = invoice.mark.period if invoice.mark is not None and invoice.mark.key == key else ""
+        if period > self.plan.period:
+            return  # it bills a later month's charges; that month's run takes it over
+        first = self._earlier.get(invoice.client_id, "")
+        earlier = period if period < self.plan.period else ""
+        if first and (not earlier or first < earlier):
+            return
+        self._earlier[invoice.client_id] = earlier
+        of = f" of {period}" if period else ""
         why = (
-            f"HaloPSA invoice {invoice.id} carries posting {key}, which this ledger does not know: perhaps it was put "
-            "back to an older state. Nothing was sent for this client, as it may be billed already. Put the newest "
-            "backup in place, or take those lines out in HaloPSA, and run again"
+            f"HaloPSA invoice {invoice.id} carries posting {key}{of}, which this ledger does not know: perhaps it was "
+            "put back to an older state. Nothing was sent for this client, as it may be billed already. "
         )
+        if earlier:
+            why += f"First run that month, which takes over what is there: billingsync run {earlier}"
+        elif period:
+            why += "Put the newest backup in place, or take those lines out in HaloPSA, and run again"
+        else:
+            before = self.context.period.previous
+            why += (
+                f"If an earlier month wrote it, run that one first, which takes over what is there: billingsync run "
+                f"{before}. Else put the newest backup in place, or take those lines out in HaloPSA, and run again"
+            )
         self.there.forgotten[invoice.client_id] = why
 
 

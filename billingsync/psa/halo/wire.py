@@ -22,7 +22,7 @@ _LARGEST_ID = 2**63 - 1  # what databases keep
 TEXT_LENGTH = 4000  # HaloPSA's text columns (reference/halopsa 2.7)
 
 _MARK = re.compile(r"\[bs:([0-9a-f]{20}):([0-9a-f]{8}):(\d{1,6})\]")
-_NOTE = re.compile(r"billingsync key=([0-9a-f]{20}) installation=([0-9a-f]{8})")
+_NOTE = re.compile(r"billingsync key=([0-9a-f]{20}) installation=([0-9a-f]{8})(?: period=(20\d\d-\d\d))?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 _MARK_AT_END = re.compile(r"\s*\[bs:[0-9a-f]{20}:[0-9a-f]{8}:\d{1,6}\]\s*$")
@@ -212,7 +212,7 @@ def without_mark(text: str) -> tuple[str, bool]:
 def header_marker(invoice: Raw) -> Mark | None:
     """Our marker in an invoice's `internal_note`."""
     found = _NOTE.search(_text(invoice.get("internal_note")))
-    return Mark(key=found[1], installation=found[2], ordinal=-1) if found else None
+    return Mark(key=found[1], installation=found[2], ordinal=-1, period=found[3] or "") if found else None
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,92 @@
+"""A ledger that forgot several months: what is printed says which month to run first, and that takes over what is there
+[N6]. HaloPSA's tables are the judge."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scene import M365, Scene, texts, total
+
+TEMPLATE = -201
+OCT, NOV, DEC = "2026-10", "2026-11", "2026-12"
+NEW = '[client]\nhalo_client = 214\n[invoice]\nbehavior = "new"\n'
+
+
+def month(made: Scene, period: str, quantity: int = 9) -> None:
+    made.month(period, made.charge(M365, quantity, "22.00", sub="s-1"))
+
+
+def run(made: Scene, period: str, *codes: int) -> Any:
+    return made.office.run("run", period, "--yes", "--json").must(*codes).json
+
+
+def put_back(made: Scene, kept: Path) -> None:
+    for file in made.office.folder.glob("ledger.db*"):
+        file.unlink()
+    shutil.copy(kept, made.office.folder / "ledger.db")
+
+
+def net(made: Scene, client: int = 214) -> Decimal:
+    rows = made.sandbox.halo.invoices.values()
+    return sum((total(row) for row in rows if row["client_id"] == client and not row["voided"]), Decimal(0))
+
+
+def follow(made: Scene, told: Any) -> str:
+    """Runs the month that the first posting's problem names; gives it."""
+    found = re.search(r"billingsync run (20\d\d-\d\d)", told["postings"][0]["problem"])
+    assert found, told["postings"]
+    run(made, found[1], 0, 1, 3)
+    return found[1]
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["as mapped", "mapped to another since"])
+def test_N6_three_months_that_were_forgotten_are_adopted_oldest_first(contoso, tmp_path: Path, mapped: bool) -> None:
+    made = contoso("" if mapped else NEW)
+    month(made, OCT)
+    made.office.run("plan", OCT).must()
+    kept = Path(shutil.copy(made.office.folder / "ledger.db", tmp_path / "kept.db"))
+    client = 216 if mapped else 214
+    if mapped:
+        made.office.run("map", "companies", "--set", "Contoso Ltd=216").must()
+    for nth, period in enumerate((OCT, NOV, DEC)):
+        if nth:
+            month(made, period, 9 + nth)
+        run(made, period, 0)
+    before, count = net(made, client), len(made.sandbox.halo.invoices)
+    put_back(made, kept)
+    told = run(made, DEC, 1)
+    assert follow(made, told) in (OCT, NOV)
+    for period in (OCT, NOV, DEC):
+        told = run(made, period, 0)
+        assert {one["state"] for one in told["postings"]} <= {"adopted"}, told["postings"]
+    assert (net(made, client), len(made.sandbox.halo.invoices)) == (before, count)
+    if mapped:
+        assert net(made) == 0
+    for period in (OCT, NOV, DEC):
+        assert run(made, period, 0)["postings"] == []
+
+
+def test_N6_a_lost_ledger_is_told_to_run_the_month_that_stands_on_the_template_first(
+    contoso, tmp_path: Path, sqlite_template: Path
+) -> None:
+    made = contoso(schedule="off")
+    month(made, OCT)
+    run(made, OCT, 0)
+    made.sandbox.make(TEMPLATE)
+    put_back(made, sqlite_template)
+    month(made, NOV, 12)
+    made.office.run("plan", NOV).must()
+    refused = made.office.run("run", NOV, "--yes").must(5)
+    found = re.search(r"billingsync adopt ([0-9a-f]{8})", refused.stderr)
+    assert found
+    made.office.run("adopt", found[1]).must()
+    told = run(made, NOV, 1)
+    assert follow(made, told) == OCT
+    assert [one["amount"] for one in run(made, NOV, 0)["postings"]] == ["264.00"]
+    assert texts(made.invoice(TEMPLATE)) == ["12 x 22.00 Microsoft 365 Business Premium"]
+    assert net(made) == Decimal("198.00")
