@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from billingsync.core.bill.bound import fits_nothing, names_in
 from billingsync.core.bill.targets import licence_lines
 from billingsync.core.inputs import Client, Company
+from billingsync.core.invoice import Invoice
 from billingsync.core.rules import DeskRules
 from billingsync.errors import BillingSyncError, LedgerError
 from billingsync.psa.halo.psa import HaloPsa
@@ -15,6 +16,7 @@ from billingsync.redaction import Redactor
 from billingsync.rulebook import load_rulebook
 from billingsync.settings import Settings, load_settings
 
+_MOST_NAMED = 8  # of recurring invoices in one sentence
 MOST_SKEW_S = 300  # beyond it the day, and with it the period, may be wrong (fault 13)
 
 
@@ -206,19 +208,36 @@ def _halo(settings: Settings, redactor: Redactor) -> Iterator[Check]:
 
 def _counted(halo: HaloPsa) -> Iterator[Check]:
     """Recurring invoices whose quantities HaloPSA takes from licences: its own Pax8 sync bills in this way."""
+    counted: list[tuple[Invoice, list[str]]] = []
     for one in halo.templates():
         if not one.counts_licences:
             continue
         whole = one if one.lines_shown else halo.read(one.id, template=True)
-        lines = licence_lines(whole) if whole is not None else []
-        if lines:
-            yield Check(
-                name="HaloPSA",
-                state="warn",
-                says=f"recurring invoice {abs(one.id)} of {one.client_name or one.client_id}: "
-                f"HaloPSA counts the licences of {', '.join(line[:40] for line in lines[:3])} itself; "
-                "if that is its own Pax8 sync, the client is billed twice",
-            )
+        if whole is not None and (lines := licence_lines(whole)):
+            counted.append((one, lines))
+    if counted:
+        yield Check(name="HaloPSA", state="warn", says=counted_sentence(counted))
+
+
+def counted_sentence(counted: Sequence[tuple[Invoice, Sequence[str]]]) -> str:
+    """One warning for all recurring invoices, each with its lines that HaloPSA counts."""
+    if len(counted) == 1:
+        ((one, lines),) = counted
+        return (
+            f"recurring invoice {_whose(one)}: HaloPSA counts the licences of "
+            f"{', '.join(line[:40] for line in lines[:3])} itself; "
+            "if that is its own Pax8 sync, the client is billed twice"
+        )
+    named = ", ".join(_whose(one) for one, _ in counted[:_MOST_NAMED])
+    more = f" and {len(counted) - _MOST_NAMED} more" if len(counted) > _MOST_NAMED else ""
+    return (
+        f"HaloPSA counts the licences of {len(counted)} recurring invoices itself: {named}{more}; "
+        "if that is its own Pax8 sync, these clients are billed twice"
+    )
+
+
+def _whose(one: Invoice) -> str:
+    return f"{abs(one.id)} of {one.client_name or one.client_id}"
 
 
 def _clock(name: str, skew: float | None) -> Iterator[Check]:

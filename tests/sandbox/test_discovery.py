@@ -9,9 +9,11 @@ from decimal import Decimal
 import pytest
 from cli import Office
 
+from billingsync.core.invoice import Invoice
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
 from billingsync.setup.discovery import Discovery, Named, Recurring
+from billingsync.setup.doctor import counted_sentence
 
 CALM = SandboxOptions(trouble=False, clients=4, charges=30, history=0)
 
@@ -132,9 +134,23 @@ def test_fault_03_halopsas_own_sync_fails_the_doctor_and_holds_in_the_plan(offic
 
 def test_fault_03_counted_licences_warn_in_doctor_and_plan(office):
     checks = office.run("doctor", "--json").must().json["checks"]
-    (warning,) = [c["says"] for c in checks if c["state"] == "warn" and "recurring invoice 203" in c["says"]]
-    assert warning.startswith("recurring invoice 203 of Contoso Europe: HaloPSA counts the licences of Microsoft 365")
+    (warning,) = [c["says"] for c in checks if c["state"] == "warn" and "counts the licences" in c["says"]]
+    assert warning.startswith("HaloPSA counts the licences of 3 recurring invoices itself: ")
+    assert "203 of Contoso Europe" in warning
     assert any("recurring invoice 203" in text for text in office.plan()["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (1, "recurring invoice 201 of Client 1: HaloPSA counts the licences of Suite, Backup itself; if"),
+        (2, "HaloPSA counts the licences of 2 recurring invoices itself: 201 of Client 1, 202 of Client 2; if"),
+        (20, "208 of Client 8 and 12 more; if"),
+    ],
+)
+def test_counted_licences_are_one_warning_with_their_number(number, says):
+    invoices = [Invoice(id=-200 - n, client_id=n, client_name=f"Client {n}") for n in range(1, number + 1)]
+    assert says in counted_sentence([(one, ["Suite", "Backup"]) for one in invoices])
 
 
 @pytest.mark.parametrize("fault", ["halo:*:*:1+:401", "pax8:*:*:1+:503", "halo:GET:/Client:1+:403", ""])
