@@ -49,16 +49,18 @@ def connections(
     on_call: OnCall | None = None,
     wait: Callable[[float], None] = time.sleep,
     needs: Sequence[str] = ("pax8", "halo"),
+    opened: Ledger | None = None,
 ) -> Iterator[Connections]:
     """Open everything a run needs; checks first that all credentials are set, then that this is the tenant that the
     ledger belongs to, before anything else is read from it [N6] (fault 14). A ledger that belongs to none is tied to
     this one by the first answer that needed a login: an address with a typo lets nobody in.
 
     `on_call` hears of every call that ends; `wait` is how a run waits, so that a service can stop in the middle of it.
-    What is not among `needs` is not asked for anything, and its credentials may be missing."""
+    What is not among `needs` is not asked for anything, and its credentials may be missing. `opened` is the ledger of a
+    caller that has it open, and keeps it."""
     settings.require_upstreams(needs)
     with ExitStack() as stack:
-        ledger = stack.enter_context(
+        ledger = opened or stack.enter_context(
             open_ledger(settings.database_url, partner=settings.partner, lease_s=settings.lease_s)
         )
         pax8 = stack.enter_context(pax8_service(settings, redactor, on_call=on_call))

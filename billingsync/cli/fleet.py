@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from billingsync.cli import fleet_work
 from billingsync.cli.terminal import console, document, note, out
 from billingsync.errors import FleetError, SettingsError, UsageError
 
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
         "pause", epilog='Example: billingsync fleet pause acme --reason "disputed invoice". Exit codes: 0, 1, 2.'
     )(fleet_pause)
     fleet.command("resume", epilog="Example: billingsync fleet resume acme. Exit codes: 0, 1, 2.")(fleet_resume)
+    fleet_work.register(fleet)
     app.add_typer(fleet, name="fleet")
 
 

@@ -183,11 +183,24 @@ def db_upgrade(json: JsonOption = False) -> int:
 
     settings, _ = load()
     revision = upgrade(settings.database_url)
+    if settings.database_url.startswith("postgresql"):
+        _prepare_engine(settings.database_url)
     if json:
         document({"revision": revision})
     else:
         out(f"The database has schema {revision}.")
     return 0
+
+
+def _prepare_engine(database_url: str) -> None:
+    """Where the database is a fleet's, its engine's tables too."""
+    from billingsync.fleet.engines import make_engine
+    from billingsync.store.fleet import open_fleet
+    from billingsync.store.fleet_due import newest_version
+
+    with open_fleet(database_url) as fleet:
+        if newest_version(fleet):
+            make_engine(database_url).prepare()
 
 
 def db_current(json: JsonOption = False) -> int:

@@ -1,7 +1,7 @@
 """rules/*.toml -> `core.rules.Rulebook`; every mistake of every file at once, with file, line and key.
 
 Layers: rules/defaults.toml < rules/integrations/pax8.toml < the desk's, of all < the desk's, of one client <
-rules/clients/*.toml. What a layer does not say follows
+rules/clients/*.toml; in a fleet the bureau's two are below them. What a layer does not say follows
 the layer below; a list replaces the list below; `[[product]]` blocks replace the block of the same product below.
 """
 
@@ -45,7 +45,10 @@ def load_rulebook_with_warnings(directory: Path, desk: Sequence[DeskRules] = ())
     client_paths = list(_client_paths(directory, problems, warnings))
     _find_misplaced(directory, problems)
     shared = [
-        read_layer(path, is_client=False) for path in (directory / name for name in _SHARED) if os.path.lexists(path)
+        read_layer(path, is_client=False)
+        for folder in (*_bureau(directory), directory)
+        for path in (folder / name for name in _SHARED)
+        if os.path.lexists(path)
     ]
     own = [read_layer(path, is_client=True) for path in client_paths]
     return combined(shared, own, desk, problems=problems, warnings=warnings)
@@ -122,6 +125,13 @@ def _beaten(below: Sequence[Layer], desk: Sequence[Layer]) -> Iterator[str]:
 
 
 # Finding the files
+
+
+def _bureau(directory: Path) -> Iterator[Path]:
+    """Below a partner's rules in a fleet's folder, `partners/NAME/rules`, are those of the bureau."""
+    above = directory.parent.parent
+    if above.name == "partners" and (above.parent / "fleet.toml").is_file():
+        yield above.parent / "rules"
 
 
 def _client_paths(directory: Path, problems: list[Problem], warnings: list[str]) -> Iterator[Path]:

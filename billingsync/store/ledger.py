@@ -70,6 +70,8 @@ class Ledger(
     """One partner's ledger. Each method is one transaction, so that no caller can hold one open over a network call.
     Use it in a `with` block, or `close()` it."""
 
+    _cycle: Fence | None = None  # of a cycle that holds the lock as a whole
+
     def __enter__(self) -> Ledger:
         return self
 
@@ -84,10 +86,28 @@ class Ledger(
     @contextmanager
     def run_lock(self, holder: str) -> Iterator[Fence]:
         """See `LockBook.run_lock`; Paused where the fleet lets no run begin for this partner."""
+        if self._cycle is not None:
+            yield self._cycle
+            return
         with self.reading() as connection:
             refuse_paused(connection, self.name)
         with super().run_lock(holder) as fence:
             yield fence
+
+    @contextmanager
+    def cycle_lease(self, holder: str) -> Iterator[None]:
+        """Holds the lock for a whole cycle: the runs in this block are under it, one after another, in one thread.
+        Raises as `run_lock`."""
+        with self.run_lock(holder) as fence:
+            self._cycle = fence
+            try:
+                yield
+            finally:
+                self._cycle = None
+
+    def run_is_under_way(self) -> bool:
+        """See `LockBook.run_is_under_way`; a cycle's own lease is no run."""
+        return self._cycle is None and super().run_is_under_way()
 
     def assert_durable(self) -> None:
         """See `Database.assert_durable`; to be asked before posting."""

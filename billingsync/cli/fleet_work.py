@@ -1,0 +1,100 @@
+"""The commands that do the fleet's work: a worker that lives, and one partner's cycle right now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from billingsync.cli.terminal import out
+from billingsync.errors import FleetError
+
+if TYPE_CHECKING:
+    from billingsync.store.fleet import Fleet
+
+MOST_SLOTS = 256
+
+
+def register(fleet: typer.Typer) -> None:
+    fleet.command(
+        "worker", epilog="Example: billingsync fleet worker --slots 32. Exit codes: 0 stopped by a signal, 1, 2."
+    )(fleet_worker)
+    fleet.command(
+        "run",
+        epilog="Example: billingsync fleet run acme. Exit codes: 0 well, 1 failed, 2, 3 held, 5 at work elsewhere.",
+    )(fleet_run)
+
+
+def fleet_worker(
+    slots: Annotated[
+        int,
+        typer.Option("--slots", metavar="N", min=0, max=MOST_SLOTS, help="Partners at a time; 0: as fleet.toml says."),
+    ] = 0,
+    name: Annotated[str, typer.Option("--name", metavar="X", help="What the log calls this worker.")] = "",
+) -> int:
+    """Work for all partners of the fleet until SIGTERM, each cycle in a process of its own.
+
+    Any number of workers on any number of machines may run beside each other."""
+    import asyncio
+    import socket
+
+    from billingsync.cli.session import load
+    from billingsync.fleet.engines import make_engine, require_prepared
+    from billingsync.fleet.fleet_file import read_fleet_file
+    from billingsync.fleet.layout import FLEET
+    from billingsync.fleet.worker import FleetWorker
+    from billingsync.rulebook.file import read_rules_text
+    from billingsync.store.fleet_due import newest_version
+
+    settings, _ = load()
+    with _opened(settings.database_url) as fleet:
+        version = _published(newest_version(fleet))
+        engine = make_engine(settings.database_url)
+        require_prepared(engine)
+        own, _, _ = read_fleet_file(read_rules_text(FLEET, fleet.settings_of(version)))
+        assert own is not None, "what is published was checked"
+        worker = FleetWorker(
+            fleet=fleet,
+            engine=engine,
+            database_url=settings.database_url,
+            lease_s=settings.lease_s,
+            slots=slots or own.slots,
+            name=name or socket.gethostname(),
+            log_format=settings.log.format,
+            log_level=settings.log.level,
+        )
+        asyncio.run(worker.work())
+    return 0
+
+
+def fleet_run(name: Annotated[str, typer.Argument(metavar="NAME", help="The partner's name.")]) -> int:
+    """One cycle of one partner, here and now, whatever is due. Needs no worker and no engine."""
+    from billingsync.cli.session import load
+    from billingsync.core.states import CycleState
+    from billingsync.fleet.cycle import Work, one_cycle
+    from billingsync.store.fleet_due import newest_version
+
+    settings, _ = load()
+    with _opened(settings.database_url) as fleet:
+        _published(newest_version(fleet))
+    state = one_cycle(Work(database_url=settings.database_url, partner=name, lease_s=settings.lease_s))
+    if state is None:
+        out(f"{name} is at work elsewhere, or paused:  billingsync fleet status --partner {name}")
+        return 5
+    out(f"{name}: {state.value}")
+    return {CycleState.HELD: 3, CycleState.FAILED: 1, CycleState.INTERRUPTED: 1}.get(state, 0)
+
+
+def _opened(database_url: str) -> Fleet:
+    from billingsync.store.fleet import open_fleet
+
+    return open_fleet(database_url)
+
+
+def _published(version: int) -> int:
+    if not version:
+        raise FleetError(
+            ["Nothing is published in this database, so there is no partner to work for."],
+            next_steps=[["billingsync", "fleet", "apply", "--dry-run"]],
+        )
+    return version

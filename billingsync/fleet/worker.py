@@ -1,0 +1,119 @@
+"""The worker of a fleet: plans what is due, and gives each partner's cycle to a child of its own [F1] [F2].
+
+The parent holds no partner's secret. It asks the ledger which partners are due, tells the engine, and for each job
+that the engine hands it forks a child from a server process that has the modules loaded. Losing a job or handing it
+out twice does no harm: the child takes the partner's lease, or ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import signal
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+import structlog
+
+from billingsync.errors import LedgerError
+from billingsync.fleet.cycle import Work, in_a_child
+from billingsync.fleet.engine import Engine, Job
+from billingsync.store.book import LEASE_S
+from billingsync.store.fleet import Fleet
+from billingsync.store.fleet_due import due_partners
+
+LONGEST_S = 3600.0  # no cycle takes longer; one that does hangs
+MEMORY = 1 << 30  # bytes of data that one cycle may have
+GRACE_S = 90.0  # a write in hand may end: one call of 60 s and what follows it
+
+
+@dataclass(kw_only=True)
+class FleetWorker:
+    """`name` tells it from other workers, for people. What is due is looked at four times in `lease_s`, after which the
+    partners of a worker that died may be taken over."""
+
+    fleet: Fleet
+    engine: Engine
+    database_url: str
+    slots: int
+    name: str
+    lease_s: float = LEASE_S
+    longest_s: float = LONGEST_S
+    grace_s: float = GRACE_S
+    memory: int = MEMORY
+    log_format: str | None = None
+    log_level: str = "info"
+    _context: ForkServerContext = field(init=False)
+    _children: dict[str, ForkServerProcess] = field(default_factory=dict, init=False)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["billingsync.fleet.cycle"])
+
+    async def work(self) -> None:
+        """Until SIGTERM or SIGINT; then nothing new begins, and what runs ends with the write that it has in hand."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        log = structlog.get_logger()
+        log.info("fleet worker started", name=self.name, slots=self.slots)
+        planning = asyncio.ensure_future(self._plan())
+        serving = asyncio.ensure_future(self.engine.serve(self._handle, self.slots, self.lease_s))
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({planning, serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._stopping.set()
+            log.info("stopping", running=sorted(self._children))
+            for child in self._children.values():
+                child.terminate()
+            await self.engine.stop(self.grace_s)
+            await asyncio.gather(planning, serving, stopped)
+        log.info("stopped cleanly")
+
+    async def _plan(self) -> None:
+        """Tells the engine what is due, as long as we work. That the database is away is told, and tried again."""
+        while not self._stopping.is_set():
+            try:
+                due = await asyncio.to_thread(due_partners, self.fleet)
+                new = await self.engine.submit([Job(partner=one.name, weight=one.weight) for one in due])
+                if new:
+                    structlog.get_logger().info("partners are due", due=len(due), queued=new)
+            except (LedgerError, OSError) as away:
+                structlog.get_logger().warning("what is due cannot be read", says=str(away))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self.lease_s / 4)
+
+    async def _handle(self, job: Job) -> None:
+        work = Work(
+            database_url=self.database_url,
+            partner=job.partner,
+            memory=self.memory,
+            lease_s=self.lease_s,
+            log_format=self.log_format,
+            log_level=self.log_level,
+        )
+        child = self._context.Process(target=in_a_child, args=(work,), name=f"cycle of {job.partner}")
+        await asyncio.to_thread(child.start)
+        self._children[job.partner] = child
+        try:
+            await self._ended(child)
+        except TimeoutError:
+            structlog.get_logger().error("a cycle was killed: it took too long", partner=job.partner)
+        finally:
+            child.kill()
+            child.join()
+            del self._children[job.partner]
+        if child.exitcode:
+            structlog.get_logger().error("a cycle died", partner=job.partner, exit=child.exitcode)
+
+    async def _ended(self, child: ForkServerProcess) -> None:
+        """Waits for the child. TimeoutError where it takes too long."""
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(child.sentinel, over.set)
+        try:
+            await asyncio.wait_for(over.wait(), self.longest_s)
+        finally:
+            loop.remove_reader(child.sentinel)

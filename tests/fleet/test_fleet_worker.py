@@ -1,0 +1,118 @@
+"""A fleet at work: real processes, a real PostgreSQL, and a sandbox for each partner."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from billingsync.sandbox.notes import Call
+from billingsync.store.ledger import open_ledger
+from tests.fleet.fleet_folder import partner
+from tests.fleet.fleet_house import House, alive, house, write
+from tests.sandbox.cli import marks
+
+
+@pytest.fixture
+def home(tmp_path: Path, postgres_url: str) -> Iterator[House]:
+    with house(tmp_path, postgres_url, "acme", "birch", "cedar") as found:
+        yield found
+
+
+def test_one_cycle_of_one_partner_bills_that_partner_alone(home: House) -> None:
+    ran = home.run("fleet", "run", "acme").must(0)
+    assert ran.stdout.strip().endswith("acme: well"), ran.text
+    assert home.is_billed("acme") and home.amount("acme") > 0
+    assert not home.amount("birch") and not home.amount("cedar")
+    home.run("fleet", "run", "nobody").must(2)
+
+
+def test_a_worker_bills_every_partner_once_and_stops_cleanly(home: House) -> None:
+    first, second = home.worker("--slots", "2", "--name", "one"), home.worker("--slots", "2", "--name", "two")
+    home.wait(lambda: all(home.is_billed(name) for name in home.sandboxes))
+    home.wait(lambda: all(home.cycles(name) == ["well"] for name in home.sandboxes))
+    for process in (first, second):
+        process.terminate()
+    assert (first.wait(30), second.wait(30)) == (0, 0), home.logs()
+    assert all(home.is_billed(name) for name in home.sandboxes)
+
+
+def test_what_a_killed_worker_had_in_hand_is_done_elsewhere_and_billed_once(home: House) -> None:
+    """kill -9 again and again, until everything is billed: nothing twice, nothing lost, nobody else's."""
+    home.lease_s = 5
+    chance = random.Random(16)
+    workers = [home.worker("--slots", "2", "--name", "0"), home.worker("--slots", "2", "--name", "1")]
+    for number in range(2, 8):
+        time.sleep(chance.uniform(0.5, 3.0))
+        gone = chance.randrange(2)
+        children = below(workers[gone].pid)
+        workers[gone].kill()
+        workers[gone].wait()
+        home.wait(lambda: not any(alive(pid) for pid in children), 10)  # noqa: B023  asked at once
+        workers[gone] = home.worker("--slots", "2", "--name", str(number))
+    home.wait(lambda: all(home.is_billed(name) for name in home.sandboxes), 120)
+    home.wait(lambda: all(home.cycles(name) == ["well"] for name in home.sandboxes), 120)
+    for name, sandbox in home.sandboxes.items():
+        assert len(marks(sandbox)) == len(set(marks(sandbox))), name
+        assert home.is_billed(name), name
+        assert {call.status for call in sandbox.calls} <= {200, 201}, name
+
+
+def test_a_frozen_worker_is_replaced_and_writes_nothing_when_it_wakes(home: House) -> None:
+    home.lease_s = 4
+    for sandbox in home.sandboxes.values():
+        sandbox.change(halo_latency_ms=300)
+    first = home.worker("--slots", "3", "--name", "frozen")
+    home.wait(lambda: any(call.method == "POST" and call.path == "/Invoice" for call in all_calls(home)))
+    processes = [first.pid, *below(first.pid)]
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    home.worker("--slots", "3", "--name", "fresh")
+    home.wait(lambda: all(home.cycles(name) == ["well"] for name in home.sandboxes), 120)
+    before = sum(call.method == "POST" and call.path != "/auth/token" for call in all_calls(home))
+    for pid in processes:
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(3)
+    assert sum(call.method == "POST" and call.path != "/auth/token" for call in all_calls(home)) == before
+    assert all(home.is_billed(name) for name in home.sandboxes)
+
+
+def test_a_partner_without_its_secret_fails_alone(home: House) -> None:
+    next((home.folder / "secrets" / "birch").glob("*SECRET")).unlink()
+    home.worker("--slots", "3")
+    home.wait(lambda: home.is_billed("acme") and home.is_billed("cedar") and home.cycles("birch") == ["failed"])
+    with open_ledger(home.database_url, partner="birch") as ledger:
+        last = ledger.last_cycle()
+    assert last is not None and last.summary["problem"]["code"] == "BS-SECRETS"
+    assert not home.sandboxes["birch"].calls
+    assert home.run("fleet", "run", "birch").must(1).stdout.endswith("birch: failed\n")
+
+
+def test_no_worker_begins_where_nothing_is_published_or_the_engine_has_no_tables(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    empty = House(tmp_path, postgres_url)
+    assert "Nothing is published" in empty.run("fleet", "worker").must(2).stderr
+    assert "Nothing is published" in empty.run("fleet", "run", "acme").must(2).stderr
+    write(empty.fleet_folder / "fleet.toml", '[secrets]\ndir = "/etc/none"\n')
+    write(empty.fleet_folder / "partners/acme/partner.toml", partner("acme"))
+    empty.run("fleet", "apply", "fleet").must(0)
+    assert "The engine has no tables" in empty.run("fleet", "worker").must(2).stderr
+
+
+def all_calls(home: House) -> list[Call]:
+    return [call for sandbox in home.sandboxes.values() for call in sandbox.calls]
+
+
+def below(pid: int) -> list[int]:
+    """The processes below this one."""
+    try:
+        children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [*children, *(one for child in children for one in below(child))]
