@@ -190,7 +190,7 @@ def fleet_status(
 ) -> int:
     """Count the partners by state and list those that need somebody, the worst first. Reads the database alone."""
     from billingsync.core.states import PartnerState
-    from billingsync.fleet.told import shown, standing_document, standing_lines
+    from billingsync.fleet.told_state import shown, standing_document, standing_lines
     from billingsync.report.layout import table
     from billingsync.store.fleet_state import standing
 

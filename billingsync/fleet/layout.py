@@ -13,6 +13,7 @@ from billingsync.errors import RulesError
 from billingsync.fleet.fleet_file import FleetSettings, read_fleet_file
 from billingsync.fleet.names import wrong_name
 from billingsync.fleet.partner_file import FleetPartner, read_partner_file
+from billingsync.fleet.wording import listed
 from billingsync.rulebook.file import Problem, RulesFile
 from billingsync.rulebook.layer import Layer, layer_of
 from billingsync.rulebook.load import combined
@@ -215,11 +216,3 @@ def _same(pairs: Iterable[tuple[str, str]]) -> Iterator[list[str]]:
     for value, name in pairs:
         groups[value].append(name)
     return (names for names in groups.values() if len(names) > 1)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence, the first five of them."""
-    if len(names) == 1:
-        return names[0]
-    shown = [*names[:5], *([f"{len(names) - 5} more"] if len(names) > 5 else [])]
-    return f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from billingsync.fleet.layout import FLEET, Files, Layout, PartnerEntry, listed, tenant_of
+from billingsync.fleet.layout import FLEET, Files, Layout, PartnerEntry, tenant_of
+from billingsync.fleet.wording import listed
 from billingsync.store.fleet import NewPartner, NewVersion, Published, sha256
 from billingsync.store.fleet_tenants import Claims
 
