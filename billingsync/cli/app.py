@@ -29,7 +29,8 @@ from billingsync.cli import (
 from billingsync.cli import setup as upkeep
 
 _EPILOG = (
-    "Everywhere: --quiet, --verbose, --no-color (also NO_COLOR), --no-input, --debug. Exit codes: 0 done, 1 failed, "
+    "Everywhere: --partner NAME (also BILLINGSYNC_PARTNER), --quiet, --verbose, --no-color (also NO_COLOR), "
+    "--no-input, --debug. Exit codes: 0 done, 1 failed, "
     "2 wrong usage, settings or rules, 3 done but something is held, 4 the period is not released or not readable yet, "
     "5 refused (stale plan, closed target, locked), 130 and 143 stopped by a signal."
 )

@@ -8,7 +8,19 @@ import typer
 
 from billingsync.cli.formats import FORMATS, format_of
 from billingsync.cli.session import connected, ledger_only
-from billingsync.cli.terminal import FLAGS, ask, console, document, interactive, needs_yes, note, out, say, write_file
+from billingsync.cli.terminal import (
+    FLAGS,
+    ask,
+    console,
+    document,
+    for_partner,
+    interactive,
+    needs_yes,
+    note,
+    out,
+    say,
+    write_file,
+)
 from billingsync.core.states import RunState
 from billingsync.errors import UsageError
 
@@ -195,7 +207,7 @@ def _rendered(planned: Planned | KeptPlan, format: str, locale: str, created: st
     if format == "json":
         from billingsync.report.document import dump
 
-        return dump(planned.document).encode()
+        return dump(for_partner(planned.document)).encode()
     if format == "csv":
         from billingsync.report.csv_file import plan_csv
 
@@ -275,7 +287,7 @@ def _told(connections: Connections, result: RunResult, json: bool) -> int:
     if json:
         from billingsync.report.document import dump, run_document
 
-        out(dump(run_document(result)))
+        out(dump(for_partner(run_document(result))))
     else:
         from billingsync.report.outcome import print_run
 
@@ -303,7 +315,7 @@ def holds(period: PeriodArgument = None, json: JsonOption = False) -> int:
     if json:
         from billingsync.report.document import dump, holds_document
 
-        out(dump(holds_document(kept.period, kept.holds)))
+        out(dump(for_partner(holds_document(kept.period, kept.holds))))
     else:
         from billingsync.report.outcome import print_holds
 

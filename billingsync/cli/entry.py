@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -52,23 +52,48 @@ def run_command(arguments: list[str]) -> int:
     arguments = _take_flags(arguments)
     before = _on_signals()
     try:
-        return _guarded(arguments)
+        with _partner_named():
+            return _guarded(arguments)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _partner_named() -> Iterator[None]:
+    """What `--partner` says is what BILLINGSYNC_PARTNER would say, for this one command."""
+    name = "BILLINGSYNC_PARTNER"
+    earlier = os.environ.get(name)
+    if FLAGS.partner:
+        os.environ[name] = FLAGS.partner
+    try:
+        yield
+    finally:
+        if FLAGS.partner and earlier is None:
+            os.environ.pop(name, None)
+        elif FLAGS.partner and earlier is not None:
+            os.environ[name] = earlier
 
 
 def _take_flags(arguments: Sequence[str]) -> list[str]:
     """Sets FLAGS from the options that may stand anywhere, and gives the rest."""
     for name in _ANYWHERE.values():
         setattr(FLAGS, name, False)
-    FLAGS.json = False
+    FLAGS.json, FLAGS.partner = False, None
     rest: list[str] = []
+    is_value = False
     for n, word in enumerate(arguments):
+        if is_value:
+            FLAGS.partner, is_value = word, False
+            continue
         if word == "--":
             return [*rest, *arguments[n:]]
         if word in _ANYWHERE:
             setattr(FLAGS, _ANYWHERE[word], True)
+            continue
+        if word.partition("=")[0] == "--partner" and rest[:1] != ["fleet"]:  # `fleet status` has one of its own
+            FLAGS.partner = word.partition("=")[2]
+            is_value = "=" not in word
             continue
         FLAGS.json = FLAGS.json or word == "--json" or word == "--format=json"
         FLAGS.json = FLAGS.json or (word == "json" and n > 0 and arguments[n - 1] == "--format")
@@ -157,6 +182,8 @@ def _dispatch(arguments: list[str]) -> int:
 
         completion_init()
         typer.main.get_command(app).main(prog_name="billingsync", complete_var=COMPLETE)  # answers the shell and exits
+    if FLAGS.partner is not None and not FLAGS.partner.strip():
+        raise UsageError("--partner needs a name:  --partner NAME")
     if arguments[:1] in ([], ["help"]):
         arguments = [*arguments[1:], "--help"]
     elif arguments == ["version"]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from billingsync.cli import fleet_work
-from billingsync.cli.terminal import console, document, note, out
+from billingsync.cli.terminal import FLAGS, console, document, note, out
 from billingsync.errors import FleetError, SettingsError, UsageError
 
 if TYPE_CHECKING:
@@ -194,6 +194,7 @@ def fleet_status(
     from billingsync.report.layout import table
     from billingsync.store.fleet_state import standing
 
+    partner = partner or FLAGS.partner or ""
     if state and state not in list(PartnerState):
         raise UsageError(f"{state!r:.40} is no state of a partner; there are {', '.join(PartnerState)}.")
     with _opened(_database_url()) as fleet:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from billingsync.cli.progress_line import LINE, STAGES
 from billingsync.errors import BillingSyncError, UsageError
@@ -34,6 +34,7 @@ class Flags:
     no_input: bool = False
     debug: bool = False
     json: bool = False
+    partner: str | None = None  # for whom, where that was typed
 
 
 FLAGS = Flags()  # of this process's one command; `entry` sets it before anything else runs
@@ -110,13 +111,23 @@ def out(text: str) -> None:
     sys.stdout.flush()
 
 
+def for_partner(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document whose commands to type next are for the same partner as the command was."""
+    named = ["--partner", FLAGS.partner] if FLAGS.partner else []
+    steps = [
+        [*step, *(named if step[:1] == ["billingsync"] and step[1:2] != ["fleet"] else [])]
+        for step in map(list, document.get("next_steps", ()))
+    ]
+    return {**document, "next_steps": steps}
+
+
 def document(body: Mapping[str, object], next_steps: Sequence[Sequence[str]] = ()) -> None:
     """The result as the one JSON document."""
     from billingsync.report.document import dump
 
     whole = {"format_version": FORMAT_VERSION, **body}
     whole.setdefault("next_steps", [list(step) for step in next_steps])
-    out(dump(whole))
+    out(dump(for_partner(whole)))
 
 
 def write_file(path: str, content: bytes, *, told: bool = True) -> None:
@@ -160,15 +171,16 @@ def show_error(error: BillingSyncError) -> None:
     from billingsync.report.escape import inert
 
     LINE.clear()
+    steps = for_partner({"next_steps": error.next_steps})["next_steps"]
     if FLAGS.json:
-        out(dump(error_document(error.code, error.message, error.next_steps, error.exit_code)))
+        out(dump(error_document(error.code, error.message, steps, error.exit_code)))
         return
     red, plain_ = ("\x1b[31m", "\x1b[0m") if colored(sys.stderr) else ("", "")
     import shlex
 
     says = wrapped(f"  {inert(error.message, keep=chr(10))}", sys.stderr, taken=len(error.code))
     lines = [f"{red}{error.code}{plain_}{says}"]
-    lines += [f"  next:  {shlex.join(step)}" for step in error.next_steps]
+    lines += [f"  next:  {shlex.join(step)}" for step in steps]
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
 
 

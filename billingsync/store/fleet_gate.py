@@ -41,7 +41,8 @@ def refuse_strangers(connection: Connection, name: str) -> None:
         return
     if name == SINGLE:
         raise UsageError(
-            "This database is a fleet's, and no partner was named. Say for whom, in BILLINGSYNC_PARTNER.",
+            "This database is a fleet's, and no partner was named. Say for whom, with --partner NAME or in "
+            "BILLINGSYNC_PARTNER.",
             next_steps=[["billingsync", "fleet", "status"]],
         )
     raise unknown_partner(connection, name)

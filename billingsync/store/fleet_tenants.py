@@ -44,6 +44,19 @@ def claim_tenant(connection: Connection, name: str, tenant_id: str) -> None:
     connection.execute(insert(connection, fleet_claim).values(**row).on_conflict_do_nothing())
 
 
+def refuse_other_address(connection: Connection, name: str, address: str) -> None:
+    """OtherTenant where the fleet published another address for this partner: whoever takes the settings of one partner
+    for the ledger of another would bill the wrong one's charges. Nothing outside of a fleet."""
+    own = (fleet_claim.c.partner == name) & fleet_claim.c.tenant.startswith("at ")
+    published = connection.scalar(select(fleet_claim.c.tenant).where(own))
+    if published is not None and published.split(" ")[1] != address:
+        raise OtherTenant(
+            f"The fleet's files say that {name} bills {published.split(' ')[1]}, and the settings point at {address}. "
+            "Nothing was read or written.",
+            next_steps=[["billingsync", "settings", "show"]],
+        )
+
+
 def claims_in(connection: Connection) -> Claims:
     """All of them."""
     return {(row.partner, row.tenant): row.shared for row in connection.execute(select(fleet_claim))}

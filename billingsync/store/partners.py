@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from billingsync.errors import OtherTenant
 from billingsync.store.book import Book
 from billingsync.store.database import insert
-from billingsync.store.fleet_tenants import claim_tenant
+from billingsync.store.fleet_tenants import claim_tenant, refuse_other_address
 from billingsync.store.schema import installation, partner, posting
 
 
@@ -44,6 +44,7 @@ class PartnerBook(Book):
         Tenant ids decide where both are known: an address may change. Else the address does."""
         address, tenant = _canonical(base_url, tenant_id)
         with self.reading() as connection:
+            refuse_other_address(connection, self.name, address)
             known = find_partner(connection, self.name)
             posted = connection.scalar(select(posting.c.key).where(posting.c.partner == self.name).limit(1)) is not None
         if known.halo_base_url is not None:

@@ -246,6 +246,7 @@ def test_a_partner_that_never_posted_may_go_to_another_tenant(fleet: Fleet, appl
     apply(small())
     with open_ledger(ledger_url, partner="acme") as acme, open_ledger(ledger_url, partner="beta") as beta:
         acme.bind_tenant("https://acme.halopsa.example", "t-1", NOW)
+        apply({"partners/acme/partner.toml": partner_toml("acme2")})
         acme.bind_tenant("https://acme2.halopsa.example", "t-2", NOW)
         beta.bind_tenant("https://beta.halopsa.example", "t-1", NOW)
     assert {key for key in fleet.published().claims if key[1].startswith("id ")} == {
