@@ -119,8 +119,8 @@ def _map_company(connected: Connections, order: Order, say: Say) -> Done:
     """Maps a company, and plans its month anew, so that the page shows what it changed."""
     asked = order.arguments
     rows = mapping.companies(connected, say=say)
-    _as_shown(rows, str(asked["company"]), asked.get("was"))
     client = asked.get("client")
+    _as_shown(order, rows, str(asked["company"]), asked.get("was"), client)
     says = mapping.set_company(
         connected, str(asked["company"]), None if client is None else int(client), who=order.who, now=now(), rows=rows
     )
@@ -146,7 +146,7 @@ def _map_product(connected: Connections, order: Order, say: Say) -> Done:
     """Maps a product to an item, and plans the month anew."""
     asked = order.arguments
     rows = mapping.products(connected, say=say)
-    _as_shown(rows, str(asked["sku"]), asked.get("was"))
+    _as_shown(order, rows, str(asked["sku"]), asked.get("was"), int(asked["item"]))
     says = mapping.set_product(connected, str(asked["sku"]), [int(asked["item"])], who=order.who, now=now(), rows=rows)
     return _planned_anew(connected, order, say, says)
 
@@ -156,15 +156,18 @@ def _map_products(connected: Connections, order: Order, say: Say) -> Done:
     rows = mapping.products(connected, say=say)
     pairs = []
     for sku, item, was in order.arguments["pairs"]:
-        _as_shown(rows, str(sku), was)
+        _as_shown(order, rows, str(sku), was, int(item))
         pairs.append((str(sku), int(item)))
     says = mapping.set_products(connected, pairs, who=order.who, now=now(), rows=rows)
     return _planned_anew(connected, order, say, says)
 
 
-def _as_shown(rows: list[mapping.Row], pax8_id: str, was: object) -> None:
-    """Refused where somebody else changed the mapping since the page was made."""
+def _as_shown(order: Order, rows: list[mapping.Row], pax8_id: str, was: object, asked: object) -> None:
+    """Refused where somebody else changed the mapping since the page was made. What a process that died had mapped
+    already is as it should be."""
     row = next((row for row in rows if row.pax8_id == pax8_id), None)
+    if row is not None and order.taken_over and row.halo_id == asked:
+        return
     if row is not None and row.halo_id != was and row.who:
         raise Refused(
             f"{row.pax8_name} was mapped to {row.halo_name or 'nothing'} by {row.who} in the meantime. Nothing was "
