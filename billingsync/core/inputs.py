@@ -181,6 +181,7 @@ class Memory:
     approved: frozenset[int | str] = frozenset()  # client ids or company ids let through their limits
     approvals: tuple[Approval, ...] = ()  # of this period
     not_taken_back: frozenset[int] = frozenset()  # clients whose true-up this very run could not carry out
+    taken_back: frozenset[int] = frozenset()  # clients of which a bill of this month was, or would be, taken back
     written_lines: tuple[WrittenLine, ...] = ()
     live: tuple[LivePosting, ...] = ()
     # of this period where an invoice is gone or says something else now, and of any period that bill an invoice that

@@ -107,6 +107,7 @@ def make_plan(
     replan: bool = False,
     approved: Collection[int] = (),
     not_taken_back: Collection[int] = (),
+    taken_back: Collection[int] = (),
     own_credits: Collection[int] = (),
     from_file: str = "",
 ) -> Planned:
@@ -114,7 +115,8 @@ def make_plan(
 
     `asked`: clients by id or whole name, as people type them. `replan` forgets what earlier runs decided, to show what
     today's rules would make of it [R3]; such a plan is not kept, so that nobody can post it. `approved` are HaloPSA
-    clients that need no approval any more, `not_taken_back` those whose true-up was begun and could not be made.
+    clients that need no approval any more, `not_taken_back` those whose true-up was begun and could not be made,
+    `taken_back` those of which a bill of this month was.
     `own_credits` are the invoices on which it was: nothing is added to them, and the latest invoice is as it was [B2].
     """
     rulebook = rulebook or load_rulebook(connected.settings.rules_dir, connected.ledger.desk_rules())
@@ -133,7 +135,12 @@ def make_plan(
         clients=upstream.clients,
         items=upstream.items,
         rulebook=rulebook,
-        memory=replace(memory, approved=frozenset(approved), not_taken_back=frozenset(not_taken_back)),
+        memory=replace(
+            memory,
+            approved=frozenset(approved),
+            not_taken_back=frozenset(not_taken_back),
+            taken_back=frozenset(taken_back),
+        ),
         set_aside=connected.ledger.charges_set_aside(str(period)),
         credited=upstream.credited,
         currency=connected.settings.halo.currency,

@@ -283,6 +283,7 @@ def _true_up(
         upstream=replace(ready.upstream, tenant=None, templates=None),  # templates have changed
         approved=well,
         not_taken_back=stuck,
+        taken_back={up.client_id for up in ups if not up.older} - stuck,
         own_credits={each.credit_invoice for each in taken if each.credit_invoice is not None},
     )
     for up in ups:

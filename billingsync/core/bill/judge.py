@@ -15,6 +15,7 @@ from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine, TrueUp
 from billingsync.core.bill.products import Catalogue, resolve
 from billingsync.core.bill.take_off import comes_off, is_stranded, may_come_yet, steps_of
 from billingsync.core.bill.targets import (
+    Target,
     find_target,
     group_of,
     recurring_changes,
@@ -284,7 +285,7 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
         return
     if _left_behind(work, inputs):
         return
-    if recurring:
+    if recurring and not _beside_a_later_month(work, inputs):
         _onto_recurring(work, numbered(lines, keys), inputs)
     else:
         work.lines.extend(lines)
@@ -319,6 +320,17 @@ def _added_again(by_id: Mapping[str, Charge], lines: Sequence[PlanLine], inputs:
         for line in lines
         if line.charges and all(approved.get(charge) == by_id[charge].price for charge in line.charges)
     )
+
+
+def _beside_a_later_month(work: Work, inputs: RunInputs) -> bool:
+    """Whether the lines go on an invoice of their own: they come in the place of what is taken back of this month [R2],
+    and the recurring invoice carries a later month by now."""
+    assert work.target.invoice is not None
+    written = inputs.memory.written_on.get(work.target.invoice.id, ())
+    if work.client_id not in inputs.memory.taken_back or not any(one.period > str(inputs.period) for one in written):
+        return False
+    work.target = Target()
+    return True
 
 
 def _onto_recurring(work: Work, lines: list[PlanLine], inputs: RunInputs) -> None:

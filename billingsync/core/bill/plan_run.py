@@ -18,7 +18,7 @@ from billingsync.core.bill.postings import postings_of, targets_of
 from billingsync.core.bill.products import Catalogue
 from billingsync.core.bill.take_off import hold_what_stays, take_off
 from billingsync.core.bill.templates import MadeInvoices, billed_twice, waiting_of, waiting_text
-from billingsync.core.bill.trueup import AFTER_ANOTHER, agreed, concerns, opened, true_ups, with_what_comes
+from billingsync.core.bill.trueup import AFTER_ANOTHER, agreed, concerns, once_taken_back, true_ups, with_what_comes
 from billingsync.core.bill.twins import Twin, Waiting, by_itself, by_true_up, duplicates
 from billingsync.core.bill.warnings import kept_from_clients, source_summary, warnings_of
 from billingsync.core.charge import Charge
@@ -51,10 +51,11 @@ def plan_run(inputs: RunInputs) -> Plan:
     )
     twins, altered = duplicates(inputs), changes(inputs)
     ups = true_ups(inputs, works, altered, twins)
-    settled = opened(inputs.memory.settled, ups, inputs.memory.live)
-    again = replace(inputs, memory=replace(inputs.memory, settled=settled))  # once all was taken back
+    again, off = once_taken_back(inputs, ups)
     others = duplicates(inputs, as_if_taken_back=True) if twins else {}
-    month = _Month(inputs=inputs, again=again, catalogue=catalogue, twins=twins, others=others, missing=missing)
+    month = _Month(
+        inputs=inputs, again=again, catalogue=catalogue, twins=twins, others=others, missing=missing, off=off
+    )
     if ups:
         works, ups, again = _with_true_ups(works, ups, charges, month)
     else:
@@ -118,6 +119,7 @@ class _Month:
     twins: Mapping[str, Twin]
     others: Mapping[str, Twin]  # once every true-up was made
     missing: str
+    off: frozenset[str]  # keys of postings whose lines, waiting on a template, come off it with a true-up
 
 
 def _with_true_ups(
@@ -128,10 +130,13 @@ def _with_true_ups(
     approved a true-up saw its sums: no limit asks again."""
     mine = [up for up in ups if not up.older]
     late = {charge for up in ups for charge in up.waits}
+    clears = {up.client_id for up in ups if any(one.key in month.off for one in up.postings)}
     trials = {
         work.company.id: work
         for work in works_of(month.again, charges)
-        if any(concerns(up, work) for up in mine) or any(charge.id in late for charge in work.charges)
+        if any(concerns(up, work) for up in mine)
+        or work.client_id in clears
+        or any(charge.id in late for charge in work.charges)
     }
     everything = _waiting(month, [replace(up, state=TrueUpState.APPROVED) for up in ups])
     for trial in trials.values():
@@ -149,7 +154,10 @@ def _with_true_ups(
     for work in works:
         stops = [up for up in ups if up.state != TrueUpState.APPROVED and not up.older and concerns(up, work)]
         waits = min(stops, key=lambda up: up.detail == AFTER_ANOTHER, default=None)
-        taken_back = any(not up.older and concerns(up, work) for up in ups)
+        taken_back = any(
+            concerns(up, work) and (not up.older or (up.state == TrueUpState.APPROVED and work.client_id in clears))
+            for up in ups
+        )
         if waits is not None or not taken_back:
             judge(work, month.inputs, month.catalogue, waiting, waits)
             judged.append(work)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from billingsync.core.bill.changed import Changed
 from billingsync.core.bill.company import Work
 from billingsync.core.bill.plan import TakenBack, TrueUp
+from billingsync.core.bill.templates import MadeInvoices
 from billingsync.core.bill.twins import Twin
 from billingsync.core.decisions import swapped
 from billingsync.core.inputs import LivePosting, RunInputs, Settled
@@ -185,6 +186,27 @@ def opened(settled: Mapping[str, Settled], ups: Sequence[TrueUp], live: Sequence
     keys = {posting.key for up in ups for posting in up.postings}
     free = {charge for posting in live if posting.key in keys for charge in posting.charges}
     return {charge: each for charge, each in settled.items() if charge not in free}
+
+
+def once_taken_back(inputs: RunInputs, ups: Sequence[TrueUp]) -> tuple[RunInputs, frozenset[str]]:
+    """The month once all of this was taken back, and the keys of postings whose lines, which wait on a template, come
+    off it then: they stand in nobody's way any more."""
+    if not ups:
+        return inputs, frozenset()
+    memory = inputs.memory
+    settled = opened(memory.settled, ups, memory.live)
+    keys = {posting.key for up in ups for posting in up.postings}
+    mine = [line for line in memory.written_lines if line.key in keys]
+    made = MadeInvoices(inputs.made, inputs.existing) if mine else None
+    off = {(line.invoice_id, line.line_id) for line in mine if made is not None and not made.of(line).done}
+    memory = replace(
+        memory,
+        settled=settled,
+        written_lines=tuple(line for line in memory.written_lines if (line.invoice_id, line.line_id) not in off),
+        taken_back=memory.taken_back | {up.client_id for up in ups if not up.older},
+    )
+    freed = frozenset(line.key for line in mine if (line.invoice_id, line.line_id) in off)
+    return replace(inputs, memory=memory), freed
 
 
 def with_what_comes(up: TrueUp, trials: Sequence[Work], inputs: RunInputs) -> TrueUp:
