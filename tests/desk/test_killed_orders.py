@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from dies import dies_at
-from office import MONTH, Office, office
+from office import MONTH, RULES, Office, office
 
-from billingsync.core.desk import OrderKind, OrderState
+from billingsync.core.desk import OrderKind, OrderState, Role
+from billingsync.rulebook import load_rulebook
+from billingsync.run.desk_rules import text_digest
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.store.orders import Order
 from billingsync.store.plan_rows import ClientRow
@@ -117,3 +119,85 @@ def test_items_that_were_chosen_are_all_kept(tmp_path: Path) -> None:
             assert desk.ledger.newest_digest(MONTH) == order.outcome["digest"]
 
         assert at_each_step(desk, prepare, check) >= 4
+
+
+# Acts that a page does at once: whoever was answered nothing finds them done or not, and may do them again ------------
+
+
+def sent_at_each_step(
+    desk: Office, prepare: Callable[[], None], form: Callable[[], tuple[str, dict[str, str]]], done: Callable[[], bool]
+) -> int:
+    """Kills the desk after each step of a form that is sent. What is left is the act and no plan of it, which cannot
+    be posted then, or nothing of it; sent again, it is done. How many steps there were."""
+    for step in count(1):
+        prepare()
+        path, values = form()
+        assert not done()
+        shown = desk.ledger.newest_digest(MONTH)
+        assert shown
+        killed = dies_at(desk, step, desk.session(Role.ADMIN), path, values)
+        if not done():
+            assert killed and desk.ledger.newest_digest(MONTH) == shown, step
+        elif desk.ledger.newest_digest(MONTH) == shown:
+            order = file(desk, OrderKind.POST, shown, period=MONTH)
+            assert desk.carry() == 1
+            (found,) = [one for one in desk.ledger.orders() if one.id == order.id]
+            assert "is not what would be posted now" in found.outcome["message"], found
+        assert not desk.written()
+        if not killed:
+            return step - 1
+        if not done():
+            path, values = form()
+            assert desk.browser(Role.ADMIN).post(path, data=values).status_code == 303, step
+        assert done()
+        after = desk.ledger.newest_digest(MONTH)
+        desk.plan()
+        assert desk.ledger.newest_digest(MONTH) == after != shown  # the plan on the page is of what was done
+        assert step < MOST
+    raise AssertionError
+
+
+def test_rules_are_saved_or_not_and_no_plan_of_other_rules_is_posted(tmp_path: Path) -> None:
+    with office(tmp_path, SMALL) as desk:
+        desk.plan()
+        texts = (f"{{product}} {nth}" for nth in count())
+        wanted = ""
+
+        def prepare() -> None:
+            nonlocal wanted
+            wanted = next(texts)
+
+        def form() -> tuple[str, dict[str, str]]:
+            text = next((one.text for one in desk.ledger.desk_rules()), "")
+            return "/rules", {"company": "", "base": text_digest(text), "lines.text": wanted}
+
+        def done() -> bool:
+            return load_rulebook(desk.settings.rules_dir, desk.ledger.desk_rules()).base.lines.text == wanted
+
+        assert sent_at_each_step(desk, prepare, form, done) >= 2
+
+
+def test_what_is_held_is_approved_or_not_and_no_plan_without_that_is_posted(tmp_path: Path) -> None:
+    with office(tmp_path, SMALL) as desk:
+        desk.rules(f"{RULES}[limits]\nclient_amount_max = 1.00\n")
+        desk.plan()
+        held = next(row for row in rows_of(desk) if any(hold.reason == "limit_amount" for hold in row.holds))
+        client = str(held.client_id)
+
+        def prepare() -> None:
+            desk.ledger.end_decisions(MONTH, [client], desk.clock())
+            desk.plan()
+
+        def form() -> tuple[str, dict[str, str]]:
+            digest = str(desk.ledger.newest_digest(MONTH))
+            return f"/holds/{MONTH}/approve", {
+                "digest": digest,
+                "kind": "limits",
+                "client": client,
+                "reason": "a new office",
+            }
+
+        def done() -> bool:
+            return any(one.client == client for one in desk.ledger.decisions(MONTH))
+
+        assert sent_at_each_step(desk, prepare, form, done) >= 2
