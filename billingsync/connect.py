@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
 
-from billingsync.http import CallRecord, Service, ServiceConfig
+from billingsync.errors import LedgerError
+from billingsync.http import Budget, CallRecord, Service, ServiceConfig
+from billingsync.http.account_budget import USED_WITHIN_S, AccountBudget
 from billingsync.psa.halo.client import Tenant, discover
 from billingsync.psa.halo.psa import HaloPsa
 from billingsync.psa.halo.takeback import answered_line
 from billingsync.psa.psa import PSA
 from billingsync.redaction import Redactor
+from billingsync.settings import Halo as HaloSettings
 from billingsync.settings import PartnerSettings, Settings
+from billingsync.settings import Pax8 as Pax8Settings
 from billingsync.sources.pax8.client import Pax8, service_config
+from billingsync.store.budgets import AccountBlocks
 from billingsync.store.ledger import Ledger, open_ledger
 
 TICKET_SCOPE = "read:tickets edit:tickets"
 TICKET_CALLS = 8  # a minute: with the 50 for billing within the 60 that hosted tenants allow (reference/halopsa 2.6)
 TICKET_TIMEOUT_S = 30.0
+_LATE_S = 5.0  # what a call may last beyond its timeout
 
 OnCall = Callable[[CallRecord], None]
 
@@ -63,11 +70,12 @@ def connections(
         ledger = opened or stack.enter_context(
             open_ledger(settings.database_url, partner=settings.partner, lease_s=settings.lease_s)
         )
-        pax8 = stack.enter_context(pax8_service(settings, redactor, on_call=on_call))
-        halo, tenant = halo_service(settings, redactor, on_call=on_call)
+        share = _shared(settings, ledger, stack) if settings.share_calls else _not_shared
+        pax8 = stack.enter_context(pax8_service(settings, redactor, on_call=on_call, budget=share("pax8")))
+        halo, tenant = halo_service(settings, redactor, on_call=on_call, budget=share("halo"))
         stack.enter_context(halo)
         if not ledger.check_tenant(settings.halo.base_url, tenant.id):
-            halo.on_first_answer(lambda: ledger.bind_tenant(settings.halo.base_url, tenant.id, datetime.now(UTC)))
+            halo.on_first_answer(lambda: _bind(ledger, settings, tenant))
         yield Connections(
             settings=settings,
             ledger=ledger,
@@ -78,12 +86,49 @@ def connections(
         )
 
 
+def _bind(ledger: Ledger, settings: PartnerSettings, tenant: Tenant) -> None:
+    with ledger.database.beside:  # several threads may read at once
+        ledger.bind_tenant(settings.halo.base_url, tenant.id, datetime.now(UTC))
+
+
+def _not_shared(_: str) -> None:
+    return None
+
+
+def _shared(settings: Settings, ledger: Ledger, stack: ExitStack) -> Callable[[str], Budget]:
+    """The budget of one of our accounts, together with every other process on this database."""
+    pax8, halo = settings.pax8, settings.halo
+    ways: dict[str, tuple[Pax8Settings | HaloSettings, list[tuple[int, float]]]] = {
+        "pax8": (pax8, [(pax8.calls_per_minute, 60)]),
+        "halo": (halo, [(halo.calls_per_minute, 60), (halo.calls_in_5_minutes, 300)]),
+    }
+
+    def share(name: str) -> Budget:
+        of, windows = ways[name]
+        account = hashlib.sha256(f"{of.base_url}\n{of.client_id}".encode()).hexdigest()
+        held_s = USED_WITHIN_S + of.timeout_s + _LATE_S
+        budget = AccountBudget(
+            of.calls_per_minute, AccountBlocks(ledger.database, account, name, windows, held_s=held_s)
+        )
+        stack.callback(_give_back, budget)
+        return budget
+
+    return share
+
+
+def _give_back(budget: AccountBudget) -> None:
+    with suppress(LedgerError):  # then it counts as spent for a little longer
+        budget.close()
+
+
 def _psa(halo: Service, settings: PartnerSettings) -> HaloPsa:
     ways = settings.halo
     return HaloPsa(halo, marker=ways.marker, write_lines=ways.write_lines, one_time=ways.one_time)
 
 
-def pax8_service(settings: PartnerSettings, redactor: Redactor, *, on_call: OnCall | None = None) -> Service:
+def pax8_service(
+    settings: PartnerSettings, redactor: Redactor, *, on_call: OnCall | None = None, budget: Budget | None = None
+) -> Service:
     pax8 = settings.pax8
     config = service_config(
         client_id=pax8.client_id,
@@ -97,11 +142,11 @@ def pax8_service(settings: PartnerSettings, redactor: Redactor, *, on_call: OnCa
         first_wait_s=settings.retry.first_wait_s,
     )
     hint = "Check BILLINGSYNC_PAX8__CLIENT_ID and BILLINGSYNC_PAX8__CLIENT_SECRET."
-    return Service(replace(config, login_hint=hint), redactor=redactor, on_call=_told(on_call))
+    return Service(replace(config, login_hint=hint), redactor=redactor, on_call=_told(on_call), budget=budget)
 
 
 def halo_service(
-    settings: PartnerSettings, redactor: Redactor, *, on_call: OnCall | None = None
+    settings: PartnerSettings, redactor: Redactor, *, on_call: OnCall | None = None, budget: Budget | None = None
 ) -> tuple[Service, Tenant]:
     """The service and what HaloPSA says of itself; asked once, before the first login."""
     halo = settings.halo
@@ -113,7 +158,7 @@ def halo_service(
         return halo.token_url or found[0].token_url
 
     config = _halo_config(settings, token_url)
-    service = Service(config, redactor=redactor, on_call=_told(on_call))
+    service = Service(config, redactor=redactor, on_call=_told(on_call), budget=budget)
     try:
         found.append(discover(service, halo.base_url, halo.tenant))
     except BaseException:

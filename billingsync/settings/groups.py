@@ -66,6 +66,9 @@ class Halo(Group):
     expires_on: Expiry = Field(default=None, description="day on which the client secret ends, to be warned before")
     # Hosted tenants allow 300 calls in 5 minutes, and other integrations eat from them: reference/halopsa 2.6.
     calls_per_minute: PerMinute = Field(default=50, description="calls made in a minute at the most")
+    calls_in_5_minutes: PerMinute = Field(
+        default=250, description="calls made in 5 minutes at the most, where an account's calls are shared"
+    )
     timeout_s: Seconds = Field(default=60.0, description="seconds for one call")
     # A gateway may give up 60 s after our own timeout [N2].
     absence_s: float = Field(

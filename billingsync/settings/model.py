@@ -35,6 +35,9 @@ class Settings(PartnerSettings):
         allow_inf_nan=False,
         description="seconds that a run keeps its lock without a sign of life",
     )
+    share_calls: bool = Field(
+        default=False, description="whether all processes on the database share each account's calls a minute"
+    )
     health: Health = Health()
     desk: DeskSettings = DeskSettings()
     log: Log = Log()

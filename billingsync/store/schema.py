@@ -48,6 +48,7 @@ REVISIONS = (
     "0016",
     "0019",
     "0017",
+    "0018",
 )
 
 metadata = MetaData(
@@ -737,6 +738,20 @@ desk_rules = _table(
     _required("who", Words),
     _required("reason", Words),
     _required("at", Moment),
+)
+
+# The calls that were taken from each account's budget, in blocks; the block "" is the account itself, and says until
+# when it is closed. An account may be several partners', so that this is no table of one.
+call_budget = Table(
+    "call_budget",
+    metadata,
+    _required("account", Text),
+    _required("service", Text),
+    _required("block", Text),
+    _optional("until", Moment),
+    _required("taken", Integer),
+    _optional("ended", Moment),
+    PrimaryKeyConstraint("account", "service", "block"),
 )
 
 # The fleet ------------------------------------------------------------------------------------------------------------
