@@ -87,13 +87,14 @@ def undo(
 
 
 def _steps(result: UndoResult) -> list[list[str]]:
+    again = ["billingsync", "undo", result.run, *(["--client", result.client] if result.client else [])]
     if result.dry_run:
-        return [["billingsync", "undo", result.run]]
+        return [again]
     steps = []
     if result.state == UndoState.REFUSED:
-        steps.append(["billingsync", "undo", result.run, "--credit"])
+        steps.append([*again, "--credit"])
     if result.state == UndoState.FAILED:
-        steps.append(["billingsync", "undo", result.run])
+        steps.append(again)
     return [*steps, ["billingsync", "plan", result.period]]
 
 

@@ -32,10 +32,18 @@ def reread(context: RunContext, tenant: Tenant, keys: Collection[str]) -> tuple[
         template = row.action == PostingAction.UPDATE
         there = tenant.find(row.invoice_id, template=template) or context.psa.read(row.invoice_id, template=template)
         there = there or Invoice(id=row.invoice_id, client_id=row.client_id, template=template)  # gone
+        if template and _written_anew(row, there):
+            continue  # by a run that this ledger does not know any more, as after a backup was put back [N6]
         settled = record_found(context, row, there, again=True)
         if settled.state == PostingState.DIFFERS:
             told.append(f"{row.client_name}: {settled.message}")
     return tuple(told)
+
+
+def _written_anew(row: RecordedPosting, there: Invoice) -> bool:
+    """Whether a line of it on a template carries the marker of another posting: of ours, and no person's change."""
+    marks = [line.mark for one in row.returned_lines if (line := there.line(one.line_id or 0)) is not None]
+    return any(mark is not None and mark.key != row.key and not mark.of_card for mark in marks)
 
 
 def _whole(row: RecordedPosting, live: Collection[int], current: dict[tuple[int, int], str]) -> bool:

@@ -93,7 +93,9 @@ def _undo(connected: Connections, fence: Fence, asked: _Asked, say: Say) -> Undo
         gone = {str(posting.client_id) for posting in done if posting.outcome in (UndoOutcome.UNDONE, UndoOutcome.PART)}
         ledger.end_decisions(of.period, gone, now())  # what was approved ends with the posting that it let pass [V1]
     items = _unused_items(ledger, of.digest, rows, done)
-    return UndoResult(run=run, period=of.period, dry_run=dry_run, postings=tuple(done), items=items)
+    return UndoResult(
+        run=run, period=of.period, dry_run=dry_run, postings=tuple(done), items=items, client=asked.client
+    )
 
 
 def _client_of(ledger: Ledger, run: str, digest: str | None, text: str) -> int:

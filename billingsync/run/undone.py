@@ -69,6 +69,7 @@ class UndoResult:
     dry_run: bool
     postings: tuple[UndonePosting, ...]
     items: tuple[tuple[int, str], ...] = ()  # created by the run, on no line of ours any more
+    client: str = ""  # the one that was asked for, as it was named; "" for all of the run
 
     @property
     def state(self) -> UndoState:

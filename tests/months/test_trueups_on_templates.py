@@ -4,10 +4,12 @@ it, whichever month the re-issue is of, and whatever month the template carries 
 from __future__ import annotations
 
 import shlex
+import shutil
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from months_rules import BASE
 from scene import BACKUP, M365, Scene, texts, total
 
 TEMPLATE = -201
@@ -122,3 +124,34 @@ def test_R2_a_late_charge_without_a_credit_still_waits_for_a_person(contoso) -> 
     run(made, DEC)
     made.month(NOV, made.charge(BACKUP, 1, "5.00", sub="s-2"))
     assert {one["reason"] for one in run(made, NOV, 3)["holds"]} == {"recurring_later_period"}
+
+
+@pytest.mark.parametrize("rules", [BASE + '[approval]\ntrue_up = "post"\n', BASE], ids=["by the rules", "approved again"])
+def test_N6_a_true_up_on_a_template_that_the_ledger_forgot_is_adopted(contoso, rules: str) -> None:
+    made = contoso(schedule="off", rules=rules)
+    made.month(NOV, seats(made), invoice="A")
+    run(made, NOV)
+    made.sandbox.make(TEMPLATE)
+    credit(made, "A")
+    made.month(NOV, seats(made, "23.00"), invoice="B")
+    ledger, kept = made.office.folder / "ledger.db", made.office.folder / "kept.db"
+    shutil.copy(ledger, kept)
+
+    def settle() -> Any:
+        if rules == BASE:
+            run(made, NOV, 3)
+            follow(made, NOV, "220.00", "230.00")
+        return run(made, NOV)
+
+    settle()
+    count, template = len(made.sandbox.halo.invoices), texts(made.invoice(TEMPLATE))
+    for file in made.office.folder.glob("ledger.db*"):
+        file.unlink()
+    shutil.copy(kept, ledger)
+    told = settle()
+    assert [(one["how"], one["amount"]) for one in told["taken_back"]] == [("credited", "220.00")]
+    assert [one["amount"] for one in told["postings"]] == ["230.00"]
+    assert (len(made.sandbox.halo.invoices), texts(made.invoice(TEMPLATE))) == (count, template)
+    assert run(made, NOV)["postings"] == []
+    made.sandbox.make(TEMPLATE)
+    assert billed(made) == Decimal("230.00")

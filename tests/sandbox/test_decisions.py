@@ -164,6 +164,22 @@ def test_R5_one_client_of_a_run_is_undone_alone(stage: Stage) -> None:
     assert [client["client_id"] for client in made.office.plan("2026-11")["clients"]] == [214]
 
 
+def test_R5_the_step_after_an_undo_of_one_client_undoes_nobody_else(stage: Stage) -> None:
+    made = stage()
+    made.month("2026-11", made.charge(M365, 1, 22), made.charge(BACKUP, 1, 10, client=216))
+    told = made.office.run("run", "2026-11", "--yes", "--json").must().json
+    invoice = next(one["invoice_id"] for one in told["postings"] if one["client_id"] == 214)
+    made.sandbox.person(do="close", id=invoice, how="sent")
+    words = ("undo", told["run"], "--client", "Contoso Ltd")
+    dry = made.office.run(*words, "--dry-run", "--json").must(5).json["next_steps"]
+    assert dry == [["billingsync", *words]]
+    refused = made.office.run(*words, "--yes", "--json").must(5).json["next_steps"]
+    assert refused[0] == ["billingsync", *words, "--credit"]
+    credited = made.office.run(*refused[0][1:], "--yes", "--json").must().json["postings"]
+    assert [(one["client_id"], one["credit_needed"]["amount"]) for one in credited] == [(214, "0.00")]
+    assert [client["client_id"] for client in made.office.plan("2026-11")["clients"]] == [214]
+
+
 def test_R5_a_charge_that_was_dropped_by_mistake_is_freed_alone(stage: Stage) -> None:
     made = stage(OPEN + '[exclude]\nproducts = ["' + BACKUP + '"]\n')
     made.month("2026-11", made.charge(M365, 1, 22), made.charge(BACKUP, 1, 10))

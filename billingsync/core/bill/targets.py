@@ -293,14 +293,16 @@ def touched(before: WrittenLine, line: InvoiceLine | None, now: PlanLine | None 
         detail = f"HaloPSA computes the quantity of line {before.line_id} itself"
         return Touched(reason=Reason.LINE_AUTOMATIC_QUANTITY, detail=detail)
     changed = _edits(before, line)
-    if changed and not (now and not _edits(_as_written(before, now), line)):
+    if changed and not (now and any(not _edits(one, line) for one in _as_written(before, now))):
         detail = f"line {before.line_id} was edited by hand: {', '.join(changed)}"
         return Touched(reason=Reason.LINE_EDITED, detail=detail)
     return None
 
 
-def _as_written(before: WrittenLine, now: PlanLine) -> WrittenLine:
-    return replace(before, description=now.description, quantity=now.quantity, unit_price=now.unit_price)
+def _as_written(before: WrittenLine, now: PlanLine) -> tuple[WrittenLine, WrittenLine]:
+    """The line as this month writes it; a person who changed its price need not have changed what it costs."""
+    asked = replace(before, description=now.description, quantity=now.quantity, unit_price=now.unit_price)
+    return asked, replace(asked, unit_cost=now.unit_cost)
 
 
 def _edits(before: WrittenLine, line: InvoiceLine) -> list[str]:
