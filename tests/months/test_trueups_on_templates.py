@@ -126,7 +126,9 @@ def test_R2_a_late_charge_without_a_credit_still_waits_for_a_person(contoso) -> 
     assert {one["reason"] for one in run(made, NOV, 3)["holds"]} == {"recurring_later_period"}
 
 
-@pytest.mark.parametrize("rules", [BASE + '[approval]\ntrue_up = "post"\n', BASE], ids=["by the rules", "approved again"])
+@pytest.mark.parametrize(
+    "rules", [BASE + '[approval]\ntrue_up = "post"\n', BASE], ids=["by the rules", "approved again"]
+)
 def test_N6_a_true_up_on_a_template_that_the_ledger_forgot_is_adopted(contoso, rules: str) -> None:
     made = contoso(schedule="off", rules=rules)
     made.month(NOV, seats(made), invoice="A")
