@@ -26,11 +26,13 @@ MOST_CHOICES = 100  # of equal lines that are tried for one posting
 class AlreadyThere:
     """`postings` are the plan's, each as it was posted where HaloPSA has it. `found` is by key; `forgotten` says, by
     client, why nothing may be sent for it: HaloPSA has postings of ours that neither this plan nor the ledger knows.
-    `credited` is what was billed and credited; its posting is None where the ledger has it."""
+    `older` says, by client, which earlier month the ledger has forgotten. `credited` is what was billed and credited;
+    its posting is None where the ledger has it."""
 
     postings: list[Posting]
     found: dict[str, Invoice] = field(default_factory=dict)
     forgotten: dict[int, str] = field(default_factory=dict)
+    older: dict[int, str] = field(default_factory=dict)
     credited: list[tuple[Posting | None, Credited]] = field(default_factory=list)
 
 
@@ -85,6 +87,7 @@ class _Search:
         self._settled: set[str] = set()  # keys of what was credited, and of its credits
         self._seen: set[str] = set()  # keys of the plan's postings that HaloPSA has
         self._earlier: dict[int, str] = {}  # by client, the oldest month that a forgotten posting is known to be of
+        self._unknown: dict[int, str] = {}  # by client, why nothing that HaloPSA does not have may be sent
 
     def leave_out_credited(self, found: Iterable[Credited]) -> None:
         """What was billed and credited before the ledger was put back bills nobody, whatever it was made of."""
@@ -112,7 +115,6 @@ class _Search:
         if mark.key in self._settled:
             return
         if mark.key in self._own:
-            self._seen.add(mark.key)
             self._is_there(mark.key, invoice)
         elif mark.key in self._known or mark.of_card:
             return
@@ -134,14 +136,16 @@ class _Search:
         self._replace([posting], found)
         self._later[posting.key] = key
         self._own[key] = found
-        self._seen.add(key)
         self._is_there(key, invoice)
 
     def _is_there(self, key: str, invoice: Invoice) -> None:
         # An invoice that HaloPSA made from a template has copies of its marks: what we wrote is the template. And of an
         # existing invoice a list does not show all: it is read by itself before it is compared.
-        created = self._own[key].action == PostingAction.CREATE
-        if created and not invoice.is_copy and not invoice.template:
+        action = self._own[key].action
+        if invoice.is_copy or invoice.template is not (action == PostingAction.UPDATE):
+            return
+        self._seen.add(key)
+        if action == PostingAction.CREATE:
             self.there.found[key] = invoice
 
     def finish(self) -> AlreadyThere:
@@ -149,6 +153,13 @@ class _Search:
         for key in self._later.keys() & self.there.found.keys():
             self._twice(self._own[key].client_id, self._later[key])
         for posting in self.there.postings:
+            client = posting.client_id
+            # Who is sent nothing is not billed twice; but on a template an earlier month has no place behind a later.
+            safe = posting.key in self._seen and (
+                posting.action != PostingAction.UPDATE or client not in self.there.older
+            )
+            if not safe and (why := self._unknown.get(client)):
+                self.there.forgotten[client] = why
             for was, credited in self.there.credited:
                 if was is not None and posting.key not in self._seen and set(was.charges) & set(posting.charges):
                     self.there.forgotten[posting.client_id] = (
@@ -198,9 +209,7 @@ class _Search:
     def _adopt(self, found: Posting, invoice: Invoice) -> None:
         self._replace(self.there.postings, found)
         self._own[found.key] = found
-        self._seen.add(found.key)
-        if found.action == PostingAction.CREATE:
-            self.there.found[found.key] = invoice
+        self._is_there(found.key, invoice)
 
     def _replace(self, among: Sequence[Posting], found: Posting) -> None:
         """The postings without the charges of `found`, and it itself."""
@@ -235,7 +244,10 @@ class _Search:
         if period > self.plan.period:
             return  # it bills a later month's charges; that month's run takes it over
         first = self._earlier.get(invoice.client_id, "")
+        before = str(self.context.period.previous)
         earlier = period if period < self.plan.period else ""
+        if not period and not self.context.ledger.heads(period=before):
+            earlier = before  # of lines nothing says which month wrote them
         if first and (not earlier or first < earlier):
             return
         self._earlier[invoice.client_id] = earlier
@@ -249,12 +261,13 @@ class _Search:
         elif period:
             why += "Put the newest backup in place, or take those lines out in HaloPSA, and run again"
         else:
-            before = self.context.period.previous
             why += (
                 f"If an earlier month wrote it, run that one first, which takes over what is there: billingsync run "
                 f"{before}. Else put the newest backup in place, or take those lines out in HaloPSA, and run again"
             )
-        self.there.forgotten[invoice.client_id] = why
+        self._unknown[invoice.client_id] = why
+        if earlier:
+            self.there.older[invoice.client_id] = why
 
 
 def _alike(postings: Sequence[Posting], written: Sequence[InvoiceLine]) -> Iterator[tuple[Posting, Sequence[PlanLine]]]:

@@ -35,10 +35,12 @@ MOST_SENDINGS = 3  # of one posting in one run: each was followed by a full abse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """What a plan's posting came to. `unread` says why it could not be read back at the end, "" where it was."""
+    """What a plan's posting came to. `unread` says why it could not be read back at the end, "" where it was; `told`
+    what else a person must know, a sentence each."""
 
     outcomes: tuple[Outcome, ...] = ()
     unread: str = ""
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,8 @@ def carry_out(
     unread = read_back(context, context.ledger.heads(run=context.run, states=ARRIVED))
     planned = {posting.key: posting for posting in postings}
     outcomes += (outcome_of(head, planned[head.key]) for head in context.ledger.heads(run=context.run))
-    return Carried(outcomes=tuple(outcomes), unread=unread)
+    told = tuple(sorted(set(seen.older.values()) - set(seen.forgotten.values())))
+    return Carried(outcomes=tuple(outcomes), unread=unread, told=told)
 
 
 def _refused_once_more(

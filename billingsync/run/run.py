@@ -248,7 +248,7 @@ def _post(
         raise
     settle_charges(connected, fence, run, plan, charges, carried.outcomes)
     alarms = (*seen.alarms, *([carried.unread] if carried.unread else []))
-    result = result_of(connected, run, plan, charges, carried.outcomes, alarms, taken, seen.changed)
+    result = result_of(connected, run, plan, charges, carried.outcomes, alarms, taken, (*seen.changed, *carried.told))
     written = [key for key, state in ledger.states(run=run).items() if state in ARRIVED]
     summary: dict[str, object] = {
         "digest": plan.digest,

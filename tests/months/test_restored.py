@@ -11,7 +11,7 @@ import pytest
 from months_rules import BASE
 from scene import BACKUP, M365, SETUP, Scene, total
 
-NOV = "2026-11"
+OCT, NOV = "2026-10", "2026-11"
 NEW = '[client]\nhalo_client = 214\n[invoice]\nbehavior = "new"\n'
 LATEST = '[client]\nhalo_client = 214\n[invoice]\nbehavior = "latest"\n'
 
@@ -127,3 +127,28 @@ def test_N6_lines_on_an_invoice_that_is_not_the_latest_any_more_are_adopted_as_t
     new_invoice(made)
     restore(made)
     assert [(one["state"], one["key"]) for one in run(made)["postings"]] == [("adopted", first[0]["key"])]
+
+
+@pytest.mark.parametrize("client", [NEW, LATEST], ids=["new", "latest"])
+def test_N6_a_ledger_from_before_last_month_says_to_bring_that_month_back_first(contoso, client: str) -> None:
+    made = contoso(client)
+    if "latest" in client:
+        new_invoice(made)
+    made.month(OCT, made.charge(M365, 10, "22.00", sub="s-1"), made.charge(SETUP, 1, "90.00"), invoice="A")
+    made.office.run("plan", OCT).must()
+    backup(made)
+    run(made, OCT)
+    made.month(NOV, made.charge(M365, 11, "22.00", sub="s-1"), invoice="B")
+    run(made, NOV)
+    restore(made)
+    told = run(made, NOV, code=3)
+    assert [one["state"] for one in told["postings"]] == ["adopted"]
+    assert f"First run that month, which takes over what is there: billingsync run {OCT}" in told["message"]
+    made.month(NOV, made.charge(BACKUP, 1, "7.00", sub="s-3"), invoice="C")
+    (failed,) = run(made, NOV, code=1)["postings"]
+    assert f"billingsync run {OCT}" in failed["problem"]
+    assert [one["state"] for one in run(made, OCT)["postings"]] == ["adopted"]
+    assert [one["state"] for one in run(made, NOV)["postings"]] == ["posted"]
+    assert net(made) == Decimal("559.00")
+    assert run(made, OCT)["postings"] == [] and run(made, NOV)["postings"] == []
+    made.office.run("audit", "verify").must()
