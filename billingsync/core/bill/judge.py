@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from billingsync.core.bill.company import IN_DOUBT, Work, as_list, excluded_by, held_by, products_with
 from billingsync.core.bill.decided import decided_draft
-from billingsync.core.bill.lines import draft_lines, line_text, numbered
+from billingsync.core.bill.lines import Numbered, draft_lines, line_text
 from billingsync.core.bill.modifiers import Draft, Verdict, apply_modifiers, is_azure
 from billingsync.core.bill.parts import Items, as_shares, full_prices, needs_full_price, sold
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine, TrueUp
@@ -243,7 +244,7 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
         subscriptions[draft.product_name].add(draft.subscription_id)
     period, recurring = str(inputs.period), work.target.action == PostingAction.UPDATE
     lines: list[PlanLine] = []
-    keys: list[str] = []
+    numbered = Numbered()
     prices = full_prices(work.all_charges, inputs.memory.full_prices)
     for draft in drafts:
         resolved = resolve(draft, work.rules, catalogue, inputs.memory.items_by_sku)
@@ -269,10 +270,11 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
             period=period,
             several=len(subscriptions[draft.product_name]) > 1,
         )
-        for part, line in enumerate(draft_lines(draft, items, text, work.company.id)):
-            lines.append(line)
-            if recurring:
-                keys.append(recurring_key(draft) + (f"|part {part}" if part else ""))
+        keys: list[str] = []
+        if recurring:
+            key = recurring_key(draft)
+            keys = [numbered(f"{key}|part {part}" if part else key) for part in range(len(items))]
+        lines += draft_lines(draft, items, text, work.company.id, keys)
         work.products.update(charge.sku or charge.product_name for charge in draft.charges)
     if work.target.reason:
         if lines:  # a client with nothing to bill needs no invoice to bill it on
@@ -285,8 +287,10 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
         return
     if _left_behind(work, inputs):
         return
-    if recurring and not _beside_a_later_month(work, inputs):
-        _onto_recurring(work, numbered(lines, keys), inputs)
+    if recurring and _beside_a_later_month(work, inputs):
+        work.lines.extend(replace(line, recurring_key="") for line in lines)  # on an invoice that is made once
+    elif recurring:
+        _onto_recurring(work, lines, inputs)
     else:
         work.lines.extend(lines)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 
@@ -119,13 +119,19 @@ def _compiled(template: str) -> tuple[str, tuple[str, ...]]:
 
 
 def draft_lines(
-    draft: Draft, items: Sequence[tuple[Part | None, ItemRef | None]], text: str, company_id: str = ""
+    draft: Draft,
+    items: Sequence[tuple[Part | None, ItemRef | None]],
+    text: str,
+    company_id: str = "",
+    keys: Sequence[str] = (),
 ) -> list[PlanLine]:
-    """The lines of one draft: one, or one for each part of a product that is split over several items [P5]."""
+    """The lines of one draft: one, or one for each part of a product that is split over several items [P5]. `keys` are
+    those by which they are recognised next month, if any."""
     amounts = _shares(draft, [part for part, _ in items])
     charges = tuple([charge.id for charge in draft.charges])
     lines = []
-    for (part, item), (amount, cost) in zip(items, amounts, strict=True):
+    keys = keys or [""] * len(items)
+    for (part, item), (amount, cost), key in zip(items, amounts, keys, strict=True):
         if part is None:
             numbers = fit(amount, cost, draft.currency, draft.quantity, draft.unit_price, draft.unit_cost)
         else:
@@ -148,6 +154,7 @@ def draft_lines(
                 charges=charges,
                 group=draft.group,
                 company_id=company_id,
+                recurring_key=key,
             )
         )
     return lines
@@ -181,11 +188,12 @@ def _shares(draft: Draft, parts: Sequence[Part | None]) -> list[tuple[Decimal, D
     return list(zip(prices, costs, strict=True))
 
 
-def numbered(lines: Sequence[PlanLine], keys: Sequence[str]) -> list[PlanLine]:
-    """Lines with the keys by which they are recognised next month [B3]: equal keys are told apart by ordinal."""
-    seen: dict[str, int] = {}
-    result = []
-    for line, key in zip(lines, keys, strict=True):
-        ordinal = seen[key] = seen.get(key, 0) + 1
-        result.append(replace(line, recurring_key=f"{key}|{ordinal}"))
-    return result
+class Numbered:
+    """The keys by which lines are recognised next month [B3]: equal ones are told apart by their ordinal."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def __call__(self, key: str) -> str:
+        ordinal = self._seen[key] = self._seen.get(key, 0) + 1
+        return f"{key}|{ordinal}"

@@ -13,7 +13,7 @@ from billingsync.core.bill.company import Work, is_settled, works_of
 from billingsync.core.bill.decided import DecidedCompany
 from billingsync.core.bill.judge import judge, without_company
 from billingsync.core.bill.limits import apply_limits, missing_companies
-from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine, TrueUp
+from billingsync.core.bill.plan import ClientPlan, Hold, Plan, PlanLine, TrueUp
 from billingsync.core.bill.postings import postings_of, targets_of
 from billingsync.core.bill.products import Catalogue
 from billingsync.core.bill.take_off import hold_what_stays, take_off
@@ -215,7 +215,8 @@ class _Binder:
 
     def __call__(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         if (known := self._made.get(steps)) is None:
-            known = self._made[steps] = tuple(step.filled(self._fill) for step in steps)
+            filled = tuple(step.filled(self._fill) for step in steps)
+            known = self._made[steps] = steps if filled == steps else filled
         return known
 
 
@@ -223,7 +224,12 @@ def _named(client: ClientPlan, with_digest: _Binder) -> ClientPlan:
     """The client with its plan's digest in the commands that its holds say to type."""
     if not client.holds:
         return client
-    return replace(client, holds=tuple(replace(hold, steps=with_digest(hold.steps)) for hold in client.holds))
+    return replace(client, holds=tuple(_with_digest(hold, with_digest) for hold in client.holds))
+
+
+def _with_digest(hold: Hold, with_digest: _Binder) -> Hold:
+    steps = with_digest(hold.steps)
+    return hold if steps is hold.steps else replace(hold, steps=steps)
 
 
 def _client_plan(work: Work, inputs: RunInputs) -> ClientPlan:

@@ -4,7 +4,7 @@ and what was to be billed once and has been [B7]. Whatever else holds that compa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from billingsync.core.bill.company import Removal, Work
@@ -49,12 +49,11 @@ def comes_off(work: Work, inputs: RunInputs, decided: Collection[int] = ()) -> C
     if not work.written:
         return ComesOff()
     month = str(inputs.period)
-    templates = _templates(inputs)
     waits: list[WrittenLine] = []
     left: list[Stays] = []
     removals: list[Removal] = []
     for line in work.written:
-        template, there = _on_template(line, templates)
+        template, there = _on_template(work, line)
         if template is None or there is None or line.line_id in decided:
             continue
         stranded = is_stranded(work, line) and (line.period < month or not line.live)
@@ -129,16 +128,9 @@ def is_stranded(work: Work, line: WrittenLine) -> bool:
     return invoice.recurring_invoice is not None and abs(line.invoice_id) != abs(invoice.recurring_invoice)
 
 
-def _templates(inputs: RunInputs) -> Mapping[int, Invoice]:
-    return {abs(one.id): one for one in inputs.existing if one.template}
-
-
-def _on_template(
-    line: WrittenLine, templates: Mapping[int, Invoice]
-) -> tuple[Invoice, InvoiceLine] | tuple[None, None]:
+def _on_template(work: Work, line: WrittenLine) -> tuple[Invoice, InvoiceLine] | tuple[None, None]:
     """The template and the line on it as they are now, where the line bills somebody."""
-    template = templates.get(abs(line.invoice_id))
-    there = template.line(line.line_id) if template is not None else None
+    template, there = work.made.on_template(line)
     if template is None or there is None or there.inactive or there.quantity == 0:
         return None, None
     return template, there
@@ -152,10 +144,9 @@ def may_come_yet(work: Work, inputs: RunInputs) -> Stays | None:
     missing = [name for name in billed.partner_names if name not in here] if billed is not None else []
     if billed is None or not missing or billed.period >= work.period:
         return None  # what this month billed and took back again, nobody waits for
-    templates = _templates(inputs)
     standing = []
     for line in work.written:
-        template, _ = _on_template(line, templates)
+        template, _ = _on_template(work, line)
         if template is not None and not template.disabled and line.live and not _is_used_up(work, line):
             standing.append(line)
     if not standing or any(line.period >= work.period for line in standing):

@@ -247,12 +247,15 @@ def _waits(key: str, waiting: frozenset[str]) -> bool:
     return any(key == one or key.startswith(f"{one}|") for one in waiting)
 
 
+_REMOVED = (approve(ApproveAs.ADD_AGAIN, Slot.CHARGE_OPTIONS), EXCLUDE_PRODUCT)
+
+
 def _way_out(
     reason: Reason, before: WrittenLine, there: InvoiceLine | None, line: PlanLine, currency: str
 ) -> tuple[Step, ...]:
     """How such a line may be mended. Whoever leaves it out takes it off too, else it would be left behind."""
     if there is None:
-        return (approve(ApproveAs.ADD_AGAIN, Slot.CHARGE_OPTIONS), EXCLUDE_PRODUCT)
+        return _REMOVED
     now = f'{plain(line.quantity)} x {plain(line.unit_price, currency)} "{line.description:.80}"'
     was = f"{plain(before.quantity)} x {plain(before.unit_price, currency)}"
     if reason is Reason.LINE_EDITED:

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from billingsync.core.bill.plan import Waiting
 from billingsync.core.inputs import RunInputs, WrittenLine
-from billingsync.core.invoice import Invoice
+from billingsync.core.invoice import Invoice, InvoiceLine
 from billingsync.core.money import ZERO, multiply, plain, round_money
 
 YEARLY = "annual"  # the kind, in a line's key, of a subscription that is billed once in a year or more
@@ -33,6 +33,9 @@ class MadeInvoices:
 
     def __init__(self, invoices: Iterable[Invoice], templates: Iterable[Invoice]) -> None:
         self._templates = {abs(one.id): one for one in templates if one.template}
+        self._lines = {
+            (template, line.id): line for template, one in self._templates.items() for line in reversed(one.lines)
+        }
         self._by_mark: dict[tuple[str, int], set[int]] = defaultdict(set)
         self._by_line: dict[tuple[int, int], set[tuple[str, int]]] = defaultdict(set)
         self._void: set[tuple[str, int]] = set()
@@ -52,8 +55,7 @@ class MadeInvoices:
 
     def of(self, line: WrittenLine) -> Invoiced:
         """Whether HaloPSA has billed this line since we wrote it."""
-        template = self._templates.get(abs(line.invoice_id))
-        there = template.line(line.line_id) if template is not None else None
+        template, there = self.on_template(line)
         found = set(line.invoiced) | self._by_mark.get((line.key, line.ordinal), set())
         if line.written_at:
             named = self._by_line.get((abs(line.invoice_id), line.line_id), set())
@@ -76,6 +78,11 @@ class MadeInvoices:
     def voided(self, key: str, ordinal: int) -> bool:
         """Whether the invoice that carries the mark of this line is void, and no other has it."""
         return (key, ordinal) in self._void and not self._by_mark.get((key, ordinal))
+
+    def on_template(self, line: WrittenLine) -> tuple[Invoice | None, InvoiceLine | None]:
+        """The template that the line was written on, and the line on it as it is now."""
+        template = abs(line.invoice_id)
+        return self._templates.get(template), self._lines.get((template, line.line_id))
 
     def next_creation(self, template_id: int) -> str:
         """When the template's next invoice is due, as ISO text; "" where HaloPSA does not say."""
@@ -117,9 +124,10 @@ def waiting_of(inputs: RunInputs, made: MadeInvoices) -> tuple[Waiting, ...]:
     sums: dict[tuple[int, int, str, str], list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
     for line in inputs.memory.written_lines:
         if line.live and not made.of(line).done:
-            both = sums[line.invoice_id, line.client_id, line.period, currency_of(line.recurring_key)]
-            both[0] += amount_of(line)
-            both[1] += cost_of(line)
+            currency = currency_of(line.recurring_key)
+            both = sums[line.invoice_id, line.client_id, line.period, currency]
+            both[0] += round_money(multiply(line.quantity, line.unit_price), currency)
+            both[1] += round_money(multiply(line.quantity, line.unit_cost), currency)
     names = {client.id: client.name for client in inputs.clients}
     return tuple(
         Waiting(
