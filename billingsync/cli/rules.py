@@ -131,7 +131,7 @@ def _misfits(rulebook: Rulebook, settings: Settings, redactor: Redactor) -> tupl
     where none were, and none are named where they cannot be."""
     from billingsync.core.bill.bound import fits_nothing, names_in
     from billingsync.errors import BillingSyncError
-    from billingsync.run.rule_names import lists_last_read
+    from billingsync.run.rule_names import companies_meant, lists_last_read
     from billingsync.setup.doctor import listed
     from billingsync.store.ledger import open_ledger
 
@@ -140,8 +140,9 @@ def _misfits(rulebook: Rulebook, settings: Settings, redactor: Redactor) -> tupl
     try:
         with open_ledger(settings.database_url, partner=settings.partner) as ledger:
             known = lists_last_read(ledger)
+            meant = companies_meant(ledger)
         if known is not None:
-            return tuple(fits_nothing(rulebook, *known))
+            return tuple(fits_nothing(rulebook, *known, meant))
     except BillingSyncError:
         pass  # no ledger yet
     try:

@@ -37,6 +37,11 @@ def _of(ledger: Ledger, kind: str, names: set[str]) -> Iterator[Binding]:
             yield Binding(kind=kind, name=name, id=one.target, since=one.at.date().isoformat())
 
 
+def companies_meant(ledger: Ledger) -> dict[str, str]:
+    """What names of companies in the rules are bound to, by their text: Pax8 ids [C4]."""
+    return {text: one.target for text, one in ledger.rule_names().items()}
+
+
 def lists_last_read(ledger: Ledger) -> tuple[Sequence[Company], Sequence[Client]] | None:
     """Pax8's companies and HaloPSA's clients as the newest plan read them; None where no plan has kept them."""
     for entry in reversed(ledger.plans()):

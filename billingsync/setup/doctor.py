@@ -143,8 +143,20 @@ def _names(settings: Settings, redactor: Redactor) -> Iterator[Check]:
     """Names in the rules that nothing at Pax8 or HaloPSA has [C4]."""
     rulebook = load_rulebook(settings.rules_dir, written_on_the_desk(settings))
     if rulebook.clients or names_in(rulebook):
-        for says in fits_nothing(rulebook, *listed(settings, redactor)):
+        for says in fits_nothing(rulebook, *listed(settings, redactor), _meant(settings)):
             yield Check(name="rules", state="warn", says=says)
+
+
+def _meant(settings: Settings) -> dict[str, str]:
+    """What names in the rules are bound to; nothing where the database cannot be read: its own check tells that."""
+    from billingsync.run.rule_names import companies_meant
+    from billingsync.store.ledger import open_ledger
+
+    try:
+        with open_ledger(settings.database_url, partner=settings.partner) as ledger:
+            return companies_meant(ledger)
+    except BillingSyncError:
+        return {}
 
 
 def written_on_the_desk(settings: Settings) -> tuple[DeskRules, ...]:

@@ -90,6 +90,28 @@ def test_case_12_an_excluded_company_stays_out_after_a_rename_and_is_asked_about
     assert run(made, NOV, 0)["postings"] == [] and pays(made) == 0
 
 
+@pytest.mark.parametrize(
+    "file",
+    ["", '[client]\nname = "Contoso Ltd"\nexclude = true\n'],
+    ids=["in a list", "in a file"],
+)
+def test_C4_a_name_whose_company_is_called_otherwise_by_now_is_said_to_apply_still(stage: Stage, file: str) -> None:
+    made = stage(OPEN + ("" if file else '[exclude]\ncompanies = ["Contoso Ltd"]\n'))
+    if file:
+        made.office.rules(file, "clients/contoso.toml")
+    made.month(OCT, seats(made))
+    run(made, OCT, 0)
+    rename(made, "Contoso Holdings Ltd")
+    made.month(NOV, seats(made))
+    plan = made.office.plan(NOV)
+    assert reasons(plan) == {"client_renamed"} and not [one for one in plan["warnings"] if "decides nothing" in one]
+    for words in (("rules", "check"), ("doctor",)):
+        shown = made.office.run(*words)
+        said = " ".join((shown.stdout + shown.stderr).split())
+        assert "Pax8 calls 'Contoso Ltd' 'Contoso Holdings Ltd' by now" in said and "still applies" in said, words
+        assert "decides nothing" not in said and "nearest" not in said
+
+
 def test_C4_a_name_that_another_company_takes_over_still_means_the_first(stage: Stage) -> None:
     """Two companies swap their names: the rule stays with whom it was made for."""
     made = stage()

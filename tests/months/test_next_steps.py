@@ -101,7 +101,7 @@ def renamed_in_rules(stage: Stage) -> Scene:
     made = stage(OPEN + '[exclude]\ncompanies = ["Contoso Ltd"]\n')
     made.month(OCT, seats(made))
     run(made, OCT)
-    made.listed()["name"] = "Adatum"
+    made.listed()["name"] = "Adatum of the North"
     made.month(NOV, seats(made))
     return made
 
@@ -126,7 +126,6 @@ def another_product(stage: Stage) -> Scene:
 
 def no_longer_left_out(made: Scene) -> None:
     made.office.rules(OPEN)
-    made.office.run("map", "companies", "--set", "Adatum=214").must()
 
 
 def another_pays(stage: Stage) -> Scene:
@@ -564,6 +563,8 @@ def carry_out(made: Scene, text: str, case: Case) -> None:
     deeds = [deed for part, deed in case.deeds.items() if part in text]
     for deed in deeds:
         deed(made)
+    if typed := re.search(r"then (billingsync map .+)$", text):
+        type_in(made, typed[1], case.fills)
     if found := re.search(r"set ([a-z_.]+) = (\[.*\]|\S+) in (\S+\.toml|a file in rules/clients/)", text):
         key, value, where = found.groups()
         put_into_rules(made, where, key, tomlkit.parse(f"x = {case.fills.get(value, value)}")["x"])

@@ -80,14 +80,26 @@ def _by_id(rules: Rules, names: Mapping[str, str], products: Mapping[str, str]) 
     return replace(rules, exclude=replace(listed, companies=companies, products=goods))
 
 
-def fits_nothing(rulebook: Rulebook, companies: Sequence[Company], clients: Sequence[Client]) -> Iterator[str]:
-    """Names and ids in the rules that nothing at Pax8 or HaloPSA has, a sentence each with the nearest name."""
+def fits_nothing(
+    rulebook: Rulebook,
+    companies: Sequence[Company],
+    clients: Sequence[Client],
+    bound_to: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[str]:
+    """Names and ids in the rules that nothing at Pax8 or HaloPSA has, a sentence each with the nearest name; of one
+    that is `bound_to` a company's id, what that is called now."""
     names = [company.name for company in companies]
-    known = {*names, *(company.id for company in companies)}
+    by_id = {company.id: company.name for company in companies}
+    known = {*names, *by_id}
     ids = {client.id for client in clients}
     for file in rulebook.clients:
         for text in (file.pax8_company, file.name):
+            if text == file.name and file.pax8_company in by_id:
+                break  # the id decides, whatever it is called
             if text and text not in known:
+                if (now := by_id.get(bound_to.get(text, ""))) is not None:
+                    yield f"{file.path}: {_renamed(text, now)}"
+                    break
                 yield f"{file.path}: Pax8 has no company {text!r:.80}{_nearest(text, names)}; the file decides nothing"
                 break
         if file.halo_client is not None and file.halo_client not in ids:
@@ -99,7 +111,14 @@ def fits_nothing(rulebook: Rulebook, companies: Sequence[Company], clients: Sequ
         for text in rules.exclude.companies:
             if text not in known and (text, where) not in said:
                 said.add((text, where))
+                if (now := by_id.get(bound_to.get(text, ""))) is not None:
+                    yield f"{where}: {_renamed(text, now)}"
+                    continue
                 yield f"{where}: exclude.companies names {text!r:.80}, which Pax8 does not have{_nearest(text, names)}"
+
+
+def _renamed(text: str, now: str) -> str:
+    return f"Pax8 calls {text!r:.80} {now!r:.80} by now; what the rules say of it still applies"
 
 
 def _nearest(text: str, names: Sequence[str]) -> str:

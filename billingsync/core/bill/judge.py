@@ -27,7 +27,7 @@ from billingsync.core.bill.twins import Waiting
 from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.decisions import SetAside, approved_charges
 from billingsync.core.inputs import RunInputs
-from billingsync.core.reasons import BILL, EXCLUDE_COMPANY, HOLDS, ApproveAs, Exclusion, Reason
+from billingsync.core.reasons import BILL, EXCLUDE_COMPANY, HOLDS, MAP_COMPANY, ApproveAs, Exclusion, Reason
 from billingsync.core.rules import Rules
 from billingsync.core.states import PostingAction, SourceChange
 from billingsync.core.steps import NOTHING, Fill, Slot, Step, instruction
@@ -116,8 +116,8 @@ def _confirm_or_bill(work: Work) -> tuple[Step, ...]:
     where = work.rules.origins.get("exclude.companies", work.where)
     by_file = work.file is not None and work.file.exclude
     first = f"set client.exclude = false in {work.where}" if by_file else f"take it out of exclude.companies in {where}"
-    says = (f"{first}, then billingsync map companies --set ", Slot.COMPANY, "=", Slot.HALO_CLIENT)
-    return (EXCLUDE_COMPANY, instruction(BILL, *says))
+    step = MAP_COMPANY.filled({Slot.COMPANY: work.called})
+    return (EXCLUDE_COMPANY, instruction(BILL, f"{first}, then {step.text}"))
 
 
 def _another_product(charge: Charge, work: Work, inputs: RunInputs) -> str:
