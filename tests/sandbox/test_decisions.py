@@ -75,6 +75,23 @@ def test_V1_another_amount_is_asked_again_and_says_why(stage: Stage) -> None:
     assert "approved 440.00 USD, and now it is 2200.00" in hold["detail"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "lower"),
+    [("client_amount_max = 300", "client_amount_max = 200"), ("margin_percent_min = 50", "margin_percent_min = 60")],
+)
+def test_V1_a_limit_that_is_another_by_now_is_asked_again(stage: Stage, limit: str, lower: str) -> None:
+    """An approval of 440.00 above 300 says nothing of what may be above another limit."""
+    made = stage(f"{OPEN}{limit}\n")
+    made.month("2026-11", made.charge(M365, 20, 22))
+    follow(made, next(iter(holds(made).values())))
+    assert holds(made) == {}
+    made.office.rules(f"{OPEN}{lower}\n")
+    (hold,) = holds(made).values()
+    assert "now the numbers of its limits are others" in hold["detail"]
+    follow(made, hold)
+    assert holds(made) == {}
+
+
 def test_V1_an_approval_outlives_what_is_decided_about_others(stage: Stage) -> None:
     """Case 26: mapping another client ended an approval without a word."""
     made = stage(STRICT)

@@ -73,7 +73,7 @@ def _change(bill: Bill, rules: LimitRules) -> Iterator[Beyond]:
     percent = f"{(now - before) * 100 / abs(before):+.1f} %" if before else "from nothing"
     yield Beyond(
         reason=Reason.LIMIT_CHANGE,
-        numbers=(plain(now), period, plain(before)),
+        numbers=(plain(now), period, plain(before), plain(rules.change_percent_max), plain(rules.change_amount_min)),
         detail=f"{_money(now, bill)} after {_money(before, bill)} in {period} ({percent}): more than "
         f"{plain(rules.change_percent_max)} % and {plain(rules.change_amount_min)}",
     )
@@ -93,6 +93,7 @@ def _margin(bill: Bill, rules: LimitRules) -> Iterator[Beyond]:
         what = f"price {_money(bill.amount, bill)}, cost {_money(bill.cost, bill)}"
     else:
         return
+    numbers = (*numbers, plain(least))
     yield Beyond(reason=Reason.LIMIT_MARGIN, numbers=numbers, detail=f"{what} is a margin below {plain(least)} %{more}")
 
 
@@ -107,7 +108,7 @@ def _size(bill: Bill, rules: LimitRules) -> Iterator[Beyond]:
     now = bill.amount + bill.amount_before
     if rules.client_amount_max is not None and now > rules.client_amount_max:
         detail = f"{_money(now, bill)} is more than {plain(rules.client_amount_max)}"
-        yield Beyond(reason=Reason.LIMIT_AMOUNT, numbers=(plain(now),), detail=detail)
+        yield Beyond(reason=Reason.LIMIT_AMOUNT, numbers=(plain(now), plain(rules.client_amount_max)), detail=detail)
     negative = [amount for amount in bill.new_invoices if amount < 0] if rules.negative_invoice == "hold" else []
     if negative:
         detail = f"the new invoice would come to {_money(negative[0], bill)}"
