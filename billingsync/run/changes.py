@@ -14,10 +14,10 @@ from billingsync.store.ledger import Ledger
 def changes_since(document: str, planned: Planned) -> list[str]:
     """What differs, client by client, between a plan as it was shown and as it is now; empty where the rest of an
     interrupted posting of that very plan is all that is left."""
-    clients = planned.document["clients"]
+    shown, clients = json.loads(document), planned.document["clients"]
     assert isinstance(clients, list)
-    changes = _clients_changed(json.loads(document)["clients"], clients, planned.inputs.memory.settled)
-    return changes + _targets_changed(json.loads(document).get("targets", ()), planned.plan.targets)
+    changes = _clients_changed(shown["clients"], clients, planned.inputs.memory.settled)
+    return changes + _targets_changed(shown.get("targets", ()), planned.plan.targets)
 
 
 def changes_between(ledger: Ledger, before: str, after: str) -> list[str]:
