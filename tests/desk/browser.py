@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ import pytest
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 AXE = Path(__file__).with_name("axe.min.js")
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}  # those of RULES about colours
 # Only what a failed request of the page itself says; the tests of refusals count those themselves.
 _EXPECTED = ("the server responded with a status of 4",)
 
@@ -43,11 +45,20 @@ class Tab:
     def clean(self) -> None:
         assert not self.said, self.said
 
-    def axe(self) -> None:
+    def until(self, heading: str) -> None:
+        """Looks again, as a page without script does every 5 seconds, until it has that heading."""
+        found = self.page.get_by_role("heading", name=heading)
+        ends = time.monotonic() + 60
+        while not found.count():
+            assert time.monotonic() < ends, (self.page.url, heading)
+            self.page.wait_for_timeout(100)
+            self.page.reload()
+
+    def axe(self, rules: Mapping[str, Any] = RULES) -> None:
         """No violation of WCAG 2.2 AA or of best practice; axe goes in past the page's policy, which stays on."""
         session = self.page.context.new_cdp_session(self.page)
         session.send("Runtime.evaluate", {"expression": AXE.read_text(encoding="utf-8")})
-        options = json.dumps({"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]})
+        options = json.dumps({"runOnly": rules, "resultTypes": ["violations"]})
         answer = session.send(
             "Runtime.evaluate",
             {

@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from browser import chromium, need_chromium, tab
+from browser import COLOURS, RULES, chromium, need_chromium, tab
 from office import Office, office
+from served import QUICK_HASHES
 
 from billingsync.connect import connections
 from billingsync.core.desk import Role
@@ -18,7 +19,6 @@ from billingsync.sandbox.options import SandboxOptions
 from billingsync.service.order_thread import OrderThread
 from billingsync.setup.orders import carries
 from billingsync.web.app import make_app, make_desk
-from billingsync.web.passwords import Passwords
 from billingsync.web.server import DeskServer
 from billingsync.web.site import site_of
 
@@ -83,7 +83,8 @@ def _running(desk: Office) -> Any:
     orders = OrderThread(carrier)
 
     def make(port: int) -> Any:
-        return make_app(make_desk(live, desk.ledger, site_of(desk.settings.desk, port), wake=orders.wake))
+        site = site_of(desk.settings.desk, port)
+        return make_app(make_desk(live, desk.ledger, site, wake=orders.wake, passwords=QUICK_HASHES))
 
     return orders, DeskServer("127.0.0.1", 0, make)
 
@@ -125,15 +126,16 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(browser: Any, shown: Run
 def test_axe_finds_nothing_on_a_phone_and_in_the_dark(browser: Any, shown: Running, path: str, how: str) -> None:
     with tab(browser, shown.base, shown.cookie(), phone=how == "phone", dark=how == "dark") as opened:
         opened.go(path)
-        opened.axe()
+        opened.axe(COLOURS if how == "dark" else RULES)  # all else in the dark is the page that was looked at by day
         opened.no_sideways_scroll()
 
 
 def test_nothing_is_cut_off_on_a_phone(browser: Any, shown: Running) -> None:
     with tab(browser, shown.base, shown.cookie(), phone=True) as opened:
         for path in SCREENS:
-            opened.go(path)
-            opened.no_sideways_scroll()
+            if path not in MAIN:
+                opened.go(path)
+                opened.no_sideways_scroll()
 
 
 @pytest.mark.long
@@ -341,15 +343,16 @@ def test_a_whole_month_is_closed_without_script(browser: Any, own: Running) -> N
         opened.go(f"/clients/choose?company={unmapped.company_id}")
         page.get_by_label("Or another client's id").fill(str(row.client_id))
         page.get_by_role("button", name="Choose, and plan").click()
-        page.get_by_role("heading", name="Clients").wait_for(timeout=30_000)
+        opened.until("Clients")
         opened.go("/ready/2026-11")
         page.get_by_role("link", name="Post exactly").click()
         page.get_by_role("button", name="Post ").click()
-        page.get_by_role("heading", name="Posted November 2026").wait_for(timeout=30_000)
+        page.get_by_role("heading", name="Posted November 2026").wait_for(timeout=30_000)  # it looks again by itself
         assert own.desk.written()
         page.get_by_role("button", name="Undo this run").click()
-        page.get_by_role("button", name="Undo ").click(timeout=30_000)
-        page.get_by_text("What was taken out").wait_for(timeout=30_000)
+        opened.until("What undoing would take out")
+        page.get_by_role("button", name="Undo ").click()
+        opened.until("What was taken out")
     assert not own.desk.written()
 
 
@@ -439,7 +442,7 @@ def test_who_was_signed_out_signs_in_where_one_stood_and_the_act_goes_on(browser
     person = ledger.person_by_email("kim@msp.example") or ledger.add_person(
         "kim@msp.example", Role.FINANCIAL, who="the test", now=now
     )
-    ledger.set_password(person.id, Passwords().hash("a long sentence of mine"), who="the test", now=now)
+    ledger.set_password(person.id, QUICK_HASHES.hash("a long sentence of mine"), who="the test", now=now)
     with tab(browser, shown.base, shown.cookie(Role.FINANCIAL)) as opened:
         page = opened.page
         opened.go("/ready/2026-11")
