@@ -20,7 +20,7 @@ def map_files(
 ) -> int:
     """Lists the accounts or services of a profile's current imports, unmapped first, after mapping what was asked."""
     from billingsync.cli.roles import require
-    from billingsync.cli.session import load
+    from billingsync.cli.session import load_for_partner
     from billingsync.connect import connections
     from billingsync.sources.csvfile.profiles import find_profile, load_profiles
     from billingsync.store.imports import MatchKind
@@ -29,7 +29,7 @@ def map_files(
     if profile is None:
         step = ["billingsync", "map", what, "--profile", "NAME"]
         raise UsageError(f"map {what} needs --profile: whose files.", next_steps=[step])
-    settings, redactor = load()
+    settings, redactor = load_for_partner()
     name = find_profile(load_profiles(settings.rules_dir), profile).name
     if pairs or excluded or auto:
         require(settings, "financial", "map accounts and services")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from billingsync.cli.session import ledger_only, load
+from billingsync.cli.session import is_published, ledger_only, load_for_partner
 from billingsync.cli.terminal import console, document, note, out, write_file
 from billingsync.errors import LedgerError, UsageError
 
@@ -88,6 +88,12 @@ def rules_pull(json: JsonOption = False) -> int:
     from billingsync.store.lock import who
 
     with ledger_only() as (settings, ledger):
+        if is_published(settings):
+            raise UsageError(
+                f"The rules files of {ledger.name} are the fleet's, which nobody can write from here. Write what "
+                f"`rules show` tells into partners/{ledger.name}/rules/, and publish that.",
+                next_steps=[["billingsync", "rules", "show"], ["billingsync", "fleet", "apply", "--dry-run"]],
+            )
         files = pull_rules(ledger, settings.rules_dir, who=who(), now=datetime.now(UTC))
     if json:
         document({"files": list(files)}, [["billingsync", "rules", "check"]])
@@ -103,7 +109,7 @@ def rules_check(json: JsonOption = False) -> int:
     from billingsync.rulebook import load_rulebook_with_warnings
     from billingsync.sources.csvfile.profiles import load_profiles
 
-    settings, redactor = load()
+    settings, redactor = load_for_partner()
     rulebook, warnings = load_rulebook_with_warnings(settings.rules_dir, _desk(settings))
     warnings = (*warnings, *_misfits(rulebook, settings, redactor))
     profiles = sorted(load_profiles(settings.rules_dir))
@@ -179,7 +185,7 @@ def rules_show(
     from billingsync.report.layout import table
     from billingsync.rulebook import as_toml, effective, find_client_file, load_rulebook
 
-    settings, redactor = load()
+    settings, redactor = load_for_partner()
     rulebook = load_rulebook(settings.rules_dir, _desk(settings))
     file = None
     if client is not None:

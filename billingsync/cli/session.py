@@ -39,11 +39,48 @@ def load(*, local: bool = False) -> tuple[Settings, Redactor]:
     return settings, redactor
 
 
+def load_for_partner(*, local: bool = False, secrets: bool = True) -> tuple[Settings, Redactor]:
+    """As `load`; in a fleet's database the settings and rules that are published for the partner, whatever the
+    machine's own say. UsageError for a partner that the fleet does not know."""
+    settings, redactor = load(local=local)
+    if not settings.database_url.startswith("postgresql"):  # which a fleet needs
+        return settings, redactor
+    from billingsync.store.fleet import open_fleet
+    from billingsync.store.fleet_due import newest_version
+    from billingsync.store.fleet_gate import refuse_strangers
+
+    with open_fleet(settings.database_url) as fleet:
+        version = newest_version(fleet)
+        if not version:
+            return settings, redactor
+        import atexit
+        import shutil
+        import tempfile
+        from pathlib import Path
+
+        from billingsync.fleet.published import published_settings, write_rules
+
+        with fleet.database.reading() as connection:
+            refuse_strangers(connection, settings.partner)
+        settings = published_settings(fleet, settings.partner, version, settings, secrets=secrets)
+        folder = Path(tempfile.mkdtemp(prefix="billingsync-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        rules = folder / write_rules(fleet, settings.partner, version, folder)
+    for secret in settings.secrets():
+        redactor.add(secret)
+    return settings.model_copy(update={"rules_dir": rules}), redactor
+
+
+def is_published(settings: Settings) -> bool:
+    """Whether these settings are a fleet's, whose files nobody can write from here."""
+    return settings.rules_dir.parent.parent.name == "partners"
+
+
 @contextmanager
 def connected() -> Iterator[Connections]:
     from billingsync.connect import connections
 
-    settings, redactor = load()
+    settings, redactor = load_for_partner()
     with connections(settings, redactor) as opened:
         STAGES.last = None
         LINE.services = (opened.pax8.service, opened.psa.service)
@@ -59,6 +96,6 @@ def ledger_only(*, local: bool = False) -> Iterator[tuple[Settings, Ledger]]:
     """For commands that need no upstream; `local` for those that call nobody at all and log nothing: they are quick."""
     from billingsync.store.ledger import open_ledger
 
-    settings, _ = load(local=local)
+    settings, _ = load_for_partner(local=local, secrets=False)
     with open_ledger(settings.database_url, partner=settings.partner) as ledger:
         yield settings, ledger

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from billingsync.cli.session import load
+from billingsync.cli.session import load_for_partner
 from billingsync.cli.terminal import say
 from billingsync.errors import UsageError
 
@@ -43,7 +43,7 @@ def planned_from_file(
     from billingsync.connect import connections
     from billingsync.run.from_file import plan_from_file
 
-    settings, redactor = load()
+    settings, redactor = load_for_partner()
     source = opened_source(settings, file, reading, period)
     with connections(settings, redactor, needs=("halo",)) as opened:
         yield opened, plan_from_file(opened, source, asked=asked, say=say)
@@ -57,7 +57,7 @@ def compared_with_file(
     from billingsync.connect import connections
     from billingsync.reconcile.from_file import reconcile_file
 
-    settings, redactor = load()
+    settings, redactor = load_for_partner()
     source = opened_source(settings, file, reading, period)
     with connections(settings, redactor, needs=("halo",)) as opened:
         yield opened, reconcile_file(opened, source, say=say)

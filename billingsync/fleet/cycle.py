@@ -20,16 +20,12 @@ import structlog
 from billingsync.connect import connections
 from billingsync.core.states import CycleState
 from billingsync.errors import BillingSyncError, Locked, Paused
-from billingsync.fleet.fleet_file import read_fleet_file
-from billingsync.fleet.layout import FLEET, Files, read_layout
-from billingsync.fleet.partner_file import FleetPartner
-from billingsync.fleet.secrets import with_secrets
+from billingsync.fleet.published import published_settings, write_rules
 from billingsync.log import set_up_logging
 from billingsync.redaction import Redactor
-from billingsync.rulebook.file import read_rules_text
 from billingsync.service.progress import Stop
 from billingsync.service.worker import Worker
-from billingsync.settings import LiveSettings, PartnerSettings, Settings
+from billingsync.settings import LiveSettings, Settings
 from billingsync.setup.orders import carries
 from billingsync.store.book import LEASE_S
 from billingsync.store.fleet import open_fleet
@@ -125,25 +121,10 @@ def _settings(work: Work, folder: Path) -> Settings:
     """The partner's settings with its secrets, of what is published now; its rules are written below `folder`."""
     with open_fleet(work.database_url) as fleet:
         version = newest_version(fleet)
-        files = {**fleet.files_of(work.partner, version), FLEET: fleet.settings_of(version)}
-    structlog.contextvars.bind_contextvars(version=version)
-    read = {path: read_rules_text(path, text) for path, text in files.items()}
-    own, _, _ = read_fleet_file(read[FLEET])
-    settings = read_layout(Files(files=read)).partners[work.partner].settings
-    assert own is not None, "what is published was checked"
-    assert settings is not None, "what is published was checked"
-    for path, text in files.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-    (folder / "partners" / work.partner / "rules").mkdir(exist_ok=True)
-    return _machine(with_secrets(settings, own.secrets), work)
-
-
-def _machine(partner: FleetPartner, work: Work) -> Settings:
-    given = {name: getattr(partner, name) for name in PartnerSettings.model_fields}
-    given["rules_dir"] = Path("partners") / work.partner / "rules"
-    return Settings(database_url=work.database_url, lease_s=work.lease_s, **given)
+        structlog.contextvars.bind_contextvars(version=version)
+        rules = write_rules(fleet, work.partner, version, folder)
+        machine = Settings(database_url=work.database_url, lease_s=work.lease_s, rules_dir=rules)
+        return published_settings(fleet, work.partner, version, machine, secrets=True)
 
 
 def share_of(name: str) -> float:

@@ -46,7 +46,7 @@ def load_rulebook_with_warnings(directory: Path, desk: Sequence[DeskRules] = ())
     _find_misplaced(directory, problems)
     shared = [
         read_layer(path, is_client=False)
-        for folder in (*_bureau(directory), directory)
+        for folder in (*bureau_folders(directory), directory)
         for path in (folder / name for name in _SHARED)
         if os.path.lexists(path)
     ]
@@ -127,7 +127,7 @@ def _beaten(below: Sequence[Layer], desk: Sequence[Layer]) -> Iterator[str]:
 # Finding the files
 
 
-def _bureau(directory: Path) -> Iterator[Path]:
+def bureau_folders(directory: Path) -> Iterator[Path]:
     """Below a partner's rules in a fleet's folder, `partners/NAME/rules`, are those of the bureau."""
     above = directory.parent.parent
     if above.name == "partners" and (above.parent / "fleet.toml").is_file():

@@ -90,7 +90,7 @@ def wrong_in(words: list[str], *, whole: bool) -> str:
     command: Any = typer.main.get_command(app)
     rest = [word.partition("|")[0] for word in words if not (not whole and word in ("…", "..."))]
     flags = {"--quiet", "-q", "--verbose", "--no-color", "--no-input", "--debug", "--version", "--help"}
-    rest = [word for word in rest if word not in flags]
+    rest = [word for n, word in enumerate(rest) if word not in flags and "--partner" not in (word, *rest[n - 1 : n])]
     while rest and not rest[0].startswith("-") and getattr(command, "commands", None):
         if rest[0] not in command.commands:
             return f"no such command: {' '.join(words)}"
