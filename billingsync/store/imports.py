@@ -8,18 +8,19 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select, update
 
 from billingsync.core.period import Period
-from billingsync.core.tables.cells import inert_cell
-from billingsync.core.tables.rows import Row, RowState
 from billingsync.errors import ImportRefused
 from billingsync.store.book import Book
 from billingsync.store.columns import Zipped
 from billingsync.store.database import insert, read_as
 from billingsync.store.schema import import_file, import_match, import_row
+
+if TYPE_CHECKING:
+    from billingsync.core.tables.rows import Row, RowState
 
 _AT_ONCE = 2_000  # rows in one statement
 
@@ -169,6 +170,8 @@ class ImportBook(Book):
     def _refuse_shared(self, connection: Connection, numbers: Sequence[int], new: NewImport) -> None:
         shared = sorted(new.accounts & self._accounts(connection, numbers))
         if shared:
+            from billingsync.core.tables.cells import inert_cell
+
             names = ", ".join(inert_cell(name) for name in shared[:5]) + (" ..." if len(shared) > 5 else "")
             raise ImportRefused(
                 f"--append adds accounts that are not there yet, and {new.period} has {len(shared)} of these already: "
@@ -218,10 +221,13 @@ class ImportBook(Book):
         if states:
             query = query.where(import_row.c.state.in_([state.value for state in states]))
         with self.reading(fresh=True) as connection:
-            for row in connection.execution_options(yield_per=_AT_ONCE).execute(query):
+            # Said of the query alone: on PostgreSQL what begins the transaction cannot be read through a cursor.
+            for row in connection.execute(query.execution_options(yield_per=_AT_ONCE)):
                 yield read_as(ImportedRow, row)
 
     def _accounts(self, connection: Connection, numbers: Sequence[int]) -> frozenset[str]:
+        from billingsync.core.tables.rows import RowState  # with all that reads tables: only where files are imported
+
         query = (
             select(import_row.c.account)
             .distinct()

@@ -28,6 +28,7 @@ HEAVY = (
     "authlib",
     "billingsync.connect",
     "billingsync.core.reconcile.snapshot",
+    "billingsync.core.tables",
     "billingsync.core.bill.plan_run",
     "billingsync.http",
     "billingsync.psa",
