@@ -125,7 +125,7 @@ def status(json: JsonOption = False) -> int:
         )
     if found.cycle is not None and found.cycle.state == CycleState.FAILED:
         return 1
-    return 3 if found.held_charges or found.unresolved else 0
+    return 3 if found.held_charges or found.held_months or found.unresolved else 0
 
 
 def _steps(found: Snapshot) -> list[list[str]]:

@@ -161,7 +161,22 @@ def held_rows(waits: Iterable[Wait], currency: str, page: Page, figures: Figures
         code = "" if wait.currency == currency else f" {wait.currency}"
         amount = figures.amount(wait.amount, wait.currency)
         page.row(products, amount, code, head="  ! held: ", after=times, style="magenta")
+        bill_rows(wait, page, figures)
         why_and_what(wait, page)
+
+
+def bill_rows(wait: Wait, page: Page, figures: Figures, indent: str = "      ") -> None:
+    """What a person would let through: of a bill that a limit holds, a row for each product."""
+    if not wait.is_bill:
+        return
+    cut = wait.by_product[_MOST_PRODUCTS - 1 :] if len(wait.by_product) > _MOST_PRODUCTS else ()
+    rows = list(wait.by_product[: len(wait.by_product) - len(cut)])
+    if cut:
+        number = sum(count for _, count, _ in cut)
+        rows.append((f"... and {figures.count(len(cut))} more products", number, sum((one[2] for one in cut), ZERO)))
+    for product, count, amount in rows:
+        after = f" ({figures.count(count)} charges)" if count > 1 else ""
+        page.row(product, figures.amount(amount, wait.currency), "", head=indent, after=after, style="dim")
 
 
 def why_and_what(wait: Wait, page: Page, indent: str = "      ") -> None:

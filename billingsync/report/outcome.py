@@ -10,7 +10,7 @@ from billingsync.core.bill.plan import CurrencyAccount
 from billingsync.core.money import ZERO
 from billingsync.core.reasons import title_of
 from billingsync.core.states import InvoiceFate, LineFate, OutcomeState, RunState
-from billingsync.report.block import why_and_what
+from billingsync.report.block import bill_rows, why_and_what
 from billingsync.report.escape import one_line, shortened
 from billingsync.report.labels import plural
 from billingsync.report.layout import Page
@@ -146,10 +146,11 @@ def _wait(wait: Wait, name: str, page: Page, figures: Figures) -> None:
         after=f"{period}{age}",
         style="magenta",
     )
-    if name == wait.who:
+    if name == wait.who and not wait.is_bill:
         shown = ", ".join(shortened(one_line(product), 60) for product in wait.products[:4])
         more = f" and {figures.count(len(wait.products) - 4)} more" if len(wait.products) > 4 else ""
         page.prose(f"{shown}{more}", indent="      ")
+    bill_rows(wait, page, figures)
     why_and_what(wait, page)
 
 

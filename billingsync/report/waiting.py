@@ -52,10 +52,16 @@ class Wait:
     cost: Decimal
     period: str
     age_days: int | None  # of the oldest
+    by_product: tuple[tuple[str, int, Decimal], ...] = ()  # each product with its charges' number and sum, in order
 
     @property
     def next_step(self) -> str:
         return first_text(self.steps)
+
+    @property
+    def is_bill(self) -> bool:
+        """Whether a limit holds a whole bill, which a person approves as one."""
+        return self.reason.startswith("limit_") and len(self.charges) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +151,10 @@ def together(entries: Iterable[OpenHold]) -> list[Wait]:
 
 def _wait(members: list[OpenHold]) -> Wait:
     first = members[0]
+    sums: dict[str, tuple[int, Decimal]] = {}
+    for entry in members:
+        number, amount = sums.get(entry.hold.product, (0, ZERO))
+        sums[entry.hold.product] = (number + 1, amount + entry.hold.amount)
     charges = tuple(entry.hold.charge for entry in members)
     ages = [entry.age_days for entry in members if entry.age_days is not None]
     return Wait(
@@ -159,6 +169,7 @@ def _wait(members: list[OpenHold]) -> Wait:
         cost=sum((entry.hold.cost for entry in members), ZERO),
         period=first.period,
         age_days=max(ages, default=None),
+        by_product=tuple((product, *both) for product, both in sums.items()),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from billingsync import __version__
 from billingsync.core.reconcile.taken import SnapshotState
+from billingsync.core.states import MonthState
 from billingsync.store.cycles import Cycle
 from billingsync.store.ledger import Ledger
 from billingsync.store.notices import Notice
@@ -53,6 +54,11 @@ class Snapshot:
     @property
     def held_charges(self) -> int:
         return sum(int(group["charges"]) for month in self.months.values() for group in month["holds"].values())
+
+    @property
+    def held_months(self) -> tuple[str, ...]:
+        """The months in which something waits for a person: a true-up may, without a charge [R2]."""
+        return tuple(period for period, month in self.months.items() if month["state"] == MonthState.HELD)
 
     def as_json(self) -> dict[str, Any]:
         """The document of `billingsync status --json`."""
