@@ -144,11 +144,12 @@ def _said(source: Source, charge: Charge, period: Period, name: str = "") -> Sai
 
 
 def partner_names(sources: Iterable[Source]) -> dict[str, tuple[str, ...]]:
-    """Company id -> whose invoices charge it, as far as they say so."""
+    """Company id -> whose invoices charge it, as far as they say so, and for more than once: of what was to be billed
+    once no line is left to wait for another invoice [B8]."""
     names: dict[str, set[str]] = defaultdict(set)
     for source in sources:
         for charge in source.charges if source.partner_name else ():
-            if charge.company_id is not None:
+            if charge.company_id is not None and charge.type not in ("one-time", "prorate"):
                 names[charge.company_id].add(source.partner_name)
     return {company: tuple(sorted(some)) for company, some in names.items()}
 

@@ -128,3 +128,15 @@ def test_B8_a_company_of_which_this_month_was_taken_back_is_not_waited_for(conto
     made.office.run("approve", digest[:12], *words).must()
     run(made, DEC)
     assert ours(made.invoice(TEMPLATE)) == []
+
+
+def test_B8_an_invoice_that_billed_something_once_is_not_waited_for(contoso) -> None:
+    made = contoso(schedule="off")
+    other = made.charge(M365, 1, "22.00", client=216, sub="s-9")
+    release(made, NOV, "Parent", other, made.charge(M365, 10, "22.00", sub="s-1"))
+    release(made, NOV, "Child", made.charge(SETUP, 1, "90.00", type="one-time"))
+    run(made, NOV)
+    made.sandbox.make(TEMPLATE)
+    parent(made, DEC)
+    assert run(made, DEC)["state"] == "complete"
+    assert ours(made.invoice(TEMPLATE)) == []

@@ -161,6 +161,8 @@ def _with_true_ups(
         if waits is not None or not taken_back:
             judge(work, month.inputs, month.catalogue, waiting, waits)
             judged.append(work)
+        elif work.company.id not in trials:
+            continue  # it has neither charges nor lines of ours once that was taken back
         elif all((charge.id in waiting) is (charge.id in everything) for charge in trials[work.company.id].charges):
             judged.append(trials[work.company.id])
         else:
