@@ -336,6 +336,36 @@ def test_R2_across_periods_on_the_latest_invoice(stage: Stage, closed: bool) -> 
     assert [total(row) for row in credits] == ([Decimal("-210.00")] if closed else [])
 
 
+@pytest.mark.parametrize("replaced", [True, False], ids=["re-issued", "nothing in its place"])
+def test_R2_what_stood_on_a_latest_invoice_that_is_closed_is_settled_by_the_printed_step(
+    stage: Stage, replaced: bool
+) -> None:
+    """The credit is an invoice of our own, and so is what comes instead: the closed one takes no more."""
+    made = stage()
+    made.office.rules('[client]\nhalo_client = 214\n[invoice]\nbehavior = "latest"\n', "clients/contoso.toml")
+    made.month(NOV, seats(made), invoice="A")
+    (posting,) = run(made, NOV, 0)["postings"]
+    made.sandbox.person(do="close", id=posting["invoice_id"], how="sent")
+    invoice(made, "A")["status"] = "Credited"
+    if replaced:
+        made.month(NOV, seats(made, 12), invoice="B")
+    plan = made.office.plan(NOV)
+    (up,) = plan["true_ups"]
+    assert (up["take_back"]["amount"], up["add"]["amount"]) == ("210.00", "252.00" if replaced else "0.00")
+    follow_step(made, plan, "as Pax8 says")
+    told = run(made, NOV, 0)
+    assert told["holds"] == [] and [one["action"] for one in told["postings"]] == ["create"] * replaced
+    rows = [row for row in made.sandbox.halo.invoices.values() if row["client_id"] == 214]
+    assert sum(total(row) for row in rows) == (252 if replaced else 0)
+    if replaced:
+        assert run(made, NOV, 0)["postings"] == []
+        made.month(DEC, seats(made, 1))
+        run(made, DEC, 0)
+        assert min(total(row) for row in made.sandbox.halo.invoices.values()) == Decimal("-210.00"), (
+            "the credit as it was"
+        )
+
+
 def by_hand(made: Scene, day: str) -> int:
     """A person opens an invoice for Contoso."""
     rows = made.sandbox._world.halo.invoices

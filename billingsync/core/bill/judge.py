@@ -237,6 +237,8 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
         work.rules.invoice,
         inputs.invoices_for(work.client_id, work.rules.invoice.recurring_invoice),
     )
+    if work.target.reason is Reason.LATEST_CLOSED and work.client_id in inputs.memory.taken_back:
+        work.target = Target()  # the credit is an invoice of our own, and so is what comes instead [R2]
     # The order of lines on an invoice, and with it the ordinals of equal ones, must not hang on Pax8's page order.
     drafts.sort(key=lambda draft: (draft.label.casefold(), draft.start, draft.price, draft.charges[0].id))
     subscriptions: dict[str, set[str]] = defaultdict(set)
