@@ -195,3 +195,8 @@ class PartnerState(StrEnum):
     WAITING = "waiting"  # Pax8 has no invoice yet
     WELL = "well"
     REMOVED = "removed"
+
+
+# What is said of a posting whose invoice bills nobody any more: nothing in HaloPSA can make that right.
+VOIDED_SINCE = "it was posted, and a person has voided it since"
+GONE_SINCE = "it was posted, and reading it back finds no trace of it"

@@ -14,7 +14,14 @@ from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Stage
-from billingsync.core.states import LineAction, LineFate, PostingAction, PostingState
+from billingsync.core.states import (
+    GONE_SINCE,
+    VOIDED_SINCE,
+    LineAction,
+    LineFate,
+    PostingAction,
+    PostingState,
+)
 from billingsync.errors import UpstreamError
 from billingsync.psa.psa import Comparison, Fate
 from billingsync.run.context import RunContext
@@ -197,10 +204,10 @@ def record_found(
     """
     comparison = context.psa.compare(there, row)
     if again and there.void:
-        return _differs(context, row, there, ZERO, ZERO, "it was posted, and a person has voided it since")
+        return _differs(context, row, there, ZERO, ZERO, VOIDED_SINCE)
     if comparison is None:
         if again:
-            return _differs(context, row, there, ZERO, ZERO, "it was posted, and reading it back finds no trace of it")
+            return _differs(context, row, there, ZERO, ZERO, GONE_SINCE)
         if row.action == PostingAction.CREATE and not only_if_equal and context.psa.is_twin(there, row):
             return record_sight(context, row, Found(there, certain=False))
         return row

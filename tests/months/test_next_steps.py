@@ -257,6 +257,20 @@ def stored_otherwise(stage: Stage) -> Scene:
     return made
 
 
+def taken_away(how: str) -> Callable[[Stage], Scene]:
+    """A person has deleted, or voided, the invoice since, and the month was run again."""
+
+    def make(stage: Stage) -> Scene:
+        made = with_charge()(stage)
+        (posting,) = run(made)["postings"]
+        deed = {"do": "delete"} if how == "deleted" else {"do": "close", "how": how}
+        made.sandbox.person(id=posting["invoice_id"], **deed)
+        run(made, NOV, 3)
+        return made
+
+    return make
+
+
 def put_right(made: Scene) -> None:
     (row,) = [row for row in made.sandbox.halo.invoices.values() if "billingsync key=" in row["internal_note"]]
     made.edit(row["id"], row["lines"][0]["id"], unit_price=Decimal("21.40"), baseprice=Decimal("21.40"))
@@ -527,7 +541,11 @@ CASES: Mapping[Reason, tuple[Case, ...]] = {
         ),
     ),
     Reason.WRITE_UNKNOWN: (Case(make=without_an_answer),),
-    Reason.WRITE_DIFFERS: (Case(make=stored_otherwise, deeds={"make it right in HaloPSA": put_right}, ways=2),),
+    Reason.WRITE_DIFFERS: (
+        Case(make=stored_otherwise, deeds={"make it right in HaloPSA": put_right}, ways=2),
+        Case(make=taken_away("deleted")),
+        Case(make=taken_away("voided")),
+    ),
 }
 
 

@@ -29,7 +29,7 @@ from billingsync.core.decisions import SetAside, approved_charges
 from billingsync.core.inputs import RunInputs
 from billingsync.core.reasons import BILL, EXCLUDE_COMPANY, HOLDS, MAP_COMPANY, ApproveAs, Exclusion, Reason
 from billingsync.core.rules import Rules
-from billingsync.core.states import PostingAction, SourceChange
+from billingsync.core.states import GONE_SINCE, VOIDED_SINCE, PostingAction, SourceChange
 from billingsync.core.steps import NOTHING, Fill, Slot, Step, instruction
 
 
@@ -51,7 +51,10 @@ def judge(
     for charge in work.charges:
         if settled := inputs.memory.settled.get(charge.id):
             reason, detail = IN_DOUBT[settled.state]
-            work.hold(charge, reason, settled.detail or detail, {Slot.RUN: settled.run} if settled.run else NOTHING)
+            nobodys = settled.detail.endswith((VOIDED_SINCE, GONE_SINCE))
+            steps = tuple(step for step in HOLDS[reason].steps if step.words) if nobodys else ()
+            fill = {Slot.RUN: settled.run} if settled.run else NOTHING
+            work.hold(charge, reason, settled.detail or detail, fill, steps)
         elif work.renamed and work.is_excluded:
             detail = f"the rules leave it out as {work.renamed!r:.80}, and Pax8 now calls it {work.company.name!r:.80}"
             work.hold(charge, Reason.CLIENT_RENAMED, detail, steps=_confirm_or_bill(work))
