@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from billingsync.cli.terminal import out
+from billingsync.cli.terminal import document, out
 from billingsync.errors import FleetError
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ def fleet_worker(
     return 0
 
 
-def fleet_run(name: Annotated[str, typer.Argument(metavar="NAME", help="The partner's name.")]) -> int:
+def fleet_run(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The partner's name.")],
+    json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")] = False,
+) -> int:
     """One cycle of one partner, here and now, whatever is due. Needs no worker and no engine."""
     from billingsync.cli.session import load
     from billingsync.core.states import CycleState
@@ -78,10 +81,15 @@ def fleet_run(name: Annotated[str, typer.Argument(metavar="NAME", help="The part
     with _opened(settings.database_url) as fleet:
         _published(newest_version(fleet))
     state = one_cycle(Work(database_url=settings.database_url, partner=name, lease_s=settings.lease_s))
-    if state is None:
+    if json:
+        steps = [["billingsync", "fleet", "status", "--partner", name]]
+        document({"partner": name, "state": state.value if state else None}, steps)
+    elif state is None:
         out(f"{name} is at work elsewhere, or paused:  billingsync fleet status --partner {name}")
+    else:
+        out(f"{name}: {state.value}")
+    if state is None:
         return 5
-    out(f"{name}: {state.value}")
     return {CycleState.HELD: 3, CycleState.FAILED: 1, CycleState.INTERRUPTED: 1}.get(state, 0)
 
 

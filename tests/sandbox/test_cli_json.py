@@ -155,7 +155,7 @@ def test_help_has_an_example_and_the_exit_codes(office, command):
     assert "\x1b" not in ran.stdout
 
 
-NOTHING_TO_PARSE = ("sandbox", "demo", "rules schema", "completion", "man")
+NOTHING_TO_PARSE = ("sandbox", "demo", "rules schema", "completion", "man", "fleet worker")
 
 
 @pytest.mark.parametrize("command", [one for one in COMMANDS if one not in NOTHING_TO_PARSE])
