@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import multiprocessing.connection
 import os
 import resource
 import signal
@@ -19,7 +20,7 @@ import structlog
 
 from billingsync.connect import connections
 from billingsync.core.states import CycleState
-from billingsync.errors import BillingSyncError, Locked, Paused
+from billingsync.errors import BillingSyncError, LedgerError, Locked, Paused
 from billingsync.fleet.published import published_settings, write_rules
 from billingsync.log import set_up_logging
 from billingsync.redaction import Redactor
@@ -53,12 +54,20 @@ class Work:
 def in_a_child(work: Work) -> None:
     """The child's whole life: it dies with its parent, and ends with 0 whatever became of the cycle, which is in the
     ledger."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # of the server that forked us
+    threading.Thread(target=_die_with_the_worker, name="parent", daemon=True).start()
     if work.memory:
         resource.setrlimit(resource.RLIMIT_DATA, (work.memory, work.memory))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then asks us to stop
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     one_cycle(work)
+
+
+def _die_with_the_worker() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def one_cycle(work: Work) -> CycleState | None:
@@ -78,6 +87,9 @@ def one_cycle(work: Work) -> CycleState | None:
         except (Locked, Paused) as not_now:
             structlog.get_logger().info("no cycle now", says=not_now.message)
             return None
+        except LedgerError as away:
+            structlog.get_logger().error("the cycle broke off", code=away.code, says=away.message)
+            return CycleState.INTERRUPTED
 
 
 def _cycle(work: Work, ledger: Ledger, redactor: Redactor, folder: Path) -> CycleState:

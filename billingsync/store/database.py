@@ -20,6 +20,7 @@ from billingsync.store.schema import REVISIONS
 from billingsync.store.trouble import BUSY_S, explained
 
 _BEGIN = "billingsync_begin"  # execution option: how a transaction begins on SQLite
+IDLE_S = 60  # seconds that a transaction may rest between two statements; no work of ours takes as long
 _EXAMPLES = "sqlite:///billingsync.db or postgresql+psycopg://user:password@host/billingsync"
 Value = TypeVar("Value")
 UPGRADE = ("billingsync", "db", "upgrade")
@@ -252,9 +253,13 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _begin_postgresql(connection: Connection) -> None:
     # For this transaction alone: what is set for a session would reach another's behind a pooler, and not reach us. A
-    # forgotten session must not block us for ever, nor the server end a large statement.
+    # forgotten session must not block us for ever, nor the server end a large statement. A process that was frozen in
+    # the middle of a transaction loses it: its rows are others' then.
     if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_S}s'; SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql(
+            f"SET LOCAL lock_timeout = '{BUSY_S}s'; SET LOCAL statement_timeout = 0; "
+            f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_S}s'"
+        )
 
 
 def _identity(connection: Connection) -> int:
