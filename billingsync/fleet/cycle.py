@@ -135,9 +135,7 @@ def _settings(work: Work, folder: Path) -> Settings:
         version = newest_version(fleet)
         structlog.contextvars.bind_contextvars(version=version)
         rules = write_rules(fleet, work.partner, version, folder)
-        machine = Settings(
-            database_url=work.database_url, lease_s=work.lease_s, share_calls=True, rules_dir=rules
-        )
+        machine = Settings(database_url=work.database_url, lease_s=work.lease_s, share_calls=True, rules_dir=rules)
         return published_settings(fleet, work.partner, version, machine, secrets=True)
 
 
