@@ -30,6 +30,7 @@ KINDS = (
     "seats", "price", "one_time", "prorate", "credit", "rename_company", "rename_client", "leave", "return",
     "reissue_early", "reissue_late", "second", "undo", "undo_closed", "again", "edit_own", "edit_ours",
     "close", "kill", "builds", "never", "twice", "undo_made", "ids", "gone_item", "void", "move", "behavior", "exclude",
+    "amount", "restore",
 )  # fmt: skip
 
 
