@@ -178,8 +178,9 @@ class _Search:
         """The posting of this key, made of this plan's charges: for another client, or on another invoice."""
         assert invoice.client_id is not None
         actions = (PostingAction.UPDATE,) if invoice.template else (PostingAction.CREATE, PostingAction.APPEND)
+        own_first = sorted(self.there.postings, key=lambda one: one.client_id != invoice.client_id)
         choices = chain(
-            _alike(self.there.postings, [line for line in invoice.lines if line.mark and line.mark.key == key]),
+            _alike(own_first, [line for line in invoice.lines if line.mark and line.mark.key == key]),
             ((one, self._in_order(lines)) for one, lines in _choices(self.there.postings, invoice.client_id)),
         )
         for posting, lines in choices:
@@ -283,7 +284,11 @@ def _alike(postings: Sequence[Posting], written: Sequence[InvoiceLine]) -> Itera
     for there in written:
         names = (there.text, there.title, (there.quantity, there.unit_price))
         places[next((name for name in names if name in planned), "")].append(there.mark.ordinal if there.mark else -1)
-    pools = [combinations(planned.get(name, ()), len(ordinals)) for name, ordinals in places.items()]
+    # `product` takes all of a pool before it gives anything: of fifty equal lines there are millions of sets.
+    pools = [
+        list(islice(combinations(planned.get(name, ()), len(ordinals)), MOST_CHOICES))
+        for name, ordinals in places.items()
+    ]
     ordinals = [ordinal for some in places.values() for ordinal in sorted(some)]
     for chosen in islice(product(*pools), MOST_CHOICES):
         each = dict(zip(ordinals, chain.from_iterable(chosen), strict=True))
