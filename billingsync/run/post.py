@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from billingsync.core.bill.plan import Plan, Posting
 from billingsync.core.charge import Charged
+from billingsync.core.inputs import Billed
 from billingsync.core.invoice import Invoice
 from billingsync.core.progress import Progress, Stage
 from billingsync.core.states import LineAction, OutcomeState, PostingAction, PostingState
@@ -62,6 +63,7 @@ def carry_out(
     """
     seen = already_there(context, plan, targets, tenant)
     adopt_credited(context, seen.credited, charges, write_posting)
+    _note_who_paid(context, plan, seen.postings)
     postings, outcomes = make_items(context, [one for one in seen.postings if one.client_id not in seen.forgotten])
     outcomes += [failed(one, why) for one in seen.postings if (why := seen.forgotten.get(one.client_id))]
     alone = True
@@ -106,6 +108,22 @@ def carry_out(
     outcomes += (outcome_of(head, planned[head.key]) for head in context.ledger.heads(run=context.run))
     told = tuple(sorted(set(seen.older.values()) - set(seen.forgotten.values())))
     return Carried(outcomes=tuple(outcomes), unread=unread, told=told)
+
+
+def _note_who_paid(context: RunContext, plan: Plan, postings: Iterable[Posting]) -> None:
+    """Remembers whom companies were billed to where HaloPSA shows another client than this plan has: next month asks a
+    person who pays, as the mapping of then was forgotten too [C1b] [N6]."""
+    planned = {client.company_id: client.client_id for client in plan.clients}
+    found = {
+        line.company_id: Billed(
+            client_id=posting.client_id, client_name=posting.client_name, period=str(context.period)
+        )
+        for posting in postings
+        for line in posting.lines
+        if line.charges and line.company_id and planned.get(line.company_id, posting.client_id) != posting.client_id
+    }
+    if found:
+        context.ledger.note_said(context.fence, [], found)
 
 
 def _refused_once_more(

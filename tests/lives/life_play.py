@@ -424,8 +424,12 @@ def _restore_old(play: Play, event: Event) -> None:
 
 def _restored(play: Play, event: Event, image: dict[str, bytes]) -> None:
     play.office.restore(image)
-    for n in sorted(play.scene.excluded):
-        play.office.run("map", "companies", "--exclude", play.scene.companies[n])
+    scene = play.scene  # what a person said since must be said again
+    for n, owner in enumerate(scene.owner):
+        if owner != n and n not in scene.excluded:
+            play.office.run("map", "companies", "--set", f"{scene.companies[n]}={scene.clients[owner]}")
+    for n in sorted(scene.excluded):
+        play.office.run("map", "companies", "--exclude", scene.companies[n])
     play._bill(event.month)
 
 

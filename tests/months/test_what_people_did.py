@@ -71,6 +71,9 @@ def test_N6_what_was_billed_to_another_client_before_the_backup_is_adopted(conto
     (again,) = run(made)["postings"]
     assert (again["state"], again["key"], again["client_id"]) == ("adopted", posting["key"], 216)
     assert len(made.sandbox.halo.invoices) == count
+    made.month("2026-12", made.charge(M365, 9, "22.00", sub="s-1"))
+    told = made.office.run("run", "2026-12", "--yes", "--json").must(3).json
+    assert {hold["reason"] for hold in told["holds"]} == {"client_changed"}  # the mapping was forgotten too [C1b]
 
 
 RULES = '[products]\nlifecycle = "off"\n[limits]\nchange_percent_max = 100000\n[clients]\nguessed = "post"\n'
