@@ -85,12 +85,12 @@ class Ledger(
 
     @contextmanager
     def run_lock(self, holder: str) -> Iterator[Fence]:
-        """See `LockBook.run_lock`; Paused where the fleet lets no run begin for this partner."""
+        """See `LockBook.run_lock`; Paused where the fleet lets no run begin for this partner, in a cycle neither."""
+        with self.reading() as connection:
+            refuse_paused(connection, self.name)
         if self._cycle is not None:
             yield self._cycle
             return
-        with self.reading() as connection:
-            refuse_paused(connection, self.name)
         with super().run_lock(holder) as fence:
             yield fence
 

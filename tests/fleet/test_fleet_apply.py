@@ -302,6 +302,17 @@ def test_no_run_begins_for_a_paused_partner(fleet: Fleet, apply: Apply, ledger_u
         fleet.pause("amce", why="x", who="x", now=NOW)
 
 
+def test_a_cycle_under_way_begins_no_other_run_once_the_partner_is_paused(
+    fleet: Fleet, apply: Apply, ledger_url: str
+) -> None:
+    apply(small())
+    with open_ledger(ledger_url, partner="acme") as ledger, ledger.cycle_lease("cycle"):
+        with ledger.run_lock("first month"):
+            fleet.pause("acme", why="disputed invoice", who="ops", now=NOW)
+        with pytest.raises(Paused), ledger.run_lock("second month"):
+            pass
+
+
 # The command, which needs PostgreSQL
 
 
