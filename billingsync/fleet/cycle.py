@@ -54,12 +54,12 @@ class Work:
 def in_a_child(work: Work) -> None:
     """The child's whole life: it dies with its parent, and ends with 0 whatever became of the cycle, which is in the
     ledger."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # before any thread begins: it has what we have
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then asks us to stop
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # of the server that forked us
     threading.Thread(target=_die_with_the_worker, name="parent", daemon=True).start()
     if work.memory:
         resource.setrlimit(resource.RLIMIT_DATA, (work.memory, work.memory))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then asks us to stop
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     one_cycle(work)
 
 

@@ -12,6 +12,7 @@ import multiprocessing
 import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 import structlog
@@ -45,7 +46,7 @@ class FleetWorker:
     log_format: str | None = None
     log_level: str = "info"
     _context: ForkServerContext = field(init=False)
-    _children: dict[str, ForkServerProcess] = field(default_factory=dict, init=False)
+    _children: set[ForkServerProcess] = field(default_factory=set, init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
@@ -66,8 +67,8 @@ class FleetWorker:
             await asyncio.wait({planning, serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._stopping.set()
-            log.info("stopping", running=sorted(self._children))
-            for child in self._children.values():
+            log.info("stopping", running=len(self._children))
+            for child in self._children:
                 child.terminate()
             await self.engine.stop(self.grace_s)
             await asyncio.gather(planning, serving, stopped)
@@ -96,8 +97,10 @@ class FleetWorker:
             log_level=self.log_level,
         )
         child = self._context.Process(target=in_a_child, args=(work,), name=f"cycle of {job.partner}")
-        await asyncio.to_thread(child.start)
-        self._children[job.partner] = child
+        await asyncio.to_thread(_start, child)
+        self._children.add(child)
+        if self._stopping.is_set():  # meanwhile: those that ran then were told
+            child.terminate()
         try:
             await self._ended(child)
         except TimeoutError:
@@ -105,7 +108,7 @@ class FleetWorker:
         finally:
             child.kill()
             child.join()
-            del self._children[job.partner]
+            self._children.discard(child)
         if child.exitcode:
             structlog.get_logger().error("a cycle died", partner=job.partner, exit=child.exitcode)
 
@@ -117,3 +120,11 @@ class FleetWorker:
             await asyncio.wait_for(over.wait(), self.longest_s)
         finally:
             loop.remove_reader(child.sentinel)
+
+
+def _start(child: ForkServerProcess) -> None:
+    """Starts it. SIGTERM is not for the server that forks the children: it would take them all with it, where systemd
+    sends it to every process of a service."""
+    resource_tracker.ensure_running()  # which would else let SIGTERM in again
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # of this thread, and of the server that it begins
+    child.start()

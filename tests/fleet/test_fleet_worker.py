@@ -92,6 +92,23 @@ def test_a_frozen_worker_is_replaced_and_writes_nothing_when_it_wakes(home: Hous
     assert all(home.is_billed(name) for name in home.sandboxes)
 
 
+@pytest.mark.parametrize("to_all", [False, True], ids=["the worker", "every process, as systemd does"])
+def test_sigterm_ends_cycles_after_the_write_in_hand_and_gives_the_leases_back(home: House, to_all: bool) -> None:
+    for sandbox in home.sandboxes.values():
+        sandbox.change(halo_latency_ms=700)
+    worker = home.worker("--slots", "3")
+    home.wait(lambda: any(call.method == "POST" and call.path == "/Invoice" for call in all_calls(home)))
+    for pid in below(worker.pid) if to_all else []:
+        os.kill(pid, signal.SIGTERM)
+    worker.terminate()
+    assert worker.wait(60) == 0, home.logs()
+    assert "died" not in home.logs() and "Traceback" not in home.logs(), home.logs()
+    assert [home.cycles(name) for name in home.sandboxes] == [["interrupted"]] * 3
+    for name in home.sandboxes:
+        with open_ledger(home.database_url, partner=name) as ledger, ledger.cycle_lease("test"):
+            pass  # it is free at once
+
+
 def test_a_partner_without_its_secret_fails_alone(home: House) -> None:
     next((home.folder / "secrets" / "birch").glob("*SECRET")).unlink()
     home.worker("--slots", "3")
