@@ -70,6 +70,7 @@ def changes(layout: Layout, files: Files, published: Published, posted: Collecti
             removed=removed,
             problems={name: problems for name, problems in wrong.items() if name in known},
             claims=claims,
+            claims_before=published.claims,
         ),
         added=tuple(sorted(new)),
         returned=tuple(sorted(returned)),

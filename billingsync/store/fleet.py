@@ -16,7 +16,7 @@ from billingsync.store.book import Book
 from billingsync.store.columns import batches_of
 from billingsync.store.database import Database
 from billingsync.store.fleet_gate import require_known
-from billingsync.store.fleet_tenants import Claims, claims_in, write_claims
+from billingsync.store.fleet_tenants import PUBLISH_LOCK, Claims, claims_in, write_claims
 from billingsync.store.partners import add_partners, find_key_name
 from billingsync.store.schema import (
     fleet_file,
@@ -28,8 +28,6 @@ from billingsync.store.schema import (
     posting,
 )
 from billingsync.store.upgrade import bring_up
-
-_PUBLISH_LOCK = 0x666C6565  # PostgreSQL's advisory locks are numbers: "flee"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +67,8 @@ class NewPartner:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewVersion:
     """What is to be published over version `base`: partners that are new or changed, and those that are no more.
-    `problems` are of partners that keep what they have; `claims` are the whole fleet's; `settings`: fleet.toml's
-    text."""
+    `problems` are of partners that keep what they have; `claims` are the whole fleet's, made of those that were there
+    before (`claims_before`); `settings`: fleet.toml's text."""
 
     base: int
     settings: str
@@ -78,6 +76,7 @@ class NewVersion:
     removed: Collection[str]
     problems: Mapping[str, tuple[str, ...]]
     claims: Claims
+    claims_before: Claims
 
 
 def sha256(text: str) -> str:
@@ -153,10 +152,10 @@ class Fleet:
 
     def publish(self, new: NewVersion, *, who: str, now: datetime) -> int:
         """Publishes all of it, in one transaction, and returns the version; that is `new.base` where nothing but
-        problems is new. Refused where somebody else published since."""
+        problems is new. Refused where somebody else published since, or a partner was tied to its HaloPSA tenant."""
         with self.database.writing() as connection:
             if self.database.file is None:
-                connection.execute(select(func.pg_advisory_xact_lock(_PUBLISH_LOCK)))
+                connection.execute(select(func.pg_advisory_xact_lock(PUBLISH_LOCK)))
             newest = connection.execute(select(fleet_version).order_by(fleet_version.c.number.desc()).limit(1)).first()
             if (found := newest.number if newest else 0) != new.base:
                 raise Refused(
@@ -170,6 +169,11 @@ class Fleet:
                     connection.execute(own.values(problems=list(problems)))
                 if not (new.partners or new.removed or newest.settings != sha256(new.settings)):
                     return new.base
+            if claims_in(connection) != new.claims_before:
+                raise Refused(
+                    "A partner was tied to its HaloPSA tenant meanwhile. Nothing was published; apply once more.",
+                    next_steps=[["billingsync", "fleet", "apply", "--dry-run"]],
+                )
             number = new.base + 1
             texts = {text for one in new.partners.values() for text in one.files.values()}
             _add_texts(connection, {new.settings, *texts})

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from billingsync.errors import OtherTenant
 from billingsync.store.database import insert
 from billingsync.store.schema import fleet_claim, fleet_partner, fleet_tenant
 
 Claims = Mapping[tuple[str, str], bool]  # (partner, tenant) -> whether it says that the tenant is shared
+PUBLISH_LOCK = 0x666C6565  # PostgreSQL's advisory locks are numbers: "flee"
 
 
 def claim_tenant(connection: Connection, name: str, tenant_id: str) -> None:
@@ -21,6 +22,8 @@ def claim_tenant(connection: Connection, name: str, tenant_id: str) -> None:
     if mine is None:
         return
     tenant = f"id {tenant_id}"
+    if connection.dialect.name == "postgresql":  # never beside a publication, which writes all claims anew
+        connection.execute(select(func.pg_advisory_xact_lock_shared(PUBLISH_LOCK)))
     # Whoever comes second waits here until the first one's transaction is over, and then sees its claim.
     connection.execute(insert(connection, fleet_tenant).values(tenant=tenant, shared=mine).on_conflict_do_nothing())
     others = connection.execute(

@@ -242,6 +242,21 @@ def test_the_tenants_id_is_one_partners_too(fleet: Fleet, apply: Apply, ledger_u
         assert "bills the HaloPSA tenant of beta (t-1)" in change.wrong["acme"][0]
 
 
+def test_who_was_tied_to_its_tenant_while_a_version_was_made_keeps_it(
+    fleet: Fleet, apply: Apply, ledger_url: str, folder: Path
+) -> None:
+    apply(small())
+    write(folder, {"rules/defaults.toml": "[lines]\ntext = '{product}'\n"})
+    found = read_folder(folder)
+    change = changes(read_layout(found), found, fleet.published(), ())
+    with open_ledger(ledger_url, partner="acme") as acme:
+        acme.bind_tenant("https://acme.halopsa.example", "t-1", NOW)
+    with pytest.raises(Refused, match="tied to its HaloPSA tenant meanwhile"):
+        fleet.publish(change.new, who="ops", now=NOW)
+    assert apply({}).shared == ("rules/defaults.toml",)
+    assert ("acme", "id t-1") in fleet.published().claims
+
+
 def test_a_partner_that_never_posted_may_go_to_another_tenant(fleet: Fleet, apply: Apply, ledger_url: str) -> None:
     apply(small())
     with open_ledger(ledger_url, partner="acme") as acme, open_ledger(ledger_url, partner="beta") as beta:
