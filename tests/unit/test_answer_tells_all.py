@@ -40,6 +40,10 @@ def test_an_answer_with_all_that_was_there_is_as_good_as_a_read(answer: dict[str
         {name: value for name, value in AFTER.items() if name != "last_modified"},
         AFTER | {"last_modified": ""},
         AFTER | {"lines": [{"id": 1, "qty_order": Decimal(2)}, BEFORE["lines"][1]]},  # as it was sent, without a tax
+        AFTER | {"lines": [*BEFORE["lines"], {"qty_order": 5}]},  # a new line that nobody could find again
+        AFTER | {"lines": [*BEFORE["lines"], {"id": 0, "qty_order": 5}]},
+        AFTER | {"lines": [*BEFORE["lines"], {"id": -1, "qty_order": 5}]},
+        AFTER | {"lines": [*BEFORE["lines"], {"id": 2, "qty_order": 5, "tax_code": 3}]},
     ],
 )
 def test_an_answer_with_less_is_not(answer: dict[str, object]) -> None:

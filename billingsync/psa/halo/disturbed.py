@@ -26,12 +26,16 @@ KEPT = (
 
 def tells_all(before: Raw, answer: Raw) -> bool:
     """Whether an answer to a change is the invoice as it was saved, and not what was sent: it has every property that
-    the invoice and its lines had before, and was saved since."""
+    the invoice and its lines had before, was saved since, and names each line by an id of its own, by which a line of
+    ours is found again next month."""
     saved = answer.get("last_modified")
     if not before or not saved or saved == before.get("last_modified") or not answer.keys() >= before.keys():
         return False
-    now = {id_of(line): line for line in lines_of(answer)}
-    return all(now[id_].keys() >= line.keys() for line in lines_of(before) if (id_ := id_of(line)) in now)
+    rows = lines_of(answer)
+    now = {id_: line for line in rows if (id_ := id_of(line)) is not None and id_ > 0}
+    return len(now) == len(rows) and all(
+        now[id_].keys() >= line.keys() for line in lines_of(before) if (id_ := id_of(line)) in now
+    )
 
 
 def beside_ours(before: Raw, raw: Raw, row: RecordedPosting, changes: Changes, *, adopted: bool) -> list[str]:
