@@ -17,6 +17,9 @@ _ALL = ""  # the name of an account's own row: locked by whoever takes, and unti
 _SLACK_S = 0.01  # SQLite's clock shows thousandths
 _SOON_S = 0.05
 _LATER_S = 5.0  # a block that is in use may come back sooner than it must
+_FAR = timedelta(
+    minutes=15
+)  # no block and no 429 lasts as long: what says so was written before the clock was put back
 
 
 class AccountBlocks:
@@ -39,6 +42,7 @@ class AccountBlocks:
             closed, now = self._lock(connection)
             self._spend(connection, spent, now)
             rows = self._blocks(connection, now)
+            self._forget(connection, rows)
             calls, wait = self._free(rows, now)
             wait = max(wait, _seconds(closed, now))
             if wait:
@@ -57,8 +61,8 @@ class AccountBlocks:
     def close(self, seconds: float) -> None:
         with self._database.beside, self._database.writing() as connection:
             closed, now = self._lock(connection)
-            until = now + timedelta(seconds=seconds)
-            if closed is None or closed < until:
+            if _seconds(closed, now) < seconds:
+                until = now + timedelta(seconds=seconds)
                 connection.execute(update(call_budget).where(*self._row(_ALL)).values(until=until))
 
     def closed_s(self) -> float:
@@ -68,7 +72,7 @@ class AccountBlocks:
     def free(self) -> tuple[int, float]:
         with self._database.beside, self._database.reading() as connection:
             now = _now(connection)
-            calls, wait = self._free(self._blocks(connection), now)
+            calls, wait = self._free(self._blocks(connection, now), now)
             closed = self._closed_s(connection)
             return (0, max(closed, wait)) if closed else (max(calls, 0), wait)
 
@@ -106,16 +110,17 @@ class AccountBlocks:
             else:
                 connection.execute(delete(call_budget).where(*self._row(name)))
 
-    def _blocks(self, connection: Connection, forget: datetime | None = None) -> Sequence[Row[Any]]:
-        """The account's blocks; those that count no more are forgotten first."""
+    def _blocks(self, connection: Connection, now: datetime) -> Sequence[Row[Any]]:
+        """The account's blocks that still count."""
         rows = connection.execute(select(call_budget).where(*self._of_account, call_budget.c.block != _ALL)).all()
-        if forget is None:
-            return rows
         longest = max(seconds for _, seconds in self._windows)
-        old = [row.block for row in rows if _end(row) + longest <= forget]
-        if old:
-            connection.execute(delete(call_budget).where(*self._of_account, call_budget.c.block.in_(old)))
-        return [row for row in rows if row.block not in old]
+        return [row for row in rows if now - longest < _end(row) <= now + _FAR]
+
+    def _forget(self, connection: Connection, counting: Sequence[Row[Any]]) -> None:
+        """Removes the blocks that count no more."""
+        names = [row.block for row in counting]
+        old = (*self._of_account, call_budget.c.block.not_in([_ALL, *names]))
+        connection.execute(delete(call_budget).where(*old))
 
     def _free(self, rows: Sequence[Row[Any]], now: datetime) -> tuple[int, float]:
         """Calls that every window has left, and the seconds until it has some: 0.0 where it has."""
@@ -140,4 +145,4 @@ def _now(connection: Connection) -> datetime:
 
 
 def _seconds(until: datetime | None, now: datetime) -> float:
-    return 0.0 if until is None else max((until - now).total_seconds(), 0.0)
+    return 0.0 if until is None or until - now > _FAR else max((until - now).total_seconds(), 0.0)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,21 @@ def test_a_429_closes_the_account_for_every_process(database: Database, ledger_u
         with other.slot():
             pass
         assert len(slept) == 1 and 290 < slept[0] <= 300
+
+
+def test_a_clock_that_was_put_back_closes_no_account(database: Database) -> None:
+    """What was written before says that it lasts for hours: longer than any block, or any 429."""
+    account = blocks(database)
+    assert account.take(10, {})[1] == 10 and account.free()[0] == 0
+    account.close(60.0)
+    hours_later = datetime.now(UTC) + timedelta(hours=5)
+    with database.writing() as connection:
+        connection.execute(update(call_budget).values(until=hours_later))
+    assert account.closed_s() == 0.0 and account.free() == (10, 0.0)
+    assert account.take(10, {})[1] == 10
+    assert len(rows(database)) == 1  # the old one is forgotten
+    account.close(60.0)
+    assert 50 < account.closed_s() <= 60
 
 
 def test_one_change_for_ten_calls(database: Database) -> None:
