@@ -14,11 +14,10 @@ from billingsync.core.money import ZERO
 from billingsync.core.states import PostingAction
 from billingsync.errors import OtherInstallation
 from billingsync.run.context import RunContext
-from billingsync.run.forgotten_credits import Credited, credited_in
+from billingsync.run.forgotten_credits import MOST_GENERATIONS, Credited, credited_in
 from billingsync.run.tenant import Tenant
 from billingsync.store.postings import ARRIVED
 
-MOST_GENERATIONS = 9  # of one posting that a ledger may have forgotten
 MOST_CHOICES = 100  # of equal lines that are tried for one posting
 
 

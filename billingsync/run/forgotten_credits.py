@@ -16,7 +16,7 @@ from billingsync.run.context import RunContext
 from billingsync.run.credited import CREDIT_FOR, credit_key, credit_of
 from billingsync.store.postings import ARRIVED
 
-MOST_GENERATIONS = 9  # of one credit that a ledger may have forgotten
+MOST_GENERATIONS = 9  # of one posting or credit that a ledger may have forgotten
 
 _OF_INVOICE = re.compile(re.escape(CREDIT_FOR) + r"(\d+): ", re.ASCII)
 

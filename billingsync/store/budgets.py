@@ -17,9 +17,8 @@ _ALL = ""  # the name of an account's own row: locked by whoever takes, and unti
 _SLACK_S = 0.01  # SQLite's clock shows thousandths
 _SOON_S = 0.05
 _LATER_S = 5.0  # a block that is in use may come back sooner than it must
-_FAR = timedelta(
-    minutes=15
-)  # no block and no 429 lasts as long: what says so was written before the clock was put back
+# No block and no 429 lasts as long: what says so was written before the database's clock was put back.
+_FAR = timedelta(minutes=15)
 
 
 class AccountBlocks:
