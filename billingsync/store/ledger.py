@@ -85,7 +85,7 @@ class Ledger(
 
     @contextmanager
     def run_lock(self, holder: str) -> Iterator[Fence]:
-        """See `LockBook.run_lock`; Paused where the fleet lets no run begin for this partner, in a cycle neither."""
+        """See `LockBook.run_lock`; Paused where the fleet lets no run begin for this partner, also within a cycle."""
         with self.reading() as connection:
             refuse_paused(connection, self.name)
         if self._cycle is not None:
