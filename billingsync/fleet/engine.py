@@ -30,7 +30,8 @@ class Engine(Protocol):
         """Makes or brings up what the engine keeps in the database; `db upgrade` alone calls it."""
 
     async def submit(self, jobs: Sequence[Job]) -> int:
-        """Queues jobs, and gives how many: a partner that is queued or running counts 0."""
+        """Queues jobs, and gives how many: a partner that is queued or running counts 0. LedgerError where the database
+        is away."""
 
     async def serve(self, handle: Handle, slots: int, dead_after_s: float) -> None:
         """Gives jobs to `handle`, so many at a time, until `stop`. A job whose process shows no sign of life for

@@ -18,6 +18,7 @@ from pgqueuer.domain import models, types
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.settings import DBSettings
 
+from billingsync.errors import LedgerError
 from billingsync.fleet.engine import Handle, Job
 
 LOOK_S = 1.0  # how long a free slot may wait where a notification was lost
@@ -61,11 +62,14 @@ class PgQueuerEngine:
     async def submit(self, jobs: Sequence[Job]) -> int:
         if not jobs:
             return 0
-        async with self._connected() as queries:
-            words: list[bytes | None] = [f"{job.partner} {job.why}".encode() for job in jobs]
-            keys: list[str | None] = [job.partner for job in jobs]
-            weights = [job.weight for job in jobs]
-            ids = await queries.enqueue([_ENTRY] * len(jobs), words, weights, None, keys, on_conflict="skip")
+        words: list[bytes | None] = [f"{job.partner} {job.why}".encode() for job in jobs]
+        keys: list[str | None] = [job.partner for job in jobs]
+        weights = [job.weight for job in jobs]
+        try:
+            async with self._connected() as queries:
+                ids = await queries.enqueue([_ENTRY] * len(jobs), words, weights, None, keys, on_conflict="skip")
+        except psycopg.OperationalError as lost:
+            raise LedgerError(f"The engine's database is away ({type(lost).__name__}).") from lost
         return sum(id_ is not None for id_ in ids)
 
     async def serve(self, handle: Handle, slots: int, dead_after_s: float) -> None:
@@ -130,11 +134,8 @@ class PgQueuerEngine:
         async with self._connected() as queries:
             sizes, ages = await queries.queue_size(), await queries.queue_age()
         queued, running = (sum(one.count for one in sizes if one.status == state) for state in ("queued", "picked"))
-        return {
-            "queued": queued,
-            "running": running,
-            "oldest_s": int(max([0, *(one.oldest_age_seconds for one in ages)])),
-        }
+        oldest_s = int(max([0, *(one.oldest_age_seconds for one in ages)]))
+        return {"queued": queued, "running": running, "oldest_s": oldest_s}
 
     async def sweep(self, before: datetime) -> int:
         async with self._connected() as queries:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from billingsync.errors import FleetError
 from billingsync.fleet.fleet_file import read_fleet_file
 from billingsync.fleet.layout import FLEET, Files, read_layout
 from billingsync.fleet.secrets import with_secrets
@@ -27,13 +28,21 @@ def write_rules(fleet: Fleet, name: str, version: int, folder: Path) -> Path:
 
 def published_settings(fleet: Fleet, name: str, version: int, machine: Settings, *, secrets: bool) -> Settings:
     """The partner's settings on a machine of these: of the machine's own count those alone that are no partner's.
-    Without `secrets` none is read, and those of the result are empty. Raises SecretsError."""
+    Without `secrets` none is read, and those of the result are empty. Raises SecretsError, and
+    FleetError where this release refuses what was published."""
     files = {**fleet.files_of(name, version), FLEET: fleet.settings_of(version)}
     read = {path: read_rules_text(path, text) for path, text in files.items()}
     own, _, _ = read_fleet_file(read[FLEET])
-    partner = read_layout(Files(files=read)).partners[name].settings
-    assert own is not None, "what is published was checked"
-    assert partner is not None, "what is published was checked"
+    layout = read_layout(Files(files=read))
+    partner = layout.partners[name].settings
+    if own is None or partner is None:
+        raise FleetError(
+            [
+                *layout.problems,
+                f"What is published for {name} is refused by this release. Mend it and publish it again.",
+            ],
+            next_steps=[["billingsync", "fleet", "check"], ["billingsync", "fleet", "apply"]],
+        )
     if secrets:
         partner = with_secrets(partner, own.secrets)
     given = {field: getattr(partner, field) for field in PartnerSettings.model_fields if field not in _MACHINES}

@@ -1,0 +1,36 @@
+"""What a worker survives: a database that is away, and published files that this release refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from billingsync.errors import FleetError, LedgerError
+from billingsync.fleet.engine import Job
+from billingsync.fleet.engine_pgqueuer import PgQueuerEngine
+from billingsync.fleet.published import published_settings
+from billingsync.settings import Settings
+from tests.fleet.fleet_folder import FLEET, partner
+
+
+def test_a_database_that_is_away_is_told_to_the_planner_as_such(tmp_path: Path) -> None:
+    engine = PgQueuerEngine(f"host={tmp_path}")
+    with pytest.raises(LedgerError, match="is away"):
+        asyncio.run(engine.submit([Job(partner="acme")]))
+
+
+@pytest.mark.parametrize(("settings", "own"), [(FLEET, '[halo]\ntimeout_s = "no"\n'), ("slots = 0\n", partner("acme"))])
+def test_what_is_published_and_refused_is_a_mistake_of_the_files(settings: str, own: str) -> None:
+    class Published:
+        def files_of(self, *_: object) -> dict[str, str]:
+            return {"partners/acme/partner.toml": own}
+
+        def settings_of(self, *_: object) -> str:
+            return settings
+
+    fleet: Any = Published()
+    with pytest.raises(FleetError, match="refused by this release"):
+        published_settings(fleet, "acme", 1, Settings(), secrets=False)
