@@ -149,7 +149,8 @@ def _verdict(change: Change, version: int, dry_run: bool, *, wrong: bool) -> str
     if change.is_empty:
         return f"Nothing to publish: these files are version {version}." if version else "Nothing to publish."
     if not dry_run:
-        return f"Published as version {version}."
+        first = "  Next, once:  billingsync db upgrade, then on each machine:  billingsync fleet worker"
+        return f"Published as version {version}.{first if version == 1 else ''}"
     return f"Dry run: nothing was published.  Publish it:  billingsync fleet apply{' --partial' if wrong else ''}"
 
 

@@ -343,7 +343,7 @@ def test_apply_shows_what_it_does(run: Callable[..., Ran], folder: Path) -> None
     write(folder, small())
     told = run("apply", "--dry-run").must().stdout
     assert told.splitlines()[:2] == ["+ acme  new", "+ beta  new"] and "Dry run: nothing was published." in told
-    assert "Published as version 1." in run("apply").must().stdout
+    assert "Published as version 1.  Next, once:  billingsync db upgrade" in run("apply").must().stdout
     assert "Nothing to publish: these files are version 1." in run("apply").must().stdout
     write(folder, {"partners/acme/partner.toml": partner_toml("acme", "timeout_s = 9\n"), "rules/defaults.toml": ""})
     told = run("apply", "--json").must().json

@@ -12,6 +12,7 @@ from billingsync.errors import FleetError, LedgerError
 from billingsync.fleet.engine import Job
 from billingsync.fleet.engine_pgqueuer import PgQueuerEngine
 from billingsync.fleet.published import published_settings
+from billingsync.fleet.worker import FleetWorker
 from billingsync.settings import Settings
 from tests.fleet.fleet_folder import FLEET, partner
 
@@ -20,6 +21,25 @@ def test_a_database_that_is_away_is_told_to_the_planner_as_such(tmp_path: Path) 
     engine = PgQueuerEngine(f"host={tmp_path}")
     with pytest.raises(LedgerError, match="is away"):
         asyncio.run(engine.submit([Job(partner="acme")]))
+
+
+def test_a_worker_whose_engine_breaks_does_not_end_as_if_all_were_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Broken:
+        async def serve(self, *_: object) -> None:
+            raise LookupError("the engine has no tables")
+
+        async def stop(self, _: float) -> None:
+            return None
+
+        async def submit(self, _: object) -> int:
+            return 0
+
+    monkeypatch.setattr("billingsync.fleet.worker.due_partners", lambda _: ())
+    nothing: Any = Broken()
+    with pytest.raises(LookupError):
+        asyncio.run(FleetWorker(fleet=nothing, engine=nothing, database_url="", slots=1, name="x").work())
 
 
 @pytest.mark.parametrize(("settings", "own"), [(FLEET, '[halo]\ntimeout_s = "no"\n'), ("slots = 0\n", partner("acme"))])
