@@ -60,7 +60,10 @@ def in_a_child(work: Work) -> None:
     threading.Thread(target=_die_with_the_worker, name="parent", daemon=True).start()
     if work.memory:
         resource.setrlimit(resource.RLIMIT_DATA, (work.memory, work.memory))
-    one_cycle(work)
+    try:
+        one_cycle(work)
+    except BillingSyncError as failed:  # the ledger could not be opened
+        structlog.get_logger().error("no cycle began", code=failed.code, says=failed.message)
 
 
 def _die_with_the_worker() -> None:

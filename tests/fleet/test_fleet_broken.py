@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from billingsync.errors import FleetError, LedgerError
+from billingsync.fleet.cycle import Work, in_a_child
 from billingsync.fleet.engine import Job
 from billingsync.fleet.engine_pgqueuer import PgQueuerEngine
 from billingsync.fleet.published import published_settings
@@ -21,6 +23,15 @@ def test_a_database_that_is_away_is_told_to_the_planner_as_such(tmp_path: Path) 
     engine = PgQueuerEngine(f"host={tmp_path}")
     with pytest.raises(LedgerError, match="is away"):
         asyncio.run(engine.submit([Job(partner="acme")]))
+
+
+def test_a_cycle_whose_database_is_away_says_so_and_ends(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    work = Work(database_url=f"postgresql+psycopg:///none?host={tmp_path}", partner="acme", log_format="json")
+    child = multiprocessing.get_context("spawn").Process(target=in_a_child, args=(work,))
+    child.start()
+    child.join(60)
+    told = "".join(capfd.readouterr())
+    assert child.exitcode == 0 and "no cycle began" in told and "Traceback" not in told, told
 
 
 def test_a_worker_whose_engine_breaks_does_not_end_as_if_all_were_well(
