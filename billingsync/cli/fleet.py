@@ -9,7 +9,7 @@ import typer
 
 from billingsync.cli import fleet_work
 from billingsync.cli.terminal import FLAGS, console, document, note, out
-from billingsync.errors import FleetError, SettingsError, UsageError
+from billingsync.errors import FleetError, UsageError
 
 if TYPE_CHECKING:
     from billingsync.fleet.layout import Layout
@@ -79,11 +79,7 @@ def _database_url() -> str:
     from billingsync.cli.session import load
 
     settings, _ = load()
-    if not settings.database_url.startswith("postgresql"):
-        raise SettingsError(
-            ["BILLINGSYNC_DATABASE_URL: a fleet needs PostgreSQL, e.g. postgresql+psycopg://user:password@host/fleet"],
-            next_steps=[["billingsync", "settings", "show"]],
-        )
+    fleet_work.require_postgresql(settings.database_url)
     return settings.database_url
 
 

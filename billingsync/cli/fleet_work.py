@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from billingsync.cli.terminal import document, out
-from billingsync.errors import FleetError
+from billingsync.errors import FleetError, SettingsError
 
 if TYPE_CHECKING:
     from billingsync.store.fleet import Fleet
@@ -93,9 +93,19 @@ def fleet_run(
     return {CycleState.HELD: 3, CycleState.FAILED: 1, CycleState.INTERRUPTED: 1}.get(state, 0)
 
 
+def require_postgresql(database_url: str) -> None:
+    """SettingsError where it is another database."""
+    if not database_url.startswith("postgresql"):
+        raise SettingsError(
+            ["BILLINGSYNC_DATABASE_URL: a fleet needs PostgreSQL, e.g. postgresql+psycopg://user:password@host/fleet"],
+            next_steps=[["billingsync", "settings", "show"]],
+        )
+
+
 def _opened(database_url: str) -> Fleet:
     from billingsync.store.fleet import open_fleet
 
+    require_postgresql(database_url)
     return open_fleet(database_url)
 
 

@@ -17,6 +17,7 @@ from billingsync.fleet.published import published_settings
 from billingsync.fleet.worker import FleetWorker
 from billingsync.settings import Settings
 from tests.fleet.fleet_folder import FLEET, partner
+from tests.fleet.fleet_house import House
 
 
 def test_a_database_that_is_away_is_told_to_the_planner_as_such(tmp_path: Path) -> None:
@@ -65,3 +66,9 @@ def test_what_is_published_and_refused_is_a_mistake_of_the_files(settings: str, 
     fleet: Any = Published()
     with pytest.raises(FleetError, match="refused by this release"):
         published_settings(fleet, "acme", 1, Settings(), secrets=False)
+
+
+@pytest.mark.parametrize("words", [("worker",), ("run", "acme")])
+def test_who_works_for_a_fleet_is_told_that_it_needs_postgresql(tmp_path: Path, words: tuple[str, ...]) -> None:
+    ran = House(tmp_path, f"sqlite:///{tmp_path / 'none.db'}").run("fleet", *words).must(2)
+    assert "a fleet needs PostgreSQL" in ran.stderr
