@@ -600,6 +600,7 @@ def test_fault_25_killed_anywhere_each_line_is_undone_once(small: Office, sandbo
 def test_fault_25_a_real_process_is_killed_while_it_waits_for_the_answer(
     office: Office, sandbox: Sandbox, fault: str, done: bool
 ) -> None:
+    office.settings["BILLINGSYNC_LEASE_S"] = "2"  # on PostgreSQL nothing tells that the holder is dead
     before = sandbox.state()
     run = post(office)
     sandbox.faults.add(f"halo:DELETE:/Invoice/*:2:{fault}")
@@ -615,6 +616,7 @@ def test_fault_25_a_real_process_is_killed_while_it_waits_for_the_answer(
     plan = office.plan()
     waiting = [hold for client in plan["clients"] for hold in client["holds"]]
     assert waiting and {hold["reason"] for hold in waiting} == {"write_unknown"}  # what nobody knows yet is not billed
+    time.sleep(2.5)
     with no_waiting(sandbox):
         office.run("undo", run, "--yes").must()
     assert rows(sandbox.state()) == rows(before)
