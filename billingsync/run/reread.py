@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from billingsync.core.bill.templates import MadeInvoices
+from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice
 from billingsync.core.states import LineAction, PostingAction, PostingState
 from billingsync.run.context import RunContext
@@ -24,7 +25,7 @@ def reread(context: RunContext, tenant: Tenant, keys: Collection[str]) -> tuple[
     news = {place: after for place, (before, after) in seen.items() if set(after) != set(before)}
     if news:
         context.ledger.note_invoiced(context.fence, news)
-    told = []
+    told = _deleted(context, tenant, [one for one in written if _still_there(made, one)])
     for row, live in context.ledger.billed_lines(context.period):
         if row.key not in keys or row.state == PostingState.DIFFERS or not _whole(row, live, current):
             continue
@@ -38,6 +39,36 @@ def reread(context: RunContext, tenant: Tenant, keys: Collection[str]) -> tuple[
         if settled.state == PostingState.DIFFERS:
             told.append(f"{row.client_name}: {settled.message}")
     return tuple(told)
+
+
+def _still_there(made: MadeInvoices, line: WrittenLine) -> bool:
+    there = made.on_template(line)[1]
+    return there is not None and not there.is_zeroed
+
+
+def _deleted(context: RunContext, tenant: Tenant, written: Collection[WrittenLine]) -> list[str]:
+    """A sentence for each invoice that HaloPSA made of this period's lines on templates, and that nobody has any more:
+    what it billed counts as invoiced, and nobody pays it. `written` are lines that are still on their template, so that
+    it can be made again."""
+    period = str(context.period)
+    lines = [one for one in written if one.period == period and one.invoiced]
+    there = {one.id for one in tenant.invoices}
+    # One of them that is there bills the line: the others may have been made by mistake.
+    lines = [one for one in lines if not there.intersection(one.invoiced)]
+    found = {
+        id_: context.psa.read(id_, template=False) for id_ in sorted({id_ for one in lines for id_ in one.invoiced})
+    }
+    told = []
+    for invoice_id in (id_ for id_, invoice in found.items() if invoice is None):
+        mine = [one for one in lines if invoice_id in one.invoiced]
+        names = sorted({context.ledger.posting(one.key).client_name for one in mine})
+        made_from = sorted({abs(one.invoice_id) for one in mine})
+        told.append(
+            f"{', '.join(names)}: invoice {invoice_id}, which HaloPSA made from recurring invoice "
+            f"{', '.join(map(str, made_from))}, is gone from HaloPSA, so nobody pays what it billed. Create it again "
+            "from the recurring invoice, before the next month is billed there."
+        )
+    return told
 
 
 def _written_anew(row: RecordedPosting, there: Invoice) -> bool:

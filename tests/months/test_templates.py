@@ -344,6 +344,21 @@ def test_B5_that_it_was_invoiced_is_remembered_when_HaloPSA_shows_it_no_more(con
     assert [one["amount"] for one in run(made, "2026-12")["postings"]] == ["264.00"]
 
 
+def test_N5_an_invoice_made_from_a_template_that_a_person_deletes_is_told_until_it_is_there_again(contoso):
+    made = contoso(schedule="off")
+    november(made)
+    run(made, "2026-11")
+    invoice = made.sandbox.make(TEMPLATE)
+    assert run(made, "2026-11")["equation"]["USD"]["price"]["waiting"] == "0.00"
+    made.sandbox.person(do="delete", id=invoice["id"])
+    told = run(made, "2026-11", 3)
+    assert f"invoice {invoice['id']}, which HaloPSA made from recurring invoice {abs(TEMPLATE)}" in told["message"]
+    assert told["postings"] == []
+    run(made, "2026-11", 3)
+    made.sandbox.make(TEMPLATE)
+    run(made, "2026-11")
+
+
 def test_B5_an_invoice_that_is_voided_later_bills_nobody_either(contoso):
     made = contoso(schedule="off", lastcreated="never")
     november(made)
