@@ -25,7 +25,7 @@ def reread(context: RunContext, tenant: Tenant, keys: Collection[str]) -> tuple[
     news = {place: after for place, (before, after) in seen.items() if set(after) != set(before)}
     if news:
         context.ledger.note_invoiced(context.fence, news)
-    told = _deleted(context, tenant, [one for one in written if _still_there(made, one)])
+    told = _deleted(context, tenant, [(one, made.of(one).invoices) for one in written if _still_there(made, one)])
     for row, live in context.ledger.billed_lines(context.period):
         if row.key not in keys or row.state == PostingState.DIFFERS or not _whole(row, live, current):
             continue
@@ -46,23 +46,21 @@ def _still_there(made: MadeInvoices, line: WrittenLine) -> bool:
     return there is not None and not there.is_zeroed
 
 
-def _deleted(context: RunContext, tenant: Tenant, written: Collection[WrittenLine]) -> list[str]:
+def _deleted(context: RunContext, tenant: Tenant, billed: Collection[tuple[WrittenLine, Collection[int]]]) -> list[str]:
     """A sentence for each invoice that HaloPSA made of this period's lines on templates, and that nobody has any more:
-    what it billed counts as invoiced, and nobody pays it. `written` are lines that are still on their template, so that
-    it can be made again."""
+    what it billed counts as invoiced, and nobody pays it. `billed` are lines that are still on their template, so that
+    it can be made again, with the invoices that are known to bill each."""
     period = str(context.period)
-    lines = [one for one in written if one.period == period and one.invoiced]
     there = {one.id for one in tenant.invoices}
     # One of them that is there bills the line: the others may have been made by mistake.
-    lines = [one for one in lines if not there.intersection(one.invoiced)]
-    found = {
-        id_: context.psa.read(id_, template=False) for id_ in sorted({id_ for one in lines for id_ in one.invoiced})
-    }
+    mine = [(line, ids) for line, ids in billed if line.period == period and ids and not there.intersection(ids)]
     told = []
-    for invoice_id in (id_ for id_, invoice in found.items() if invoice is None):
-        mine = [one for one in lines if invoice_id in one.invoiced]
-        names = sorted({context.ledger.posting(one.key).client_name for one in mine})
-        made_from = sorted({abs(one.invoice_id) for one in mine})
+    for invoice_id in sorted({id_ for _, ids in mine for id_ in ids}):
+        if context.psa.read(invoice_id, template=False) is not None:
+            continue
+        lines = [line for line, ids in mine if invoice_id in ids]
+        names = sorted({context.ledger.posting(line.key).client_name for line in lines})
+        made_from = sorted({abs(line.invoice_id) for line in lines})
         told.append(
             f"{', '.join(names)}: invoice {invoice_id}, which HaloPSA made from recurring invoice "
             f"{', '.join(map(str, made_from))}, is gone from HaloPSA, so nobody pays what it billed. Create it again "
