@@ -22,7 +22,11 @@ from tests.fleet.fleet_folder import FLEET, partner, write
 from tests.fleet.test_fleet_commands import run
 from tests.sandbox.cli import Ran
 
-NOW = datetime.now(UTC)
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 HOUR = timedelta(hours=1)
 NAMES = ("anna", "berta", "cora", "dora", "emma", "fanny", "gerda")
 
@@ -36,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def publish(fleet: Fleet, folder: Path, files: dict[str, str | bytes]) -> None:
     found = read_folder(write(folder, {"fleet.toml": FLEET, **files}))
     published = fleet.published()
-    fleet.publish(changes(read_layout(found), found, published, ()).new, who="ops", now=NOW)
+    fleet.publish(changes(read_layout(found), found, published, ()).new, who="ops", now=now())
 
 
 @pytest.fixture
@@ -49,9 +53,9 @@ def fleet(ledger_url: str, folder: Path) -> Iterator[Fleet]:
 def cycle(url: str, name: str, state: CycleState, *, next_in: timedelta = HOUR, **more: Any) -> None:
     """A cycle that ended just now."""
     with open_ledger(url, partner=name) as ledger:
-        begun = ledger.start_cycle(NOW)
+        begun = ledger.start_cycle(now())
         said: dict[str, Any] = {"months": {}, "summary": {}} | more
-        ledger.end_cycle(begun.id, state, **said, next_at=NOW + next_in, now=NOW)
+        ledger.end_cycle(begun.id, state, **said, next_at=now() + next_in, now=now())
 
 
 def states(found: Standing) -> dict[str, PartnerState]:
@@ -66,7 +70,7 @@ def test_each_state_is_told(fleet: Fleet, ledger_url: str, folder: Path) -> None
     cycle(ledger_url, "cora", CycleState.HELD, months=held)
     cycle(ledger_url, "dora", CycleState.WELL, next_in=-HOUR)
     cycle(ledger_url, "fanny", CycleState.WAITING)
-    fleet.pause("emma", why="disputed", who="ops", now=NOW)
+    fleet.pause("emma", why="disputed", who="ops", now=now())
     (folder / "partners/gerda/partner.toml").unlink()
     (folder / "partners/gerda").rmdir()
     publish(fleet, folder, {"partners/anna/partner.toml": "="})
@@ -100,7 +104,7 @@ def test_a_partner_that_works_is_not_late(fleet: Fleet, ledger_url: str) -> None
 def test_a_cycle_that_died_is_late(fleet: Fleet, ledger_url: str) -> None:
     for name, ago in (("anna", HOUR / 2), ("berta", 3 * HOUR)):
         with open_ledger(ledger_url, partner=name) as ledger:
-            ledger.start_cycle(NOW - ago)
+            ledger.start_cycle(now() - ago)
     found = states(standing(fleet))
     assert (found["anna"], found["berta"], found["cora"]) == (
         PartnerState.RUNNING,
@@ -167,9 +171,9 @@ def test_status_of_a_large_fleet_is_quick(ledger_url: str, folder: Path) -> None
         publish(fleet, folder, {f"partners/{name}/partner.toml": partner(name) for name in names})
         row = {
             "state": CycleState.WELL,
-            "started_at": NOW,
-            "ended_at": NOW,
-            "next_at": NOW + HOUR,
+            "started_at": now(),
+            "ended_at": now(),
+            "next_at": now() + HOUR,
             "months": {},
             "summary": {},
         }

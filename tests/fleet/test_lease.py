@@ -259,7 +259,8 @@ def test_a_run_has_two_connections_and_leaves_nothing_in_them(
     with mock.patch.object(Database, "_make_engine", make):
         office.run("run", "--yes", "--json").must()
     assert billed(server) == due(server)
-    assert counted["open"] == 0 and counted["opened"] == counted["most"] == 2, counted
+    # A third one was closed before the run began: it asked whether the database is a fleet's.
+    assert counted["open"] == 0 and counted["most"] == 2 and counted["opened"] <= 3, counted
     assert {name for name, _ in left} == {"transaction_isolation", "transaction_read_only"}, left  # of the question
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -694,7 +695,7 @@ def test_a_person_edits_between_our_reading_and_our_writing(small: Office, sandb
 
     def changing(self: Any, suffix: str, body: Any, **more: Any) -> Any:
         if not edited:
-            invoice = sandbox.halo.invoices[body[0]["id"]]
+            invoice = sandbox.halo.invoices[json.loads(body)[0]["id"]]
             edited.append((invoice["id"], person_adds(sandbox, invoice)))
         return change(self, suffix, body, **more)
 

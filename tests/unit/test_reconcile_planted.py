@@ -31,6 +31,7 @@ from billingsync.core.reconcile import (
     tenant,
     terms,
 )
+from billingsync.core.reconcile.taken import newest_whole
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 Check = Callable[[], None]
@@ -62,7 +63,7 @@ def trials_are_counted(patch: pytest.MonkeyPatch) -> None:
 
 
 def todays_snapshot_for_another_month(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(rules_tests, "snapshot_for_period", lambda taken, period, read: snapshot.newest_whole(taken))
+    patch.setattr(rules_tests, "snapshot_for_period", lambda taken, period, read: newest_whole(taken))
 
 
 def parts_are_summed(patch: pytest.MonkeyPatch) -> None:
