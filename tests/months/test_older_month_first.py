@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from decimal import Decimal
 from pathlib import Path
@@ -62,6 +63,10 @@ def test_N6_three_months_that_were_forgotten_are_adopted_oldest_first(contoso, t
     told = run(made, DEC, 3)  # what is there whole is adopted at once; what was forgotten is told
     assert {one["state"] for one in told["postings"]} == {"adopted"}
     assert follow(made, told) in (OCT, NOV)
+    if mapped:  # whoever pays from now on, what was billed is adopted where it is [C1b]
+        (hold,) = run(made, OCT, 3)["holds"]
+        assert hold["reason"] == "client_changed"
+        made.office.run(*shlex.split(hold["next_step"])[1:]).must()
     for period in (OCT, NOV, DEC):
         told = run(made, period, 0)
         assert {one["state"] for one in told["postings"]} <= {"adopted"}, told["postings"]
