@@ -14,7 +14,6 @@ from billingsync.errors import FleetError, UsageError
 if TYPE_CHECKING:
     from billingsync.fleet.layout import Layout
     from billingsync.fleet.publish import Change
-    from billingsync.store.fleet import Fleet
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
 Directory = Annotated[Path, typer.Argument(metavar="[DIR]", help="The fleet's folder, with fleet.toml in it.")]
@@ -83,12 +82,6 @@ def _database_url() -> str:
     return settings.database_url
 
 
-def _opened(database_url: str) -> Fleet:
-    from billingsync.store.fleet import open_fleet
-
-    return open_fleet(database_url)
-
-
 def fleet_apply(
     directory: Directory = Path(),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
@@ -115,7 +108,7 @@ def fleet_apply(
         note(f"warning: {warning}")
     if layout.own_problems:
         refuse_mistakes(layout, directory)
-    with _opened(database_url) as fleet:
+    with fleet_work.opened(database_url) as fleet:
         published = fleet.published()
         if not published.version:
             fleet.refuse_others(layout.partners)
@@ -194,7 +187,7 @@ def fleet_status(
     partner = partner or FLAGS.partner or ""
     if state and state not in list(PartnerState):
         raise UsageError(f"{state!r:.40} is no state of a partner; there are {', '.join(PartnerState)}.")
-    with _opened(_database_url()) as fleet:
+    with fleet_work.opened(_database_url()) as fleet:
         found = standing(fleet)
     if partner and partner not in {one.name for one in found.partners}:
         raise UsageError(
@@ -229,7 +222,7 @@ def fleet_pause(
 
     if not reason.strip():
         raise UsageError("Say why, for whoever finds the partner paused:  --reason TEXT")
-    with _opened(_database_url()) as fleet:
+    with fleet_work.opened(_database_url()) as fleet:
         done = fleet.pause(name, why=reason.strip(), who=who(), now=datetime.now(UTC))
     if json:
         document({"partner": name, "paused": done}, [["billingsync", "fleet", "resume", name]])
@@ -246,7 +239,7 @@ def fleet_resume(name: Name, json: JsonOption = False) -> int:
 
     from billingsync.store.lock import who
 
-    with _opened(_database_url()) as fleet:
+    with fleet_work.opened(_database_url()) as fleet:
         done = fleet.resume(name, who=who(), now=datetime.now(UTC))
         by_file = fleet.published().partners[name].paused
     if json:

@@ -47,7 +47,7 @@ def fleet_worker(
     from billingsync.store.fleet_due import newest_version
 
     settings, _ = load()
-    with _opened(settings.database_url) as fleet:
+    with opened(settings.database_url) as fleet:
         version = _published(newest_version(fleet))
         engine = make_engine(settings.database_url)
         require_prepared(engine)
@@ -78,7 +78,7 @@ def fleet_run(
     from billingsync.store.fleet_due import newest_version
 
     settings, _ = load()
-    with _opened(settings.database_url) as fleet:
+    with opened(settings.database_url) as fleet:
         _published(newest_version(fleet))
     state = one_cycle(Work(database_url=settings.database_url, partner=name, lease_s=settings.lease_s))
     if json:
@@ -102,7 +102,8 @@ def require_postgresql(database_url: str) -> None:
         )
 
 
-def _opened(database_url: str) -> Fleet:
+def opened(database_url: str) -> Fleet:
+    """The fleet in this database. SettingsError where it is no PostgreSQL."""
     from billingsync.store.fleet import open_fleet
 
     require_postgresql(database_url)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from billingsync.service.worker import Worker
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")]
-PING_S = 25.0  # the start's ping and the end's, each with the time that a call may take
 _CODES = {CycleState.WELL: 0, CycleState.HELD: 3, CycleState.WAITING: 4, CycleState.FAILED: 1}
 
 
@@ -66,13 +65,7 @@ def worker(
 def _once(service: Worker, json: bool) -> int:
     from billingsync.service.status import take
 
-    service.pings.start()
-    state = service.cycle()
-    if service.snapshot_due():
-        service.take_snapshot()
-    service.delivery.round()
-    service.delivery.stop()
-    service.pings.stop(PING_S)
+    state = service.once()
     found = take(service.ledger)
     if json:
         document(found.as_json(), _steps(found))

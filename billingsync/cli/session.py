@@ -58,14 +58,15 @@ def load_for_partner(*, local: bool = False, secrets: bool = True) -> tuple[Sett
         import tempfile
         from pathlib import Path
 
-        from billingsync.fleet.published import published_settings, write_rules
+        from billingsync.fleet.published import published_files, published_settings, write_rules
 
         with fleet.database.reading() as connection:
             refuse_strangers(connection, settings.partner)
-        settings = published_settings(fleet, settings.partner, version, settings, secrets=secrets)
-        folder = Path(tempfile.mkdtemp(prefix="billingsync-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        rules = folder / write_rules(fleet, settings.partner, version, folder)
+        files = published_files(fleet, settings.partner, version)
+    settings = published_settings(files, settings.partner, settings, secrets=secrets)
+    folder = Path(tempfile.mkdtemp(prefix="billingsync-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    rules = folder / write_rules(files, settings.partner, folder)
     for secret in settings.secrets():
         redactor.add(secret)
     return settings.model_copy(update={"rules_dir": rules}), redactor

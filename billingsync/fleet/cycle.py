@@ -21,7 +21,7 @@ import structlog
 from billingsync.connect import connections
 from billingsync.core.states import CycleState
 from billingsync.errors import BillingSyncError, LedgerError, Locked, Paused
-from billingsync.fleet.published import published_settings, write_rules
+from billingsync.fleet.published import published_files, published_settings, write_rules
 from billingsync.log import set_up_logging
 from billingsync.redaction import Redactor
 from billingsync.service.progress import Stop
@@ -35,7 +35,6 @@ from billingsync.store.ledger import Ledger, open_ledger
 from billingsync.store.lock import who
 
 AGAIN = timedelta(hours=1)  # after a failure before the cycle began: somebody must mend something
-PING_S = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -106,14 +105,7 @@ def _cycle(work: Work, ledger: Ledger, redactor: Redactor, folder: Path) -> Cycl
     connect = partial(connections, opened=ledger)  # which holds the lease
     worker = Worker(live, ledger, connect=connect, carries=carries(live), jitter=share_of(work.partner))
     threading.Thread(target=_told_to_stop, args=[worker], name="signals", daemon=True).start()
-    worker.pings.start()
-    state = worker.cycle()
-    if worker.snapshot_due():
-        worker.take_snapshot()
-    worker.delivery.round()
-    worker.delivery.stop()
-    worker.pings.stop(PING_S)
-    return state
+    return worker.once()
 
 
 def _told_to_stop(worker: Worker) -> None:
@@ -137,9 +129,10 @@ def _settings(work: Work, folder: Path) -> Settings:
     with open_fleet(work.database_url) as fleet:
         version = newest_version(fleet)
         structlog.contextvars.bind_contextvars(version=version)
-        rules = write_rules(fleet, work.partner, version, folder)
-        machine = Settings(database_url=work.database_url, lease_s=work.lease_s, share_calls=True, rules_dir=rules)
-        return published_settings(fleet, work.partner, version, machine, secrets=True)
+        files = published_files(fleet, work.partner, version)
+    rules = write_rules(files, work.partner, folder)
+    machine = Settings(database_url=work.database_url, lease_s=work.lease_s, share_calls=True, rules_dir=rules)
+    return published_settings(files, work.partner, machine, secrets=True)
 
 
 def share_of(name: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from billingsync.errors import FleetError
@@ -15,9 +16,14 @@ from billingsync.store.fleet import Fleet
 _MACHINES = frozenset({"rules_dir", "role"})  # who sits at the machine may be narrowed in what it does
 
 
-def write_rules(fleet: Fleet, name: str, version: int, folder: Path) -> Path:
+def published_files(fleet: Fleet, name: str, version: int) -> Mapping[str, str]:
+    """The files that decide about the partner, fleet.toml among them: path -> text."""
+    return {**fleet.files_of(name, version), FLEET: fleet.settings_of(version)}
+
+
+def write_rules(files: Mapping[str, str], name: str, folder: Path) -> Path:
     """Writes the partner's published files below `folder`; returns where its rules are, relative to that."""
-    for path, text in {**fleet.files_of(name, version), FLEET: fleet.settings_of(version)}.items():
+    for path, text in files.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
@@ -26,11 +32,10 @@ def write_rules(fleet: Fleet, name: str, version: int, folder: Path) -> Path:
     return rules
 
 
-def published_settings(fleet: Fleet, name: str, version: int, machine: Settings, *, secrets: bool) -> Settings:
+def published_settings(files: Mapping[str, str], name: str, machine: Settings, *, secrets: bool) -> Settings:
     """The partner's settings on a machine of these: of the machine's own count those alone that are no partner's.
     Without `secrets` none is read, and those of the result are empty. Raises SecretsError, and
     FleetError where this release refuses what was published."""
-    files = {**fleet.files_of(name, version), FLEET: fleet.settings_of(version)}
     read = {path: read_rules_text(path, text) for path, text in files.items()}
     own, _, _ = read_fleet_file(read[FLEET])
     layout = read_layout(Files(files=read))

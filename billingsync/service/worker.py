@@ -38,6 +38,7 @@ from billingsync.store.lock import who
 from billingsync.store.notices import Thing
 
 ORDERS_S = 2.0  # another process may have filed an order for the desk this long ago
+PING_S = 25.0  # the start's ping and the end's, each with the time that a call may take
 LIFE = timedelta(seconds=20)  # how often it shows in the ledger that it lives
 TURN_S = 20.0  # the waiting loop looks at the clock this often: a clock that jumps is noticed
 WOKEN_GAP = timedelta(seconds=60)  # a webhook that is called in a loop must not eat the call budget
@@ -262,6 +263,18 @@ class Worker:
         structlog.get_logger().error("cycle failed", code=failed.code, says=failed.message, service=service)
 
     # The loop --------------------------------------------------------------------------------------------------------
+
+    def once(self) -> CycleState:
+        """One cycle, the day's snapshot where it is due, and what people must be told, all ended when it comes back.
+        Raises Stop only."""
+        self.pings.start()
+        state = self.cycle()
+        if self.snapshot_due():
+            self.take_snapshot()
+        self.delivery.round()
+        self.delivery.stop()
+        self.pings.stop(PING_S)
+        return state
 
     def wake(self, *, gently: bool = False) -> None:
         """Look now; `gently`: not sooner than a minute after the last cycle."""

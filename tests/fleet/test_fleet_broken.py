@@ -56,16 +56,9 @@ def test_a_worker_whose_engine_breaks_does_not_end_as_if_all_were_well(
 
 @pytest.mark.parametrize(("settings", "own"), [(FLEET, '[halo]\ntimeout_s = "no"\n'), ("slots = 0\n", partner("acme"))])
 def test_what_is_published_and_refused_is_a_mistake_of_the_files(settings: str, own: str) -> None:
-    class Published:
-        def files_of(self, *_: object) -> dict[str, str]:
-            return {"partners/acme/partner.toml": own}
-
-        def settings_of(self, *_: object) -> str:
-            return settings
-
-    fleet: Any = Published()
+    files = {"partners/acme/partner.toml": own, "fleet.toml": settings}
     with pytest.raises(FleetError, match="refused by this release"):
-        published_settings(fleet, "acme", 1, Settings(), secrets=False)
+        published_settings(files, "acme", Settings(), secrets=False)
 
 
 @pytest.mark.parametrize("words", [("worker",), ("run", "acme")])
