@@ -8,12 +8,14 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from typing import Self
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from billingsync.errors import SettingsError
@@ -42,16 +44,25 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
 
 
-class Port:
-    """`with Port(...):` serves the routes until the block ends. Port 0 takes a free one. `group` is that of the
-    settings which name host and port, e.g. "HEALTH": a port that is taken is a mistake in them."""
+class ServerThread:
+    """`with ...:` serves `app` in a thread until the block ends; what is under way then has `grace_s` seconds to
+    finish. h11 alone, no web sockets, no logs and no headers of uvicorn's."""
 
-    def __init__(self, host: str, port: int, routes: Sequence[BaseRoute], *, group: str) -> None:
-        self._listening = listen(host, port, group)
-        protocol = type("Protocol", (_Protocol,), {"open": []})
+    def __init__(
+        self,
+        listening: socket.socket,
+        app: ASGIApp,
+        protocol: type[H11Protocol],
+        *,
+        name: str,
+        keep_alive_s: int,
+        grace_s: int,
+        most: int | None = None,
+    ) -> None:
+        self._listening, self._grace_s = listening, grace_s
         self._server = uvicorn.Server(
             uvicorn.Config(
-                Starlette(routes=list(routes), exception_handlers={Exception: _broken}),
+                app,
                 http=protocol,
                 ws="none",
                 lifespan="off",
@@ -60,20 +71,22 @@ class Port:
                 log_level="critical",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 h11_max_incomplete_event_size=MOST_HEADERS,
-                timeout_keep_alive=2,
-                timeout_graceful_shutdown=1,
+                limit_concurrency=most,
+                timeout_keep_alive=keep_alive_s,
+                timeout_graceful_shutdown=grace_s,
             )
         )
         self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._listening]}, name=group.lower(), daemon=True
+            target=self._server.run, kwargs={"sockets": [listening]}, name=name, daemon=True
         )
 
     @property
     def port(self) -> int:
-        return int(self._listening.getsockname()[1])
+        return port_of(self._listening)
 
-    def __enter__(self) -> Port:
+    def __enter__(self) -> Self:
         self._thread.start()
         while not self._server.started and self._thread.is_alive():
             time.sleep(0.005)
@@ -81,7 +94,21 @@ class Port:
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
-        self._thread.join(timeout=3)
+        self._thread.join(timeout=self._grace_s + 2)
+
+
+class Port(ServerThread):
+    """Serves the routes. Port 0 takes a free one. `group` is that of the settings which name host and port, e.g.
+    "HEALTH": a port that is taken is a mistake in them."""
+
+    def __init__(self, host: str, port: int, routes: Sequence[BaseRoute], *, group: str) -> None:
+        app = Starlette(routes=list(routes), exception_handlers={Exception: _broken})
+        protocol = type("Protocol", (_Protocol,), {"open": []})
+        super().__init__(listen(host, port, group), app, protocol, name=group.lower(), keep_alive_s=2, grace_s=1)
+
+
+def port_of(listening: socket.socket) -> int:
+    return int(listening.getsockname()[1])
 
 
 async def _broken(request: Request, failed: Exception) -> Response:

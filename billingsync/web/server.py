@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections.abc import Callable
 
 import h11
-import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from billingsync.service.http_port import MOST_HEADERS, listen
+from billingsync.service.http_port import ServerThread, listen, port_of
 
 MOST_CONNECTIONS = 64
 MOST_STREAMS = 20  # browsers that listen to a run; counted apart from the others
@@ -43,43 +40,10 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
 
 
-class DeskServer:
+class DeskServer(ServerThread):
     """`with DeskServer(...):` serves until the block ends. Port 0 takes a free one; `make` gets the port."""
 
     def __init__(self, host: str, port: int, make: Callable[[int], ASGIApp]) -> None:
-        self._listening = listen(host, port, "DESK")
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                make(self.port),
-                http=_Protocol,
-                ws="none",
-                lifespan="off",
-                loop="asyncio",
-                log_config=None,
-                log_level="critical",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                h11_max_incomplete_event_size=MOST_HEADERS,
-                limit_concurrency=MOST_CONNECTIONS + MOST_STREAMS,
-                timeout_keep_alive=15,
-                timeout_graceful_shutdown=5,
-            )
-        )
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._listening]}, name="desk", daemon=True
-        )
-
-    @property
-    def port(self) -> int:
-        return int(self._listening.getsockname()[1])
-
-    def __enter__(self) -> DeskServer:
-        self._thread.start()
-        while not self._server.started and self._thread.is_alive():
-            time.sleep(0.005)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=7)
+        listening = listen(host, port, "DESK")
+        app, most = make(port_of(listening)), MOST_CONNECTIONS + MOST_STREAMS
+        super().__init__(listening, app, _Protocol, name="desk", keep_alive_s=15, grace_s=5, most=most)
