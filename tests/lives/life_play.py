@@ -484,8 +484,10 @@ def _twice(play: Play, event: Event) -> None:
         return
     row = play.world.halo.tables.recurring[play.scene.template(n)]
     once = any(line["item_shortdescription"].startswith("Setup") and not line["isinactive"] for line in row["lines"])
+    due = f"{period(event.month)}-{CREATION_DAY}"
+    first = row["lastcreated"] < due  # a person had put the schedule off: this is the only invoice, not a second one
     made = play.scene.person("make", row["id"], moves=False)
-    if made is not None:
+    if made is not None and not first:
         play.doubled.append((made["id"], once))
 
 

@@ -80,6 +80,12 @@ def test_what_pax8_takes_back_ends_by_the_printed_step(folder: Path, phase: str,
     assert kind == "ids" or any(said.words[0] == "approve" for said in outcome.history)
 
 
+def test_an_invoice_made_by_hand_while_the_schedule_is_put_off_is_the_only_one(folder: Path) -> None:
+    """`twice` is a double where the schedule made one too; else whoever deletes it lets a month go unbilled."""
+    events = (Event(1, "schedule", "never", 0, 2), Event(2, "schedule", "twice"))
+    assert lived(folder, Script(0, ("recurring", "recurring"), 4, events)).wrong == ()
+
+
 @pytest.mark.long
 def test_lives_for_as_long_as_asked(folder: Path) -> None:
     until = time.monotonic() + 60 * float(os.environ.get("BILLINGSYNC_LIVES_MINUTES", "5"))
