@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import select
 
 from billingsync.core.bill.templates import amount_of, cost_of, currency_of
-from billingsync.core.inputs import WrittenLine
 from billingsync.core.money import plain
 from billingsync.core.period import Period
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.states import ChargeState, PostingState, RunState
 from billingsync.store import schema
 from billingsync.store.columns import from_json

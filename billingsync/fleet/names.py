@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from billingsync.core.inputs import SINGLE
+from billingsync.core.partner import SINGLE
 from billingsync.settings.values import printable
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,39}")

@@ -14,10 +14,11 @@ from enum import StrEnum
 from typing import Protocol
 
 from billingsync.core.bill.plan import Posting
-from billingsync.core.inputs import Client, Item, WrittenLine
+from billingsync.core.inputs import Client, Item
 from billingsync.core.invoice import Invoice
 from billingsync.core.reconcile.card_write import LineSet
 from billingsync.core.reconcile.snapshot import RecurringInvoice
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.rules import ProductRules
 from billingsync.core.states import LineAction, LineFate
 from billingsync.http import Sent, Service

@@ -11,9 +11,10 @@ from rapidfuzz import fuzz, process
 
 from billingsync.core.bill.clients import Match, match_companies
 from billingsync.core.bill.products import Catalogue
-from billingsync.core.inputs import Client, Company, Item, RememberedMatch
+from billingsync.core.inputs import Client, Company, Item
 from billingsync.core.period import Period
 from billingsync.core.reconcile.snapshot import Snapshot, VendorCount
+from billingsync.core.remembered import RememberedMatch
 from billingsync.core.rules import Rulebook
 from billingsync.core.tables.profile import SameService
 from billingsync.core.tables.rows import RowState, exact_sum

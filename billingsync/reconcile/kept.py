@@ -10,10 +10,10 @@ from decimal import Decimal
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from billingsync.core.inputs import RememberedMatch
 from billingsync.core.period import Period
 from billingsync.core.reconcile.snapshot import Month, SeatChange, Snapshot
 from billingsync.core.reconcile.taken import SnapshotState
+from billingsync.core.remembered import RememberedMatch
 from billingsync.core.rules import Rulebook
 from billingsync.psa.halo import bulk, templates
 from billingsync.run.plan import similar

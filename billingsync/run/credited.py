@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
 from billingsync.core.bill.postings import key_of
 from billingsync.core.bill.trueup import invoice_of
-from billingsync.core.inputs import Said
 from billingsync.core.money import ZERO
+from billingsync.core.remembered import Said
 from billingsync.core.states import LineAction, PostingAction, WriteKind
 from billingsync.store.ledger import Ledger
 from billingsync.store.lookback import Question

@@ -13,11 +13,12 @@ from billingsync.core.bill.decided import DecidedCompany, DecidedDraft, KeptBy
 from billingsync.core.bill.plan import ClientPlan, Hold, PlanLine
 from billingsync.core.bill.products import ItemBy
 from billingsync.core.charge import Charge
-from billingsync.core.inputs import RunInputs, Settled
+from billingsync.core.inputs import RunInputs
 from billingsync.core.money import plain
 from billingsync.core.period import Period
 from billingsync.core.progress import Say
 from billingsync.core.reasons import DROPS, EXCLUSIONS, HOLDS, ApproveAs, Exclusion, Hop, Reason, why
+from billingsync.core.remembered import Settled
 from billingsync.core.rules import ClientFile, Rules
 from billingsync.core.states import SET_ASIDE, LineAction, PostingAction
 from billingsync.errors import UsageError

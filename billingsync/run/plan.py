@@ -18,10 +18,11 @@ from billingsync.core.bill.names import normalise, same_name
 from billingsync.core.bill.plan import Plan
 from billingsync.core.bill.plan_run import plan_run, with_owners
 from billingsync.core.charge import Source
-from billingsync.core.inputs import Client, Company, Memory, RememberedMatch, RunInputs
+from billingsync.core.inputs import Client, Company, Memory, RunInputs
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.reasons import Reason
+from billingsync.core.remembered import RememberedMatch
 from billingsync.core.rules import DeskRules, Rulebook
 from billingsync.report.document import kept_plan, plan_document
 from billingsync.rulebook import load_rulebook

@@ -9,9 +9,9 @@ from datetime import timedelta
 
 from billingsync.core.bill.plan import Plan, Posting
 from billingsync.core.charge import Charged
-from billingsync.core.inputs import Billed
 from billingsync.core.invoice import Invoice
 from billingsync.core.progress import Progress, Stage
+from billingsync.core.remembered import Billed
 from billingsync.core.states import LineAction, OutcomeState, PostingAction, PostingState
 from billingsync.errors import MarkerLost, UpstreamError
 from billingsync.http import Answered, NotDone, Sent

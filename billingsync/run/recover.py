@@ -9,11 +9,11 @@ from decimal import Decimal
 from functools import partial
 
 from billingsync.core.bill.templates import is_once
-from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Stage
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.states import (
     GONE_SINCE,
     VOIDED_SINCE,

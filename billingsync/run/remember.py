@@ -15,8 +15,9 @@ from billingsync.core.bill.templates import is_once
 from billingsync.core.bill.trueup import invoice_of
 from billingsync.core.bill.twins import recognised, reissue_key, twin_key
 from billingsync.core.charge import Charge, Source
-from billingsync.core.inputs import Billed, RunInputs, WrittenLine
+from billingsync.core.inputs import RunInputs
 from billingsync.core.period import Period
+from billingsync.core.remembered import Billed, WrittenLine
 from billingsync.core.states import SET_ASIDE
 from billingsync.errors import NotReady
 from billingsync.http import read_json

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from billingsync.core.bill.plan import Plan
-from billingsync.core.inputs import RunInputs, Settled
+from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
+from billingsync.core.remembered import Settled
 from billingsync.core.states import ChargeState
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from billingsync.core.bill.templates import MadeInvoices
-from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.states import LineAction, PostingAction, PostingState
 from billingsync.run.context import RunContext
 from billingsync.run.recover import record_found

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from billingsync.core.bill.plan import Posting
 from billingsync.core.bill.targets import touched, unusable_because
-from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.states import LineAction, PostingAction
 from billingsync.errors import Locked
 from billingsync.http import Answered, Sent

@@ -9,10 +9,10 @@ from datetime import timedelta
 from functools import cached_property
 
 from billingsync.connect import Connections
-from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
+from billingsync.core.remembered import WrittenLine
 from billingsync.errors import UpstreamError
 
 DAYS_BEFORE_PERIOD = 35

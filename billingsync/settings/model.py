@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from billingsync.errors import SettingsError
 from billingsync.settings import values
-from billingsync.settings.groups import PREFIX, DeskSettings, Health, Log
+from billingsync.settings.groups import PREFIX, DeskSettings, Health, Log, defaults
 from billingsync.settings.partner import PartnerSettings
 
 
@@ -38,9 +38,9 @@ class Settings(PartnerSettings):
     share_calls: bool = Field(
         default=False, description="whether all processes on the database share each account's calls a minute"
     )
-    health: Health = Health()
-    desk: DeskSettings = DeskSettings()
-    log: Log = Log()
+    health: Health = defaults()
+    desk: DeskSettings = defaults()
+    log: Log = defaults()
 
     def require_upstreams(self, which: Sequence[str] = ("pax8", "halo")) -> None:
         """For commands that call Pax8 or HaloPSA: SettingsError with every required variable that is not set."""

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from billingsync.core.inputs import SINGLE
+from billingsync.core.partner import SINGLE
 from billingsync.settings import values
-from billingsync.settings.groups import Halo, Notify, Pax8, Ping, Poll, Retry, Snapshot, Webhook
+from billingsync.settings.groups import Halo, Notify, Pax8, Ping, Poll, Retry, Snapshot, Webhook, defaults
 
 _ROLES = ("user", "financial", "admin")
 
 
 class PartnerSettings(BaseModel):
     """One partner's settings. Whatever works for a partner is given this, and nothing of the machine."""
+
+    model_config = ConfigDict(defer_build=True)
 
     partner: Annotated[str, AfterValidator(values.partner_name)] = Field(
         default=SINGLE, description="whose ledger in the database this is; a single installation needs no name"
@@ -37,14 +39,14 @@ class PartnerSettings(BaseModel):
     role: Annotated[
         Literal["user", "financial", "admin"] | None, BeforeValidator(lambda value: values.choice(value, _ROLES))
     ] = Field(default=None, description="narrows what commands show and do: user, financial or admin; unset: admin")
-    pax8: Pax8 = Pax8()
-    halo: Halo = Halo()
-    poll: Poll = Poll()
-    snapshot: Snapshot = Snapshot()
-    webhook: Webhook = Webhook()
-    notify: Notify = Notify()
-    ping: Ping = Ping()
-    retry: Retry = Retry()
+    pax8: Pax8 = defaults()
+    halo: Halo = defaults()
+    poll: Poll = defaults()
+    snapshot: Snapshot = defaults()
+    webhook: Webhook = defaults()
+    notify: Notify = defaults()
+    ping: Ping = defaults()
+    retry: Retry = defaults()
 
     @property
     def zone(self) -> ZoneInfo:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, select, update
 
-from billingsync.core.decisions import Approval, SetAside
-from billingsync.core.reasons import ApproveAs
 from billingsync.store.book import Book
 from billingsync.store.database import insert
 from billingsync.store.schema import decision, set_aside, settled
+
+if TYPE_CHECKING:
+    from billingsync.core.decisions import Approval, SetAside
 
 _KEY = ["partner", "digest", "client", "currency", "kind"]
 
@@ -105,6 +106,8 @@ class DecisionBook(Book):
 
     def charges_set_aside(self, period: str) -> dict[str, SetAside]:
         """What is set aside of a period, by charge."""
+        from billingsync.core.decisions import SetAside
+
         query = select(set_aside).where(set_aside.c.partner == self.name, set_aside.c.period == period)
         with self.reading() as connection:
             rows = connection.execute(query.order_by(set_aside.c.charge))
@@ -119,6 +122,9 @@ def find_decisions(connection: Connection, name: str, period: str) -> tuple[Appr
 
 
 def _approval(row: Any, facts: Mapping[str, Any]) -> Approval:
+    from billingsync.core.decisions import Approval
+    from billingsync.core.reasons import ApproveAs
+
     return Approval(
         kind=ApproveAs(row.kind),
         digest=row.digest,

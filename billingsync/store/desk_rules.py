@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 
-from billingsync.core.rules import DeskRules
 from billingsync.store.book import Book
 from billingsync.store.mappings import find_company_matches
 from billingsync.store.schema import desk_rules
+
+if TYPE_CHECKING:
+    from billingsync.core.rules import DeskRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,8 @@ def newest(connection: Connection, name: str) -> dict[str, DeskRules]:
 
 
 def _rules(row: Any) -> DeskRules:
+    from billingsync.core.rules import DeskRules
+
     return DeskRules(
         company_id=row.company_id,
         company_name=row.company_name,

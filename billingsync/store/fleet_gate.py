@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from sqlalchemy import Connection, exists, select
 
-from billingsync.core.inputs import SINGLE
+from billingsync.core.partner import SINGLE
 from billingsync.errors import Paused, UsageError
 from billingsync.store.schema import fleet_partner, fleet_version
 

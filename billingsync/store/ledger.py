@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from billingsync.core.rules import DeskRules
 from billingsync.store import files, journal
 from billingsync.store.book import LEASE_S, Fence
 from billingsync.store.card_writes import CardWriteBook
@@ -39,6 +39,9 @@ from billingsync.store.snapshots import SnapshotBook
 from billingsync.store.sources import SourceBook
 from billingsync.store.standing import StandingBook
 from billingsync.store.upgrade import bring_up
+
+if TYPE_CHECKING:
+    from billingsync.core.rules import DeskRules
 
 
 class Ledger(

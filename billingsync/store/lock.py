@@ -15,7 +15,7 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, or_, select, update
 
-from billingsync.core.inputs import SINGLE
+from billingsync.core.partner import SINGLE
 from billingsync.errors import LedgerError, Locked
 from billingsync.store.book import Book, Fence
 from billingsync.store.clock import database_now

@@ -12,8 +12,8 @@ from decimal import Decimal
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
-from billingsync.core.inputs import Billed, LivePosting, Said, Settled, WrittenLine
 from billingsync.core.period import Period
+from billingsync.core.remembered import Billed, LivePosting, Said, Settled, WrittenLine
 from billingsync.store.book import Book, Fence
 from billingsync.store.columns import batches_of
 from billingsync.store.database import insert, read_as

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from billingsync.core.inputs import RememberedMatch
+from billingsync.core.remembered import RememberedMatch
 from billingsync.store.book import Book
 from billingsync.store.database import insert, read_as
 from billingsync.store.schema import company_match, item_match

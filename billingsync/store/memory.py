@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 
-from billingsync.core.inputs import LivePosting, Memory, RememberedMatch, Settled, WrittenLine
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
+from billingsync.core.remembered import LivePosting, RememberedMatch, Settled, WrittenLine
 from billingsync.core.states import ChargeState, PostingState
 from billingsync.store.book import Book
 from billingsync.store.columns import batches_of
@@ -20,10 +20,15 @@ from billingsync.store.mappings import find_company_matches, find_item_matches
 from billingsync.store.postings import BILLED, RecordedPosting, find_postings
 from billingsync.store.schema import claim, company_seen, posting, product_seen, settled, written_line
 
+if TYPE_CHECKING:
+    from billingsync.core.inputs import Memory
+
 
 class MemoryBook(Book):
     def memory(self, period: Period) -> Memory:
         """Everything planning a period may know."""
+        from billingsync.core.inputs import Memory
+
         name, month = self.name, str(period)
         with self.reading() as connection:
             return Memory(
@@ -49,6 +54,8 @@ class MemoryBook(Book):
 
     def memory_of_charge(self, period: Period, charge: str) -> Memory:
         """As `memory`, of one charge alone: what was decided about it, and what people approved in its period."""
+        from billingsync.core.inputs import Memory
+
         name, month = self.name, str(period)
         with self.reading() as connection:
             return Memory(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from billingsync.core.decisions import Pairing
 from billingsync.store.book import Book
 from billingsync.store.database import insert
 from billingsync.store.schema import pairing
+
+if TYPE_CHECKING:
+    from billingsync.core.decisions import Pairing
 
 
 class PairingBook(Book):
@@ -32,6 +35,8 @@ class PairingBook(Book):
             self.note(connection, "pairing", told, now)
 
     def pairings(self) -> tuple[Pairing, ...]:
+        from billingsync.core.decisions import Pairing
+
         query = select(pairing).where(pairing.c.partner == self.name).order_by(pairing.c.client_id, pairing.c.line_id)
         with self.reading() as connection:
             rows = connection.execute(query).all()

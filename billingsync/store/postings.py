@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, delete, func, select, type_coerce, update
 
-from billingsync.core.inputs import WrittenLine
 from billingsync.core.money import ZERO
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.states import LineAction, PostingAction, PostingState
 from billingsync.store.columns import as_json
 from billingsync.store.database import insert

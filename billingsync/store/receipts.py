@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 
-from billingsync.core.inputs import WrittenLine
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.states import PostingState, WriteKind
 from billingsync.errors import LedgerError
 from billingsync.store.book import Book, Fence

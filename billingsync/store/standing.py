@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
-from billingsync.core.inputs import WrittenLine
 from billingsync.core.money import ZERO
+from billingsync.core.remembered import WrittenLine
 from billingsync.store.book import Book
 from billingsync.store.columns import from_json
 from billingsync.store.memory import written_lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from billingsync.core.desk import Role
-from billingsync.core.inputs import SINGLE
+from billingsync.core.partner import SINGLE
 from billingsync.web.ask import Ask
 from billingsync.web.pages.ready import client_rows
 from billingsync.web.views.bar import bar

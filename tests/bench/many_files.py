@@ -14,9 +14,10 @@ from typing import Any
 
 from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.charge import Charge, Source
-from billingsync.core.inputs import Client, Company, Item, Memory, RunInputs, WrittenLine
+from billingsync.core.inputs import Client, Company, Item, Memory, RunInputs
 from billingsync.core.invoice import Invoice
 from billingsync.core.period import Period
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.rules import ClientFile, Rulebook, Rules
 
 BEFORE, MONTH = Period(2026, 10), Period(2026, 11)

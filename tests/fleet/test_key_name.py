@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import column, literal, select, text, update
 
-from billingsync.core.inputs import SINGLE
+from billingsync.core.partner import SINGLE
 from billingsync.sandbox.server import Sandbox
 from billingsync.store import upgrade
 from billingsync.store.database import Database

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from oracle import to_minor_unit
 
 from billingsync.core.charge import Charge, Source
-from billingsync.core.inputs import Client, Company, Item, Memory, RememberedMatch, RunInputs
+from billingsync.core.inputs import Client, Company, Item, Memory, RunInputs
 from billingsync.core.invoice import Invoice
 from billingsync.core.period import Period
+from billingsync.core.remembered import RememberedMatch
 from billingsync.core.rules import (
     ClientFile,
     ClientMatchRules,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reconcile_naive import BUNDLE, DIGITS, Tenant
 from reconcile_size import _NOTHING
 
-from billingsync.core.inputs import Client, Company, Item, RememberedMatch
+from billingsync.core.inputs import Client, Company, Item
 from billingsync.core.money import round_money
 from billingsync.core.period import Period
 from billingsync.core.reconcile.snapshot import (
@@ -25,6 +25,7 @@ from billingsync.core.reconcile.snapshot import (
     WaitingProRata,
 )
 from billingsync.core.reconcile.taken import SnapshotState
+from billingsync.core.remembered import RememberedMatch
 from billingsync.core.rules import BundleBlock, Covered, MatchBlock, ReconcileRules, Rulebook, Rules
 
 D = Decimal

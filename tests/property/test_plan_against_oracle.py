@@ -20,7 +20,8 @@ from months import charges, months, sources_of
 from billingsync.core.bill.plan import Plan, PlanLine
 from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.charge import Charge
-from billingsync.core.inputs import RunInputs, Settled
+from billingsync.core.inputs import RunInputs
+from billingsync.core.remembered import Settled
 from billingsync.core.rules import ModifierRules
 
 LONG = 20 if "--long" in sys.argv or os.environ.get("BILLINGSYNC_LONG") else 1

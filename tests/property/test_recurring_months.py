@@ -32,7 +32,8 @@ from test_core_notation import (
 
 from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.charge import Charge
-from billingsync.core.inputs import Company, Item, RememberedMatch, RunInputs
+from billingsync.core.inputs import Company, Item, RunInputs
+from billingsync.core.remembered import RememberedMatch
 from billingsync.core.rules import ClientFile, Rules
 
 FOREIGN = {"id": 1, "item_shortdescription": "Managed service", "qty_order": 1, "unit_price": Decimal("500.00"), "x": 7}

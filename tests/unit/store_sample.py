@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from billingsync.core.bill.plan import ItemRef, PlanLine, Posting
-from billingsync.core.inputs import WrittenLine
 from billingsync.core.period import Period
+from billingsync.core.remembered import WrittenLine
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
 from billingsync.store.postings import Receipt, RecordedPosting, ReturnedLine, lines_text, posted_lines

@@ -22,7 +22,8 @@ from test_core_notation import (
 )
 
 from billingsync.core.bill.plan_run import plan_run
-from billingsync.core.inputs import Client, LivePosting, Memory, RunInputs, Settled
+from billingsync.core.inputs import Client, Memory, RunInputs
+from billingsync.core.remembered import LivePosting, Settled
 from billingsync.core.rules import Rulebook
 
 DROP = rules(modifiers={"azure": "drop"})

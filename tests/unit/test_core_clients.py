@@ -11,7 +11,8 @@ from test_core_notation import CLIENTS, charge, client_of, fate_of, fates_of, li
 
 from billingsync.core.bill.names import normalise
 from billingsync.core.bill.plan_run import plan_run
-from billingsync.core.inputs import Billed, Client, Company, Memory, RememberedMatch
+from billingsync.core.inputs import Client, Company, Memory
+from billingsync.core.remembered import Billed, RememberedMatch
 from billingsync.core.rules import ClientFile
 
 HERE = Company(id="c-1", name="Contoso Ltd")

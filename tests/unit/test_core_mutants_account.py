@@ -14,7 +14,8 @@ from billingsync.core.bill.clients import Match
 from billingsync.core.bill.company import Work, excluded_by
 from billingsync.core.bill.plan import Dropped, Excluded, Hold
 from billingsync.core.bill.plan_run import plan_run
-from billingsync.core.inputs import Company, Settled
+from billingsync.core.inputs import Company
+from billingsync.core.remembered import Settled
 from billingsync.core.rules import Rules
 
 CENT = Decimal("0.01")

@@ -26,8 +26,9 @@ from test_core_notation import (
 from billingsync.core.bill.company import clients_billed
 from billingsync.core.bill.plan import Dropped, Excluded, Hold, Plan
 from billingsync.core.bill.plan_run import plan_run
-from billingsync.core.inputs import Client, Company, Item, Memory, RememberedMatch, RunInputs, Settled
+from billingsync.core.inputs import Client, Company, Item, Memory, RunInputs
 from billingsync.core.reasons import HOLDS, Reason
+from billingsync.core.remembered import RememberedMatch, Settled
 from billingsync.core.rules import ClientFile
 from billingsync.core.steps import Slot
 

@@ -14,7 +14,8 @@ from test_core_notation import CLIENTS, charge, fates, lines, month, rules
 from billingsync.core.bill.plan import Plan, TakenBack, TrueUp
 from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.bill.trueup import to_take_back, wording
-from billingsync.core.inputs import Client, LivePosting, Memory, RunInputs, Settled
+from billingsync.core.inputs import Client, Memory, RunInputs
+from billingsync.core.remembered import LivePosting, Settled
 from billingsync.core.rules import ClientFile
 
 NEW = charge("1", "12.00", "9.00", invoice="new")

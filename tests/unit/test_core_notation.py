@@ -16,10 +16,11 @@ from billingsync.core.bill.plan import ClientPlan, Plan, PlanLine
 from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.bill.templates import is_once
 from billingsync.core.charge import Charge, Source
-from billingsync.core.inputs import Client, Company, Item, RunInputs, Settled, WrittenLine
+from billingsync.core.inputs import Client, Company, Item, RunInputs
 from billingsync.core.invoice import Invoice
 from billingsync.core.money import minor_unit
 from billingsync.core.period import Period
+from billingsync.core.remembered import Settled, WrittenLine
 from billingsync.core.rules import (
     ApprovalRules,
     ClientFile,

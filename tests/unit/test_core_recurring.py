@@ -27,7 +27,8 @@ from test_core_notation import (
 
 from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.bill.targets import LineChanges, recurring_changes
-from billingsync.core.inputs import Client, Company, Item, Memory, RememberedMatch, RunInputs
+from billingsync.core.inputs import Client, Company, Item, Memory, RunInputs
+from billingsync.core.remembered import RememberedMatch
 from billingsync.core.rules import ClientFile, Rules
 
 INVOICE = {"behavior": "recurring", "recurring_invoice": -8841}

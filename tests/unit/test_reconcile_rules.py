@@ -10,7 +10,6 @@ import pytest
 from reconcile_sample import BP, DEFENDER, ITEMS, NOVEMBER, Book, D, ours
 
 from billingsync.core.decisions import Pairing
-from billingsync.core.inputs import RememberedMatch
 from billingsync.core.period import Period
 from billingsync.core.reconcile.classify import Class
 from billingsync.core.reconcile.compare import Verdict, compare
@@ -19,6 +18,7 @@ from billingsync.core.reconcile.licences import Mode
 from billingsync.core.reconcile.lines import Scope
 from billingsync.core.reconcile.snapshot import SeatChange, Snapshot, Unposted, VendorCount, WaitingProRata, suspects
 from billingsync.core.reconcile.taken import SnapshotState, Taken, newest_whole, snapshot_for_period
+from billingsync.core.remembered import RememberedMatch
 from billingsync.core.rules import ClientFile, MatchBlock, ModifierRules, Rules
 from billingsync.report.comparison.document import finding_document
 

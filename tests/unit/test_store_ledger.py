@@ -14,9 +14,10 @@ from store_sample import LATER, NOW, PERIOD, intend, plan_line, posting, receipt
 
 from billingsync.audit import verify
 from billingsync.core.decisions import Approval, SetAside
-from billingsync.core.inputs import Billed, Memory, RememberedMatch, Settled
+from billingsync.core.inputs import Memory
 from billingsync.core.period import Period
 from billingsync.core.reasons import ApproveAs
+from billingsync.core.remembered import Billed, RememberedMatch, Settled
 from billingsync.errors import Locked, OtherTenant, UsageError
 from billingsync.store import schema
 from billingsync.store.claims import AlreadyClaimed

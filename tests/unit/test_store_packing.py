@@ -10,7 +10,8 @@ import pytest
 
 from billingsync.core.bill.plan import ItemRef, steps_for
 from billingsync.core.charge import Source
-from billingsync.core.inputs import Memory, Settled
+from billingsync.core.inputs import Memory
+from billingsync.core.remembered import Settled
 from billingsync.core.states import ChargeState
 from billingsync.core.steps import Offer, Slot, Step, command, instruction
 from billingsync.errors import LedgerError

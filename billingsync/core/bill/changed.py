@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from billingsync.core.bill.parts import sold
 from billingsync.core.charge import Charge
-from billingsync.core.inputs import RunInputs, Said
+from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
+from billingsync.core.remembered import Said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

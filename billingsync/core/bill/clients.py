@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from billingsync.core.bill.names import normalise, same_digits, same_name, scripts
-from billingsync.core.inputs import Billed, Client, Company, RememberedMatch
+from billingsync.core.inputs import Client, Company
 from billingsync.core.reasons import BILL, Reason
+from billingsync.core.remembered import Billed, RememberedMatch
 from billingsync.core.rules import Rulebook
 from billingsync.core.steps import Fill, Slot, Step, instruction
 

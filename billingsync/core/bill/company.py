@@ -21,9 +21,10 @@ from billingsync.core.bill.plan import Dropped, Excluded, Hold, PlanLine, Stays
 from billingsync.core.bill.targets import Target
 from billingsync.core.bill.templates import MadeInvoices
 from billingsync.core.charge import Charge
-from billingsync.core.inputs import Company, RunInputs, WrittenLine
+from billingsync.core.inputs import Company, RunInputs
 from billingsync.core.invoice import Invoice
 from billingsync.core.reasons import HOLDS, MAP_COMPANY, MAP_IN_FILE, Exclusion, Reason
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.rules import ClientFile, Rules
 from billingsync.core.states import ChargeState
 from billingsync.core.steps import NOTHING, Fill, Slot, Step

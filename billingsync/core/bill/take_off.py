@@ -11,10 +11,11 @@ from billingsync.core.bill.company import Removal, Work
 from billingsync.core.bill.plan import Hold, Stays
 from billingsync.core.bill.targets import removal, stays, touched
 from billingsync.core.bill.templates import amount_of, currency_of, not_invoiced
-from billingsync.core.inputs import RunInputs, WrittenLine
+from billingsync.core.inputs import RunInputs
 from billingsync.core.invoice import Invoice, InvoiceLine
 from billingsync.core.money import ZERO, plain
 from billingsync.core.reasons import BILL, EXCLUDE_COMPANY, HOLDS, LEAVE_OUT, WAIT, Reason
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.steps import Slot, Step, instruction
 
 _BY_HAND = instruction(

@@ -11,10 +11,10 @@ from billingsync.core.bill.modifiers import Draft, draft_of, is_azure
 from billingsync.core.bill.plan import PlanLine, Stays
 from billingsync.core.bill.templates import YEARLY, MadeInvoices, currency_of, not_invoiced
 from billingsync.core.charge import KNOWN_TYPES, Charge
-from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice, InvoiceLine
 from billingsync.core.money import ZERO, multiply, plain, round_money
 from billingsync.core.reasons import BILL, EXCLUDE_PRODUCT, LEAVE_OUT, ApproveAs, Reason, approve
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.rules import InvoiceRules, ModifierRules
 from billingsync.core.states import LineAction, PostingAction
 from billingsync.core.steps import Slot, Step, instruction

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from billingsync.core.bill.plan import Waiting
-from billingsync.core.inputs import RunInputs, WrittenLine
+from billingsync.core.inputs import RunInputs
 from billingsync.core.invoice import Invoice, InvoiceLine
 from billingsync.core.money import ZERO, multiply, plain, round_money
+from billingsync.core.remembered import WrittenLine
 
 YEARLY = "annual"  # the kind, in a line's key, of a subscription that is billed once in a year or more
 

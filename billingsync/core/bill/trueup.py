@@ -15,9 +15,10 @@ from billingsync.core.bill.plan import TakenBack, TrueUp
 from billingsync.core.bill.templates import MadeInvoices
 from billingsync.core.bill.twins import Twin
 from billingsync.core.decisions import swapped
-from billingsync.core.inputs import LivePosting, RunInputs, Settled
+from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
 from billingsync.core.reasons import RUN, WAIT, ApproveAs, approve
+from billingsync.core.remembered import LivePosting, Settled
 from billingsync.core.states import ChargeState, SourceChange, TrueUpState
 from billingsync.core.steps import Slot, Step, command
 

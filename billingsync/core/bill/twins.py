@@ -11,8 +11,9 @@ from json.encoder import encode_basestring_ascii
 
 from billingsync.core.bill.plan import TrueUp
 from billingsync.core.charge import Charge, Source
-from billingsync.core.inputs import RunInputs, Said
+from billingsync.core.inputs import RunInputs
 from billingsync.core.money import plain
+from billingsync.core.remembered import Said
 from billingsync.core.states import SET_ASIDE
 from billingsync.core.steps import Step
 

@@ -13,10 +13,11 @@ from decimal import Decimal
 
 from billingsync.core.charge import Charge
 from billingsync.core.decisions import Pairing
-from billingsync.core.inputs import Client, Company, Item, RememberedMatch
+from billingsync.core.inputs import Client, Company, Item
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.reconcile.taken import SnapshotState
+from billingsync.core.remembered import RememberedMatch
 from billingsync.core.rules import Rulebook
 
 

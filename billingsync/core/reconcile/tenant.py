@@ -10,7 +10,7 @@ from decimal import Decimal
 from billingsync.core.bill.clients import Match, match_companies
 from billingsync.core.bill.products import Catalogue
 from billingsync.core.charge import Charge
-from billingsync.core.inputs import Client, Company, RememberedMatch
+from billingsync.core.inputs import Client, Company
 from billingsync.core.money import ZERO
 from billingsync.core.period import Period
 from billingsync.core.reconcile.matches import Matcher, Ref, matcher
@@ -25,6 +25,7 @@ from billingsync.core.reconcile.snapshot import (
     VendorCount,
 )
 from billingsync.core.reconcile.terms import is_seats, standing
+from billingsync.core.remembered import RememberedMatch
 from billingsync.core.rules import ClientFile, Rulebook, Rules
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from billingsync.core.bill.plan import PlanLine
 from billingsync.core.bill.templates import is_once
-from billingsync.core.inputs import WrittenLine
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.states import LineAction, PostingAction
 from billingsync.psa.halo.wire import (
     Raw,

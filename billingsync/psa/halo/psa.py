@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
-from billingsync.core.inputs import WrittenLine
 from billingsync.core.invoice import Invoice
 from billingsync.core.reconcile.card_write import LineSet
 from billingsync.core.reconcile.snapshot import RecurringInvoice
+from billingsync.core.remembered import WrittenLine
 from billingsync.core.rules import ProductRules
 from billingsync.core.states import LineAction, PostingAction
 from billingsync.errors import UpstreamError

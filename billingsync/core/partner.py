@@ -1,0 +1,3 @@
+"""The name of the one partner of an installation that serves no others."""
+
+SINGLE = "default"
