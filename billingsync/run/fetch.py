@@ -97,7 +97,7 @@ def fetch(
         templates=read[5] if beside is Beside.TEMPLATES else None,
         tenant=read[5] if beside is Beside.TENANT else None,
     )
-    if not fetched.sources and not connected.ledger.live_postings(period):
+    if not fetched.sources and not connected.ledger.looks_after(period):
         # Every invoice of the month was voided or credited: what takes their place is not out yet [R2].
         skipped = ", ".join(f"{one.invoice_id} ({one.status})" for one in fetched.skipped[:3])
         raise NotReleased(
@@ -134,7 +134,7 @@ def _fetch_source(connected: Connections, period: Period) -> Fetched:
     try:
         return connected.pax8.fetch(period)
     except NotReleased as missing:
-        if connected.ledger.live_postings(period):  # it was there, and was billed: it is as good as credited [R2]
+        if connected.ledger.looks_after(period):  # it was there, and was billed: it is as good as credited [R2]
             return Fetched(sources=(), skipped=(), documents=())
         raise _with_released_months(connected, missing) from missing
 

@@ -118,13 +118,17 @@ class Look:
         return months_due(self.now, zone=zone, polling=self.polling, since=self.since, closed=closed)
 
     def _reopen(self, released: Mapping[Period, Released]) -> None:
-        """The newest closed months are due again where Pax8 has other invoices for them than they were closed with."""
-        done = sorted(period for period, month in self.months.items() if month.state == MonthState.DONE)
-        for period in done[-WATCHED:]:
+        """The newest closed months are due again where Pax8 has other invoices for them than they were closed with,
+        and where an undo put lines back that have to come off."""
+        closed = sorted(period for period, month in self.months.items() if month.state in CLOSED)
+        done = [period for period in closed if self.months[period].state == MonthState.DONE][-WATCHED:]
+        for period in sorted({*done, *closed[-WATCHED:]}):
             now = released[period].ids if period in released else ()
-            if now != self.months[period].invoices:
+            if period in done and now != self.months[period].invoices:
                 structlog.get_logger().info("the month has other invoices now", period=str(period))
-                self.months[period] = replace(self.months[period], state=MonthState.WAITING)
+            elif now or not self.connected.ledger.looks_after(period):
+                continue
+            self.months[period] = replace(self.months[period], state=MonthState.WAITING)
 
     def _recover(self) -> None:
         """What an earlier run left open is found out about before anything is planned [N5]."""
@@ -136,7 +140,7 @@ class Look:
     def _look_at(self, period: Period, released: Mapping[Period, Released], rulebook: Rulebook | None) -> bool:
         """Whether the next month may follow."""
         before = self.months.get(period, Month())
-        if period not in released and not self.connected.ledger.live_postings(period):
+        if period not in released and not self.connected.ledger.looks_after(period):
             later = any(one > period for one in released)
             self._not_there(
                 period, replace(before, state=MonthState.ABSENT if later else MonthState.WAITING, problem="")

@@ -18,7 +18,7 @@ from billingsync.store.columns import batches_of
 from billingsync.store.decisions import find_decisions
 from billingsync.store.mappings import find_company_matches, find_item_matches
 from billingsync.store.postings import BILLED, RecordedPosting, find_postings
-from billingsync.store.schema import claim, company_seen, posting, product_seen, settled, written_line
+from billingsync.store.schema import claim, company_billed, company_seen, posting, product_seen, settled, written_line
 
 if TYPE_CHECKING:
     from billingsync.core.inputs import Memory
@@ -67,6 +67,26 @@ class MemoryBook(Book):
         """A period's postings as far as charges are still on their lines: what a true-up may take back [R2]."""
         with self.reading() as connection:
             return live_postings(connection, self.name, str(period))
+
+    def looks_after(self, period: Period) -> bool:
+        """Whether a plan of this period has something to look after even where Pax8 has no invoice of it that counts:
+        what is billed [R2], or lines on recurring invoices of companies that it billed last and whose bill was taken
+        back, which have to come off [B8]."""
+        with self.reading() as connection:
+            if live_postings(connection, self.name, str(period)):
+                return True
+            query = (
+                select(written_line.c.line_id)
+                .join(
+                    company_billed,
+                    (company_billed.c.partner == written_line.c.partner)
+                    & (company_billed.c.company_id == written_line.c.company_id),
+                )
+                .where(written_line.c.partner == self.name, company_billed.c.period == str(period))
+                .where(written_line.c.period <= str(period))
+                .limit(1)
+            )
+            return connection.execute(query).first() is not None
 
     def billed_lines(self, period: Period) -> tuple[tuple[RecordedPosting, frozenset[int]], ...]:
         """A period's postings that HaloPSA has, without their texts, with the ordinals of the lines that still bill."""

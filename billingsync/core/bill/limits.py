@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from billingsync.core.bill.company import Work
-from billingsync.core.bill.plan import PlanLine
+from billingsync.core.bill.plan import PlanLine, Stays
+from billingsync.core.bill.templates import currency_of
 from billingsync.core.decisions import lifted
 from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
-from billingsync.core.reasons import Reason
+from billingsync.core.reasons import HOLDS, Reason
 from billingsync.core.rules import LimitRules
 from billingsync.core.states import ChargeState, LineAction, PostingAction
 
@@ -145,7 +146,7 @@ def apply_limits(works: Sequence[Work], inputs: RunInputs, missing: str) -> None
         if client_id in inputs.memory.approved or any(work.company.id in inputs.memory.approved for work in members):
             continue
         bill = _bill(client_id, members, inputs, posted)
-        found = _over(bill, members, inputs, missing)
+        found = _over(bill, members, inputs, missing if any(_counts(work, inputs) for work in members) else "")
         if not found:
             continue
         amount = bill.amount + bill.amount_before
@@ -156,7 +157,29 @@ def apply_limits(works: Sequence[Work], inputs: RunInputs, missing: str) -> None
         detail = "; ".join([one.detail for one in found] + ([ruling.lapsed] if ruling.lapsed else []))
         for work in members:
             work.limits, work.would_bill = limits, amount
+            if not work.charges:  # no charge would say that its lines stay
+                work.left = (*work.left, *_lines_that_stay(work, found[0].reason, detail))
             work.hold_all(found[0].reason, detail)
+
+
+def _counts(work: Work, inputs: RunInputs) -> bool:
+    """Whether a company can be missing: not where this very month billed it and took that back."""
+    billed = inputs.memory.left.get(work.company.id)
+    return bool(work.all_charges) or billed is None or billed.period < work.period
+
+
+def _lines_that_stay(work: Work, reason: Reason, detail: str) -> Iterator[Stays]:
+    """What would have come off the recurring invoice of a company without a charge [B8]."""
+    for line in work.lines:
+        if line.action == LineAction.REMOVE and line.line_id is not None and work.target.invoice is not None:
+            yield Stays(
+                text=f"line {line.line_id} ({line.title}) should come off, but {detail}",
+                reason=reason,
+                invoice_id=work.target.invoice.id,
+                line_id=line.line_id,
+                currency=currency_of(line.recurring_key),
+                steps=HOLDS[reason].steps,
+            )
 
 
 def _over(bill: Bill, members: Sequence[Work], inputs: RunInputs, missing: str) -> list[Beyond]:

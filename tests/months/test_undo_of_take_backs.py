@@ -1,0 +1,116 @@
+"""A month that Pax8 voided whole and that was taken back off a recurring invoice: what stands there of the month before,
+which HaloPSA has billed, comes off, whatever was undone or died in between [B8] [R2] [R5] [N4]."""
+
+from __future__ import annotations
+
+import shlex
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from bench import Bench
+from months_rules import BASE
+from scene import M365, Scene, texts, total
+
+TEMPLATE = -201
+NOV, DEC = "2026-11", "2026-12"
+CAREFUL = BASE.replace("missing_company_percent_max = 100\n", "")
+ITSELF = BASE + '[approval]\nauto_post = "within_limits"\n'
+
+
+def run(made: Scene, month: str, code: int = 0) -> Any:
+    return made.office.run("run", month, "--yes", "--json").must(code).json
+
+
+def billed(made: Scene, client: int = 214) -> Decimal:
+    rows = made.sandbox.halo.invoices.values()
+    return sum((total(row) for row in rows if row["client_id"] == client and not row["voided"]), Decimal(0))
+
+
+def settle(made: Scene, period: str) -> str:
+    """Types the printed step of the month's one true-up, and runs it. Gives the run."""
+    (up,) = made.office.run("plan", period, "--json").must(3).json["true_ups"]
+    made.office.run(*shlex.split(up["next_step"].replace("TEXT", "seen"))[1:]).must()
+    return str(run(made, period)["run"])
+
+
+def voided(made: Scene, *more: dict[str, Any]) -> str:
+    """November, which HaloPSA invoiced, then December, which waits and is void at Pax8; the run that took it back."""
+    made.month(NOV, made.charge(M365, 10, "22.00", sub="s-1"), *more)
+    run(made, NOV)
+    made.sandbox.make(TEMPLATE)
+    made.month(DEC, made.charge(M365, 12, "22.00", sub="s-1"))
+    run(made, DEC)
+    made.sandbox.pax8.invoices[-1]["status"] = "Void"
+    run(made, DEC, 3)
+    return settle(made, DEC)
+
+
+@pytest.mark.parametrize("gone", ["void", "not listed"])
+@pytest.mark.parametrize("rules", [BASE, CAREFUL], ids=["no limit", "missing companies are limited"])
+def test_R5_last_months_line_comes_off_again_after_the_undo_of_a_credit_only_run(contoso, rules, gone) -> None:
+    made = contoso(schedule="off", rules=rules)
+    of_credit = voided(made)
+    if gone == "not listed":
+        made.sandbox.pax8.invoices.pop()
+    assert texts(made.invoice(TEMPLATE)) == []
+    undone = made.office.run("undo", of_credit, "--yes", "--json").must().json
+    made.office.run(*undone["next_steps"][0][1:]).must()
+    told = run(made, DEC)
+    assert (told["state"], len(told["postings"])) == ("complete", 1)
+    assert texts(made.invoice(TEMPLATE)) == []
+    made.office.run("run", DEC, "--yes").must(4)  # nothing is left to look after
+    made.sandbox.make(TEMPLATE)
+    assert billed(made) == Decimal("220.00")
+
+
+@pytest.mark.parametrize("by_itself", [False, True], ids=["run by hand", "run by the worker"])
+def test_R5_the_worker_takes_it_off_too(contoso, by_itself: bool) -> None:
+    made = contoso(schedule="off", rules=ITSELF)
+    worker = Bench(made.office, start="2026-12-05T09:00")
+
+    def cycle() -> None:
+        worker.turn(hours=25)
+        worker.cycle()
+
+    if by_itself:
+        made.month(NOV, made.charge(M365, 10, "22.00", sub="s-1"))
+        run(made, NOV)
+        made.sandbox.make(TEMPLATE)
+        made.month(DEC, made.charge(M365, 12, "22.00", sub="s-1"))
+        cycle()
+        made.sandbox.pax8.invoices[-1]["status"] = "Void"
+        cycle()
+        (up,) = made.office.run("plan", DEC, "--json").must(3).json["true_ups"]
+        made.office.run(*shlex.split(up["next_step"].replace("TEXT", "seen"))[1:]).must()
+        of_credit = run(made, DEC)["run"]
+        cycle()
+    else:
+        of_credit = voided(made)
+        cycle()
+    assert texts(made.invoice(TEMPLATE)) == []
+    made.office.run("undo", of_credit, "--yes").must()
+    assert texts(made.invoice(TEMPLATE)) == ["10 x 22.00 Microsoft 365 Business Premium"]
+    cycle()
+    assert texts(made.invoice(TEMPLATE)) == []
+    cycle()
+    made.sandbox.make(TEMPLATE)
+    assert billed(made) == Decimal("220.00")
+
+
+def test_B8_a_line_that_a_limit_keeps_on_the_template_is_told_and_comes_off_once_approved(contoso) -> None:
+    """The month's charges are posted, and only then is a company gone: no charge of it could say that it waits."""
+    made = contoso(schedule="off", rules=CAREFUL)
+    made.month(NOV, made.charge(M365, 10, "22.00", sub="s-1"), made.charge(M365, 1, "9.00", client=216))
+    run(made, NOV)
+    made.sandbox.make(TEMPLATE)
+    made.month(DEC, made.charge(M365, 1, "9.00", client=216))
+    while holds := run(made, DEC, 3)["holds"]:
+        assert {one["reason"] for one in holds} == {"limit_missing_companies"}
+        assert any("should come off" in one["detail"] for one in holds)
+        assert texts(made.invoice(TEMPLATE)) == ["10 x 22.00 Microsoft 365 Business Premium"]
+        made.office.run(*shlex.split(holds[-1]["next_step"].replace("TEXT", "seen"))[1:]).must()
+        if len(holds) == 1:
+            break
+    assert run(made, DEC)["state"] == "complete"
+    assert texts(made.invoice(TEMPLATE)) == []
