@@ -60,13 +60,13 @@ def desk(
     """Serve the desk until stopped."""
     if context.invoked_subcommand is not None:
         return 0
-    from billingsync.settings import LiveSettings
+    from billingsync.settings import LiveSettings, load_settings
     from billingsync.store.ledger import open_ledger
 
     settings, redactor = load()
     settings = _as_asked(settings, host)
     with open_ledger(settings.database_url, partner=settings.partner) as ledger:
-        live = LiveSettings(settings, redactor)
+        live = LiveSettings(settings, redactor, lambda: load_settings().settings)
         _serve(live, ledger, settings.desk.port or DEFAULT_PORT if port is None else port, open_)
     return 0
 
@@ -107,7 +107,7 @@ def _serve(live: LiveSettings, ledger: Ledger, port: int, open_: bool) -> None:
     from billingsync.web.site import site_of
 
     stopped = _on_signals()
-    carrier = Carrier(ledger, lambda: connections(live.current(), live.redactor), kind="desk", carries=carries(live))
+    carrier = Carrier(ledger, lambda: connections(live.newest(), live.redactor), kind="desk", carries=carries(live))
     with OrderThread(carrier) as orders, desk_server(live, ledger, wake=orders.wake, port=port) as on:
         address = site_of(live.current().desk, on.port).url
         out(f"The desk is at {address}")

@@ -49,13 +49,13 @@ def worker(
         raise UsageError("--json goes with --once: a service has no last line.")
     from billingsync.service.sdnotify import Systemd
     from billingsync.service.worker import Worker, open_worker_ledger
-    from billingsync.settings import LiveSettings
+    from billingsync.settings import LiveSettings, load_settings
     from billingsync.setup.orders import carries
 
     settings, redactor = load()
     settings.require_upstreams()
     with open_worker_ledger(settings) as ledger:
-        live = LiveSettings(settings, redactor)
+        live = LiveSettings(settings, redactor, lambda: load_settings().settings)
         service = Worker(live, ledger, carries=carries(live))
         if once:
             return _once(service, json)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from billingsync.errors import LedgerError
+from billingsync.errors import LedgerError, SettingsError
 from billingsync.psa.halo.tickets import NotOpened, Opened, Unfindable
 from billingsync.redaction import Redactor
 from billingsync.service.tickets import EVENTS as TICKET_EVENTS
@@ -142,6 +142,7 @@ class _TicketQueue:
     not_before: float = float("-inf")
     doubts: dict[str, float] = field(default_factory=dict)  # mark -> since when it is looked for
     certain: set[str] = field(default_factory=set)  # marks of what was begun and certainly not opened
+    renewed: Tickets | None = None  # with keys that were saved since: from the next round on
 
 
 class Delivery:
@@ -161,6 +162,7 @@ class Delivery:
         self._ledger, self._redactor, self._send, self._clock = ledger, redactor, send or Sender(), clock
         tickets = open_tickets(settings, redactor)
         self._queue = _TicketQueue(tickets, settings.halo.absence_s) if tickets is not None else None
+        self._halo = settings.halo
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._direct: queue.SimpleQueue[Thing] = queue.SimpleQueue()
@@ -179,6 +181,16 @@ class Delivery:
             self._thread.join(timeout_s)
         if self._queue is not None:
             self._queue.tickets.close()
+
+    def use(self, settings: Settings) -> None:
+        """From the next round on tickets are opened with these keys of HaloPSA."""
+        if self._queue is None or settings.halo == self._halo:
+            return
+        try:
+            self._queue.renewed = open_tickets(settings, self._redactor)
+        except SettingsError as wrong:
+            structlog.get_logger().warning("tickets go on with the keys of before", says=wrong.message)
+        self._halo = settings.halo
 
     def wake(self) -> None:
         """There may be something new."""
@@ -275,6 +287,10 @@ class Delivery:
         queue.busy.join(TIMEOUT_S)
 
     def _open_tickets(self, queue: _TicketQueue) -> None:
+        renewed, queue.renewed = queue.renewed, None
+        if renewed is not None:
+            queue.tickets.close()
+            queue.tickets, queue.failures, queue.not_before = renewed, 0, float("-inf")
         waiting = [one for one in self._ledger.untold() if TICKET in self._recipients(one) - {*one.delivered}]
         for notice in waiting[:MOST_TICKETS]:
             if self._stop.is_set() or self._clock() < queue.not_before:

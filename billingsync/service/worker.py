@@ -135,10 +135,7 @@ class Worker:
         retries = self.progress.counts()[1]
         try:
             try:
-                progress = self.progress
-                with self._connect(
-                    self.settings, self.redactor, on_call=progress.note_call, wait=progress.wait
-                ) as connected:
+                with self._connected() as connected:
                     look = Look(
                         connected=connected,
                         now=began,
@@ -237,9 +234,7 @@ class Worker:
         things: list[Thing] = []
         log = structlog.get_logger()
         try:
-            with self._connect(
-                self.settings, self.redactor, on_call=self.progress.note_call, wait=self.progress.wait
-            ) as connected:
+            with self._connected() as connected:
                 daily.Daily(connected=connected, now=self.clock(), say=self.progress.say, things=things).take()
             self.ledger.tell([self._clean(thing) for thing in things], (), self.clock())
         except BillingSyncError as failed:
@@ -322,7 +317,10 @@ class Worker:
             structlog.get_logger("desk").error("orders wait", code=failed.code, says=failed.message)
 
     def _connected(self) -> AbstractContextManager[Connections]:
-        return self._connect(self.settings, self.redactor, on_call=self.progress.note_call, wait=self.progress.wait)
+        """With the keys that were saved last, on the desk of whatever process; notices use them too from now on."""
+        settings = self.live.newest()
+        self.delivery.use(settings)
+        return self._connect(settings, self.redactor, on_call=self.progress.note_call, wait=self.progress.wait)
 
     def show_life(self) -> None:
         """So that desks in other processes leave their orders to this one."""

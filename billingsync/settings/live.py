@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from billingsync.errors import SettingsError
 from billingsync.redaction import Redactor
 from billingsync.settings.model import Settings
 
+# What the desk may write: the keys of both sides.
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "pax8": ("client_id", "client_secret"),
+    "halo": ("base_url", "client_id", "client_secret"),
+}
+
 
 class LiveSettings:
-    """One object for a whole process: desk, worker, orders and redactor. Whoever opens connections asks `current()`
-    each time; what is open already ends with the keys that it began with. May be used by many threads."""
+    """One object for a whole process: desk, worker, orders and redactor. Whoever opens connections asks `newest()`
+    each time; what is open already ends with the keys that it began with. May be used by many threads.
 
-    def __init__(self, settings: Settings, redactor: Redactor) -> None:
+    `read` reads all settings anew, from where they stand; without it only this process itself can renew them."""
+
+    def __init__(self, settings: Settings, redactor: Redactor, read: Callable[[], Settings] | None = None) -> None:
         self.redactor = redactor
         self._settings = settings
+        self._read = read
+        self._reading = threading.Lock()
 
     def current(self) -> Settings:
+        return self._settings
+
+    def newest(self) -> Settings:
+        """The settings that count, with the keys that another process saved meanwhile. Where they cannot be read now,
+        those of before, and the log says so."""
+        if self._read is not None:
+            with self._reading:
+                try:
+                    found = with_keys_of(self._settings, self._read())
+                except SettingsError as wrong:
+                    structlog.get_logger().warning("the settings cannot be read anew", says=wrong.message)
+                else:
+                    if found != self._settings:
+                        structlog.get_logger().info("new keys are used from now on")
+                        self.renew(found)
         return self._settings
 
     def renew(self, settings: Settings) -> None:
@@ -22,3 +53,12 @@ class LiveSettings:
         for secret in settings.secrets():
             self.redactor.add(secret)
         self._settings = settings
+
+
+def with_keys_of(settings: Settings, other: Settings) -> Settings:
+    """The settings with the keys of both sides as another has them; everything else needs a restart."""
+    groups = {
+        side: getattr(settings, side).model_copy(update={name: getattr(getattr(other, side), name) for name in names})
+        for side, names in KEYS.items()
+    }
+    return settings.model_copy(update=groups)

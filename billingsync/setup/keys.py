@@ -13,14 +13,11 @@ from pydantic import ValidationError
 from billingsync.errors import SettingsError, UsageError
 from billingsync.redaction import Redactor
 from billingsync.settings import LiveSettings, Settings, load_settings
+from billingsync.settings.live import KEYS
 from billingsync.settings.places import Places
 from billingsync.setup.doctor import Check, examine_side
 from billingsync.setup.scaffold import write_scaffold, write_values
 
-FIELDS: Mapping[str, tuple[str, ...]] = {
-    "pax8": ("client_id", "client_secret"),
-    "halo": ("base_url", "client_id", "client_secret"),
-}
 MOST = 400  # characters of one value
 
 
@@ -43,7 +40,7 @@ def variable(side: str, name: str) -> str:
 
 def typed(side: str, given: Mapping[str, str]) -> Typed:
     """UsageError where something is missing or cannot be a key; no value is in its text."""
-    names = FIELDS.get(side)
+    names = KEYS.get(side)
     if names is None:
         raise UsageError("There are keys of pax8 and of halo.")
     values = {name: given.get(name, "").strip() for name in names}

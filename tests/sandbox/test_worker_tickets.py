@@ -13,13 +13,18 @@ from typing import Any
 import pytest
 from bench import AUTO, CALM, Bench, bench
 from cli import billed, due
+from pydantic import SecretStr
 
 from billingsync import connect
+from billingsync.errors import SettingsError
+from billingsync.redaction import Redactor
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandbox
 from billingsync.sandbox.tokens import Tokens
 from billingsync.service import notify
 from billingsync.service.notify import Delivery
+from billingsync.service.worker import Worker
+from billingsync.settings import LiveSettings, Settings
 from billingsync.store.notices import Thing
 
 FIELDS = '{"tickettype_id": 21, "client_id": 12}'
@@ -244,3 +249,37 @@ def test_notify_test_opens_one_and_says_so(tmp_path: Path) -> None:
         sandbox.faults.add("halo:POST:/Tickets:*:403")
         shown = worker.office.run("notify", "test").must(1)
         assert "ticket" in shown.stdout and "403" in shown.stdout
+
+
+def test_new_keys_are_used_without_a_restart(tmp_path: Path) -> None:
+    """A worker in a process of its own, while somebody replaces the keys on the desk: by the next cycle, and for the
+    tickets of its notices too."""
+    more = {"BILLINGSYNC_NOTIFY__HALO_TICKET": FIELDS}
+    with bench(tmp_path, SandboxOptions(clients=2, charges=5, history=0), **more) as (worker, sandbox):
+        service = worker.worker
+        good = service.settings
+        wrong = good.halo.model_copy(update={"client_secret": SecretStr("an-old-secret")})
+        saved = [good.model_copy(update={"halo": wrong})]
+        live = LiveSettings(saved[0], worker.redactor, lambda: saved[0])
+        clock = iter(range(0, 10**9, 10**5))
+        delivery = Delivery(saved[0], service.ledger, worker.redactor, clock=lambda: float(next(clock)))
+        other = Worker(live, service.ledger, clock=lambda: worker.now, jitter=0.0, delivery=delivery)
+        assert other.cycle() == "failed"
+        delivery.round()
+        assert not sandbox.halo.tickets
+
+        saved[0] = good
+        worker.turn(hours=1)
+        assert other.cycle() != "failed"
+        delivery.round()
+        assert sandbox.halo.tickets
+        assert live.current().halo == good.halo
+        delivery.stop()
+
+
+def test_settings_that_cannot_be_read_leave_the_keys_as_they_are() -> None:
+    def broken() -> Settings:
+        raise SettingsError(["BILLINGSYNC_TIMEZONE: there is no such time zone"])
+
+    live = LiveSettings(Settings(), Redactor(), broken)
+    assert live.newest() == Settings()

@@ -9,9 +9,10 @@ from starlette.responses import Response
 from billingsync.core.desk import OrderKind, Role
 from billingsync.errors import BillingSyncError, UsageError
 from billingsync.report.html import clean
+from billingsync.settings.live import KEYS
 from billingsync.settings.model import Settings
 from billingsync.setup.doctor import Check
-from billingsync.setup.keys import FIELDS, save_keys, saved_variables, try_keys, typed, variable, why_not_saved
+from billingsync.setup.keys import save_keys, saved_variables, try_keys, typed, variable, why_not_saved
 from billingsync.store.plan_rows import ClientRow, PlanHead
 from billingsync.web.ask import Ask, Page, Shown, see
 from billingsync.web.kept import posted_by
@@ -45,7 +46,7 @@ def _shown(ask: Ask, side: str = "", checks: Sequence[Check] = (), why_not: str 
 
 
 def _steps(ask: Ask) -> list[View]:
-    settings = ask.desk.settings
+    settings = ask.desk.live.newest()
     pax8, halo = settings.pax8, settings.halo
     sandbox = any("127.0.0.1" in url or "localhost" in url for url in (pax8.base_url, halo.base_url))
     tested = ask.ledger.last_ended(OrderKind.TEST)
@@ -106,7 +107,7 @@ def _steps(ask: Ask) -> list[View]:
 def _saved(ask: Ask, side: str) -> bool:
     """Whether `.env` has the keys of a side, though this process was started before somebody wrote them there."""
     there = saved_variables(ask.desk.folder)
-    return all(variable(side, name) in there for name in FIELDS[side])
+    return all(variable(side, name) in there for name in KEYS[side])
 
 
 def _log_in(checks: Sequence[Check]) -> bool:
@@ -136,7 +137,7 @@ def _keys(
         "act": "test" if has else "" if saved else "type",
         "has": has,
         "side": "pax8" if name == "Pax8" else "halo",
-        "fields": [(field, field.replace("_", " ")) for field in FIELDS["pax8" if name == "Pax8" else "halo"]],
+        "fields": [(field, field.replace("_", " ")) for field in KEYS["pax8" if name == "Pax8" else "halo"]],
     }
 
 
@@ -178,7 +179,7 @@ def _ready(settings: Settings) -> bool:
 def try_typed(ask: Ask) -> Shown:
     """Tries what was typed, at the service itself: no order, as an order is a row that would hold the secret."""
     side = ask.text("side")
-    keys = typed(side, {name: ask.text(name) for name in FIELDS.get(side, ())})
+    keys = typed(side, {name: ask.text(name) for name in KEYS.get(side, ())})
     checks = try_keys(ask.desk.settings, keys)
     said = {"who": ask.who, "side": side, "well": _log_in(checks)}
     ask.ledger.note_act("keys_tried", said, ask.now)
