@@ -236,20 +236,32 @@ def db_backup(
 
 def sandbox(
     seed: Annotated[int, typer.Option(help="Makes the month; the same seed, the same month.")] = 1,
-    clients: Annotated[int, typer.Option(help="How many clients.")] = 12,
+    clients: Annotated[int | None, typer.Option(help="How many clients; 12, or 4 for each of many partners.")] = None,
     charges: Annotated[int | None, typer.Option(help="How many charges; by default what the clients have.")] = None,
-    month: Annotated[str, typer.Option(help="The month released, as 2026-11.")] = "2026-11",
+    month: Annotated[
+        str, typer.Option(help="The month released; 2026-11 unless said, or the current one with --partners.")
+    ] = "",
     latency_ms: Annotated[int, typer.Option("--latency-ms", help="Added to every answer.")] = 0,
     fault: Annotated[
         list[str] | None,
         typer.Option(metavar="SERVICE:METHOD:PATH:N:KIND", help="A fault, e.g. halo:POST:/Invoice:1:timeout_after."),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8791,
+    partners: Annotated[
+        int, typer.Option("--partners", metavar="N", min=0, max=5000, help="Serve so many partners of a fleet.")
+    ] = 0,
+    fleet: Annotated[
+        Path, typer.Option("--fleet", metavar="DIR", help="Where the folder of these partners is written.")
+    ] = Path("sandbox-fleet"),
     json: JsonOption = False,
 ) -> int:
-    """Serve the emulated Pax8 and HaloPSA on loopback. Prints the settings to export. Ctrl-C stops it."""
-    import shlex
+    """Serve the emulated Pax8 and HaloPSA on loopback. Prints the settings to export. Ctrl-C stops it.
 
+    With --partners it writes a fleet's folder instead, which `fleet check` and `fleet apply` take."""
+    import shlex
+    from datetime import UTC, datetime
+
+    from billingsync.cli.sandbox_fleet import serve_fleet
     from billingsync.sandbox.faults import parse_fault
     from billingsync.sandbox.options import SandboxOptions
     from billingsync.sandbox.server import serve
@@ -258,7 +270,12 @@ def sandbox(
         for text in fault or ():
             parse_fault(text)
         options = SandboxOptions(
-            seed=seed, clients=clients, charges=charges, month=month, latency_ms=latency_ms, faults=tuple(fault or ())
+            seed=seed,
+            clients=(4 if partners else 12) if clients is None else clients,
+            charges=charges,
+            month=month or (f"{datetime.now(UTC):%Y-%m}" if partners else "2026-11"),
+            latency_ms=latency_ms,
+            faults=tuple(fault or ()),
         )
     except ValueError as wrong:
         raise UsageError(f"{wrong}.") from wrong
@@ -271,6 +288,8 @@ def sandbox(
             out(f"export {name}={shlex.quote(value)}")
         note("Serving until Ctrl-C. In another terminal: paste these lines, then  billingsync init && billingsync plan")
 
+    if partners:
+        return serve_fleet(options, partners, fleet, port, json=json)
     serve(options, port, announce=announce)
     return 0
 

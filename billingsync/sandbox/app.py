@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
@@ -22,8 +23,10 @@ _PREFIXES = (("/pax8/v1", "pax8", ""), ("/halo/api", "halo", ""), ("/halo/auth",
 
 
 class App:
-    def __init__(self, world: World) -> None:
-        self.world = world
+    """`worlds` by name, each below a path of its name; the one of the name "" has the whole server for itself."""
+
+    def __init__(self, worlds: Mapping[str, World]) -> None:
+        self.worlds = worlds
         self.stopping = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,8 +35,12 @@ class App:
             body = await http.body()
         except ClientDisconnect:
             return
-        connection = Connection(scope, send, self.stopping, self.world.options.date_offset_s)
-        service, path = _addressed(scope["path"])
+        world, below = self._found(scope["path"])
+        if world is None:
+            await Connection(scope, send, self.stopping, 0).whole(Answer(status=404))
+            return
+        connection = Connection(scope, send, self.stopping, world.options.date_offset_s)
+        service, path = _addressed(below)
         request = Request(
             method=scope["method"],
             path=path,
@@ -42,14 +49,20 @@ class App:
             body=body,
         )
         if service == "control":
-            await connection.whole(control.answer(self.world, request))
+            await connection.whole(control.answer(world, request))
         elif not service:
             await connection.whole(Answer(status=404))
         else:
-            await self._call(service, request, connection)
+            await self._call(world, service, request, connection)
 
-    async def _call(self, service: str, request: Request, connection: Connection) -> None:
-        world = self.world
+    def _found(self, path: str) -> tuple[World | None, str]:
+        """The world that a path is for, and the path in it."""
+        if "" in self.worlds:
+            return self.worlds[""], path
+        name, _, below = path.removeprefix("/").partition("/")
+        return self.worlds.get(name), f"/{below}"
+
+    async def _call(self, world: World, service: str, request: Request, connection: Connection) -> None:
         began = time.monotonic()
         call = world.begin(service, request)
         ready = None

@@ -38,7 +38,10 @@ class Halo:
         self.notes = notes
         self.tables = HaloTables(options.month, clock)
         self.tokens = Tokens(
-            clock, prefix="halo", life_s=options.halo_token_life_s, void_at_call=options.halo_tokens_void_at_call
+            clock,
+            prefix=options.own("halo"),
+            life_s=options.halo_token_life_s,
+            void_at_call=options.halo_tokens_void_at_call,
         )
         self.window = Window(clock, options.halo_calls_per_5_minutes, 300)
         self.auth_url = ""  # known when the server listens
@@ -65,7 +68,11 @@ class Halo:
 
     @property
     def client_secret(self) -> str:
-        return f"{self.options.secret}-halo"
+        return self.options.own(f"{self.options.secret}-halo")
+
+    @property
+    def client_id(self) -> str:
+        return self.options.own(CLIENT_ID)
 
     def answer(self, request: Request, *, hidden_since: float | None = None, landed: bool = False) -> Answer:
         """`hidden_since`: lists show the tables as they were then. `landed`: a late write, let in long ago."""
@@ -105,7 +112,7 @@ class Halo:
             if path == "authinfo" and request.method == "GET":
                 if options.authinfo == "404":
                     return Answer(status=404)
-                return Answer(data={"auth_url": self.auth_url, "tenant_id": options.tenant or ""})
+                return Answer(data={"auth_url": self.auth_url, "tenant_id": options.tenant or options.account})
             if (refusal := self._rights(request, path)) is not None:
                 return refusal
         query = {name.lower(): value for name, value in request.query.items()}
@@ -132,12 +139,13 @@ class Halo:
         if request.content_type != "application/x-www-form-urlencoded":
             return _oauth(400, "invalid_request", "The token is asked for with a form")
         tenant = {name.lower(): value for name, value in request.query.items()}.get("tenant")
-        if self.options.tenant and tenant != self.options.tenant:
+        wanted = self.options.tenant or self.options.account
+        if wanted and tenant != wanted:
             return Answer(status=500)  # what a wrong tenant was seen to give
         form = {name: values[-1] for name, values in parse_qs(request.body.decode(errors="replace")).items()}
         if form.get("grant_type") != "client_credentials":
             return _oauth(400, "unsupported_grant_type", "Only client_credentials is emulated")
-        if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, self.client_secret):
+        if (form.get("client_id"), form.get("client_secret")) != (self.client_id, self.client_secret):
             return _oauth(401, "invalid_client", "The client credentials are invalid")
         scopes = form.get("scope", "").split()
         known = {"all"} | {f"{right}:{module}" for right in ("read", "edit") for module in _SCOPES}

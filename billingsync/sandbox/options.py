@@ -29,6 +29,8 @@ class SandboxOptions:
     faults: tuple[str, ...] = ()  # in the notation of `faults.parse_fault`
     date_offset_s: float = 0  # how wrong the `Date` header is
     secret: str = "sandbox-secret"  # noqa: S105  # both client secrets are made of it: a canary for leak tests
+    account: str = ""  # whose it is, where one process serves many: in each client id, client secret and token, and
+    # the HaloPSA tenant's name
     retry_after_s: int | None = None  # sent with a 429 of the rate limits below; neither vendor documents it
 
     # --- Pax8 ------------------------------------------------------------------------------------------------------
@@ -112,6 +114,10 @@ class SandboxOptions:
     lastcreated: Literal["time", "date", "never"] = "time"  # how answers tell it; never: as if none had been made
     nextcreationdate: Literal["told", "never"] = "told"
     recurring_filter: Literal["supported", "ignored"] = "supported"  # `recurringinvoice_id` on GET /Invoice
+
+    def own(self, text: str) -> str:
+        """The text with the account's name in it, so that no two accounts have the same."""
+        return f"{text}-{self.account}" if self.account else text
 
     def latency_of(self, service: str) -> int:
         """Milliseconds that a call of pax8 or halo takes at least."""

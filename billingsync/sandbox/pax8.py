@@ -57,7 +57,10 @@ class Pax8:
         self.dependencies: dict[str, Row] = {}
         self.hidden: set[str] = set()
         self.tokens = Tokens(
-            clock, prefix="pax8", life_s=options.pax8_token_life_s, void_at_call=options.pax8_tokens_void_at_call
+            clock,
+            prefix=options.own("pax8"),
+            life_s=options.pax8_token_life_s,
+            void_at_call=options.pax8_tokens_void_at_call,
         )
         self.window = Window(clock, options.pax8_calls_per_minute, 60)
         self._list_calls = 0
@@ -65,7 +68,11 @@ class Pax8:
 
     @property
     def client_secret(self) -> str:
-        return f"{self.options.secret}-pax8"
+        return self.options.own(f"{self.options.secret}-pax8")
+
+    @property
+    def client_id(self) -> str:
+        return self.options.own(CLIENT_ID)
 
     def release(self) -> None:
         self.hidden.clear()
@@ -105,7 +112,7 @@ class Pax8:
         except ValueError:
             return denied
         wanted = {
-            "client_id": CLIENT_ID,
+            "client_id": self.client_id,
             "client_secret": self.client_secret,
             "audience": AUDIENCE,
             "grant_type": "client_credentials",

@@ -6,7 +6,8 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -75,36 +76,11 @@ class _Server(uvicorn.Server):
         await asyncio.sleep(0)
 
 
-class Sandbox:
-    """`with Sandbox(SandboxOptions(...)) as sandbox:` serves from a thread until the block ends."""
+class Services:
+    """What a test may ask of one partner's two services, and do to them, in the process that serves them."""
 
-    def __init__(self, options: SandboxOptions | None = None, *, port: int = 0, host: str = "127.0.0.1") -> None:
-        self._world = World(options or SandboxOptions())
-        self._address = (host, port)
-        self._thread: threading.Thread | None = None
-        self._server: _Server | None = None
-
-    def __enter__(self) -> Self:
-        listening = _listen(*self._address)
-        self._world.listening(_url(listening))
-        self._server = _Server(App(self._world))
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [listening]}, name="sandbox", daemon=True
-        )
-        self._thread.start()
-        while not self._server.started:
-            if not self._thread.is_alive():
-                raise RuntimeError("the sandbox's server did not start")
-            time.sleep(0.001)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        assert self._thread is not None
-        self._server.should_exit = True
-        self._thread.join(timeout=10)
+    def __init__(self, options: SandboxOptions) -> None:
+        self._world = World(options)
 
     @property
     def url(self) -> str:
@@ -188,7 +164,59 @@ class Sandbox:
 
     def reset(self, options: SandboxOptions | None = None) -> None:
         """A fresh sandbox on the same port, without the cost of another server."""
-        self._world.reset(options or self._world.options)
+        self._world.reset(replace(options or self._world.options, account=self._world.options.account))
+
+
+class _Running:
+    """Serves worlds from a thread until the block ends."""
+
+    def __init__(self, worlds: Mapping[str, World], host: str, port: int) -> None:
+        self._worlds = worlds
+        self._address = (host, port)
+        self._thread: threading.Thread | None = None
+        self._server: _Server | None = None
+
+    def __enter__(self) -> Self:
+        listening = _listen(*self._address)
+        _place(self._worlds, _url(listening))
+        self._server = _Server(App(self._worlds))
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listening]}, name="sandbox", daemon=True
+        )
+        self._thread.start()
+        while not self._server.started:
+            if not self._thread.is_alive():
+                raise RuntimeError("the sandbox's server did not start")
+            time.sleep(0.001)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        assert self._thread is not None
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+
+
+class Sandbox(Services, _Running):
+    """`with Sandbox(SandboxOptions(...)) as sandbox:` serves from a thread until the block ends."""
+
+    def __init__(self, options: SandboxOptions | None = None, *, port: int = 0, host: str = "127.0.0.1") -> None:
+        Services.__init__(self, options or SandboxOptions())
+        _Running.__init__(self, {"": self._world}, host, port)
+
+
+class Sandboxes(_Running):
+    """`with Sandboxes({"acme": SandboxOptions(...), ...}) as partners:` serves many partners on one port, each with
+    credentials, a tenant, limits, tables and faults of its own; `partners["acme"]` is that partner's."""
+
+    def __init__(self, options: Mapping[str, SandboxOptions], *, port: int = 0, host: str = "127.0.0.1") -> None:
+        self.partners = {name: Services(replace(one, account=name)) for name, one in options.items()}
+        super().__init__({name: one._world for name, one in self.partners.items()}, host, port)
+
+    def __getitem__(self, name: str) -> Services:
+        return self.partners[name]
 
 
 def serve(
@@ -202,10 +230,26 @@ def serve(
     The signal then takes its usual course: Ctrl-C raises KeyboardInterrupt, SIGTERM ends the process. Raises OSError
     when the port is taken.
     """
+    serve_many({"": options}, port, host, lambda environments: announce(environments[""]))
+
+
+def serve_many(
+    options: Mapping[str, SandboxOptions],
+    port: int,
+    host: str = "127.0.0.1",
+    announce: Callable[[dict[str, dict[str, str]]], None] = lambda _: None,
+) -> None:
+    """As `serve`, for many partners, see `Sandboxes`; `announce` gets name -> environment."""
     listening = _listen(host, port)
-    world = World(options)
-    world.listening(_url(listening))
-    _Server(App(world), lambda: announce(world.environment())).run(sockets=[listening])
+    worlds = {name: World(replace(one, account=name)) for name, one in options.items()}
+    _place(worlds, _url(listening))
+    environments = {name: world.environment() for name, world in worlds.items()}
+    _Server(App(worlds), lambda: announce(environments)).run(sockets=[listening])
+
+
+def _place(worlds: Mapping[str, World], url: str) -> None:
+    for name, world in worlds.items():
+        world.listening(f"{url}/{name}" if name else url)
 
 
 def _listen(host: str, port: int) -> socket.socket:

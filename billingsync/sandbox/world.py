@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from billingsync.sandbox import halo, pax8, seed
+from billingsync.sandbox import pax8, seed
 from billingsync.sandbox.clock import Clock
 from billingsync.sandbox.faults import Fault, Faults
 from billingsync.sandbox.halo import Halo
@@ -71,17 +71,19 @@ class World:
 
     def environment(self) -> dict[str, str]:
         """What a user exports to work against this sandbox."""
+        tenant = {"BILLINGSYNC_HALO__TENANT": self.options.account} if self.options.account else {}
         return {
             "BILLINGSYNC_PAX8__BASE_URL": f"{self.url}/pax8/v1",
             "BILLINGSYNC_PAX8__TOKEN_URL": f"{self.url}/pax8/v1/token",
             "BILLINGSYNC_PAX8__AUDIENCE": pax8.AUDIENCE,
-            "BILLINGSYNC_PAX8__CLIENT_ID": pax8.CLIENT_ID,
+            "BILLINGSYNC_PAX8__CLIENT_ID": self.pax8.client_id,
             "BILLINGSYNC_PAX8__CLIENT_SECRET": self.pax8.client_secret,
             "BILLINGSYNC_PAX8__CALLS_PER_MINUTE": "60000",
             "BILLINGSYNC_HALO__BASE_URL": f"{self.url}/halo",
-            "BILLINGSYNC_HALO__CLIENT_ID": halo.CLIENT_ID,
+            "BILLINGSYNC_HALO__CLIENT_ID": self.halo.client_id,
             "BILLINGSYNC_HALO__CLIENT_SECRET": self.halo.client_secret,
             "BILLINGSYNC_HALO__CALLS_PER_MINUTE": "60000",
+            **tenant,
         }
 
     # --- calls -------------------------------------------------------------------------------------------------------

@@ -6,20 +6,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from billingsync.fleet.partner_file import is_secret
+from billingsync.fleet.trial import write_trial
 from billingsync.sandbox.options import SandboxOptions
-from billingsync.sandbox.server import Sandbox
-from billingsync.settings import variables
+from billingsync.sandbox.server import Sandboxes, Services
 from billingsync.store.fleet import Fleet, open_fleet
 from billingsync.store.ledger import open_ledger
 from tests.sandbox.cli import QUICK, Ran, billed, due, process_environment
 
-MONTH = "2026-11"
 RULES = '[products]\nlifecycle = "off"\n[clients]\nguessed = "post"\n[approval]\nauto_post = "within_limits"\n'
 
 
@@ -27,7 +26,7 @@ RULES = '[products]\nlifecycle = "off"\n[clients]\nguessed = "post"\n[approval]\
 class House:
     folder: Path
     database_url: str
-    sandboxes: dict[str, Sandbox] = field(default_factory=dict)
+    sandboxes: dict[str, Services] = field(default_factory=dict)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
     lease_s: float = 60
 
@@ -91,15 +90,13 @@ class House:
 
 @contextmanager
 def house(folder: Path, database_url: str, *names: str, clients: int = 2, charges: int = 6) -> Iterator[House]:
-    """Partners of these names, published, each with a sandbox whose month is released and calm."""
+    """Partners of these names, published, each with its place in one sandbox whose month is released and calm."""
     found = House(folder, database_url)
-    write(found.fleet_folder / "fleet.toml", f'[secrets]\ndir = "{folder / "secrets"}"\n')
-    write(found.fleet_folder / "rules" / "defaults.toml", RULES)
-    with ExitStack() as stack:
-        for number, name in enumerate(names, 1):
-            options = SandboxOptions(trouble=False, clients=clients, charges=charges, history=0, seed=number)
-            found.sandboxes[name] = stack.enter_context(Sandbox(options))
-            move_in(found, name)
+    calm = SandboxOptions(trouble=False, clients=clients, charges=charges, history=0, month=this_month())
+    with Sandboxes({name: replace(calm, seed=number) for number, name in enumerate(names, 1)}) as served:
+        found.sandboxes |= served.partners
+        more = {**QUICK, "BILLINGSYNC_POLL__FROM_DAY": "1"}
+        write_trial(folder, {name: one.environment() | more for name, one in found.sandboxes.items()}, RULES)
         found.run("fleet", "apply", "fleet").must(0)
         found.run("db", "upgrade").must(0)
         try:
@@ -110,23 +107,9 @@ def house(folder: Path, database_url: str, *names: str, clients: int = 2, charge
                 process.wait(10)
 
 
-def move_in(found: House, name: str) -> None:
-    """Writes the partner's files and secrets as its sandbox wants them."""
-    environment = {**found.sandboxes[name].environment(), **QUICK, "BILLINGSYNC_POLL__FROM_DAY": "1"}
-    sections: dict[str, list[str]] = {}
-    for variable in variables():
-        if (value := environment.get(variable.name)) is None:
-            continue
-        if is_secret(variable) or variable.path[-1] == "client_id":  # ids are renewed with their secrets
-            path = found.folder / "secrets" / name / variable.name
-            write(path, value)
-            path.chmod(0o600)
-        elif len(variable.path) == 2:
-            group, key = variable.path
-            text = value if value.replace(".", "", 1).isdigit() else f'"{value}"'
-            sections.setdefault(group, []).append(f"{key} = {text}")
-    text = "\n".join(f"[{group}]\n" + "\n".join(lines) for group, lines in sections.items())
-    write(found.fleet_folder / "partners" / name / "partner.toml", text + "\n")
+def this_month() -> str:
+    """The month that a partner begins with is the one in which it is first looked at."""
+    return f"{datetime.now(UTC):%Y-%m}"
 
 
 def write(path: Path, text: str) -> None:

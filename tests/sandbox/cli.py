@@ -24,7 +24,7 @@ from sqlalchemy import update
 
 from billingsync.sandbox import cast
 from billingsync.sandbox.options import SandboxOptions
-from billingsync.sandbox.server import Sandbox
+from billingsync.sandbox.server import Sandbox, Services
 from billingsync.store.database import Database
 from billingsync.store.schema import partner
 
@@ -177,7 +177,7 @@ def cents(amount: Any) -> Decimal:
     return Decimal(amount).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
-def due(sandbox: Sandbox, month: str = "") -> dict[int, list[tuple[Decimal, Decimal]]]:
+def due(sandbox: Services, month: str = "") -> dict[int, list[tuple[Decimal, Decimal]]]:
     """Client id -> sorted (price, cost) of each charge that it must pay, from Pax8's own tables, for calm months and
     rules that keep everything: no knowledge of any of our code, only of who is who in the sandbox."""
     options = sandbox.options
@@ -194,7 +194,7 @@ def due(sandbox: Sandbox, month: str = "") -> dict[int, list[tuple[Decimal, Deci
     return {client: sorted(amounts) for client, amounts in found.items()}
 
 
-def written(sandbox: Sandbox, before: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+def written(sandbox: Services, before: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """HaloPSA's invoices that carry our note or marks, or that were not there before; with their live lines only."""
     known = {row["id"] for row in before["halo"]["invoices"]} if before else set()
     found = []
@@ -207,7 +207,7 @@ def written(sandbox: Sandbox, before: Mapping[str, Any] | None = None) -> list[d
     return found
 
 
-def billed(sandbox: Sandbox, before: Mapping[str, Any] | None = None) -> dict[int, list[tuple[Decimal, Decimal]]]:
+def billed(sandbox: Services, before: Mapping[str, Any] | None = None) -> dict[int, list[tuple[Decimal, Decimal]]]:
     """Client id -> sorted (price, cost) of each live line, as HaloPSA's tables have it."""
     found: dict[int, list[tuple[Decimal, Decimal]]] = defaultdict(list)
     for row in written(sandbox, before):
@@ -220,7 +220,7 @@ def billed(sandbox: Sandbox, before: Mapping[str, Any] | None = None) -> dict[in
     return {client: sorted(amounts) for client, amounts in found.items()}
 
 
-def marks(sandbox: Sandbox) -> list[tuple[str, str]]:
+def marks(sandbox: Services) -> list[tuple[str, str]]:
     """(key, ordinal) of every mark on every line in HaloPSA: none may be there twice."""
     found = []
     for row in sandbox.halo.invoices.values():
@@ -240,7 +240,7 @@ def foreign(state: Mapping[str, Any]) -> dict[str, Any]:
     return {**tables, "invoices": invoices}
 
 
-def end_state(sandbox: Sandbox) -> list[tuple[Any, ...]]:
+def end_state(sandbox: Services) -> list[tuple[Any, ...]]:
     """Our invoices as they must be whatever happened on the way: without ids, marks and times."""
     found = []
     for row in written(sandbox):
