@@ -9,6 +9,8 @@ from itertools import chain, combinations, islice, product
 
 from billingsync.core.bill.plan import Plan, PlanLine, Posting
 from billingsync.core.bill.postings import Place, base_key, elsewhere, key_of
+from billingsync.core.bill.targets import removal
+from billingsync.core.bill.templates import currency_of
 from billingsync.core.invoice import Invoice, InvoiceLine, Mark
 from billingsync.core.money import ZERO
 from billingsync.core.states import PostingAction
@@ -19,6 +21,7 @@ from billingsync.run.tenant import Tenant
 from billingsync.store.postings import ARRIVED
 
 MOST_CHOICES = 100  # of equal lines that are tried for one posting
+MOST_GONE = 6  # lines of which each set is tried as what a posting took off a template
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,6 +90,7 @@ class _Search:
         self._seen: set[str] = set()  # keys of the plan's postings that HaloPSA has
         self._earlier: dict[int, str] = {}  # by client, the oldest month that a forgotten posting is known to be of
         self._unknown: dict[int, str] = {}  # by client, why nothing that HaloPSA does not have may be sent
+        self._unfound: set[tuple[int, str]] = set()  # invoices with keys on them that no posting was found for
 
     def leave_out_credited(self, found: Iterable[Credited]) -> None:
         """What was billed and credited before the ledger was put back bills nobody, whatever it was made of."""
@@ -121,9 +125,12 @@ class _Search:
             self._known.add(mark.key)
         elif mark.key in self._again:
             self._posted_again(invoice, *self._again[mark.key], mark.key)
+        elif (invoice.id, mark.key) in self._unfound:
+            return
         elif (found := self._posted_elsewhere(invoice, mark.key)) is not None:
             self._adopt(found, invoice)
         else:
+            self._unfound.add((invoice.id, mark.key))
             self._forgotten(invoice, mark.key)
 
     def _posted_again(self, invoice: Invoice, posting: Posting, generation: int, key: str) -> None:
@@ -177,6 +184,7 @@ class _Search:
         """The posting of this key, made of this plan's charges: for another client, or on another invoice."""
         assert invoice.client_id is not None
         actions = (PostingAction.UPDATE,) if invoice.template else (PostingAction.CREATE, PostingAction.APPEND)
+        gone = self._taken_off(invoice)
         own_first = sorted(self.there.postings, key=lambda one: one.client_id != invoice.client_id)
         choices = chain(
             _alike(own_first, [line for line in invoice.lines if line.mark and line.mark.key == key]),
@@ -192,11 +200,26 @@ class _Search:
                     action=action,
                     invoice_id=None if action is PostingAction.CREATE else invoice.id,
                 )
-                made = elsewhere(posting, lines, place)
-                for generation in range(MOST_GENERATIONS + 1):
-                    if key_of(made.base_key, generation) == key:
-                        return replace(made, key=key, generation=generation)
+                for removed in gone:
+                    made = elsewhere(posting, lines, place, removed)
+                    for generation in range(MOST_GENERATIONS + 1):
+                        if key_of(made.base_key, generation) == key:
+                            return replace(made, key=key, generation=generation)
         return None
+
+    def _taken_off(self, invoice: Invoice) -> list[tuple[PlanLine, ...]]:
+        """What a posting may have removed from this template: the sets of our lines that bill nobody there any more,
+        nothing first and then the largest. Which lines it took off is part of its key."""
+        if not invoice.template:
+            return [()]
+        present = invoice.by_id
+        gone = []
+        for line in self.context.ledger.written_lines():
+            there = present.get(line.line_id)
+            if line.invoice_id == invoice.id and (there is None or there.is_zeroed):
+                gone.append(removal(line, currency_of(line.recurring_key)))
+        sizes = range(len(gone), 0, -1) if len(gone) <= MOST_GONE else [len(gone)]
+        return [(), *chain.from_iterable(combinations(gone, size) for size in sizes)]
 
     def _name(self, invoice: Invoice) -> str:
         client = self.context.clients.get(invoice.client_id or 0)

@@ -86,6 +86,17 @@ def test_an_invoice_made_by_hand_while_the_schedule_is_put_off_is_the_only_one(f
     assert lived(folder, Script(0, ("recurring", "recurring"), 4, events)).wrong == ()
 
 
+@pytest.mark.parametrize("semantics", ["replace", "merge"])
+@pytest.mark.parametrize("phase", ["billed", "made"])
+def test_N6_a_restored_ledger_knows_a_posting_that_took_lines_off_a_template(
+    folder: Path, phase: str, semantics: str
+) -> None:
+    """Which lines a posting removed is part of its key, and where HaloPSA merges they stand there set to nothing."""
+    events = (Event(2, "begin", "credit", 0, 46), Event(2, "begin", "one_time", 0, 3), Event(3, phase, "restore"))
+    script = Script(0, ("recurring", "new"), 5, events, (("lines_semantics", semantics),))
+    assert lived(folder, script).wrong == ()
+
+
 @pytest.mark.long
 def test_lives_for_as_long_as_asked(folder: Path) -> None:
     until = time.monotonic() + 60 * float(os.environ.get("BILLINGSYNC_LIVES_MINUTES", "5"))

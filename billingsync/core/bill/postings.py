@@ -96,12 +96,11 @@ def base_key(key_name: str, client_id: int, target: str, lines: Sequence[PlanLin
     return _hash([key_name, client_id, target, charges, removed])
 
 
-def elsewhere(posting: Posting, lines: Sequence[PlanLine], place: Place) -> Posting:
+def elsewhere(posting: Posting, lines: Sequence[PlanLine], place: Place, removed: Sequence[PlanLine] = ()) -> Posting:
     """These lines as they would have been posted at another place, in its first generation: a mapping, a behavior or a
-    target may have been another one when they were."""
-    kept = tuple(
-        replace(line, action=LineAction.ADD, line_id=None) for line in lines if line.action != LineAction.REMOVE
-    )
+    target may have been another one when they were. `removed` is what that posting took off its template as well."""
+    added = [replace(line, action=LineAction.ADD, line_id=None) for line in lines if line.action != LineAction.REMOVE]
+    kept = (*added, *removed)
     target = f"{place.action}:{_text(place.invoice_id)}:{place.period}"
     base = base_key(place.key_name, place.client_id, target, kept)
     return replace(

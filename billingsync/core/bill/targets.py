@@ -289,12 +289,15 @@ def removal(before: WrittenLine, currency: str) -> PlanLine:
 
 def touched(before: WrittenLine, line: InvoiceLine | None, now: PlanLine | None = None) -> Touched | None:
     """Whether somebody or something else has had its hands on a line of ours since we wrote it [B3]. A line that a
-    person changed to just what this month says (`now`) has had what it needs."""
+    person changed to just what this month says (`now`) has had what it needs; so has a line that is to be removed (no
+    `now`) and was set to nothing, as we do ourselves where HaloPSA keeps lines that are left out."""
     if line is None:
         return Touched(reason=Reason.LINE_EDITED, detail=f"line {before.line_id} was removed by hand")
     if line.automatic:
         detail = f"HaloPSA computes the quantity of line {before.line_id} itself"
         return Touched(reason=Reason.LINE_AUTOMATIC_QUANTITY, detail=detail)
+    if now is None and line.is_zeroed:
+        return None
     changed = _edits(before, line)
     if changed and not (now and any(not _edits(one, line) for one in _as_written(before, now))):
         detail = f"line {before.line_id} was edited by hand: {', '.join(changed)}"
