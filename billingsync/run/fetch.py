@@ -23,6 +23,7 @@ from billingsync.http import in_parallel
 from billingsync.psa.psa import Clients
 from billingsync.run.context import now
 from billingsync.run.tenant import Tenant, read_templates, read_tenant
+from billingsync.run.unread import needs_items
 from billingsync.sources.source import Fetched
 from billingsync.store.sources import SeenInvoice
 
@@ -74,7 +75,7 @@ def fetch(
         lambda: _fetch_source(connected, period),
         connected.pax8.companies,
         connected.psa.clients,
-        lambda: connected.psa.items(group) if _needs_items(rulebook) else (),
+        lambda: connected.psa.items(group) if needs_items(rulebook) else (),
         connected.pax8.listed,
     ]
     if beside is Beside.TENANT:
@@ -145,11 +146,6 @@ def _with_released_months(connected: Connections, missing: NotReleased) -> NotRe
     there = f" Released: {', '.join(months)}." if months else ""
     steps = [["billingsync", "plan", months[0]]] if months else [["billingsync", "periods"]]
     return NotReleased(f"{missing.message}{there}", next_steps=steps)
-
-
-def _needs_items(rulebook: Rulebook) -> bool:
-    every = [rulebook.base, *(file.rules for file in rulebook.clients)]
-    return any(rules.products.lifecycle != "off" for rules in every)
 
 
 def detailed(connected: Connections, inputs: RunInputs) -> tuple[Client, ...]:

@@ -34,6 +34,7 @@ from billingsync.run.plan_rows import plan_rows
 from billingsync.run.remember import remember_names, remember_older_lines, with_memory, with_names
 from billingsync.run.replan import Shift, shifts
 from billingsync.run.tenant import read_tenant
+from billingsync.run.unread import UNREAD, unread
 from billingsync.store.ledger import Ledger
 from billingsync.store.packing import pack
 
@@ -177,7 +178,13 @@ def make_plan(
 def plan_again(ledger: Ledger, rules_dir: Path, digest: str) -> Planned:
     """The kept plan made anew from what it was made from: no call to Pax8 or HaloPSA. Rules, mappings, approvals and
     what is set aside are as they are now. UsageError for an unknown digest, or where an older version made it."""
-    planned = planned_again(ledger, rules_dir, kept_inputs(ledger, ledger.plan_entry(digest).digest))
+    digest = ledger.plan_entry(digest).digest
+    month = kept_month(ledger, digest)
+    planned = planned_again(ledger, rules_dir, month.inputs)
+    head = ledger.plan_head(digest)
+    known = head is not None and any(str(one).startswith(UNREAD) for one in head.content["warnings"])
+    if says := unread(planned.plan, planned.inputs, month.plan, known=known):
+        planned = replace(planned, plan=replace(planned.plan, warnings=(*planned.plan.warnings, says)))
     remember(ledger, rules_dir, planned)
     hold_in_memory(ledger, planned.plan, planned.inputs)
     return planned

@@ -12,6 +12,7 @@ from billingsync.core.bill.plan import ClientPlan
 from billingsync.core.money import ZERO, plain
 from billingsync.run.desk_rules import RulesAsked, draft_of
 from billingsync.run.plan import kept_inputs, planned_again
+from billingsync.run.unread import unread
 from billingsync.store.ledger import Ledger
 
 
@@ -72,17 +73,20 @@ class Effect:
     name: str
     period: str
     moved: tuple[Moved, ...]
+    unread: str = ""  # where it may be another once HaloPSA is read again
 
     @property
     def sentences(self) -> tuple[str, ...]:
         if not self.period:
             return ("What it changes is not known: no plan was kept that could be made anew.",)
+        unread = (self.unread,) if self.unread else ()
         if not self.moved:
-            return (f"In {self.period} it changes no amount.",)
-        return tuple(f"In {self.period}, {one}" for one in self.moved)
+            return (f"In {self.period} it changes no amount.", *unread)
+        return (*(f"In {self.period}, {one}" for one in self.moved), *unread)
 
     def as_dict(self) -> dict[str, object]:
-        return {"name": self.name, "period": self.period, "changes": [one.as_dict() for one in self.moved]}
+        changes = [one.as_dict() for one in self.moved]
+        return {"name": self.name, "period": self.period, "changes": changes, "unread": self.unread}
 
 
 def effect_of(ledger: Ledger, rules_dir: Path, asked: RulesAsked, *, who: str, now: datetime) -> Effect:
@@ -96,7 +100,9 @@ def effect_of(ledger: Ledger, rules_dir: Path, asked: RulesAsked, *, who: str, n
     inputs = kept_inputs(ledger, head.digest)
     before = planned_again(ledger, rules_dir, inputs, draft.companies)
     after = planned_again(ledger, rules_dir, inputs, draft.companies, draft.rules)
-    return Effect(name=draft.name, period=head.period, moved=tuple(_moved(before.plan.clients, after.plan.clients)))
+    moved = tuple(_moved(before.plan.clients, after.plan.clients))
+    says = unread(after.plan, after.inputs, before.plan)
+    return Effect(name=draft.name, period=head.period, moved=moved, unread=says)
 
 
 def _moved(before: Iterable[ClientPlan], after: Iterable[ClientPlan]) -> Iterable[Moved]:

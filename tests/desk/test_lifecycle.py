@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from office import Office, office
+from office import MONTH, RULES, Office, office
 
 from billingsync.core.desk import Role
 from billingsync.rulebook import load_rulebook
+from billingsync.run.desk_rules import ALL, RulesAsked, set_rules, text_digest
+from billingsync.run.plan import plan_again
+from billingsync.run.unread import UNREAD
+from billingsync.sandbox.options import SandboxOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 AT = "/products/lifecycle"
@@ -69,3 +73,37 @@ def test_only_an_admin_may_change_it(desk: Office) -> None:
     for path in (AT, f"{AT}/look"):
         assert financial.post(path, data={"lifecycle": "off"}).status_code == 403
     assert desk.browser(Role.USER).get(AT).status_code == 403
+
+
+def test_a_plan_that_needs_more_than_was_read_says_so_until_it_is_read(tmp_path: Path) -> None:
+    """With `off` HaloPSA's items are not read, and with `one_off` no client's newest invoice: a plan made anew by other
+    rules may be another once they are."""
+    with office(tmp_path, SandboxOptions(seed=7, clients=4, charges=60, history=1)) as desk:
+        desk.rules(f'[products]\nlifecycle = "off"\n{RULES}')
+        desk.plan()
+        admin = desk.browser(Role.ADMIN)
+        says = "The rules need more of HaloPSA than was read for this plan: its items. Read again before posting"
+        assert UNREAD not in admin.get(f"/ready/{MONTH}").text
+        base = re.findall(r'name="base" value="([0-9a-f]{64})"', admin.get(AT).text)[0]
+        form = {"base": base, "lifecycle": "automatic", "reason": "items are wanted"}
+        assert says in admin.post(f"{AT}/look", data=form).text
+        assert admin.post(AT, data=form).status_code == 303
+        assert says in admin.get(f"/ready/{MONTH}").text
+        desk.plan()
+        assert UNREAD not in admin.get(f"/ready/{MONTH}").text
+
+        asked = RulesAsked(client=ALL, values={"invoice.behavior": "latest"}, base=shared_text(desk))
+        set_rules(desk.ledger, desk.settings.rules_dir, asked, who="the test", now=desk.clock())
+        head = desk.ledger.newest_plan(MONTH)
+        assert head
+        for _ in range(2):  # it stays said while nothing is read
+            head = desk.ledger.newest_plan(MONTH)
+            assert head
+            plan_again(desk.ledger, desk.settings.rules_dir, head.digest)
+            assert UNREAD in admin.get(f"/ready/{MONTH}").text
+        desk.plan()
+        assert UNREAD not in admin.get(f"/ready/{MONTH}").text
+
+
+def shared_text(desk: Office) -> str:
+    return text_digest(next((one.text for one in desk.ledger.desk_rules() if not one.company_id), ""))

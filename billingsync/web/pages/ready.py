@@ -21,6 +21,7 @@ from billingsync.report.numbers import Figures
 from billingsync.run.changes import changes_between
 from billingsync.run.plan import plan_again
 from billingsync.run.set_aside import InPlan, set_aside
+from billingsync.run.unread import UNREAD
 from billingsync.store.ledger import Ledger
 from billingsync.store.orders import Order
 from billingsync.store.plan_rows import ClientRow, PlanHead
@@ -147,6 +148,7 @@ def _view(ask: Ask, head: PlanHead) -> View:
     found = _chosen(ask, head)
     at, was = f"/ready/{head.period}", _earlier(ask, head)
     opened = ask.query("open")
+    warnings = [str(one)[:600] for one in head.content.get("warnings", ())]
     return {
         "period": head.period,
         "month": figures.month(head.period),
@@ -188,7 +190,8 @@ def _view(ask: Ask, head: PlanHead) -> View:
         "chunks": _chunks(ask, head, found, main, opened),
         "found": figures.count(len(found)),
         "of": figures.count(len(rows)),
-        "warnings": [str(one)[:600] for one in head.content.get("warnings", ())],
+        "unread": next((one for one in warnings if one.startswith(UNREAD)), ""),
+        "warnings": [one for one in warnings if not one.startswith(UNREAD)],
         "true_ups": len(head.content.get("true_ups", ())),
         "unassigned": len(head.content["unassigned"]["holds"]),
         "next": _link(at, view="held"),

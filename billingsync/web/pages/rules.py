@@ -283,6 +283,7 @@ def effect_view(ask: Ask, effect: Effect) -> View:
     return {
         "rows": rows,
         "count": len(effect.moved),
+        "unread": effect.unread,
         "month": figures.month(effect.period) if effect.period else "",
     }
 
