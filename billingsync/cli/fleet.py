@@ -30,8 +30,8 @@ def register(app: typer.Typer) -> None:
     )(fleet_apply)
     fleet.command(
         "status",
-        epilog="Example: billingsync fleet status --state failed. Exit codes: 0 all well, 1 one failed or is late, 2, "
-        "3 something is held.",
+        epilog="Example: billingsync fleet status --state failed. Exit codes: 0 all well, 1 one failed, is late or "
+        "parked, 2, 3 something is held.",
     )(fleet_status)
     fleet.command(
         "pause", epilog='Example: billingsync fleet pause acme --reason "disputed invoice". Exit codes: 0, 1, 2.'
@@ -205,7 +205,7 @@ def fleet_status(
         if left:
             out(f"... {left} more:  billingsync fleet status --state STATE")
     states = {one.state for one in chosen}
-    if states & {PartnerState.FAILED, PartnerState.LATE}:
+    if states & {PartnerState.PARKED, PartnerState.FAILED, PartnerState.LATE}:
         return 1
     return 3 if PartnerState.HELD in states else 0
 
@@ -234,7 +234,7 @@ def fleet_pause(
 
 
 def fleet_resume(name: Name, json: JsonOption = False) -> int:
-    """Let runs begin again for a partner that was paused by `fleet pause`."""
+    """Let runs begin again for a partner that was paused by command, or parked after its cycles died."""
     from datetime import UTC, datetime
 
     from billingsync.store.lock import who
@@ -245,7 +245,7 @@ def fleet_resume(name: Name, json: JsonOption = False) -> int:
     if json:
         document({"partner": name, "resumed": done, "paused_by_file": by_file})
         return 0
-    out(f"Resumed: runs begin again for {name}." if done else f"{name} was not paused by command.")
+    out(f"Resumed: runs begin again for {name}." if done else f"{name} was neither paused by command nor parked.")
     if by_file:
         note("It is still paused by its partner.toml. Take paused = true out, then:  billingsync fleet apply")
     return 0

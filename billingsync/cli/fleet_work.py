@@ -21,7 +21,8 @@ def register(fleet: typer.Typer) -> None:
     )(fleet_worker)
     fleet.command(
         "run",
-        epilog="Example: billingsync fleet run acme. Exit codes: 0 well, 1 failed, 2, 3 held, 5 at work elsewhere.",
+        epilog="Example: billingsync fleet run acme. Exit codes: 0 well, 1 failed, 2, 3 held, 5 at work elsewhere "
+        "or paused.",
     )(fleet_run)
 
 
@@ -75,21 +76,19 @@ def fleet_run(
     from billingsync.cli.session import load
     from billingsync.core.states import CycleState
     from billingsync.fleet.cycle import Work, one_cycle
+    from billingsync.fleet.told_state import state_words
     from billingsync.store.fleet_due import newest_version
 
     settings, _ = load()
     with opened(settings.database_url) as fleet:
         _published(newest_version(fleet))
-    state = one_cycle(Work(database_url=settings.database_url, partner=name, lease_s=settings.lease_s))
+    ended = one_cycle(Work(database_url=settings.database_url, partner=name, lease_s=settings.lease_s))
+    state = ended.state
     if json:
         steps = [["billingsync", "fleet", "status", "--partner", name]]
-        document({"partner": name, "state": state.value if state else None}, steps)
-    elif state is None:
-        out(f"{name} is at work elsewhere, or paused:  billingsync fleet status --partner {name}")
+        document({"partner": name, "state": state.value, "cause": ended.cause or None}, steps)
     else:
-        out(f"{name}: {state.value}")
-    if state is None:
-        return 5
+        out(f"{name}: {state_words(state, ended.cause)}")
     return {CycleState.HELD: 3, CycleState.FAILED: 1, CycleState.INTERRUPTED: 1}.get(state, 0)
 
 

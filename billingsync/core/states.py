@@ -186,6 +186,7 @@ class MonthState(StrEnum):
 class PartnerState(StrEnum):
     """How a partner of a fleet stands, the worst first."""
 
+    PARKED = "parked"  # cycle after cycle died, so no more begins
     FAILED = "failed"  # its last cycle failed
     LATE = "late"  # its next cycle should have begun by now
     HELD = "held"  # something waits for a person

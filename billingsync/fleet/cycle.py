@@ -4,7 +4,6 @@ the partner's lease for the whole cycle, does what `worker --once` does, and end
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import multiprocessing.connection
 import os
 import resource
@@ -20,7 +19,8 @@ import structlog
 
 from billingsync.connect import connections
 from billingsync.core.states import CycleState
-from billingsync.errors import BillingSyncError, LedgerError, Locked, Paused
+from billingsync.errors import BillingSyncError, LedgerError, Locked, SecretsError
+from billingsync.fleet.again import share_of, wait_after
 from billingsync.fleet.published import published_files, published_settings, write_rules
 from billingsync.log import set_up_logging
 from billingsync.redaction import Redactor
@@ -28,13 +28,16 @@ from billingsync.service.progress import Stop
 from billingsync.service.worker import Worker
 from billingsync.settings import LiveSettings, Settings
 from billingsync.setup.orders import carries
+from billingsync.store import fleet_turns
 from billingsync.store.book import LEASE_S
 from billingsync.store.fleet import open_fleet
 from billingsync.store.fleet_due import newest_version
+from billingsync.store.fleet_turns import Turn
 from billingsync.store.ledger import Ledger, open_ledger
 from billingsync.store.lock import who
 
 AGAIN = timedelta(hours=1)  # after a failure before the cycle began: somebody must mend something
+OVER_MEMORY = 77  # how a child ends that had to have more memory than it may
 _PR_SET_PDEATHSIG = 1
 
 
@@ -61,8 +64,12 @@ def in_a_child(work: Work) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (work.memory, work.memory))
     try:
         one_cycle(work)
+    except Locked as not_now:  # or paused
+        structlog.get_logger().info("no cycle now", says=not_now.message)
     except BillingSyncError as failed:  # the ledger could not be opened
         structlog.get_logger().error("no cycle began", code=failed.code, says=failed.message)
+    except MemoryError:
+        os._exit(OVER_MEMORY)
 
 
 def _die_with_the_worker() -> None:
@@ -72,8 +79,16 @@ def _die_with_the_worker() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def one_cycle(work: Work) -> CycleState | None:
-    """The cycle; None where the partner is at work elsewhere, paused, or where we were told to stop before it began."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What a cycle came to; `cause`: why it failed, e.g. "login:Pax8", "" where it did not."""
+
+    state: CycleState
+    cause: str = ""
+
+
+def one_cycle(work: Work) -> Ended:
+    """The cycle. Locked where the partner is at work elsewhere, Paused where no run may begin for it."""
     redactor = Redactor(())
     set_up_logging(format=work.log_format, level=work.log_level, redact=redactor.text)
     structlog.contextvars.bind_contextvars(partner=work.partner)
@@ -83,29 +98,48 @@ def one_cycle(work: Work) -> CycleState | None:
     ):
         try:
             with ledger.cycle_lease(who()):
-                return _cycle(work, ledger, redactor, Path(folder))
-        except Stop:
-            return CycleState.INTERRUPTED
-        except (Locked, Paused) as not_now:
-            structlog.get_logger().info("no cycle now", says=not_now.message)
-            return None
+                return _counted(work, ledger, redactor, Path(folder))
         except LedgerError as away:
             structlog.get_logger().error("the cycle broke off", code=away.code, says=away.message)
-            return CycleState.INTERRUPTED
+            return Ended(state=CycleState.INTERRUPTED)
 
 
-def _cycle(work: Work, ledger: Ledger, redactor: Redactor, folder: Path) -> CycleState:
+def _counted(work: Work, ledger: Ledger, redactor: Redactor, folder: Path) -> Ended:
+    """The cycle, with its beginning and its end written down: one that never ends parks the partner at last."""
+    turn = fleet_turns.begin(ledger.database, work.partner)
+    cause, calls = "", 0
     try:
         settings = _settings(work, folder)
     except BillingSyncError as failed:
-        return _not_begun(ledger, failed)
+        cause = "secrets" if isinstance(failed, SecretsError) else f"cycle:{failed.code}"
+        state = _not_begun(ledger, failed, cause, turn)
+    else:
+        worker = _worker(work, settings, ledger, redactor, turn)
+        os.chdir(folder)
+        threading.Thread(target=_told_to_stop, args=[worker], name="signals", daemon=True).start()
+        try:
+            state = worker.once()
+        except Stop:
+            state = CycleState.INTERRUPTED
+        if worker.is_out_of_memory:
+            raise MemoryError
+        cause, calls = worker.last_cause, worker.calls
+    fleet_turns.end(ledger.database, work.partner, cause=cause, month=f"{datetime.now(UTC):%Y-%m}", calls=calls)
+    return Ended(state=state, cause=cause)
+
+
+def _worker(work: Work, settings: Settings, ledger: Ledger, redactor: Redactor, turn: Turn) -> Worker:
     live = LiveSettings(settings, redactor)
     live.renew(settings)
-    os.chdir(folder)
     connect = partial(connections, opened=ledger)  # which holds the lease
-    worker = Worker(live, ledger, connect=connect, carries=carries(live), jitter=share_of(work.partner))
-    threading.Thread(target=_told_to_stop, args=[worker], name="signals", daemon=True).start()
-    return worker.once()
+    return Worker(
+        live,
+        ledger,
+        connect=connect,
+        carries=carries(live),
+        jitter=share_of(work.partner),
+        again=lambda cause: wait_after(cause, turn.failures_of(cause), work.partner),
+    )
 
 
 def _told_to_stop(worker: Worker) -> None:
@@ -113,14 +147,16 @@ def _told_to_stop(worker: Worker) -> None:
     worker.stop()
 
 
-def _not_begun(ledger: Ledger, failed: BillingSyncError) -> CycleState:
+def _not_begun(ledger: Ledger, failed: BillingSyncError, cause: str, turn: Turn) -> CycleState:
     """Writes down that the cycle failed before it could ask anybody."""
     now = datetime.now(UTC)
     structlog.get_logger().error("cycle failed", code=failed.code, says=failed.message)
     cycle = ledger.start_cycle(now)
-    summary = dict(cycle.summary) | {"problem": {"code": failed.code, "message": failed.message}}
+    problem = {"code": failed.code, "message": failed.message}
+    summary = dict(cycle.summary) | {"problem": problem, "cause": cause}
+    wait = wait_after(cause, turn.failures_of(cause), ledger.name) or AGAIN
     state = CycleState.FAILED
-    ledger.end_cycle(cycle.id, state, months=cycle.months, summary=summary, next_at=now + AGAIN, now=now)
+    ledger.end_cycle(cycle.id, state, months=cycle.months, summary=summary, next_at=now + wait, now=now)
     return state
 
 
@@ -133,8 +169,3 @@ def _settings(work: Work, folder: Path) -> Settings:
     rules = write_rules(files, work.partner, folder)
     machine = Settings(database_url=work.database_url, lease_s=work.lease_s, share_calls=True, rules_dir=rules)
     return published_settings(files, work.partner, machine, secrets=True)
-
-
-def share_of(name: str) -> float:
-    """0 to 1, the same for a partner each time: poll minutes are spread by it."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64

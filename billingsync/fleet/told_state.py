@@ -10,7 +10,7 @@ from billingsync.core.states import PartnerState
 from billingsync.fleet.wording import listed
 from billingsync.store.fleet_state import PartnerStanding, Standing
 
-_NEEDS_SOMEBODY = (PartnerState.FAILED, PartnerState.LATE, PartnerState.HELD, PartnerState.PAUSED)
+_NEEDS_SOMEBODY = (PartnerState.PARKED, PartnerState.FAILED, PartnerState.LATE, PartnerState.HELD, PartnerState.PAUSED)
 MOST_ROWS = 40
 
 
@@ -32,6 +32,12 @@ def standing_lines(found: Standing) -> Iterator[str]:
         yield f"The newest files of {listed(wrong)} are wrong and were not published:  billingsync fleet check"
 
 
+def state_words(state: str, cause: str) -> str:
+    """A state and why it is so, as people see it: "failed:login", "well"."""
+    kind, _, about = cause.partition(":")
+    return f"{state}:{about if kind == 'cycle' else kind}" if cause and state == PartnerState.FAILED else str(state)
+
+
 def shown(chosen: Sequence[PartnerStanding], *, everything: bool) -> tuple[list[tuple[str, ...]], int]:
     """The rows of a table, and how many partners there are beyond it."""
     listed_ones = [one for one in chosen if everything or one.state in _NEEDS_SOMEBODY]
@@ -40,7 +46,9 @@ def shown(chosen: Sequence[PartnerStanding], *, everything: bool) -> tuple[list[
     for one in listed_ones[:most]:
         says = [one.says, "a run is under way" if one.working else "", "newest files wrong" if one.problems else ""]
         moments = (_minute(one.last_at), _minute(one.next_at))
-        rows.append((one.name, one.state.value, *moments, str(one.version), "; ".join(filter(None, says))))
+        rows.append(
+            (one.name, state_words(one.state, one.cause), *moments, str(one.version), "; ".join(filter(None, says)))
+        )
     return rows, max(len(listed_ones) - most, 0)
 
 
@@ -60,6 +68,7 @@ def standing_document(found: Standing, chosen: Sequence[PartnerStanding]) -> dic
             {
                 "name": one.name,
                 "state": one.state.value,
+                "cause": one.cause or None,
                 "version": one.version,
                 "last_cycle_at": one.last_at.isoformat() if one.last_at else None,
                 "next_at": one.next_at.isoformat() if one.next_at else None,

@@ -18,11 +18,12 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 import structlog
 
 from billingsync.errors import LedgerError
-from billingsync.fleet.cycle import Work, in_a_child
+from billingsync.fleet.cycle import OVER_MEMORY, Work, in_a_child
 from billingsync.fleet.engine import Engine, Job
 from billingsync.store.book import LEASE_S
 from billingsync.store.fleet import Fleet
 from billingsync.store.fleet_due import due_partners
+from billingsync.store.fleet_turns import died
 
 LONGEST_S = 3600.0  # no cycle takes longer; one that does hangs
 MEMORY = 1 << 30  # bytes of data that one cycle may have
@@ -101,25 +102,49 @@ class FleetWorker:
         self._children.add(child)
         if self._stopping.is_set():  # meanwhile: those that ran then were told
             child.terminate()
+        in_time = True
         try:
-            await self._ended(child)
-        except TimeoutError:
-            structlog.get_logger().error("a cycle was killed: it took too long", partner=job.partner)
+            in_time = await self._ended(child)
         finally:
             child.kill()
             child.join()
             self._children.discard(child)
-        if child.exitcode:
-            structlog.get_logger().error("a cycle died", partner=job.partner, exit=child.exitcode)
+        if not in_time:
+            await self._died(job.partner, "time", f"had not ended after {self.longest_s / 60:g} minutes")
+        elif child.exitcode:
+            await self._died(job.partner, *self._how(child.exitcode))
 
-    async def _ended(self, child: ForkServerProcess) -> None:
-        """Waits for the child. TimeoutError where it takes too long."""
+    def _how(self, exit: int) -> tuple[str, str]:
+        """How a cycle died: a word to count by, and for people."""
+        if exit == OVER_MEMORY:
+            return "memory", f"needed more than {self.memory >> 20} MB of memory"
+        if exit < 0:
+            return "signal", f"was killed by signal {-exit}"
+        return "exit", f"ended with exit code {exit}"
+
+    async def _died(self, partner: str, kind: str, why: str) -> None:
+        """Counts it; a partner whose cycles die again and again is parked."""
+        log = structlog.get_logger()
+        log.error("a cycle died", partner=partner, kind=kind, says=why)
+        try:
+            parked = await asyncio.to_thread(died, self.fleet.database, partner, why)
+        except LedgerError as away:
+            log.warning("a death cannot be written down", partner=partner, says=away.message)
+            return
+        if parked:
+            log.error("the partner is parked", partner=partner, next=f"billingsync fleet resume {partner}")
+
+    async def _ended(self, child: ForkServerProcess) -> bool:
+        """Waits for the child. False where it takes too long."""
         loop, over = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(child.sentinel, over.set)
         try:
             await asyncio.wait_for(over.wait(), self.longest_s)
+        except TimeoutError:
+            return False
         finally:
             loop.remove_reader(child.sentinel)
+        return True
 
 
 def _start(child: ForkServerProcess) -> None:

@@ -306,7 +306,10 @@ class Look:
         services = (self.connected.pax8.service, self.connected.psa.service)
         known = self.services
         first = self.problems[0] if self.problems else None
+        failures = [thing for thing in self.things if thing.key.startswith("failed:")]
+        cause = messages.cause_of(messages.failure(first) if first else failures[0]) if first or failures else ""
         return {
+            "cause": cause,
             "problem": {"code": first.code, "message": first.message} if first else None,
             "runs": list(self.runs),
             "services": {

@@ -25,6 +25,7 @@ from billingsync.store.notices import Thing
 from billingsync.store.postings import PostingHead
 from billingsync.store.runs import Run
 
+_REFUSED = (200, 400, 401, 403)  # how a login is answered whose credentials are wrong
 _DOCTOR = (("billingsync", "doctor"),)
 
 
@@ -117,11 +118,17 @@ def overdue(period: Period, month: Month) -> Thing:
     )
 
 
+def cause_of(thing: Thing) -> str:
+    """The kind of a failure without its details, e.g. "login:Pax8", "rules", "posting"."""
+    words = thing.key.split(":")[1:]
+    return ":".join(words[:2] if words[0] in ("login", "upstream", "refused", "cycle") else words[:1])
+
+
 def failure(failed: BillingSyncError) -> Thing:
     """A cycle, or a month in it, failed."""
     if isinstance(failed, RulesError):
         key, title = "failed:rules", "The rules are wrong, so nothing is posted"
-    elif isinstance(failed, LoginFailed):
+    elif isinstance(failed, LoginFailed) and failed.status in _REFUSED:
         key, title = f"failed:login:{failed.service}", f"{failed.service} does not accept the credentials"
     elif isinstance(failed, UpstreamError):
         key, title = f"failed:upstream:{failed.service}", f"{failed.service} cannot be used"

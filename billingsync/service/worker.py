@@ -76,7 +76,9 @@ class Worker:
         delivery: Delivery | None = None,
         progress: Heartbeat | None = None,
         carries: Mapping[OrderKind, Carry] = CARRIES,
+        again: Callable[[str], timedelta | None] = lambda cause: None,
     ) -> None:
+        """`again`: how long to wait after a cycle that failed for this cause; None where the schedule counts."""
         settings = live.current()
         self.live, self.redactor, self.ledger, self.clock = live, live.redactor, ledger, clock
         self.progress = progress or Heartbeat(patience_s=patience_s(settings))
@@ -84,7 +86,9 @@ class Worker:
         self.pings = Pings(settings.ping.url.get_secret_value())
         self.next_at: datetime | None = None
         self.last_problem = ""
-        self._connect = connect
+        self.last_cause = ""  # why the last cycle failed, see `messages.cause_of`
+        self.is_out_of_memory = False
+        self._connect, self._again = connect, again
         self._wake = threading.Event()
         self._asked_at: datetime | None = None  # when somebody wanted a look, or the earliest it is granted
         self._fresh = False  # what waits is planned again too, also where nothing changed
@@ -155,12 +159,15 @@ class Worker:
             except BillingSyncError as failed:
                 self._log_failure(failed)
                 state, things = CycleState.FAILED, [*things, messages.failure(failed)]
-                summary = summary | {"problem": {"code": failed.code, "message": failed.message}}
+                problem = {"code": failed.code, "message": failed.message}
+                summary = summary | {"problem": problem, "cause": messages.cause_of(messages.failure(failed))}
             except Exception as bug:
                 # Our own mistake must not stop the service: the next cycle may well go through.
                 log.error("cycle failed", kind=type(bug).__name__, exc_info=True)
                 state, things = CycleState.FAILED, [*things, _bug(bug)]
-                summary = summary | {"problem": {"code": "BS-BUG", "message": type(bug).__name__}}
+                self.is_out_of_memory = isinstance(bug, MemoryError)
+                problem = {"code": "BS-BUG", "message": type(bug).__name__}
+                summary = summary | {"problem": problem, "cause": "cycle:BS-BUG"}
         finally:
             summary = summary | {"services": self._services(summary.get("services", {}), retries)}
             self._end(cycle, state, since, months, things, checked, summary)
@@ -195,8 +202,11 @@ class Worker:
         problem = summary.get("problem")
         self.last_problem = str(problem["code"]) if problem and state == CycleState.FAILED else ""
         if state != CycleState.FAILED:
-            summary = summary | {"problem": None}
+            summary = summary | {"problem": None, "cause": ""}
+        self.last_cause = str(summary.get("cause", ""))
         self.next_at = self.due(since, months, failed=state == CycleState.FAILED, now=now)
+        if self.last_cause and (wait := self._again(self.last_cause)) is not None:
+            self.next_at = now + wait
         clean: Any = self.redactor.value({"months": write_months(since, months), "summary": summary})
         self.ledger.end_cycle(
             cycle.id, state, months=clean["months"], summary=clean["summary"], next_at=self.next_at, now=now
@@ -217,6 +227,11 @@ class Worker:
             steps=steps,
             lasting=thing.lasting,
         )
+
+    @property
+    def calls(self) -> int:
+        """How many calls it has made so far."""
+        return sum(self.progress.counts()[0].values())
 
     # The daily snapshot ------------------------------------------------------------------------------------------
 
@@ -264,7 +279,7 @@ class Worker:
         Raises Stop only."""
         self.pings.start()
         state = self.cycle()
-        if self.snapshot_due():
+        if self.snapshot_due() and not self.last_cause.startswith(("login:", "upstream:")):  # it would only ask again
             self.take_snapshot()
         self.delivery.round()
         self.delivery.stop()

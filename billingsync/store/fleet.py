@@ -9,7 +9,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select, update
 
 from billingsync.errors import LedgerError, Refused
 from billingsync.store.book import Book
@@ -17,11 +17,13 @@ from billingsync.store.columns import batches_of
 from billingsync.store.database import Database
 from billingsync.store.fleet_gate import require_known
 from billingsync.store.fleet_tenants import PUBLISH_LOCK, Claims, claims_in, write_claims
+from billingsync.store.fleet_turns import unpark
 from billingsync.store.partners import add_partners, find_key_name
 from billingsync.store.schema import (
     fleet_file,
     fleet_partner,
     fleet_partner_version,
+    fleet_turn,
     fleet_version,
     partner,
     plan,
@@ -215,9 +217,12 @@ class Fleet:
         return self._note(name, free, paused, "fleet.paused", {"who": who, "reason": why}, now)
 
     def resume(self, name: str, *, who: str, now: datetime) -> bool:
-        """Lets runs begin again. False where the partner was not paused by command."""
+        """Lets runs begin again. False where the partner was neither paused by command nor parked."""
         nobody = {"paused_at": None, "paused_by": None, "paused_why": None}
-        held = fleet_partner.c.paused_at.is_not(None)
+        parked = exists(
+            select(fleet_turn.c.partner).where(fleet_turn.c.partner == name, fleet_turn.c.parked_at.is_not(None))
+        )
+        held = or_(fleet_partner.c.paused_at.is_not(None), parked)
         return self._note(name, held, nobody, "fleet.resumed", {"who": who}, now)
 
     def _note(
@@ -239,6 +244,8 @@ class Fleet:
             )
             if changed.rowcount:
                 book.note(connection, kind, body, now)
+            if kind == "fleet.resumed":
+                unpark(connection, name)
         return bool(changed.rowcount)
 
 

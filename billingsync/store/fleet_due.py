@@ -9,7 +9,7 @@ from sqlalchemy import func, or_, select
 from billingsync.core.states import CycleState
 from billingsync.store.clock import database_now
 from billingsync.store.fleet import Fleet
-from billingsync.store.schema import cycle, fleet_partner, fleet_version, partner
+from billingsync.store.schema import cycle, fleet_partner, fleet_turn, fleet_version, partner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +22,13 @@ class Due:
 
 def due_partners(fleet: Fleet) -> tuple[Due, ...]:
     """Those whose next look has come, or whose last one was broken off, the heaviest first; without those that are
-    paused or removed, and those that somebody works for right now."""
+    paused, parked or removed, and those that somebody works for right now."""
     each = cycle.alias()
     newest = select(func.max(each.c.id)).where(each.c.partner == fleet_partner.c.partner).scalar_subquery()
-    joined = fleet_partner.join(partner, partner.c.partner == fleet_partner.c.partner).outerjoin(
-        cycle, (cycle.c.partner == fleet_partner.c.partner) & (cycle.c.id == newest)
+    joined = (
+        fleet_partner.join(partner, partner.c.partner == fleet_partner.c.partner)
+        .outerjoin(cycle, (cycle.c.partner == fleet_partner.c.partner) & (cycle.c.id == newest))
+        .outerjoin(fleet_turn, fleet_turn.c.partner == fleet_partner.c.partner)
     )
     query = (
         select(fleet_partner.c.partner, fleet_partner.c.weight)
@@ -35,6 +37,7 @@ def due_partners(fleet: Fleet) -> tuple[Due, ...]:
             fleet_partner.c.removed.is_(False),
             fleet_partner.c.paused.is_(False),
             fleet_partner.c.paused_at.is_(None),
+            fleet_turn.c.parked_at.is_(None),
             or_(partner.c.until.is_(None), partner.c.until <= database_now()),
             or_(
                 cycle.c.id.is_(None),

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, exists, select
 
 from billingsync.core.partner import SINGLE
 from billingsync.errors import Paused, UsageError
-from billingsync.store.schema import fleet_partner, fleet_version
+from billingsync.store.fleet_turns import parked
+from billingsync.store.schema import fleet_partner, fleet_turn, fleet_version
 
 
 def require_known(connection: Connection, name: str) -> None:
@@ -61,5 +62,8 @@ def refuse_paused(connection: Connection, name: str) -> None:
             f"{name} is paused since {when} by {row.paused_by}: {row.paused_why}",
             next_steps=[["billingsync", "fleet", "resume", name]],
         )
+    why = connection.scalar(select(fleet_turn.c.parked_why).where(fleet_turn.c.partner == name))
+    if why is not None:
+        raise parked(name, why)
     if row.paused:
         raise Paused(f"{name} is paused by its partner.toml. Take paused = true out there, and publish that.")

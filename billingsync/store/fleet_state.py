@@ -13,7 +13,7 @@ from billingsync.core.states import CycleState, PartnerState
 from billingsync.store.clock import database_now
 from billingsync.store.columns import batches_of
 from billingsync.store.fleet import Fleet
-from billingsync.store.schema import cycle, fleet_partner, fleet_partner_version, fleet_version, partner
+from billingsync.store.schema import cycle, fleet_partner, fleet_partner_version, fleet_turn, fleet_version, partner
 
 LATE = timedelta(minutes=15)  # a look is spread over some minutes, and a busy machine needs some
 LONGEST = timedelta(hours=2)  # no cycle takes longer; one that seems to has died
@@ -29,7 +29,7 @@ _OF_CYCLE = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartnerStanding:
     """`says`: why it is so, "" where the state says all. `problems` are mistakes in files that were not published: the
-    partner works by `version`. `working`: a run holds its lock right now."""
+    partner works by `version`. `working`: a run holds its lock right now. `cause`: why it failed, e.g. "login:Pax8"."""
 
     name: str
     state: PartnerState
@@ -39,6 +39,7 @@ class PartnerStanding:
     says: str
     problems: tuple[str, ...]
     working: bool
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +64,13 @@ def standing(fleet: Fleet) -> Standing:
         versions = {name: version for name, version in connection.execute(highest)}  # noqa: C416  rows are no pairs to mypy
         own = cycle.alias("own")
         newest = select(func.max(own.c.id)).where(own.c.partner == fleet_partner.c.partner).scalar_subquery()
-        joined = fleet_partner.join(partner, partner.c.partner == fleet_partner.c.partner).outerjoin(
-            cycle, (cycle.c.partner == fleet_partner.c.partner) & (cycle.c.id == newest)
+        joined = (
+            fleet_partner.join(partner, partner.c.partner == fleet_partner.c.partner)
+            .outerjoin(cycle, (cycle.c.partner == fleet_partner.c.partner) & (cycle.c.id == newest))
+            .outerjoin(fleet_turn, fleet_turn.c.partner == fleet_partner.c.partner)
         )
-        columns = (cycle.c.id, cycle.c.state, cycle.c.started_at, cycle.c.ended_at, cycle.c.next_at)
+        of_cycle = (cycle.c.id, cycle.c.state, cycle.c.started_at, cycle.c.ended_at, cycle.c.next_at)
+        columns = (*of_cycle, fleet_turn.c.parked_at, fleet_turn.c.parked_why, fleet_turn.c.cause)
         rows = connection.execute(select(fleet_partner, partner.c.until, *columns).select_from(joined)).all()
         found = {one.partner: (_state(one, at), one) for one in rows}
         says = _reasons(connection, found)
@@ -81,6 +85,7 @@ def standing(fleet: Fleet) -> Standing:
             says=says.get(name, ""),
             problems=tuple(one.problems),
             working=_is_working(one, at),
+            cause=(one.cause or "") if state == PartnerState.FAILED else "",
         )
         for name, (state, one) in found.items()
     ]
@@ -102,6 +107,8 @@ def _state(row: Any, at: datetime) -> PartnerState:
         return PartnerState.REMOVED
     if row.paused or row.paused_at is not None:
         return PartnerState.PAUSED
+    if row.parked_at is not None:
+        return PartnerState.PARKED
     if row.state is None:
         return PartnerState.NEW
     if row.state == CycleState.FAILED:
@@ -122,6 +129,8 @@ def _reasons(connection: Connection, found: Mapping[str, tuple[PartnerState, Any
         if state == PartnerState.PAUSED:
             by_command = row.paused_at is not None
             says[name] = f"by {row.paused_by}: {row.paused_why}" if by_command else "by its partner.toml"
+        elif state == PartnerState.PARKED:
+            says[name] = f"{row.parked_why}:  billingsync fleet resume {name}"
     wanted = {name for name, (state, _) in found.items() if state in (PartnerState.FAILED, PartnerState.HELD)}
     columns = (cycle.c.partner, cycle.c.summary, cycle.c.months)
     for some in batches_of(wanted):

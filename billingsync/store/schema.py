@@ -49,6 +49,7 @@ REVISIONS = (
     "0019",
     "0017",
     "0018",
+    "0020",
 )
 
 metadata = MetaData(
@@ -809,4 +810,57 @@ fleet_partner = _table(
 # The files that decide about a partner, path -> SHA-256, from that version on until its next row.
 fleet_partner_version = _table(
     "fleet_partner_version", ("version",), _required("version", Integer), _required("files", Json)
+)
+
+# How a partner's cycles fare at the workers. `starts` and `deaths` are counted since one ended: of all that began, and
+# of those whose worker saw them die. `parked_at`: too many of them; no cycle begins. `cause` is why the last cycle
+# failed ("login:Pax8"), `failures` how often in a row for this very cause. `calls` are those of `month`, `calls_before`
+# those of the month before.
+fleet_turn = _table(
+    "fleet_turn",
+    (),
+    _required("starts", Integer),
+    _required("deaths", Integer),
+    _required("failures", Integer),
+    _required("calls", Integer),
+    _required("calls_before", Integer),
+    _optional("month", Words),
+    _optional("cause", Words),
+    _optional("cause_at", Moment),
+    _optional("parked_at", Moment),
+    _optional("parked_why", Words),
+)
+
+# The workers that were seen lately. `counts` is JSON; `drain_at` is set by `fleet drain`: it begins nothing new.
+fleet_worker = Table(
+    "fleet_worker",
+    metadata,
+    Column("worker", Text, primary_key=True),  # chosen at random by each process
+    _required("name", Words),
+    _required("version", Words),
+    _required("started_at", Moment),
+    _required("seen_at", Moment),
+    _required("slots", Integer),
+    _required("running", Integer),
+    _required("counts", Json),
+    _optional("says", Words),  # why it gives out no work
+    _optional("drain_at", Moment),
+    _optional("drain_by", Words),
+)
+
+# What the bureau is told. `thing` names it, e.g. "upstream:Pax8"; while one that concerns many partners is open, their
+# own notices of it wait.
+fleet_notice = Table(
+    "fleet_notice",
+    metadata,
+    Column("thing", Words, primary_key=True),
+    Column("opened_at", Moment, primary_key=True),
+    _required("event", Words),
+    _required("title", Words),
+    _required("body", Words),
+    _required("steps", Json),
+    _required("partners", Integer),  # how many it concerns
+    _optional("sending_until", Moment),  # a worker is at it
+    _optional("told_at", Moment),
+    _optional("closed_at", Moment),
 )

@@ -12,11 +12,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+from sqlalchemy import select
+
 from billingsync.fleet.trial import write_trial
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.server import Sandboxes, Services
+from billingsync.store.clock import database_now
 from billingsync.store.fleet import Fleet, open_fleet
 from billingsync.store.ledger import open_ledger
+from billingsync.store.schema import partner
 from tests.sandbox.cli import QUICK, Ran, billed, due, process_environment
 
 RULES = '[products]\nlifecycle = "off"\n[clients]\nguessed = "post"\n[approval]\nauto_post = "within_limits"\n'
@@ -51,9 +55,17 @@ class House:
         return process_environment(settings)
 
     def worker(self, *words: str) -> subprocess.Popen[str]:
+        return self.start("-m", "billingsync", "fleet", "worker", *words)
+
+    def limited(self, *, memory: int = 1 << 30, longest_s: float = 3600) -> subprocess.Popen[str]:
+        """A worker whose cycles may have so many bytes and seconds."""
+        limits = (str(memory), str(longest_s), str(self.lease_s))
+        return self.start("-m", "tests.fleet.limits_worker", self.database_url, *limits)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
         with (self.folder / f"worker-{len(self.started)}.log").open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "billingsync", "fleet", "worker", *words],
+                [sys.executable, *words],
                 cwd=self.folder,
                 env=self.environment(),
                 stdout=log,
@@ -68,6 +80,13 @@ class House:
 
     def opened(self) -> Fleet:
         return open_fleet(self.database_url)
+
+    def child_of(self, name: str) -> int | None:
+        """The process that works for the partner right now."""
+        with self.opened() as fleet, fleet.database.reading() as connection:
+            held = select(partner.c.holder).where(partner.c.partner == name, partner.c.until > database_now())
+            holder = connection.scalar(held)
+        return int(holder.rpartition("process ")[2].rstrip(")")) if holder else None
 
     def cycles(self, name: str) -> list[str]:
         """States of the partner's newest cycle, or none."""

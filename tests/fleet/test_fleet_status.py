@@ -154,7 +154,7 @@ def test_pause_and_resume(command: Callable[..., Ran], folder: Path) -> None:
     told = command("status", "--state", "paused").must().stdout
     assert "anna" in told and ": dispute 7" in told
     assert "Resumed" in command("resume", "anna").must().stdout
-    assert "was not paused by command" in command("resume", "anna").must().stdout
+    assert "was neither paused by command nor parked" in command("resume", "anna").must().stdout
     write(folder, {"partners/anna/partner.toml": partner("anna", "[partner]\npaused = true\n")})
     run("apply").must()
     assert "still paused by its partner.toml" in command("resume", "anna").must().stderr

@@ -117,7 +117,7 @@ def test_a_partner_without_its_secret_fails_alone(home: House) -> None:
         last = ledger.last_cycle()
     assert last is not None and last.summary["problem"]["code"] == "BS-SECRETS"
     assert not home.sandboxes["birch"].calls
-    assert home.run("fleet", "run", "birch").must(1).stdout.endswith("birch: failed\n")
+    assert home.run("fleet", "run", "birch").must(1).stdout.endswith("birch: failed:secrets\n")
 
 
 def test_no_worker_begins_where_nothing_is_published_or_the_engine_has_no_tables(
