@@ -221,6 +221,9 @@ def _print(result: UndoResult, locale: str, *, error: bool = False) -> None:
             )
         if posting.credit_invoice is not None:
             page.prose(f"Credited by invoice {posting.credit_invoice}.", indent="         ")
+    if any(line.fate in GIVEN_BACK and line.charges for posting in result.postings for line in posting.lines):
+        page.blank()
+        page.prose("What is undone is posted again only by a person's command: the worker leaves it.")
     if result.items:
         page.blank()
         page.say("Items that this run created and that no line of billingsync's carries any more:")

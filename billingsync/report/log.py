@@ -40,6 +40,7 @@ _SENTENCES: Mapping[str, str] = {
     "match.item": "Mapped SKU {sku} to item {item_id}",
     "run.started": "Started run {run} of {period}",
     "run.ended": "Run {run} ended: {state}",
+    "run.true_up": "Run {run} is about to take back what was billed, for what comes instead",
     "settled": "Run {run} dropped or excluded {charges} charges",
     "unsettled": "Freed charges that run {run} had dropped or excluded",
     "posting.intent": "About to {action} an invoice of client {client_id}: {amount} {currency} (posting {key})",

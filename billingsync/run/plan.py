@@ -142,6 +142,7 @@ def make_plan(
             approved=frozenset(approved),
             not_taken_back=frozenset(not_taken_back),
             taken_back=frozenset(taken_back),
+            own_credits=frozenset(own_credits),
         ),
         set_aside=connected.ledger.charges_set_aside(str(period)),
         credited=upstream.credited,
@@ -163,7 +164,7 @@ def make_plan(
     existing = existing_invoices(connected, inputs, templates)
     inputs = replace(
         inputs,
-        existing=tuple(one for one in existing if one.id not in own_credits),
+        existing=tuple(one for one in existing if one.id not in inputs.memory.own_credits),
         made=tenant.made(memory.written_lines) if tenant is not None else (),
     )
     say(Progress(stage=Stage.PLAN))

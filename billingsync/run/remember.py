@@ -22,6 +22,7 @@ from billingsync.core.states import SET_ASIDE
 from billingsync.errors import NotReady
 from billingsync.http import read_json
 from billingsync.psa.psa import PSA
+from billingsync.run.taken_back import taken_back_of
 from billingsync.sources.pax8.wire import read_source
 from billingsync.store.ledger import Ledger
 from billingsync.store.lookback import Question, SaidCharge
@@ -39,6 +40,7 @@ def with_memory(ledger: Ledger, inputs: RunInputs, listed: Mapping[str, bool]) -
     here = {charge.id for source in renamed for charge in source.charges}
     elsewhere = {charge: each for charge, each in answer.settled.items() if charge in here}
     gone = _gone(ledger, inputs, listed)
+    taken_back = taken_back_of(ledger, inputs.period)
     memory = replace(
         memory,
         settled={**elsewhere, **memory.settled},
@@ -48,6 +50,9 @@ def with_memory(ledger: Ledger, inputs: RunInputs, listed: Mapping[str, bool]) -
         left=answer.left,
         full_prices=answer.full_prices,
         live=ledger.live_of_invoices(gone),
+        taken_back=memory.taken_back | taken_back.begun,
+        own_credits=memory.own_credits | taken_back.credits,
+        undone=taken_back.undone,
     )
     found = replace(inputs, sources=renamed, memory=memory, credited=inputs.credited | gone)
     if _looks_back_at_this_month(found):

@@ -226,7 +226,7 @@ def _post(
     taken: tuple[UndonePosting, ...] = ()
     try:
         if ready.upstream is not None:
-            taken, planned = _true_up(connected, fence, planned, ready, say)
+            taken, planned = _true_up(connected, fence, run, planned, ready, say)
             plan = planned.plan
         if plan.postings:
             ledger.note_said(fence, ready.said, to_be_billed(plan, ready.partner_names))
@@ -261,7 +261,7 @@ def _post(
 
 
 def _true_up(
-    connected: Connections, fence: Fence, planned: Planned, ready: _Ready, say: Say
+    connected: Connections, fence: Fence, run: str, planned: Planned, ready: _Ready, say: Say
 ) -> tuple[tuple[UndonePosting, ...], Planned]:
     """Take back what was allowed to be [R2], and plan what comes instead. A process that dies in between leaves charges
     that are on no line and wait for the next run, never such that are on two."""
@@ -269,6 +269,7 @@ def _true_up(
     ups = [up for up in shown.true_ups if up.state == TrueUpState.APPROVED]
     keys = {posting.key for up in ups for posting in up.postings}
     taken: tuple[UndonePosting, ...] = ()
+    connected.ledger.note_true_up(fence, run, keys, now())
     for period in sorted({up.period or shown.period for up in ups}):
         taken += take_back(connected, fence, period, keys, who=fence.holder, say=say)
     stuck = {each.client_id for each in taken if each.outcome not in (UndoOutcome.UNDONE, UndoOutcome.NOTHING)}

@@ -95,13 +95,13 @@ class Look:
             if not well:
                 return  # with a wrong clock nobody knows which month is the first
             self.since = Period.of(local_day(self.now, self.connected.settings.zone))
-        self._reopen(released)
         try:
             rulebook = load_rulebook(self.connected.settings.rules_dir, self.connected.ledger.desk_rules())
             self.checked.append("failed:rules")
         except RulesError as wrong:
             self.failed(wrong)
             rulebook = None
+        self._reopen(released, rulebook)
         if rulebook is not None and self.connected.ledger.unresolved():
             self._recover()
         for period in self._due():
@@ -117,18 +117,23 @@ class Look:
         zone = self.connected.settings.zone
         return months_due(self.now, zone=zone, polling=self.polling, since=self.since, closed=closed)
 
-    def _reopen(self, released: Mapping[Period, Released]) -> None:
-        """The newest closed months are due again where Pax8 has other invoices for them than they were closed with,
-        and where an undo put lines back that have to come off."""
+    def _reopen(self, released: Mapping[Period, Released], rulebook: Rulebook | None) -> None:
+        """The newest closed months are due again where Pax8 has other invoices for them than they were closed with, and
+        where something of them was undone since."""
         closed = sorted(period for period, month in self.months.items() if month.state in CLOSED)
         done = [period for period in closed if self.months[period].state == MonthState.DONE][-WATCHED:]
         for period in sorted({*done, *closed[-WATCHED:]}):
             now = released[period].ids if period in released else ()
             if period in done and now != self.months[period].invoices:
                 structlog.get_logger().info("the month has other invoices now", period=str(period))
-            elif now or not self.connected.ledger.looks_after(period):
+            elif rulebook is None or not self._undone_since(period, released.get(period), rulebook):
                 continue
             self.months[period] = replace(self.months[period], state=MonthState.WAITING)
+
+    def _undone_since(self, period: Period, listed: Released | None, rulebook: Rulebook) -> bool:
+        if not self.connected.ledger.heads(period=period, states=(PostingState.UNDONE,)):
+            return False
+        return self._made_from(period, listed, rulebook) != self.months[period].made_from
 
     def _recover(self) -> None:
         """What an earlier run left open is found out about before anything is planned [N5]."""
@@ -217,12 +222,18 @@ class Look:
             planned_at=self.now.isoformat(),
             **counted(plan, plan.accounts, holds),
         )
-        self.checked += [f"held:{period}:", f"failed:posting:{period}:", f"failed:returned:{period}:"]
+        self.checked += [
+            f"held:{period}:",
+            f"undone:{period}:",
+            f"failed:posting:{period}:",
+            f"failed:returned:{period}:",
+        ]
         self.things.append(messages.released(planned, locale))
         self.things += [messages.held(period, wait, locale) for wait in together(holds)]
         waiting = {client.client_id for client in plan.clients if client.holds}
         alone = [up for up in plan.true_ups if up.state != TrueUpState.APPROVED and up.client_id not in waiting]
         self.things += [messages.credited(period, up) for up in alone]
+        self.things += [messages.undone(period, *client) for client in left_to_people(planned)]
         if result is not None:
             self.things += messages.trouble(result, locale)
         undone = self.connected.ledger.undone_runs()  # nobody is told that they wrote what is there no more
@@ -326,10 +337,11 @@ class Look:
 
 def allowed(planned: Planned) -> frozenset[str]:
     """The companies that may be billed without a person: those whose rules say `within_limits`, whose lifecycle is not
-    `manual` [P2], and whose HaloPSA client gets nothing from a company of which that is not true."""
+    `manual` [P2], and whose HaloPSA client gets nothing from a company of which that is not true. What a person undid
+    is left to people [R5]."""
     rulebook = planned.inputs.rulebook
     may: dict[str, bool] = {}
-    barred: set[int] = set()
+    barred: set[int] = {client_id for client_id, _ in left_to_people(planned)}
     for client in planned.plan.clients:
         if client.company_id is None:
             continue
@@ -346,6 +358,23 @@ def allowed(planned: Planned) -> frozenset[str]:
         and may[client.company_id]
         and client.client_id not in barred
         and (client.lines or client.dropped)
+    )
+
+
+def left_to_people(planned: Planned) -> tuple[tuple[int, str], ...]:
+    """(id, name) of HaloPSA clients whose bill of this month a person undid, and that would be billed again now [R5].
+    Lines that only come off a recurring invoice bill nobody again."""
+    undone = planned.inputs.memory.undone
+    return tuple(
+        sorted(
+            {
+                (client.client_id, client.client_name)
+                for client in planned.plan.clients
+                if client.client_id in undone
+                and client.client_id is not None
+                and (client.dropped or any(line.charges for line in client.lines))
+            }
+        )
     )
 
 

@@ -105,6 +105,22 @@ def credited(period: Period, up: TrueUp) -> Thing:
     )
 
 
+def undone(period: Period, client_id: int, client_name: str) -> Thing:
+    """A client whose bill a person undid, and that the worker would have billed again [R5]."""
+    name = _short(client_name)
+    return Thing(
+        key=f"undone:{period}:{client_id}",
+        event="held",
+        title=f"{period} {name}: undone, so it is billed again only by a person's command",
+        body="What was undone of it can be billed again as the plan shows.",
+        steps=(
+            ("billingsync", "plan", str(period), "--client", name),
+            ("billingsync", "run", str(period), "--client", name),
+        ),
+        lasting=True,
+    )
+
+
 def overdue(period: Period, month: Month) -> Thing:
     why = f": {_short(month.problem, 300)}" if month.problem else ""
     what = "is not completely readable yet" if month.state == MonthState.UNREADABLE else "has not been released yet"

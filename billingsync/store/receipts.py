@@ -271,6 +271,22 @@ class ReceiptBook(Book):
         with self.fenced(fence) as connection:
             self.note(connection, "write.zeroed", {"what": what}, now)
 
+    def note_true_up(self, fence: Fence, run: str, keys: Collection[str], now: datetime) -> None:
+        """Before a run takes these postings back to bill something else instead [R2]: an undo of them that is seen
+        later was no person's."""
+        with self.fenced(fence) as connection:
+            self.note(connection, "run.true_up", {"run": run, "keys": sorted(keys)}, now)
+
+    def true_ups_begun(self) -> dict[str, str]:
+        """Key of each posting that a true-up was about to take back -> the newest run that was."""
+        query = select(journal.c.body).where(journal.c.partner == self.name, journal.c.kind == "run.true_up")
+        found: dict[str, str] = {}
+        with self.reading() as connection:
+            for body in connection.execute(query.order_by(journal.c.seq)).scalars():
+                told = from_json(body)
+                found |= dict.fromkeys(told["keys"], told["run"])
+        return found
+
     def live_lines(self, key: str) -> frozenset[int]:
         """The ordinals of a posting's lines whose charges are still on them."""
         with self.reading() as connection:

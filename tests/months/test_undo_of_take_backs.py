@@ -114,3 +114,40 @@ def test_B8_a_line_that_a_limit_keeps_on_the_template_is_told_and_comes_off_once
             break
     assert run(made, DEC)["state"] == "complete"
     assert texts(made.invoice(TEMPLATE)) == []
+
+
+NEW = '[client]\nhalo_client = 214\n[invoice]\nbehavior = "new"\n'
+ON_A_TEMPLATE = '[client]\nhalo_client = 214\n[invoice]\nbehavior = "recurring"\nrecurring_invoice = 201\n'
+
+
+@pytest.mark.parametrize("client", [NEW, ON_A_TEMPLATE], ids=["new", "recurring"])
+def test_R5_the_worker_leaves_what_a_person_undid_and_says_so(contoso, client: str) -> None:
+    made = contoso(client, schedule="off", rules=ITSELF)
+    worker = Bench(made.office, start="2026-11-05T09:00")
+    made.month(NOV, made.charge(M365, 10, "22.00", sub="s-1"), made.charge(M365, 1, "9.00", client=216))
+    worker.cycle()
+    (of_worker,) = made.office.run("runs", "--json").must().json["runs"]
+
+    def standing() -> Decimal:
+        rows = [*made.sandbox.halo.invoices.values(), *made.sandbox.halo.recurring.values()]
+        return sum((total(row) for row in rows if row["client_id"] == 214), Decimal(0))
+
+    assert standing() == Decimal("220.00")
+    undone = made.office.run("undo", of_worker["run"], "--client", "Contoso Ltd", "--yes").must()
+    assert "only by a person's command" in " ".join(undone.stdout.split())
+    for _ in range(2):
+        worker.turn(hours=25)
+        worker.cycle()
+        assert standing() == 0
+        assert worker.state(NOV) == "ready"
+    (notice,) = [one for one in worker.notices if "undone" in one.title]
+    assert "Contoso Ltd" in notice.title
+    made.month(NOV, made.charge(M365, 1, "5.00", client=216, sub="late"))  # others are billed on
+    worker.turn(hours=25)
+    worker.cycle()
+    assert (standing(), billed(made, 216)) == (0, Decimal("14.00"))
+    made.office.run(*notice.steps[-1][1:], "--yes").must()
+    assert standing() == Decimal("220.00")
+    worker.turn(hours=25)
+    worker.cycle()
+    assert worker.state(NOV) == "done" and standing() == Decimal("220.00")
