@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from billingsync.store.book import Book
 from billingsync.store.mappings import find_company_matches
-from billingsync.store.schema import desk_rules
+from billingsync.store.schema import desk_rules, plan, plan_client, plan_head, rule_name
 
 if TYPE_CHECKING:
     from billingsync.core.rules import DeskRules
@@ -30,13 +30,23 @@ class DeskText:
 
 class DeskRulesBook(Book):
     def desk_rules(self) -> tuple[DeskRules, ...]:
-        """What counts now, those of all clients first. `client_id` is whom the company is billed as by now, not on the
-        day when they were saved: a file that names that client is theirs too."""
+        """What counts now, those of all clients first. `client_id` is whom the company is billed as by now, and
+        `company_name` what it is called by now, not on the day when they were saved: a file that names that client or
+        company is theirs too, and one that is about whoever took over its old name is not."""
         with self.reading() as connection:
             rows = [row for row in newest(connection, self.name).values() if row.text]
-            matches = find_company_matches(connection, self.name) if any(row.company_id for row in rows) else {}
+            some = any(row.company_id for row in rows)
+            matches = find_company_matches(connection, self.name) if some else {}
+            names = _names_in_rules(connection, self.name) if some else {}
         billed = {id_: match.client_id for id_, match in matches.items() if match.client_id is not None}
-        return tuple(replace(row, client_id=billed.get(row.company_id, row.client_id)) for row in rows)
+        return tuple(
+            replace(
+                row,
+                client_id=billed.get(row.company_id, row.client_id),
+                company_name=names.get(row.company_id, row.company_name),
+            )
+            for row in rows
+        )
 
     def desk_rules_history(self, company_id: str) -> tuple[tuple[DeskRules, str], ...]:
         """Every version of one company's ("": of all clients') and its reason, oldest first."""
@@ -73,6 +83,30 @@ class DeskRulesBook(Book):
         mine = (desk_rules.c.partner == self.name, desk_rules.c.company_id == company_id)
         with self.reading() as connection:
             return int(connection.scalar(select(func.max(desk_rules.c.version)).where(*mine)) or 0)
+
+
+def _names_in_rules(connection: Connection, name: str) -> dict[str, str]:
+    """By company: the name that is bound to it in the rules [C4], else what the newest plan calls it; "" where that
+    name is bound to another company."""
+    texts = select(rule_name.c.text, rule_name.c.target).where(
+        rule_name.c.partner == name, rule_name.c.kind == "company"
+    )
+    bound = {row.text: row.target for row in connection.execute(texts)}
+    last = (
+        select(plan.c.digest)
+        .join(plan_head, (plan_head.c.partner == plan.c.partner) & (plan_head.c.digest == plan.c.digest))
+        .where(plan.c.partner == name, plan.c.asked == [])
+        .order_by(plan_head.c.made_at.desc(), plan.c.digest)
+        .limit(1)
+    )
+    called = select(plan_client.c.company_id, plan_client.c.company_name).where(
+        plan_client.c.partner == name, plan_client.c.digest == last.scalar_subquery()
+    )
+    found = {
+        row.company_id: "" if bound.get(row.company_name, row.company_id) != row.company_id else row.company_name
+        for row in connection.execute(called)
+    }
+    return found | {target: text for text, target in bound.items()}
 
 
 def newest(connection: Connection, name: str) -> dict[str, DeskRules]:

@@ -219,6 +219,44 @@ def test_a_company_that_is_mapped_to_another_client_follows_that_clients_file_fr
     assert value_of(desk.ledger, rules, company, "lines.text")[0] == '"{product}"'  # the company's own go along
 
 
+def test_a_company_that_was_renamed_gets_no_rules_of_whoever_took_over_its_name(desk: Office) -> None:
+    """A file that is written for the new bearer of a name is not about the company that had it when somebody set rules
+    for it on the desk."""
+    one, other = [row for row in desk.ledger.client_rows(desk_head(desk)) if row.lines and row.company_id][:2]
+    put(desk, one.company_id, lines__text="{product}")
+    names = {one.company_id: "Another Name Ltd", other.company_id: one.company_name}
+    for company in desk.sandbox.pax8.companies:
+        company["name"] = names.get(company["id"], company["name"])
+    desk.plan()
+    path = desk.folder / "rules" / "clients" / "mine.toml"
+    path.write_text(f'[client]\nname = "{one.company_name}"\n[modifiers]\nazure = "keep"\n', encoding="utf-8")
+    for _ in range(2):  # before the name is bound, and after
+        rules = desk.settings.rules_dir
+        assert value_of(desk.ledger, rules, one.company_id, "modifiers.azure")[0] == '"collapse"'
+        assert value_of(desk.ledger, rules, one.company_id, "lines.text")[0] == '"{product}"'
+        desk.plan()
+    assert desk.ledger.rule_names()[one.company_name].target == other.company_id
+
+
+def desk_head(desk: Office) -> str:
+    head = desk.ledger.newest_plan("2026-11")
+    assert head
+    return head.digest
+
+
+def test_a_company_that_was_renamed_keeps_the_file_that_named_it(desk: Office) -> None:
+    one = billed(desk)
+    path = desk.folder / "rules" / "clients" / "mine.toml"
+    path.write_text(f'[client]\nname = "{one.company_name}"\n[modifiers]\nazure = "keep"\n', encoding="utf-8")
+    put(desk, one.company_id, lines__text="{product}")
+    desk.plan()
+    for company in desk.sandbox.pax8.companies:
+        company["name"] = "Another Name Ltd" if company["id"] == one.company_id else company["name"]
+    for _ in range(2):
+        desk.plan()
+        assert value_of(desk.ledger, desk.settings.rules_dir, one.company_id, "modifiers.azure")[0] == '"keep"'
+
+
 def test_files_that_would_be_wrong_stay_as_they_were(desk: Office) -> None:
     rules, company = desk.settings.rules_dir, billed(desk).company_id
     put(desk, company, modifiers__azure="drop")

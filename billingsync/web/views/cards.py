@@ -278,7 +278,7 @@ def cards_table(cards: Iterable[Shown], *, money: bool) -> Table:
             if one.card.change.revenue_month is not None
             else None,
             one.card.change.currency,
-            " ".join(lack.value for lack in one.card.lacks),
+            " ".join(lacks(one.card)),
         )
         for one in cards
     ]
