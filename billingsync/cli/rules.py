@@ -239,7 +239,7 @@ def rules_schema(
     """The rules' JSON Schema, for editors."""
     import json as json_
 
-    from billingsync.rulebook import rules_schema as schema
+    from billingsync.rulebook.schema import rules_schema as schema
 
     write_file(out_file, (json_.dumps(schema(), indent=2, ensure_ascii=False) + "\n").encode())
     return 0

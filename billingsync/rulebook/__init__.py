@@ -8,7 +8,6 @@ from billingsync.rulebook.effective import (
     rulebook_digest,
 )
 from billingsync.rulebook.kept import kept_rulebook
-from billingsync.rulebook.keys import rules_schema
 from billingsync.rulebook.load import load_rulebook, load_rulebook_with_warnings
 
 __all__ = [
@@ -20,5 +19,4 @@ __all__ = [
     "load_rulebook",
     "load_rulebook_with_warnings",
     "rulebook_digest",
-    "rules_schema",
 ]

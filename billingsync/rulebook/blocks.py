@@ -2,100 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from billingsync.core.rules import BundleBlock, Covered, MatchBlock, Rules
+from billingsync.core.rules import BundleBlock, MatchBlock, Rules
 from billingsync.rulebook.file import Where
-from billingsync.rulebook.keys import BUNDLE_KEYS, CLIENT_FILE, COVER_KEYS, MATCH_KEYS, Key
-from billingsync.rulebook.unknown import unknown_key
 from billingsync.rulebook.wording import shown
 
 if TYPE_CHECKING:
     from billingsync.rulebook.layer import Layer
-
-
-def read_matches(layer: Layer, value: object) -> None:
-    """All `[[reconcile.match]]` blocks of a file."""
-    for number, table in _tables(layer, "match", value):
-        place, label = ("reconcile", "match", number), f"reconcile.match {number + 1}"
-        before = len(layer.problems)
-        values = _values(layer, table, MATCH_KEYS, (place, label))
-        if "pax8_skus" not in table:
-            layer.wrong(place, label, "has no pax8_skus; write the products that count as one")
-        if not table.keys() & {"halo_items", "halo_lines"}:
-            layer.wrong(place, label, "has neither halo_items nor halo_lines; write the items that carry the products")
-        if values.get("pax8_skus") == ():
-            layer.wrong((*place, "pax8_skus"), f"{label}.pax8_skus", "is empty; write at least one SKU")
-        if len(layer.problems) == before:
-            layer.matches.append(MatchBlock(**values))
-
-
-def read_bundles(layer: Layer, value: object) -> None:
-    """All `[[reconcile.bundle]]` blocks of a file."""
-    for number, table in _tables(layer, "bundle", value):
-        place, label = ("reconcile", "bundle", number), f"reconcile.bundle {number + 1}"
-        before = len(layer.problems)
-        covers = table.get("covers")
-        rest = {name: entry for name, entry in table.items() if name != "covers"}
-        values = _values(layer, rest, BUNDLE_KEYS, (place, label))
-        covered = _covers(layer, covers, ((*place, "covers"), f"{label}.covers"))
-        if "halo_item" not in table:
-            layer.wrong(place, label, "has no halo_item; write the HaloPSA item that is sold")
-        if len(layer.problems) == before:
-            layer.bundles.append(BundleBlock(covers=covered, **values))
-
-
-BLOCKS = {"reconcile.match": read_matches, "reconcile.bundle": read_bundles}
-
-
-def _tables(layer: Layer, name: str, value: object) -> Iterator[tuple[int, Mapping[str, object]]]:
-    if isinstance(value, list) and all(isinstance(block, dict) for block in value):
-        yield from enumerate(value)
-        return
-    says = f"is a list of blocks; write [[reconcile.{name}]] with double brackets, once for each"
-    layer.wrong(("reconcile", name), f"reconcile.{name}", says)
-
-
-def _values(layer: Layer, table: Mapping[str, object], keys: Iterable[Key], at: tuple[Where, str]) -> dict[str, Any]:
-    """The keys of one block that are right; what is wrong is noted."""
-    place, label = at
-    known = {key.name: key for key in keys}
-    section = next(iter(known.values())).section
-    values: dict[str, Any] = {}
-    for name, entry in table.items():
-        where, key_label = (*place, name), f"{label}.{name}"
-        key = known.get(name)
-        if key is None:
-            layer.wrong(where, key_label, unknown_key(name, section, entry))
-        elif key.where == CLIENT_FILE and not layer.is_client:
-            layer.wrong(where, key_label, "may stand only in a client's file; move it to rules/clients/")
-        else:
-            read = layer.read(key, entry, where, key_label)
-            if read is not None:
-                values[name] = read
-    return values
-
-
-def _covers(layer: Layer, value: object, at: tuple[Where, str]) -> tuple[Covered, ...]:
-    """`covers = [{ pax8_sku = "A", seats = 1 }, ...]`."""
-    where, label = at
-    if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
-        layer.wrong(where, label, 'is not a list of products; write [{ pax8_sku = "A", seats = 1 }, ...]')
-        return ()
-    covered: list[Covered] = []
-    for number, table in enumerate(value):
-        before = len(layer.problems)
-        one_label = f"{label}[{number + 1}]"
-        values = _values(layer, table, COVER_KEYS, ((*where, number), one_label))
-        if "pax8_sku" not in table:
-            layer.wrong((*where, number), one_label, "has no pax8_sku; write the product that the item covers")
-        elif len(layer.problems) == before:
-            covered.append(Covered(**values))
-    names = [one.pax8_sku for one in covered]
-    for twice in sorted({name for name in names if names.count(name) > 1}):
-        layer.wrong(where, label, f"names {shown(twice)} twice; write it once, with all its seats")
-    return tuple(covered)
 
 
 def merged_matches(below: Sequence[MatchBlock], own: Sequence[MatchBlock]) -> tuple[MatchBlock, ...]:

@@ -23,10 +23,10 @@ from billingsync.rulebook import (
     load_rulebook,
     load_rulebook_with_warnings,
     rulebook_digest,
-    rules_schema,
 )
 from billingsync.rulebook.file import read_rules_file
-from billingsync.rulebook.keys import KEYS, PART_KEYS, PRODUCT_KEYS, SECTIONS
+from billingsync.rulebook.keys import KEYS, SECTIONS, PartKeys, ProductKeys
+from billingsync.rulebook.schema import rules_schema
 from billingsync.rulebook.wording import printable, shown
 
 Files = dict[str, str | bytes]
@@ -393,9 +393,9 @@ PARTS = {
     "[{halo_item = 1, share = 100, rset = true}]": "parts[1].rset: unknown key; did you mean rest?",
     "[{halo_item = 1, unit_price = -1}, {halo_item = 2, rest = true}]": "parts[1].unit_price: -1 is out of range",
     "[{halo_item = 1, unit_price = 1}, {halo_item = 2, rest = 1}]": "parts[2].rest: 1 is not allowed; write true",
-    "[]": "is not a list of parts",
-    "[1]": "is not a list of parts",
-    "{halo_item = 1}": "is not a list of parts",
+    "[]": "needs a list of tables, such as [{ halo_item = 11, share = 60 }",
+    "[1]": "needs a list of tables, such as [{ halo_item = 11, share = 60 }",
+    "{halo_item = 1}": "needs a list of tables, such as [{ halo_item = 11, share = 60 }",
 }
 
 
@@ -673,7 +673,7 @@ _VALUES = st.recursive(
     ),
     max_leaves=4,
 )
-_KEYS = st.sampled_from([key.name for key in (*KEYS, *PRODUCT_KEYS, *PART_KEYS)] + ["parts", "x"])
+_KEYS = st.sampled_from([key.name for key in KEYS] + [*ProductKeys.model_fields, *PartKeys.model_fields, "x"])
 _HEADERS = st.sampled_from([f"[{name}]" for name in (*SECTIONS, "client")] + ["[[product]]", "[x]", ""])
 
 
@@ -823,33 +823,46 @@ def test_finding_several_or_none(book: Rulebook) -> None:
 # The schema for editors
 
 
-def test_the_schema_comes_from_the_same_table() -> None:
+def properties(schema: Any, *names: str) -> Any:
+    """The keys of a table within the schema."""
+    for name in names:
+        at = properties(schema)[name]
+        schema = {"$defs": schema["$defs"], **schema["$defs"][at.get("items", at)["$ref"].rpartition("/")[2]]}
+    return schema["properties"]
+
+
+def test_the_schema_comes_from_the_same_keys() -> None:
     schema: dict[str, Any] = json.loads(json.dumps(rules_schema()))
     assert schema["$schema"].endswith("2020-12/schema") and schema["additionalProperties"] is False
     assert set(schema["properties"]) == {*SECTIONS, "client", "product"}
     for key in KEYS:
-        entry = schema["properties"][key.section]["properties"][key.name]
+        entry = properties(schema, key.section)[key.name]
         assert key.says in entry["description"]
         if key.default is None:
             assert "default" not in entry
         else:
             wanted = list(key.default) if isinstance(key.default, tuple) else key.default
             assert entry["default"] == (float(wanted) if isinstance(wanted, Decimal) else wanted)
-    assert (
-        "Only in a client's file." in schema["properties"]["invoice"]["properties"]["recurring_invoice"]["description"]
-    )
+    invoice = properties(schema, "invoice")
+    assert "Only in a client's file." in invoice["recurring_invoice"]["description"]
+    assert invoice["behavior"]["enum"] == ["new", "latest", "recurring"]
+    assert properties(schema, "limits")["margin_percent_min"] == {
+        "type": "number",
+        "minimum": -100,
+        "maximum": 100,
+        "description": "Hold a client with a line or a whole of less margin than this.",
+    }
+    assert properties(schema, "product", "parts")["share"]["exclusiveMinimum"] == 0
 
 
-def test_the_schemas_patterns_agree_with_the_reader() -> None:
-    schema: Any = rules_schema()
-    pattern = re.compile(schema["properties"]["lines"]["properties"]["text"]["pattern"])
-    kind = next(key.kind for key in KEYS if key.dotted == "lines.text")
+def test_the_schemas_patterns_agree_with_the_reader(rules: Path) -> None:
+    pattern = re.compile(properties(rules_schema(), "lines")["text"]["pattern"])
     for text in ("{product} ({start} to {end})", "plain", "{{x}}", "a {{{sku}}}"):
-        assert pattern.search(text) and kind.read(text) == text
+        assert pattern.search(text)
+        assert load(rules, {"defaults.toml": f'[lines]\ntext = "{text}"'}).base.lines.text == text
     for text in ("{x}", "{product.a}", "{product!r}", "{", "}", "{product:>9}", "{}"):
         assert not pattern.search(text)
-        with pytest.raises(ValueError):
-            kind.read(text)
+        assert len(problems(rules, {"defaults.toml": f'[lines]\ntext = "{text}"'})) == 1
 
 
 # Words

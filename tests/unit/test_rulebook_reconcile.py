@@ -12,7 +12,8 @@ import pytest
 
 from billingsync.core.rules import BundleBlock, Covered, MatchBlock, Rulebook
 from billingsync.errors import RulesError
-from billingsync.rulebook import as_toml, effective, load_rulebook, rules_schema
+from billingsync.rulebook import as_toml, effective, load_rulebook
+from billingsync.rulebook.schema import rules_schema
 
 CONTOSO = "[client]\nhalo_client = 214\n"
 MATCH = '[[reconcile.match]]\npax8_skus = ["A", "B"]\nhalo_items = [1502]\n'
@@ -95,13 +96,14 @@ def test_all_mistakes_of_all_blocks_come_at_once(tmp_path: Path) -> None:
         "defaults.toml:10: reconcile.match 3.cuont: unknown key; did you mean count?",
         "defaults.toml:11: reconcile.match 4: has neither halo_items nor halo_lines; write the items that carry the "
         "products",
-        "defaults.toml:12: reconcile.match 4.pax8_skus: is empty; write at least one SKU",
+        "defaults.toml:12: reconcile.match 4.pax8_skus: is an empty list; write at least one",
         'defaults.toml:13: reconcile.match 4.round: "down" is not allowed; write "exact" or "up"',
-        "defaults.toml:14: reconcile.bundle 1: has no halo_item; write the HaloPSA item that is sold",
+        "defaults.toml:14: reconcile.bundle 1: has no halo_item; write the HaloPSA item that covers seats of several "
+        "products",
         "defaults.toml:15: reconcile.bundle 1.covers[1].seats: 0 is out of range; write a number above 0 to 1000000",
-        "defaults.toml:15: reconcile.bundle 1.covers[2]: has no pax8_sku; write the product that the item covers",
-        "defaults.toml:16: reconcile.bundle 2.covers: is not a list of products; write "
-        '[{ pax8_sku = "A", seats = 1 }, ...]',
+        "defaults.toml:15: reconcile.bundle 1.covers[2]: has no pax8_sku; write a product that the bundle covers",
+        "defaults.toml:16: reconcile.bundle 2: has no covers; write the products that one unit of the item covers, with "
+        "the seats of each",
         "defaults.toml:18: reconcile.bundle 2.period_months: does not belong here; move it to [reconcile]",
     ]
 
@@ -137,7 +139,7 @@ def test_a_clients_match_and_a_bundle_below_cannot_share_an_item(tmp_path: Path)
         ("[cards]\nprorate = 1\n", "did you mean prorata?"),
         ('[[reconcile.match]]\npax8_skus = ["A"]\nhalo_items = [1, 1]\n', "names an id twice"),
         ('[[reconcile.match]]\npax8_skus = ["A", "A"]\nhalo_items = [1]\n', 'names "A" twice'),
-        ('[[reconcile.match]]\npax8_skus = ["A"]\nhalo_items = []\n', "is not a list of ids"),
+        ('[[reconcile.match]]\npax8_skus = ["A"]\nhalo_items = []\n', "is an empty list"),
         (
             '[[reconcile.bundle]]\nhalo_item = 1\ncovers = [{ pax8_sku = "A" }, { pax8_sku = "A" }]\n',
             'names "A" twice; write it once',
@@ -157,8 +159,8 @@ def test_the_digest_sees_blocks(tmp_path: Path) -> None:
 
 def test_the_schema_knows_the_blocks() -> None:
     schema: Any = json.loads(json.dumps(rules_schema()))
-    reconcile = schema["properties"]["reconcile"]["properties"]
-    match, bundle = reconcile["match"]["items"], reconcile["bundle"]["items"]
+    tables = schema["$defs"]
+    match, bundle, cover = tables["MatchKeys"], tables["BundleKeys"], tables["CoverKeys"]
     assert set(match["properties"]) == {
         "pax8_skus",
         "halo_items",
@@ -170,5 +172,5 @@ def test_the_schema_knows_the_blocks() -> None:
         "tags",
     }
     assert match["properties"]["per_unit"]["exclusiveMinimum"] == 0 and match["required"] == ["pax8_skus"]
-    assert bundle["properties"]["covers"]["items"]["required"] == ["pax8_sku"]
-    assert reconcile["money_tolerance"]["default"] == 0.01
+    assert bundle["properties"]["covers"]["items"]["$ref"].endswith("/CoverKeys") and cover["required"] == ["pax8_sku"]
+    assert tables["ReconcileKeys"]["properties"]["money_tolerance"]["default"] == 0.01

@@ -9,30 +9,42 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from billingsync.core.money import minor_unit
 from billingsync.core.tables.cells import DateOrder
 from billingsync.core.tables.header import folded
-from billingsync.core.tables.profile import AUTO, OPTIONAL, REQUIRED, Profile, SameService, TableKind, TextEncoding
+from billingsync.core.tables.profile import OPTIONAL, REQUIRED, Profile, SameService, TableKind, TextEncoding
 from billingsync.errors import RulesError, UsageError
 from billingsync.rulebook.file import Problem, RulesFile, read_rules_file
-from billingsync.rulebook.kinds import Choice, Kind, NotAllowed, Text, Texts
+from billingsync.rulebook.keys import Section
+from billingsync.rulebook.kinds import Text, Texts
+from billingsync.rulebook.mistakes import checked
 from billingsync.rulebook.wording import nearest, one_of, printable, shown
 
 FOLDER = "imports"
 PORTAL = "pax8-portal"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-_KEYS: Mapping[str, Kind] = {
-    "kind": Choice(tuple(TableKind)),
-    "vendor": Text(),
-    "encoding": Choice(tuple(TextEncoding)),
-    "delimiter": Choice((AUTO, ",", ";", "\t", "|", "tab")),
-    "decimal": Choice((AUTO, ".", ",")),
-    "dates": Choice(tuple(DateOrder)),
-    "total_rows": Texts(),
-    "same_service": Choice(tuple(SameService)),
-    "currency": Text(),
-}
+
+
+class _ProfileKeys(Section):
+    kind: TableKind | None = None
+    vendor: Text = ""
+    encoding: TextEncoding = TextEncoding.AUTO
+    delimiter: Literal["auto", ",", ";", "\t", "|", "tab"] = "auto"
+    decimal: Literal["auto", ".", ","] = "auto"
+    dates: DateOrder = DateOrder.AUTO
+    total_rows: Texts = ()
+    same_service: SameService = SameService.SUM
+    currency: Text = ""
+
+
+class _ColumnKey(Section):
+    """One line of `[columns]`: ours = theirs."""
+
+    column: Text
+
+
 # The names that the invoice download of Pax8's portal gives its columns.
 _PORTAL_COLUMNS = {
     "company": "company_name",
@@ -146,49 +158,37 @@ class _Reading:
             self.wrong("", "a profile's file is named with small letters, digits, - and _, e.g. acronis.toml")
         if self.file.data is None:
             return None
-        values = {name: self._value(name, value) for name, value in self.file.data.items() if name != "columns"}
-        if "kind" not in self.file.data:
+        said = {name: value for name, value in self.file.data.items() if name != "columns"}
+        keys, mistakes, _ = checked(_ProfileKeys, said)
+        for mistake in mistakes:
+            self.wrong(mistake.key, mistake.says)
+        if "kind" not in said:
             self.wrong("kind", f"is missing; write kind = {one_of(TableKind)}")
-        kind = TableKind(str(values["kind"])) if values.get("kind") else None
-        columns = self._columns(self.file.data.get("columns"), kind)
-        vendor, currency = values.get("vendor"), self._currency(values.get("currency"))
-        if kind is TableKind.USAGE and "vendor" not in self.file.data and "vendor" not in columns:
+        columns = self._columns(self.file.data.get("columns"), keys.kind)
+        currency = self._currency(keys.currency)
+        if keys.kind is TableKind.USAGE and "vendor" not in said and "vendor" not in columns:
             self.wrong("vendor", 'is missing; write vendor = "Acronis" or such, as its cards and reports are called')
-        if self.problems or kind is None:
+        if self.problems or keys.kind is None:
             return None
-        delimiter = values.get("delimiter") or AUTO
         return digested(
             Profile(
                 name=path.stem,
                 path=self.file.path,
-                kind=kind,
-                vendor=str(vendor or "").strip(),
-                encoding=TextEncoding(str(values.get("encoding") or AUTO)),
-                delimiter="\t" if delimiter == "tab" else str(delimiter),
-                decimal=str(values.get("decimal") or AUTO),
-                dates=DateOrder(str(values.get("dates") or AUTO)),
-                total_rows=_texts(values.get("total_rows")),
-                same_service=SameService(str(values.get("same_service") or SameService.SUM)),
+                kind=keys.kind,
+                vendor=keys.vendor.strip(),
+                encoding=keys.encoding,
+                delimiter="\t" if keys.delimiter == "tab" else keys.delimiter,
+                decimal=keys.decimal,
+                dates=keys.dates,
+                total_rows=keys.total_rows,
+                same_service=keys.same_service,
                 currency=currency,
                 columns=MappingProxyType(columns),
             )
         )
 
-    def _value(self, name: str, value: object) -> object:
-        kind = _KEYS.get(name)
-        if kind is None:
-            guess = nearest(name, [*_KEYS, "columns"])
-            hint = f"did you mean {guess}?" if guess else f"write one of {', '.join(_KEYS)} or [columns]"
-            self.wrong(name, f"is not a key of an import profile; {hint}")
-            return None
-        try:
-            return kind.read(value)
-        except NotAllowed as wrong:
-            self.wrong(name, str(wrong))
-            return None
-
-    def _currency(self, value: object) -> str:
-        code = str(value or "").strip().upper()
+    def _currency(self, value: str) -> str:
+        code = value.strip().upper()
         if code and minor_unit(code) is None:
             self.wrong("currency", f"{shown(value)} is not an ISO 4217 code; write e.g. USD")
         return code
@@ -206,10 +206,11 @@ class _Reading:
                 hint = f"did you mean {guess}?" if guess else f"write one of {', '.join(known)}"
                 self.wrong(label, f"is not a column that billingsync knows; {hint}")
                 continue
-            try:
-                columns[ours] = Text().read(theirs).strip()
-            except NotAllowed as wrong:
-                self.wrong(label, str(wrong))
+            _, mistakes, _ = checked(_ColumnKey, {"column": theirs})
+            for mistake in mistakes:
+                self.wrong(label, mistake.says)
+            if not mistakes:
+                columns[ours] = theirs.strip()
         for name in REQUIRED[kind] if kind else ():
             if name not in table:
                 self.wrong("columns", f"{name} is missing; write {name} = the name of that column in the file")
@@ -223,7 +224,3 @@ class _Reading:
 
 def _all(columns: Mapping[TableKind, tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(name for names in columns.values() for name in names)
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return value if isinstance(value, tuple) else ()

@@ -16,7 +16,6 @@ from billingsync.report.html import clean
 from billingsync.rulebook import as_toml, effective, kept_rulebook
 from billingsync.rulebook.edit import keys_in, locked_keys, needs_reason
 from billingsync.rulebook.keys import CLIENT_FILE, CLIENT_KEYS, KEYS, Key
-from billingsync.rulebook.kinds import Choice, Flag
 from billingsync.run.desk_rules import ALL, RulesAsked, text_digest
 from billingsync.run.rules_effect import Effect, effect_of
 from billingsync.store.plan_rows import ClientRow
@@ -168,14 +167,14 @@ def _fits(key: Key, company: str) -> bool:
 
 def _field(ask: Ask, dotted: str, value: str, now: tuple[str, str], locked: Mapping[str, str]) -> View:
     key = _FIELDS[dotted]
-    plain = value.strip('"') if isinstance(key.kind, (Choice, Flag)) else value
-    options = list(key.kind.options) if isinstance(key.kind, Choice) else []
+    options = ["true", "false"] if key.is_flag else list(key.options)
+    plain = value.strip('"') if options else value
     return {
         "key": dotted,
         "words": key.name.replace("_", " "),
         "says": _TAGS.sub("", key.says),
         "value": plain,
-        "options": ["true", "false"] if isinstance(key.kind, Flag) else options,
+        "options": options,
         "now": clean(now[0] or "not set", 120),
         "origin": clean(now[1], 160),
         "locked": clean(locked.get(dotted, ""), 200),
