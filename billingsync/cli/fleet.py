@@ -38,6 +38,8 @@ def register(app: typer.Typer) -> None:
     )(fleet_pause)
     fleet.command("resume", epilog="Example: billingsync fleet resume acme. Exit codes: 0, 1, 2.")(fleet_resume)
     fleet_work.register(fleet)
+    for command in fleet.registered_commands:  # whole: the library would cut it to one line
+        command.short_help = " ".join((command.callback.__doc__ or "").partition("\n\n")[0].split())
     app.add_typer(fleet, name="fleet")
 
 
@@ -181,7 +183,7 @@ def fleet_status(
     """Count the partners by state and list those that need somebody, the worst first. Reads the database alone."""
     from billingsync.core.states import PartnerState
     from billingsync.fleet.told_state import shown, standing_document, standing_lines
-    from billingsync.report.layout import table
+    from billingsync.report.layout import Page, table
     from billingsync.store.fleet_state import standing
 
     partner = partner or FLAGS.partner or ""
@@ -197,11 +199,17 @@ def fleet_status(
     if json:
         document(standing_document(found, chosen))
     else:
+        screen = console()
+        page = Page(screen.width)
         for line in standing_lines(found):
-            out(line)
+            page.prose(line, indent="  ", first="") if page.cuts else page.say(line)
+        page.show(screen)
         rows, left = shown(chosen, everything=bool(partner or state))
+        headers: tuple[str, ...] = ("Partner", "State", "Next", "Last cycle", "What")
+        if page.cuts and not page.wide:  # so that there is room for why it is so
+            headers, rows = (*headers[:3], headers[4]), [(*row[:3], row[4]) for row in rows]
         if rows:
-            table(console(), ("Partner", "State", "Last cycle", "Next", "Version", "What"), rows)
+            table(screen, headers, rows, names=(0,))
         if left:
             out(f"... {left} more:  billingsync fleet status --state STATE")
     states = {one.state for one in chosen}

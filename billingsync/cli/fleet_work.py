@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from billingsync.cli.terminal import document, out
-from billingsync.errors import FleetError, SettingsError
+from billingsync.errors import FleetError, SettingsError, UsageError
 
 if TYPE_CHECKING:
     from billingsync.store.fleet import Fleet
 
 MOST_SLOTS = 256
+DRAINED_S = 180.0  # a worker looks every 15 s whether it is drained, and ends within 90
 
 
 def register(fleet: typer.Typer) -> None:
@@ -24,6 +25,9 @@ def register(fleet: typer.Typer) -> None:
         epilog="Example: billingsync fleet run acme. Exit codes: 0 well, 1 failed, 2, 3 held, 5 at work elsewhere "
         "or paused.",
     )(fleet_run)
+    fleet.command(
+        "drain", epilog="Example: billingsync fleet drain billing-2. Exit codes: 0, 1 it is still at work, 2."
+    )(fleet_drain)
 
 
 def fleet_worker(
@@ -90,6 +94,43 @@ def fleet_run(
     else:
         out(f"{name}: {state_words(state, ended.cause)}")
     return {CycleState.HELD: 3, CycleState.FAILED: 1, CycleState.INTERRUPTED: 1}.get(state, 0)
+
+
+def fleet_drain(
+    worker: Annotated[str, typer.Argument(metavar="WORKER", help="Its name, as `fleet status` shows it.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Come back when it has stopped.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to stdout.")] = False,
+) -> int:
+    """Empty a machine, from any other: its worker begins nothing new, ends the writes in hand, and stops."""
+    import time
+
+    from billingsync.cli.session import load
+    from billingsync.store.fleet_state import standing
+    from billingsync.store.fleet_workers import drain
+    from billingsync.store.lock import who
+
+    settings, _ = load()
+    with opened(settings.database_url) as fleet:
+        told = drain(fleet.database, worker, who())
+        living = standing(fleet).living
+        if not told:
+            names = ", ".join(sorted({one.name for one in living})) or "none"
+            raise UsageError(
+                f"No worker {worker[:60]!r} is at work. Those that are: {names}.",
+                next_steps=[["billingsync", "fleet", "status"]],
+            )
+        until = time.monotonic() + DRAINED_S
+        left = told
+        while wait and left and time.monotonic() < until:
+            time.sleep(1)
+            left = sum(one.name == worker for one in standing(fleet).living)
+    if json:
+        document({"worker": worker, "told": told, "at_work": left}, [["billingsync", "fleet", "status"]])
+    elif left:
+        out(f"Told {worker} to stop. It ends what it has in hand:  billingsync fleet status")
+    else:
+        out(f"{worker} has stopped. Its partners are due again at once, elsewhere.")
+    return 1 if wait and left else 0
 
 
 def require_postgresql(database_url: str) -> None:

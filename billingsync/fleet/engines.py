@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from sqlalchemy import make_url
 
-from billingsync.errors import FleetError
+from billingsync.errors import FleetError, LedgerError
 from billingsync.fleet.engine import Engine
 
 
@@ -27,6 +28,16 @@ def make_engine(database_url: str) -> Engine:
             ]
         ) from missing
     return PgQueuerEngine(conninfo_of(database_url))
+
+
+async def counts_of(engine: Engine) -> Mapping[str, int]:
+    """Its counts. LedgerError where it cannot be asked."""
+    import psycopg
+
+    try:
+        return await engine.counts()
+    except psycopg.Error as failed:
+        raise LedgerError(f"The engine cannot be asked ({type(failed).__name__}).") from failed
 
 
 def require_prepared(engine: Engine) -> None:

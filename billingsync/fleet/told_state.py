@@ -27,9 +27,36 @@ def standing_lines(found: Standing) -> Iterator[str]:
     assert found.published_at is not None
     yield f"Version {found.version}, published {_minute(found.published_at)} by {found.who}"
     yield ", ".join(f"{number} {state}" for state, number in counts(found.partners).items()) or "No partner."
+    yield _work(found)
+    for one in found.workers:
+        if one not in found.living:
+            seen = _minute(one.seen_at)
+            yield f"Worker {one.name} was last seen {seen}: it was killed, or is cut off from the database."
+        elif one.says:
+            yield f"Worker {one.name} begins nothing: {one.says}"
+        elif one.drain_by:
+            yield f"Worker {one.name} stops; drained by {one.drain_by}."
     wrong = [one.name for one in found.partners if one.problems]
     if wrong:
         yield f"The newest files of {listed(wrong)} are wrong and were not published:  billingsync fleet check"
+
+
+def _work(found: Standing) -> str:
+    """Due, queued and at work, in a sentence."""
+    due, living = found.due, found.living
+    waits = "Nothing is due"
+    if due and due[0].due_at is not None:
+        minutes = int((found.at - due[0].due_at).total_seconds() // 60)
+        waits = f"Due: {len(due)}, the oldest for {minutes} min ({due[0].name})"
+    if not living:
+        return f"{waits}. No worker is at work:  billingsync fleet worker"
+    newest = max(living, key=lambda one: one.seen_at)
+    queue = ", ".join(f"{newest.counts.get(kind, 0)} {kind}" for kind in ("queued", "running"))
+    slots = f"{sum(one.running for one in living)} of {sum(one.slots for one in living)} slots at work"
+    versions = Counter(one.version for one in living)
+    says = ", ".join(f"{count} of {version}" for version, count in sorted(versions.items()))
+    number = f"{len(living)} worker{'s' if len(living) > 1 else ''} ({says})"
+    return f"{waits}. Queue: {queue}. {number}, {slots}."
 
 
 def state_words(state: str, cause: str) -> str:
@@ -45,15 +72,17 @@ def shown(chosen: Sequence[PartnerStanding], *, everything: bool) -> tuple[list[
     rows: list[tuple[str, ...]] = []
     for one in listed_ones[:most]:
         says = [one.says, "a run is under way" if one.working else "", "newest files wrong" if one.problems else ""]
-        moments = (_minute(one.last_at), _minute(one.next_at))
-        rows.append(
-            (one.name, state_words(one.state, one.cause), *moments, str(one.version), "; ".join(filter(None, says)))
-        )
+        moments = (_short(one.next_at), _short(one.last_at))
+        rows.append((one.name, state_words(one.state, one.cause), *moments, "; ".join(filter(None, says))))
     return rows, max(len(listed_ones) - most, 0)
 
 
 def _minute(at: datetime | None) -> str:
     return at.strftime("%Y-%m-%d %H:%MZ") if at else "-"
+
+
+def _short(at: datetime | None) -> str:
+    return at.strftime("%m-%d %H:%MZ") if at else "-"
 
 
 def standing_document(found: Standing, chosen: Sequence[PartnerStanding]) -> dict[str, object]:
@@ -63,6 +92,23 @@ def standing_document(found: Standing, chosen: Sequence[PartnerStanding]) -> dic
         "version": found.version or None,
         "published_at": found.published_at.isoformat() if found.published_at else None,
         "published_by": found.who or None,
+        "due": len(found.due),
+        "oldest_due_at": found.due[0].due_at.isoformat() if found.due and found.due[0].due_at else None,
+        "workers": [
+            {
+                "name": one.name,
+                "version": one.version,
+                "alive": one in found.living,
+                "started_at": one.started_at.isoformat(),
+                "seen_at": one.seen_at.isoformat(),
+                "slots": one.slots,
+                "running": one.running,
+                "says": one.says or None,
+                "drained_by": one.drain_by or None,
+                "counts": dict(one.counts),
+            }
+            for one in found.workers
+        ],
         "counts": {state.value: number for state, number in counts(found.partners).items()},
         "partners": [
             {

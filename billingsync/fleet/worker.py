@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import secrets
 import signal
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
@@ -17,13 +19,16 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 import structlog
 
+from billingsync import __version__
 from billingsync.errors import LedgerError
 from billingsync.fleet.cycle import OVER_MEMORY, Work, in_a_child
 from billingsync.fleet.engine import Engine, Job
+from billingsync.fleet.engines import counts_of
 from billingsync.store.book import LEASE_S
 from billingsync.store.fleet import Fleet
 from billingsync.store.fleet_due import due_partners
 from billingsync.store.fleet_turns import died
+from billingsync.store.fleet_workers import leave, show_worker
 
 LONGEST_S = 3600.0  # no cycle takes longer; one that does hangs
 MEMORY = 1 << 30  # bytes of data that one cycle may have
@@ -46,6 +51,8 @@ class FleetWorker:
     memory: int = MEMORY
     log_format: str | None = None
     log_level: str = "info"
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    counts: Counter[str] = field(default_factory=Counter)  # since the start: cycles that ended, that died by kind
     _context: ForkServerContext = field(init=False)
     _children: set[ForkServerProcess] = field(default_factory=set, init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -73,12 +80,17 @@ class FleetWorker:
                 child.terminate()
             await self.engine.stop(self.grace_s)
             await asyncio.gather(planning, serving, stopped)
+            with suppress(LedgerError):  # then it is seen to be gone
+                await asyncio.to_thread(leave, self.fleet.database, self.id)
         log.info("stopped cleanly")
 
     async def _plan(self) -> None:
         """Tells the engine what is due, as long as we work. That the database is away is told, and tried again."""
         while not self._stopping.is_set():
             try:
+                if await self._show():
+                    self._stopping.set()
+                    return
                 due = await asyncio.to_thread(due_partners, self.fleet)
                 new = await self.engine.submit([Job(partner=one.name, weight=one.weight) for one in due])
                 if new:
@@ -87,6 +99,15 @@ class FleetWorker:
                 structlog.get_logger().warning("what is due cannot be read", says=str(away))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self.lease_s / 4)
+
+    async def _show(self) -> bool:
+        """Shows itself in the database. Whether somebody drained it."""
+        counts = {**await counts_of(self.engine), **self.counts}
+        values = {"name": self.name, "version": __version__, "slots": self.slots, "running": len(self._children)}
+        by = await asyncio.to_thread(show_worker, self.fleet.database, self.id, values, counts)
+        if by:
+            structlog.get_logger().info("drained", by=by)
+        return bool(by)
 
     async def _handle(self, job: Job) -> None:
         work = Work(
@@ -126,6 +147,7 @@ class FleetWorker:
         """Counts it; a partner whose cycles die again and again is parked."""
         log = structlog.get_logger()
         log.error("a cycle died", partner=partner, kind=kind, says=why)
+        self.counts[f"died_{kind}"] += 1
         try:
             parked = await asyncio.to_thread(died, self.fleet.database, partner, why)
         except LedgerError as away:

@@ -13,11 +13,13 @@ from billingsync.core.states import CycleState, PartnerState
 from billingsync.store.clock import database_now
 from billingsync.store.columns import batches_of
 from billingsync.store.fleet import Fleet
+from billingsync.store.fleet_workers import SEEN_S, ShownWorker, workers_in
 from billingsync.store.schema import cycle, fleet_partner, fleet_partner_version, fleet_turn, fleet_version, partner
 
 LATE = timedelta(minutes=15)  # a look is spread over some minutes, and a busy machine needs some
 LONGEST = timedelta(hours=2)  # no cycle takes longer; one that seems to has died
 
+_NONE_DUE = (PartnerState.REMOVED, PartnerState.PAUSED, PartnerState.PARKED)
 _OF_CYCLE = {
     CycleState.FAILED: PartnerState.FAILED,
     CycleState.HELD: PartnerState.HELD,
@@ -40,6 +42,7 @@ class PartnerStanding:
     problems: tuple[str, ...]
     working: bool
     cause: str = ""
+    due_at: datetime | None = None  # None where no cycle may begin, or one is under way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,18 @@ class Standing:
     published_at: datetime | None
     who: str
     partners: tuple[PartnerStanding, ...]
+    workers: tuple[ShownWorker, ...] = ()
+
+    @property
+    def living(self) -> tuple[ShownWorker, ...]:
+        """The workers that showed themselves just now."""
+        return tuple(one for one in self.workers if self.at - one.seen_at < timedelta(seconds=SEEN_S))
+
+    @property
+    def due(self) -> tuple[PartnerStanding, ...]:
+        """Partners whose cycle should begin now, those that wait longest first."""
+        waiting = [one for one in self.partners if one.due_at is not None and one.due_at <= self.at]
+        return tuple(sorted(waiting, key=lambda one: (one.due_at, one.name)))
 
 
 def standing(fleet: Fleet) -> Standing:
@@ -74,6 +89,7 @@ def standing(fleet: Fleet) -> Standing:
         rows = connection.execute(select(fleet_partner, partner.c.until, *columns).select_from(joined)).all()
         found = {one.partner: (_state(one, at), one) for one in rows}
         says = _reasons(connection, found)
+        workers = workers_in(connection)
     order = list(PartnerState)
     partners = [
         PartnerStanding(
@@ -85,6 +101,9 @@ def standing(fleet: Fleet) -> Standing:
             says=says.get(name, ""),
             problems=tuple(one.problems),
             working=_is_working(one, at),
+            due_at=None
+            if state in _NONE_DUE or _is_working(one, at)
+            else one.next_at or one.ended_at or one.started_at or at,
             cause=(one.cause or "") if state == PartnerState.FAILED else "",
         )
         for name, (state, one) in found.items()
@@ -94,6 +113,7 @@ def standing(fleet: Fleet) -> Standing:
         version=row.number if row else 0,
         published_at=row.published_at if row else None,
         who=row.who if row else "",
+        workers=workers,
         partners=tuple(sorted(partners, key=lambda one: (order.index(one.state), one.name))),
     )
 

@@ -93,3 +93,8 @@ def test_check_shows_warnings_and_is_well(here: Path) -> None:
     told = run("check", "--json").must()
     assert told.json["partners"] == ["acme", "beta"] and len(told.json["warnings"]) == 1
     assert "warning: partners/acme/rules/clients/x.csv: not read" in told.stderr
+
+
+def test_the_help_cuts_no_summary(here: Path) -> None:
+    told = run("--help").must().stdout.partition("Commands:")[2]
+    assert "..." not in told and "the bureau's rules, and an example of" in " ".join(told.split())

@@ -14,10 +14,13 @@ from billingsync.core.states import CycleState, PartnerState
 from billingsync.fleet.folder import read_folder
 from billingsync.fleet.layout import read_layout
 from billingsync.fleet.publish import changes
+from billingsync.fleet.told_state import standing_document, standing_lines
 from billingsync.store.fleet import Fleet, open_fleet
 from billingsync.store.fleet_state import Standing, standing
+from billingsync.store.fleet_workers import drain, leave, show_worker
 from billingsync.store.ledger import open_ledger
 from billingsync.store.schema import cycle as cycle_table
+from billingsync.store.schema import fleet_worker
 from tests.fleet.fleet_folder import FLEET, partner, write
 from tests.fleet.test_fleet_commands import run
 from tests.sandbox.cli import Ran
@@ -111,6 +114,27 @@ def test_a_cycle_that_died_is_late(fleet: Fleet, ledger_url: str) -> None:
         PartnerState.LATE,
         PartnerState.NEW,
     )
+
+
+def test_workers_show_themselves_and_are_drained_by_name(fleet: Fleet) -> None:
+    database = fleet.database
+    values = {"name": "one", "version": "1", "slots": 4, "running": 2}
+    assert show_worker(database, "a", values, {"queued": 3, "running": 2}) == ""
+    assert show_worker(database, "b", {**values, "name": "two"}, {}, "the database is nearly full") == ""
+    with database.writing() as connection:  # it was killed long ago
+        old = {"seen_at": now() - HOUR, "started_at": now() - 2 * HOUR, "counts": {}}
+        connection.execute(fleet_worker.insert().values(worker="c", **{**values, "name": "gone"}, **old))
+    found = standing(fleet)
+    assert [(one.name, one in found.living) for one in found.workers] == [("gone", False), ("one", True), ("two", True)]
+    told = "\n".join(standing_lines(found))
+    assert "Due: 7, the oldest for 0 min (anna)" in told and "2 workers (2 of 1), 4 of 8 slots at work" in told
+    assert "Worker gone was last seen" in told and "Worker two begins nothing: the database is nearly full" in told
+    assert drain(database, "gone", "ops") == 0 and drain(database, "one", "ops") == 1
+    assert show_worker(database, "a", values, {}) == "ops" and show_worker(database, "b", values, {}) == ""
+    assert "Worker one stops; drained by ops" in "\n".join(standing_lines(standing(fleet)))
+    leave(database, "a")
+    document = standing_document(standing(fleet), ())
+    assert [one["name"] for one in document["workers"]] == ["gone", "one"]  # type: ignore[attr-defined]  # it is JSON
 
 
 def test_a_fleet_that_published_nothing_has_no_partner(ledger_url: str) -> None:

@@ -92,6 +92,20 @@ def test_a_frozen_worker_is_replaced_and_writes_nothing_when_it_wakes(home: Hous
     assert all(home.is_billed(name) for name in home.sandboxes)
 
 
+def test_a_worker_that_is_drained_from_elsewhere_ends_what_it_has_in_hand(home: House) -> None:
+    home.lease_s = 4  # it looks every second whether it is drained
+    for sandbox in home.sandboxes.values():
+        sandbox.change(halo_latency_ms=3000)
+    worker = home.worker("--slots", "2", "--name", "one")
+    home.wait(lambda: len(all_calls(home)) > 3)
+    assert "Those that are: one" in home.run("fleet", "drain", "two").must(2).stderr
+    assert "one has stopped" in home.run("fleet", "drain", "one", "--wait").must(0).stdout
+    assert worker.wait(30) == 0 and "drained" in home.logs() and "died" not in home.logs()
+    assert home.run("fleet", "status", "--json").json["workers"] == []
+    ended = [home.cycles(name) for name in home.sandboxes]
+    assert ["interrupted"] in ended and ["running"] not in ended and ["failed"] not in ended, ended
+
+
 @pytest.mark.parametrize("to_all", [False, True], ids=["the worker", "every process, as systemd does"])
 def test_sigterm_ends_cycles_after_the_write_in_hand_and_gives_the_leases_back(home: House, to_all: bool) -> None:
     for sandbox in home.sandboxes.values():
