@@ -137,6 +137,12 @@ class Paused(Locked):
     code = "BS-PAUSED"
 
 
+class Moved(Refused):
+    """This ledger goes on in another database."""
+
+    code = "BS-MOVED"
+
+
 class OtherInstallation(Refused):
     """HaloPSA holds invoice lines that another billingsync installation wrote."""
 

@@ -16,6 +16,7 @@ from billingsync.core.states import GIVEN_BACK, STILL_BILLED, LineFate, UndoOutc
 from billingsync.errors import UsageError
 
 if TYPE_CHECKING:
+    from billingsync.audit import Verdict
     from billingsync.report.numbers import Figures
     from billingsync.run.undone import UndonePosting, UndoResult
 
@@ -263,12 +264,20 @@ def audit_export(
     return 0
 
 
-def audit_verify(json: JsonOption = False) -> int:
+def audit_verify(
+    file: Annotated[
+        Path | None, typer.Option("--ledger", metavar="FILE", help="Of this file, e.g. what `fleet export` wrote.")
+    ] = None,
+    json: JsonOption = False,
+) -> int:
     """Prove that nothing recorded was altered; name the first entry that was."""
     from billingsync.audit import verify
 
-    with ledger_only() as (_, ledger):
-        found = verify(ledger)
+    if file is None:
+        with ledger_only() as (_, ledger):
+            found = verify(ledger)
+    else:
+        found = verify_file(file)
     if json:
         document(
             {
@@ -290,6 +299,19 @@ def audit_verify(json: JsonOption = False) -> int:
         out(f"  and {len(found.problems) - 20} more")
     out(f"Checked: {counted}. Keep this database as it is; compare it with a backup.")
     return 1
+
+
+def verify_file(file: Path) -> Verdict:
+    """The same of a ledger in a file, whosever it is."""
+    from billingsync.audit import verify
+    from billingsync.core.partner import SINGLE
+    from billingsync.errors import LedgerError
+    from billingsync.store.ledger import open_ledger
+
+    if not file.is_file():
+        raise LedgerError(f"There is no file {file}.")
+    with open_ledger(f"sqlite:///{file.resolve()}", partner=SINGLE) as ledger:
+        return verify(ledger)
 
 
 # Adopt ----------------------------------------------------------------------------------------------------------------

@@ -43,6 +43,10 @@ def changes(layout: Layout, files: Files, published: Published, posted: Collecti
     known = published.partners
     removed = frozenset(name for name, one in known.items() if not one.removed and name not in layout.partners)
     told, claims = _claims(good, published, [*removed, *(name for name in known if known[name].removed)], posted)
+    for name, at in published.forgotten.items():
+        if name in good:
+            gone = f"partners/{name}: was forgotten on {at:%Y-%m-%d}, and a name is never used again; call it otherwise"
+            told[name] = (gone,)
     for name, says in told.items():
         del good[name]
         wrong[name] = says

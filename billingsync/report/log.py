@@ -83,6 +83,7 @@ _SENTENCES: Mapping[str, str] = {
     "desk.read": "Read {path} as data",
     "fleet.paused": "Paused this partner",
     "fleet.resumed": "Let runs begin again for this partner",
+    "fleet.imported": "Took in the ledger of installation {installation} ({rows} rows)",
     "tenant": "Bound this database to {base_url}",
     "installation.adopted": "Took over the lines of installation {installation}",
 }

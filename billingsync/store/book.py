@@ -15,6 +15,7 @@ from billingsync.errors import Locked
 from billingsync.store import journal
 from billingsync.store.clock import database_now
 from billingsync.store.database import Database
+from billingsync.store.moved import refuse_moved
 from billingsync.store.schema import partner
 
 LEASE_S = 60.0  # how long a lease lasts that is not renewed
@@ -53,9 +54,9 @@ class Book:
     @contextmanager
     def writing(self, *, fresh: bool = False) -> Iterator[Connection]:
         """A transaction that holds the partner's row, so that the partner's writers follow one another. `fresh` as in
-        `Database.writing`."""
+        `Database.writing`. Moved where the ledger went on elsewhere."""
         with self.database.writing(fresh=fresh) as connection:
-            connection.execute(_LOCKED_ROW, {"name": self.name})
+            refuse_moved(connection.execute(_LOCKED_ROW, {"name": self.name}).one().moved)
             yield connection
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Iterator
@@ -61,6 +62,7 @@ class Database:
             files.prepare(self.file, create=create)
         self._engine = self._make_engine()
         self._fresh_engine = self._make_engine(poolclass=NullPool)  # each connection is a new one
+        self.partner = ""  # whose rows its transactions see
         self.beside = threading.Lock()
         self._wrote = threading.local()  # which connection this thread wrote on last
 
@@ -89,6 +91,12 @@ class Database:
             event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite if self.file else _begin_postgresql)
         return engine
+
+    def acting_for(self, partner: str) -> Database:
+        """The same database and connections, for one partner's rows. Closed with this one."""
+        acting = copy.copy(self)
+        acting.partner = partner
+        return acting
 
     def close(self) -> None:
         self._engine.dispose()

@@ -122,6 +122,20 @@ def copy(path: Path, file: Path) -> None:
             partial.unlink(missing_ok=True)
 
 
+def publish(partial: Path, file: Path) -> None:
+    """Gives a database that nobody has open its name, as one file that needs no -wal beside it."""
+    with explained(str(partial)), closing(connect_plainly(partial)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    quick_check(partial)
+    try:
+        _sync(partial)
+        os.link(partial, file)  # unlike a rename, it overwrites nothing
+        partial.unlink()
+        _sync(file.parent)
+    except OSError as problem:
+        raise _not_written(file, problem) from problem
+
+
 def _not_written(file: Path, problem: OSError) -> LedgerError:
     return LedgerError(
         f"The backup {file} could not be written: {problem.strerror}. There is no backup. Give it a folder that you "

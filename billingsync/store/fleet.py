@@ -48,12 +48,14 @@ class PublishedPartner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What is published now; `version` 0 where nothing is. `settings`: the SHA-256 of fleet.toml."""
+    """What is published now; `version` 0 where nothing is. `settings`: the SHA-256 of fleet.toml. `forgotten`: partners
+    that were forgotten, and when; they are not among `partners`."""
 
     version: int = 0
     settings: str = ""
     partners: Mapping[str, PublishedPartner] = field(default_factory=dict)
     claims: Claims = field(default_factory=dict)
+    forgotten: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +128,13 @@ class Fleet:
                 .select_from(joined)
                 .order_by(fleet_partner.c.partner)
             )
+            once = fleet_partner.c.forgotten_at
+            gone = connection.execute(select(fleet_partner.c.partner, once).where(once.is_not(None))).all()
             return Published(
                 version=row.number,
                 settings=row.settings,
-                partners={each.partner: _partner(each) for each in partners},
+                partners={each.partner: _partner(each) for each in partners if each.forgotten_at is None},
+                forgotten={each.partner: each.forgotten_at for each in gone},
                 claims=claims_in(connection),
             )
 

@@ -36,8 +36,14 @@ def refuse_strangers(connection: Connection, name: str) -> None:
         select(
             exists(select(fleet_version.c.number)).label("fleet"),
             exists(select(fleet_partner.c.partner).where(fleet_partner.c.partner == name)).label("known"),
+            select(fleet_partner.c.forgotten_at).where(fleet_partner.c.partner == name).scalar_subquery().label("gone"),
         )
     ).one()
+    if row.gone is not None:
+        raise UsageError(
+            f"{name} was forgotten on {row.gone:%Y-%m-%d}: nothing of it is left here, and its name is not used again.",
+            next_steps=[["billingsync", "fleet", "status"]],
+        )
     if not row.fleet or row.known:
         return
     if name == SINGLE:

@@ -25,6 +25,8 @@ from billingsync.store.lock import LockBook
 from billingsync.store.lookback import LookBackBook
 from billingsync.store.mappings import MappingBook
 from billingsync.store.memory import MemoryBook
+from billingsync.store.moved import refuse_moved
+from billingsync.store.moving import mark_of
 from billingsync.store.notices import NoticeBook
 from billingsync.store.orders import OrderBook
 from billingsync.store.pairings import PairingBook
@@ -88,9 +90,11 @@ class Ledger(
 
     @contextmanager
     def run_lock(self, holder: str) -> Iterator[Fence]:
-        """See `LockBook.run_lock`; Paused where the fleet lets no run begin for this partner, also within a cycle."""
+        """See `LockBook.run_lock`; Paused where the fleet lets no run begin for this partner, also within a cycle;
+        Moved where the ledger went on elsewhere."""
         with self.reading() as connection:
             refuse_paused(connection, self.name)
+            refuse_moved(mark_of(connection, self.name))
         if self._cycle is not None:
             yield self._cycle
             return

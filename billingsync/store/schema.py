@@ -50,6 +50,7 @@ REVISIONS = (
     "0017",
     "0018",
     "0020",
+    "0021",
 )
 
 metadata = MetaData(
@@ -109,6 +110,7 @@ partner = _table(
     _optional("halo_base_url", Words),
     _optional("halo_tenant", Words),
     _optional("bound_at", Moment),
+    _optional("moved", Json),  # where this ledger went on, see `moving`; it writes nothing any more
 )
 
 # Whose markers are ours: our own, and those taken over by `billingsync adopt` [N6].
@@ -805,6 +807,7 @@ fleet_partner = _table(
     _optional("paused_at", Moment),
     _optional("paused_by", Words),
     _optional("paused_why", Words),
+    _optional("forgotten_at", Moment),  # by `fleet forget`: nothing else is left of it; its name is never used again
 )
 
 # The files that decide about a partner, path -> SHA-256, from that version on until its next row.

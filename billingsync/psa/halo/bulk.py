@@ -66,10 +66,10 @@ def _read(halo: Halo, kind: str) -> Listed:
     why = ""
     for _ in range(READINGS):
         try:
-            pages = Pages(halo, path, key, {**params, "order": "id"}, keep=True)
+            pages = Pages(halo, path, key, {**params, "order": "id"})
             rows = tuple(pages)
             if pages.repeated:  # paging is ignored: in one piece
-                pages = Pages(halo, path, key, {**params, "order": "id"}, at_once=True, keep=True)
+                pages = Pages(halo, path, key, {**params, "order": "id"}, at_once=True)
                 rows = tuple(pages)
         except (NotReachable, LoginFailed):
             raise
