@@ -129,7 +129,8 @@ def findings(
 
 def _format(format: str | None, out_file: str | None, json: bool, command: str) -> str:
     words = ["renewals"] if command == "renewals" else ["reconcile", command]
-    return format_of(format, out_file, json=json, command=words)
+    more = ("ics",) if command == "renewals" else ()
+    return format_of(format, out_file, json=json, command=words, more=more)
 
 
 def _filters(

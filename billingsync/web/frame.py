@@ -7,6 +7,7 @@ from typing import Any
 from billingsync.core.desk import Role
 from billingsync.core.partner import SINGLE
 from billingsync.web.ask import Ask
+from billingsync.web.pages.me import chosen_theme
 from billingsync.web.pages.ready import client_rows
 from billingsync.web.views.bar import bar
 
@@ -60,8 +61,9 @@ def _open_work(ask: Ask) -> dict[str, str]:
 
 def frame(ask: Ask) -> dict[str, Any]:
     """The view of the side and the head; without a session only that nobody is signed in."""
+    theme = chosen_theme(ask)
     if ask.session is None:
-        return {"person": None, "side": [], "bar": []}
+        return {"person": None, "side": [], "bar": [], "theme": theme}
     path = ask.request.url.path
     counts = _open_work(ask)
     side = []
@@ -88,5 +90,6 @@ def frame(ask: Ask) -> dict[str, Any]:
             "left_s": max(0, int((session.made_at + limits.absolute - ask.now).total_seconds())),
         },
         "side": side,
+        "theme": theme,
         "bar": [] if ask.fragment else bar(ask),
     }

@@ -191,6 +191,9 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
         for path in (*PATHS, "/reconcile/licences?view=active", "/reconcile/licences?view=product"):
             page = client.get(path).text
             assert "<script>alert" not in page and "\u202e" not in page and "x" * 1000 not in page, path
+        hostile = client.get("/expiring.ics").text
+        assert "x" * 400 not in hostile and "\u202e" not in hostile
+        assert all(line.startswith(" ") or line[:1].isupper() for line in hostile.split("\r\n")[:-1])
         for path in PATHS:
             cells = [cell for row in csv.reader(io.StringIO(client.get(f"{path}.csv").text)) for cell in row]
             assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))], path
@@ -225,6 +228,27 @@ def test_what_ends_is_counted_as_the_command_counts_it(desk: Office) -> None:
             assert len(listed) == count and all(one["row"] == row for one in listed)
     assert len(client.get("/expiring.json?row=no-date").json()["subscriptions"]) == twin["no_date"]
     assert client.get("/expiring?row=nonsense").status_code == 404
+
+
+def test_what_ends_is_saved_as_a_calendar(desk: Office, tmp_path: Path) -> None:
+    client = desk.browser(Role.USER)
+    assert 'href="/expiring.ics"' in client.get("/expiring").text
+    answer = client.get("/expiring.ics")
+    assert (
+        answer.headers["content-type"].startswith("text/calendar")
+        and "attachment" in answer.headers["content-disposition"]
+    )
+    lines = answer.content.decode().replace("\r\n ", "").split("\r\n")
+    ends = [one for one in client.get("/expiring.json").json()["subscriptions"] if one["end"]]
+    assert lines[0] == "BEGIN:VCALENDAR" and lines[-2:] == ["END:VCALENDAR", ""]
+    assert lines.count("BEGIN:VEVENT") == lines.count("END:VEVENT") == len(ends) > 1
+    for one in ends:
+        at = lines.index(f"UID:{one['subscription_id']}@billingsync")
+        assert lines[at + 2] == f"DTSTART;VALUE=DATE:{one['end'].replace('-', '')}"
+    assert "USD" not in answer.text
+    assert all(len(line) <= 75 for line in answer.content.split(b"\r\n"))
+    some = client.get("/expiring.ics?row=past").text
+    assert some.count("BEGIN:VEVENT") == len(client.get("/expiring.json?row=past").json()["subscriptions"])
 
 
 def test_a_user_sees_what_ends_without_money(desk: Office) -> None:

@@ -251,3 +251,15 @@ def test_hostile_addresses_are_shown_as_text(served: Served, name: str) -> None:
     served.ledger.add_person(name, Role.USER, who="the test", now=served.clock())
     page = admin.get("/people").text
     assert "<script>alert" not in page and name.split("@")[0].replace("<", "&lt;").replace(">", "&gt;")[:50] in page
+
+
+def test_light_or_dark_is_chosen_for_a_browser(served: Served, dana: str) -> None:
+    client = served.browser()
+    assert _sign_in(client) == 303
+    assert "data-theme" not in client.get("/me").text
+    assert client.post("/me/theme", data={"theme": "dark"}).headers["location"] == "/me"
+    page = client.get("/status").text
+    assert '<html lang="en" data-theme="dark">' in page and '<meta name="color-scheme" content="dark">' in page
+    assert client.post("/me/theme", data={"theme": "<script>"}).status_code == 422
+    client.cookies.set("desk-theme", "light-or-so")
+    assert "data-theme" not in client.get("/login").text

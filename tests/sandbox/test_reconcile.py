@@ -128,6 +128,14 @@ def test_both_rows_of_what_expires(billed):
     assert any(one["renews"] == "renews by default" for one in told["subscriptions"])
 
 
+def test_what_ends_as_a_calendar(billed):
+    target = billed.folder / "ends.ics"
+    billed.run("renewals", "--out", str(target)).must(0, 3)
+    dated = [one for one in billed.run("renewals", "--json").must(0, 3).json["subscriptions"] if one["end"]]
+    assert target.read_text("utf-8").count("BEGIN:VEVENT") == len(dated) > 0
+    assert "Known endings" in billed.run("reconcile", "licences", "--out", str(target)).must(2).stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_format(billed, command):
     for format in ("text", "json", "csv", "html", "markdown"):

@@ -111,6 +111,10 @@ def _markdown(what: str, view: View, figures: Figures) -> str:
 
 def render_renewals(found: Renewals, format: str, locale: str, partner: str) -> bytes:
     """What ends soon as the content of a file."""
+    if format == "ics":
+        from billingsync.report.comparison.calendar import renewals_calendar
+
+        return renewals_calendar(found).encode()
     figures = Figures(locale)
     title, table = words.heading("Renewals", found.whole), renewals.renewal_table(found)
     if format == "json":

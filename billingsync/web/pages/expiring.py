@@ -7,10 +7,13 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
+from starlette.responses import Response
+
 from billingsync.core.desk import OrderKind, Role
 from billingsync.core.reconcile.expiring import THRESHOLDS, CommitmentTerms, Expiring, Expiry, Row, expiring
 from billingsync.core.schedule import local_day
 from billingsync.errors import NoSnapshot
+from billingsync.report.comparison.calendar import renewals_calendar
 from billingsync.report.comparison.renewals import NOTES, ROWS, Renewals, renewal_table, renewals_document
 from billingsync.report.html import clean
 from billingsync.report.labels import plural
@@ -30,15 +33,11 @@ _APART: Mapping[str, Callable[[Expiring], bool]] = {
 
 def show(ask: Ask) -> Shown:
     try:
-        whole = ask.desk.comparisons.of(None)
+        found, expiry = _found(ask)
     except NoSnapshot as none:
         return _nothing(ask, none)
-    terms, asked_at = _documented(ask)
-    today = local_day(ask.now, ask.desk.settings.zone)
-    expiry = expiring(whole.subscriptions, today, terms, within=WITHIN)
+    whole, chosen, asked_at = found.whole, found.expiry, _documented(ask)[1]
     row, within = ask.query("row"), ask.query("within") or str(WITHIN)
-    chosen = _chosen(expiry, row, within, ask.query("q")[:200])
-    found = Renewals(whole=whole, expiry=chosen, within=WITHIN, money=ask.role.may(Role.FINANCIAL))
     here = {name: ask.query(name)[:200] for name in ("row", "within", "q") if ask.query(name)}
     view = {
         "rows": [_row(ask, one) for one in chosen.subscriptions],
@@ -53,7 +52,7 @@ def show(ask: Ask) -> Shown:
         "asked_at": asked_at,
         "none": not expiry.subscriptions,
         "here": _link(AT, here),
-        "files": {ending: _link(f"{AT}.{ending}", here) for ending in ("xlsx", "csv", "json")},
+        "files": {ending: _link(f"{AT}.{ending}", here) for ending in ("xlsx", "csv", "json", "ics")},
         "says": "",
     }
     return Shown(
@@ -63,6 +62,22 @@ def show(ask: Ask) -> Shown:
         twin=lambda: renewals_document(found),
         tables=lambda: [renewal_table(found)],
     )
+
+
+def _found(ask: Ask) -> tuple[Renewals, Expiry]:
+    """What the address asks for, and all that ends. NoSnapshot where nothing was compared yet."""
+    whole = ask.desk.comparisons.of(None)
+    expiry = expiring(
+        whole.subscriptions, local_day(ask.now, ask.desk.settings.zone), _documented(ask)[0], within=WITHIN
+    )
+    chosen = _chosen(expiry, ask.query("row"), ask.query("within") or str(WITHIN), ask.query("q")[:200])
+    return Renewals(whole=whole, expiry=chosen, within=WITHIN, money=ask.role.may(Role.FINANCIAL)), expiry
+
+
+def calendar(ask: Ask) -> Response:
+    """The same as days in a calendar."""
+    headers = {"Content-Disposition": 'attachment; filename="expiring.ics"'}
+    return Response(renewals_calendar(_found(ask)[0]), media_type="text/calendar; charset=utf-8", headers=headers)
 
 
 def _nothing(ask: Ask, none: NoSnapshot) -> Shown:
@@ -168,4 +183,7 @@ def _row(ask: Ask, one: Expiring) -> View:
     }
 
 
-PAGES = (Page(path=AT, show=show, role=Role.USER, twin=True, sheets=True),)
+PAGES = (
+    Page(path=AT, show=show, role=Role.USER, twin=True, sheets=True),
+    Page(path=f"{AT}.ics", show=calendar, role=Role.USER),
+)

@@ -11,6 +11,27 @@ from billingsync.web.ask import Ask, Page, Shown, see
 from billingsync.web.passwords import Busy, check_password
 from billingsync.web.views.times import moment
 
+THEMES = {"": "As the system has it", "light": "Light", "dark": "Dark"}
+_THEME = "desk-theme"  # a cookie: how it looks is a matter of this browser
+_YEAR_S = 365 * 24 * 3600
+
+
+def chosen_theme(ask: Ask) -> str:
+    """ "light" or "dark"; "" where the browser follows its system."""
+    theme = ask.request.cookies.get(_THEME, "")
+    return theme if theme in THEMES else ""
+
+
+def set_theme(ask: Ask) -> Response:
+    theme = ask.text("theme")
+    if theme not in THEMES:
+        raise UsageError("Choose one of the themes.")
+    answer = see("/me")
+    answer.set_cookie(
+        _THEME, theme, max_age=_YEAR_S, path="/", secure=ask.desk.site.secure, httponly=True, samesite="lax"
+    )
+    return answer
+
 
 def show(ask: Ask) -> Shown:
     return _me(ask, "")
@@ -31,6 +52,7 @@ def _me(ask: Ask, says: str) -> Shown:
         for one in ask.ledger.sessions(mine.person.id, ask.desk.limits, ask.now)
     ]
     view = {"rows": rows, "by_password": mine.person.issuer is None, "says": says, "role": mine.person.role}
+    view |= {"themes": list(THEMES.items()), "theme_chosen": chosen_theme(ask)}
     return Shown(template="me", title="You", view=view, status=422 if says else 200)
 
 
@@ -81,5 +103,6 @@ PAGES = (
     Page(path="/me/password", show=set_password, role=Role.USER, post=True),
     Page(path="/me/sessions/end", show=end_session, role=Role.USER, post=True),
     Page(path="/me/sessions/end-others", show=end_others, role=Role.USER, post=True),
+    Page(path="/me/theme", show=set_theme, role=Role.USER, post=True),
     Page(path="/me/still-here", show=still_here, role=Role.USER, post=True),
 )
