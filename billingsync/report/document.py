@@ -119,14 +119,15 @@ def _plan_steps(plan: Plan) -> list[list[str]]:
     return [*steps, *([["billingsync", "holds", plan.period]] if plan.held else [])]
 
 
-def kept_plan(plan: Plan, created_at: str) -> Iterator[str]:
+def kept_plan(plan: Plan, created_at: str, clients: Iterable[Document]) -> Iterator[str]:
     """`plan_document` as the ledger keeps it, in pieces, as it is several times as large as the plan; on one line,
-    which json writes in a tenth of the time; in ASCII, as a single emoji makes each character four bytes."""
+    which json writes in a tenth of the time; in ASCII, as a single emoji makes each character four bytes. `clients`
+    are the `client_document` of each."""
     head = plan_document(replace(plan, clients=()), created_at, _plan_steps(plan))
     del head["clients"]
     yield f'{json.dumps(head, allow_nan=False)[:-1]}, "clients": ['
-    for nth, client in enumerate(plan.clients):
-        yield f"{', ' if nth else ''}{json.dumps(client_document(client), allow_nan=False)}"
+    for nth, client in enumerate(clients):
+        yield f"{', ' if nth else ''}{json.dumps(client, allow_nan=False)}"
     yield "]}\n"
 
 

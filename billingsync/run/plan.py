@@ -24,7 +24,7 @@ from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.reasons import Reason
 from billingsync.core.remembered import RememberedMatch
 from billingsync.core.rules import DeskRules, Rulebook
-from billingsync.report.document import kept_plan, plan_document
+from billingsync.report.document import client_document, kept_plan, plan_document
 from billingsync.rulebook import load_rulebook
 from billingsync.run.context import now
 from billingsync.run.fetch import Beside, Upstream, detailed, existing_invoices, fetch
@@ -236,14 +236,15 @@ def remember(ledger: Ledger, rules_dir: Path, planned: Planned) -> None:
         ledger.remember_matches(matches, planned.created_at)
         remember_names(ledger, planned.inputs, planned.created_at)
     keep_rules(ledger, rules_dir, plan.rules_digest, planned.created_at)
+    created, documents = planned.created_at.isoformat(timespec="seconds"), [*map(client_document, plan.clients)]
     ledger.save_plan(
         digest=plan.digest,
         period=planned.inputs.period,
         rules_digest=plan.rules_digest,
         asked=(planned.from_file,) if planned.from_file else plan.clients_asked,  # so it is nobody's whole month
-        document=kept_plan(plan, planned.created_at.isoformat(timespec="seconds")),
+        document=kept_plan(plan, created, documents),
         now=planned.created_at,
-        rows=plan_rows(plan, planned.inputs.rulebook, planned.created_at.isoformat(timespec="seconds")),
+        rows=plan_rows(plan, planned.inputs.rulebook, created, documents),
         inputs=pack(replace(planned.inputs, rulebook=Rulebook(), memory=Memory()), plan=plan),
     )
 

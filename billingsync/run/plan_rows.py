@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -12,26 +12,26 @@ from billingsync.core.bill.plan import ClientPlan, Hold, Plan
 from billingsync.core.money import ZERO
 from billingsync.core.rules import Rulebook
 from billingsync.core.states import LineAction
-from billingsync.report.document import client_document, plan_document
+from billingsync.report.document import Document, plan_document
 from billingsync.store.plan_rows import ClientRow, Held, PlanRows, body_of
 
 
-def plan_rows(plan: Plan, rulebook: Rulebook, created_at: str) -> PlanRows:
-    """The head, the rows and the bodies of a plan."""
+def plan_rows(plan: Plan, rulebook: Rulebook, created_at: str, documents: Iterable[Document]) -> PlanRows:
+    """The head, the rows and the bodies of a plan. `documents` are the `client_document` of each client."""
     head = plan_document(replace(plan, clients=()), created_at, [])
     del head["clients"]
     head["invoices"] = len(plan.postings)
     head["writes"] = plan.writes
     rows, bodies = [], {}
-    for row, text in _rows(plan, rulebook):
+    for row, text in _rows(plan, rulebook, documents):
         rows.append(row)
         bodies[row.body] = text
     return PlanRows(head=head, rows=rows, bodies=bodies)
 
 
-def _rows(plan: Plan, rulebook: Rulebook) -> Iterator[tuple[ClientRow, str]]:
-    for nth, client in enumerate(plan.clients):
-        key, text = body_of(client_document(client))
+def _rows(plan: Plan, rulebook: Rulebook, documents: Iterable[Document]) -> Iterator[tuple[ClientRow, str]]:
+    for nth, (client, document) in enumerate(zip(plan.clients, documents, strict=True)):
+        key, text = body_of(document)
         counts: dict[str, int] = defaultdict(int)
         for line in client.lines:
             stays = line.action == LineAction.UPDATE and line.before_amount == line.amount

@@ -240,7 +240,7 @@ def _said_rows(
     )
     for some in batches_of(values):
         query = select(said_charge, on_a_line).where(said_charge.c.partner == name, column.in_(some))
-        for row in connection.execute(query.where(on_a_line) if live else query):
+        for row in connection.execute(query.where(on_a_line) if live else query).all():
             yield (
                 Said(
                     charge=row.charge,

@@ -140,7 +140,7 @@ def _claims(connection: Connection, name: str, column: ColumnElement[str], value
             .join(posting, (posting.c.partner == claim.c.partner) & (posting.c.key == claim.c.key))
             .where(claim.c.partner == name, claim.c.live, column.in_(some))
         )
-        rows += connection.execute(query)
+        rows += connection.execute(query).all()
     found: dict[str, Settled] = {}
     for row in sorted(rows, key=lambda row: (row.key, row.line, row.part)):
         other = found.get(row.charge)

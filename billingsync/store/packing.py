@@ -15,6 +15,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import cache
 from json.encoder import encode_basestring_ascii
+from operator import attrgetter
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from billingsync.core.steps import Slot
@@ -141,10 +142,10 @@ def _writer_of_fields(kind: Any) -> Writer:
     """The names of the fields are put together once; a value has its texts filled in."""
     names = [field.name for field in fields(kind)]
     form = "{" + ",".join(f'"{name}":%s' for name in names) + "}"
+    parts_of = attrgetter(*names) if len(names) > 1 else lambda value: [getattr(value, name) for name in names]
 
     def write(value: Any) -> str:
-        parts = [getattr(value, name) for name in names]
-        return form % tuple([_writers[type(part)](part) for part in parts])
+        return form % tuple([_writers[type(part)](part) for part in parts_of(value)])
 
     return write
 

@@ -7,6 +7,7 @@ import gc
 import json
 import sys
 import time
+from collections import defaultdict
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -15,7 +16,7 @@ from typing import Any
 from billingsync.core.bill.plan_run import plan_run
 from billingsync.core.charge import Charge, Source
 from billingsync.core.inputs import Client, Company, Item, Memory, RunInputs
-from billingsync.core.invoice import Invoice
+from billingsync.core.invoice import Invoice, InvoiceLine, Mark
 from billingsync.core.period import Period
 from billingsync.core.remembered import WrittenLine
 from billingsync.core.rules import ClientFile, Rulebook, Rules
@@ -25,7 +26,8 @@ _ROUNDS = 3
 
 
 def large_month(charges: int, clients: int, files: int) -> RunInputs:
-    """`files` of the clients are billed on a recurring invoice that carries a line for each of their charges."""
+    """`files` of the clients are billed on a recurring invoice that carries a line for each of their charges, all of
+    which HaloPSA has invoiced since."""
     companies = tuple(Company(id=f"c-{n}", name=f"Company {n}", external_id=str(n + 1)) for n in range(clients))
     known = tuple(Client(id=n + 1, name=f"Company {n}", currency="USD") for n in range(clients))
     rules = Rules()
@@ -46,6 +48,19 @@ def large_month(charges: int, clients: int, files: int) -> RunInputs:
     lines = tuple(
         _written(one, number, int(one.external_id)) for number, one in enumerate(month) if int(one.external_id) <= files
     )
+    on_template: dict[int, list[InvoiceLine]] = defaultdict(list)
+    for line in lines:
+        on_template[line.client_id].append(
+            InvoiceLine(
+                id=line.line_id,
+                title=line.description,
+                text=line.description,
+                quantity=line.quantity,
+                unit_price=line.unit_price,
+                unit_cost=line.unit_cost,
+                mark=Mark(key=line.key, installation="0" * 8, ordinal=line.ordinal),
+            )
+        )
     return RunInputs(
         partner="default",
         period=MONTH,
@@ -64,7 +79,10 @@ def large_month(charges: int, clients: int, files: int) -> RunInputs:
         companies=companies,
         clients=known,
         items=tuple(Item(id=n + 1, name=f"Product {n}", external_reference=f"SKU-{n}") for n in range(200)),
-        existing=tuple(Invoice(id=-(n + 1), client_id=n + 1, template=True, currency="USD") for n in range(files)),
+        existing=tuple(
+            Invoice(id=-(n + 1), client_id=n + 1, template=True, currency="USD", lines=tuple(on_template[n + 1]))
+            for n in range(files)
+        ),
         rulebook=rulebook,
         memory=Memory(written_lines=lines, last_companies=frozenset(one.id for one in companies)),
     )
@@ -86,7 +104,7 @@ def _written(charge: Charge, number: int, client: int) -> WrittenLine:
         invoice_id=-client, client_id=client, company_id=charge.company_id or "", period=str(BEFORE),
         line_id=number + 1, recurring_key=f"{charge.subscription_id}|subscription|USD|1", title=charge.product_name,
         description=charge.description, quantity=Decimal(3), unit_price=Decimal("10.00"), unit_cost=Decimal("8.00"),
-        item_id=1,
+        item_id=1, key=f"{client:020x}", ordinal=number, invoiced=(client,),
     )  # fmt: skip
 
 

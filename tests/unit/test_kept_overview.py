@@ -17,7 +17,7 @@ from billingsync.core.period import Period
 from billingsync.core.rules import Rulebook
 from billingsync.core.states import TrueUpState
 from billingsync.errors import UsageError
-from billingsync.report.document import kept_plan
+from billingsync.report.document import client_document, kept_plan
 from billingsync.report.layout import UNLIMITED
 from billingsync.report.overview import MOST_CLIENTS
 from billingsync.report.summary import print_summary
@@ -46,9 +46,9 @@ def keep(ledger, plan, now=NOW):
         period=Period.parse(plan.period),
         rules_digest=plan.rules_digest,
         asked=plan.clients_asked,
-        document=kept_plan(plan, at),
+        document=kept_plan(plan, at, map(client_document, plan.clients)),
         now=now,
-        rows=plan_rows(plan, Rulebook(), at),
+        rows=plan_rows(plan, Rulebook(), at, map(client_document, plan.clients)),
         inputs=pack(
             RunInputs(partner="default", period=Period.parse(plan.period), sources=(), companies=(), clients=()),
             plan=plan,

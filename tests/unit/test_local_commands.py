@@ -15,7 +15,7 @@ from billingsync.cli.app import app, app_of, known_commands
 from billingsync.core.inputs import RunInputs
 from billingsync.core.period import Period
 from billingsync.core.rules import Rulebook
-from billingsync.report.document import kept_plan
+from billingsync.report.document import client_document, kept_plan
 from billingsync.rulebook import load_rulebook
 from billingsync.run.plan_rows import plan_rows
 from billingsync.store.ledger import open_ledger
@@ -70,9 +70,9 @@ def keep_a_plan(url: str, folder: Path) -> str:
             period=Period.parse(plan.period),
             rules_digest=load_rulebook(folder / "rules").digest,
             asked=(),
-            document=kept_plan(plan, at),
+            document=kept_plan(plan, at, map(client_document, plan.clients)),
             now=NOW,
-            rows=plan_rows(plan, Rulebook(), at),
+            rows=plan_rows(plan, Rulebook(), at, map(client_document, plan.clients)),
             inputs=pack(made_from, plan=plan),
         )
     return plan.digest

@@ -195,9 +195,10 @@ def markers(line: Raw) -> Mark | None:
     """Our marker on a line, in any place that it may have been put: the setting may have changed since."""
     fields = line.get("customfields")
     places = [line.get(name) for name in ("item_longdescription", "productnumber", "item_shortdescription")]
-    places += [field.get("value") for field in fields if isinstance(field, dict)] if isinstance(fields, list) else []
+    if fields and isinstance(fields, list):
+        places += [field.get("value") for field in fields if isinstance(field, dict)]
     for place in places:
-        if found := _MARK.findall(_text(place)):
+        if isinstance(place, str) and "[bs:" in place and (found := _MARK.findall(place)):
             key, installation, ordinal = found[-1]  # ours is written last
             return Mark(key=key, installation=installation, ordinal=int(ordinal))
     return None
