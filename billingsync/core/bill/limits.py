@@ -13,7 +13,7 @@ from billingsync.core.bill.templates import currency_of
 from billingsync.core.decisions import lifted
 from billingsync.core.inputs import RunInputs
 from billingsync.core.money import ZERO, plain
-from billingsync.core.reasons import HOLDS, Reason
+from billingsync.core.reasons import HOLDS, ApproveAs, Reason
 from billingsync.core.rules import LimitRules
 from billingsync.core.states import ChargeState, LineAction, PostingAction
 
@@ -152,7 +152,7 @@ def apply_limits(works: Sequence[Work], inputs: RunInputs, missing: str) -> None
         amount = bill.amount + bill.amount_before
         limits: dict[Reason, tuple[str, ...]] = {one.reason: one.numbers for one in found}
         ruling = lifted(inputs.memory.approvals, str(client_id), currency, amount, limits)
-        if ruling.by:
+        if ruling.by or _agreed_before(client_id, currency, bill.amount, inputs):
             continue
         detail = "; ".join([one.detail for one in found] + ([ruling.lapsed] if ruling.lapsed else []))
         for work in members:
@@ -160,6 +160,18 @@ def apply_limits(works: Sequence[Work], inputs: RunInputs, missing: str) -> None
             if not work.charges:  # no charge would say that its lines stay
                 work.left = (*work.left, *_lines_that_stay(work, found[0].reason, detail))
             work.hold_all(found[0].reason, detail)
+
+
+def _agreed_before(client_id: int, currency: str, amount: Decimal, inputs: RunInputs) -> bool:
+    """Whether this bill comes in the place of what was taken back, and a person who saw its sum agreed to that [R2]: a
+    run that died in between leaves it to the next one."""
+    if client_id not in inputs.memory.taken_back:
+        return False
+    return any(
+        (one.client, one.currency, one.amount) == (str(client_id), currency, amount) and one.taken
+        for one in inputs.memory.approvals
+        if one.kind in (ApproveAs.TRUE_UP, ApproveAs.SOURCE_CHANGED)
+    )
 
 
 def _counts(work: Work, inputs: RunInputs) -> bool:
