@@ -8,16 +8,17 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from billingsync.core.bill.plan import Hold, Plan
-from billingsync.core.charge import Charge
-from billingsync.core.inputs import Memory, RunInputs
-from billingsync.core.rules import Rulebook
 from billingsync.errors import UsageError
 from billingsync.store.ledger import Ledger
 from billingsync.store.packing import unpack_beside, unpack_with
 from billingsync.store.plans import PlanEntry
+
+if TYPE_CHECKING:
+    from billingsync.core.charge import Charge
+    from billingsync.core.inputs import RunInputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,9 @@ def kept_month(ledger: Ledger, digest: str) -> KeptMonth:
 
 def hold_in_memory(ledger: Ledger, plan: Plan, inputs: RunInputs) -> None:
     """A plan that was just kept, as it would be read again: pages ask for it next."""
+    from billingsync.core.inputs import Memory
+    from billingsync.core.rules import Rulebook
+
     with _READING:
         _put(ledger, plan.digest, _month(replace(inputs, rulebook=Rulebook(), memory=Memory()), plan))
 
@@ -121,6 +125,8 @@ def _put(ledger: Ledger, digest: str, found: KeptMonth) -> None:
 
 
 def _read(ledger: Ledger, digest: str) -> KeptMonth:
+    from billingsync.core.inputs import RunInputs
+
     body = ledger.kept_inputs(digest)
     if body is None:
         raise UsageError(

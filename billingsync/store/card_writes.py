@@ -10,12 +10,11 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select, update
 
 from billingsync.core.period import Period
-from billingsync.core.reconcile.card_states import CardState, Decision
 from billingsync.core.reconcile.card_write import OPEN, WRITTEN, LineSet, WriteState
 from billingsync.core.states import WriteKind
 from billingsync.errors import LedgerError
@@ -23,6 +22,9 @@ from billingsync.store.book import Fence
 from billingsync.store.card_lines import line_row, read_line
 from billingsync.store.cards import CardBook
 from billingsync.store.schema import card_write
+
+if TYPE_CHECKING:
+    from billingsync.core.reconcile.card_states import CardState, Decision
 
 _FREE = (WriteState.REFUSED, WriteState.ABANDONED, WriteState.FAILED)
 
@@ -152,6 +154,8 @@ class CardWriteBook(CardBook):
 def decision(write: CardWrite, one: LineSet, state: CardState, reason: str) -> Decision:
     """A card's transition, as a write brings it about. An undo's line says what it was written to and comes from; the
     card stays the one that it was."""
+    from billingsync.core.reconcile.card_states import Decision
+
     before, after = (one.after, one.before) if write.undoes else (one.before, one.after)
     return Decision(
         card=one.card,

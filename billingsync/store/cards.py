@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 
 from billingsync.core.period import Period
 from billingsync.core.reconcile.card import NOTHING_CHOSEN, Choice
-from billingsync.core.reconcile.card_states import CardState, Decision
 from billingsync.core.reconcile.values import Values
 from billingsync.store.book import Book
 from billingsync.store.schema import card_decision
+
+if TYPE_CHECKING:
+    from billingsync.core.reconcile.card_states import Decision
 
 
 class CardBook(Book):
@@ -37,6 +39,8 @@ class CardBook(Book):
 
     def card_decisions(self) -> tuple[Decision, ...]:
         """Every transition of every card, oldest first."""
+        from billingsync.core.reconcile.card_states import CardState, Decision
+
         query = select(card_decision).where(card_decision.c.partner == self.name).order_by(card_decision.c.seq)
         with self.reading() as connection:
             return tuple(

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from billingsync.core.bill.modifiers import Draft, is_azure
-from billingsync.core.rules import ModifierRules
-
 
 class KeptBy(StrEnum):
     """Which modifier let a draft pass. The value is the rules key that decided; "" where no modifier is about it."""
@@ -45,19 +42,3 @@ class DecidedCompany:
     never_billed: bool
     rules_file: str
     drafts: tuple[DecidedDraft, ...] = ()
-
-
-def decided_draft(draft: Draft, rules: ModifierRules, item_by: str) -> DecidedDraft:
-    charges = tuple(charge.id for charge in draft.charges)
-    return DecidedDraft(charges=charges, collapsed=draft.collapsed, kept_by=_kept_by(draft, rules), item_by=item_by)
-
-
-def _kept_by(draft: Draft, rules: ModifierRules) -> KeptBy:
-    if draft.collapsed or (rules.azure == "keep" and is_azure(draft.charges[0], rules)):
-        return KeptBy.AZURE
-    if draft.kind == "prorate" and draft.price < 0:
-        return KeptBy.FAVORABLE_PRORATA
-    if draft.price == 0:
-        nothing_at_all = rules.zero_lines == "keep" or draft.cost == 0
-        return KeptBy.ZERO_LINES if nothing_at_all else KeptBy.ZERO_PRICE_WITH_COST
-    return KeptBy.NONE

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from billingsync.core.bill.company import IN_DOUBT, Work, as_list, excluded_by, held_by, products_with
-from billingsync.core.bill.decided import decided_draft
+from billingsync.core.bill.decided import DecidedDraft, KeptBy
 from billingsync.core.bill.lines import Numbered, draft_lines, line_text
 from billingsync.core.bill.modifiers import Draft, Verdict, apply_modifiers, is_azure
 from billingsync.core.bill.parts import Items, as_shares, full_prices, needs_full_price, sold
@@ -28,7 +28,7 @@ from billingsync.core.charge import KNOWN_TYPES, Charge
 from billingsync.core.decisions import SetAside, approved_charges
 from billingsync.core.inputs import RunInputs
 from billingsync.core.reasons import BILL, EXCLUDE_COMPANY, HOLDS, MAP_COMPANY, ApproveAs, Exclusion, Reason
-from billingsync.core.rules import Rules
+from billingsync.core.rules import ModifierRules, Rules
 from billingsync.core.states import GONE_SINCE, VOIDED_SINCE, PostingAction, SourceChange
 from billingsync.core.steps import NOTHING, Fill, Slot, Step, instruction
 
@@ -253,7 +253,7 @@ def _draw(work: Work, drafts: list[Draft], inputs: RunInputs, catalogue: Catalog
     prices = full_prices(work.all_charges, inputs.memory.full_prices)
     for draft in drafts:
         resolved = resolve(draft, work.rules, catalogue, inputs.memory.items_by_sku)
-        work.drafts.append(decided_draft(draft, work.rules.modifiers, resolved.by))
+        work.drafts.append(_decided_draft(draft, work.rules.modifiers, resolved.by))
         if resolved.reason:
             if resolved.reason is Reason.PRODUCT_UNMATCHED and work.rules.products.lifecycle == "manual":
                 work.hold_all(resolved.reason, resolved.detail, resolved.fill, resolved.steps)
@@ -378,3 +378,19 @@ def _onto_recurring(work: Work, lines: list[PlanLine], inputs: RunInputs) -> Non
     # A charge is posted whole or not at all: where one part's line waits, the lines of its other parts wait too.
     work.lines.extend(line for line in changes.lines if not touched.keys() & set(line.charges))
     work.left = changes.left
+
+
+def _decided_draft(draft: Draft, rules: ModifierRules, item_by: str) -> DecidedDraft:
+    charges = tuple(charge.id for charge in draft.charges)
+    return DecidedDraft(charges=charges, collapsed=draft.collapsed, kept_by=_kept_by(draft, rules), item_by=item_by)
+
+
+def _kept_by(draft: Draft, rules: ModifierRules) -> KeptBy:
+    if draft.collapsed or (rules.azure == "keep" and is_azure(draft.charges[0], rules)):
+        return KeptBy.AZURE
+    if draft.kind == "prorate" and draft.price < 0:
+        return KeptBy.FAVORABLE_PRORATA
+    if draft.price == 0:
+        nothing_at_all = rules.zero_lines == "keep" or draft.cost == 0
+        return KeptBy.ZERO_LINES if nothing_at_all else KeptBy.ZERO_PRICE_WITH_COST
+    return KeptBy.NONE
