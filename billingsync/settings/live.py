@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from billingsync.errors import SettingsError
 from billingsync.redaction import Redactor
 from billingsync.settings.model import Settings
@@ -37,6 +35,8 @@ class LiveSettings:
         """The settings that count, with the keys that another process saved meanwhile. Where they cannot be read now,
         those of before, and the log says so."""
         if self._read is not None:
+            import structlog  # only what runs for long comes here
+
             with self._reading:
                 try:
                     found = with_keys_of(self._settings, self._read())
