@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from office import RULES, Office, office
+from office import MONTH, RULES, Office, office
 
 from billingsync.core.desk import OrderKind, OrderState, Role
 
@@ -232,3 +233,32 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
         for path in ("/ready/2026-11", "/ready/2026-11?open=0"):
             page = client.get(path).text
             assert "<script>alert" not in page and "\u202e" not in page and "x" * 1000 not in page
+
+
+def test_a_list_that_is_too_long_has_pages_and_sums_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from billingsync.web.views import paging
+
+    monkeypatch.setattr(paging, "WHOLE", 3)
+    monkeypatch.setattr(paging, "A_PAGE", 2)
+    with office(tmp_path) as desk:
+        desk.plan()
+        client = desk.browser(Role.FINANCIAL)
+        for path, marks in ((f"/ready/{MONTH}", r'id="c(\d+)"'), ("/clients", r"/clients/choose\?company=([^\"]+)")):
+            seen: list[str] = []
+            shown, after = client.get(path).text, path
+            whole = shown.partition('class="dock"')[2]
+            while True:
+                rows = re.findall(marks, shown)
+                assert 0 < len(rows) <= 2 and "the sums are of all that match" in shown, path
+                assert shown.partition('class="dock"')[2] == whole  # what would be posted is of all
+                seen += rows
+                more = re.search(r'<a href="([^"]+)">Next page', shown)
+                if more is None:
+                    break
+                after = html.unescape(more[1])
+                shown = client.get(after).text
+            assert len(seen) == len(set(seen)) > 3
+            assert f"page={len(seen) // 2 + len(seen) % 2}" in after
+        assert client.get(f"/ready/{MONTH}?page=99999").status_code == 200
+        opened = client.get(f"/ready/{MONTH}?view=to-post&sort=amount&down=1&page=2").text
+        assert "view=to-post" in opened and "page=1" in opened

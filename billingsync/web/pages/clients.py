@@ -17,6 +17,7 @@ from billingsync.web.ask import Ask, NotFound, Page, Shown
 from billingsync.web.kept import clients_of, search
 from billingsync.web.pages.ready import client_rows
 from billingsync.web.views.money import View, money, sums
+from billingsync.web.views.paging import page_of
 from billingsync.web.views.paths import rules_path
 from billingsync.web.views.ready import goes, shown_amount
 from billingsync.web.views.sheets import clients_table
@@ -40,8 +41,10 @@ def show(ask: Ask) -> Shown:
     shown = [row for row in rows if query in f"{row['company']}\n{row['client']}\n{row['id']}".casefold()]
     shown.sort(key=lambda row: (_ORDER.index(row["state"]), row["company"].casefold()))
     counts = [(state, sum(1 for row in rows if row["state"] == state)) for state in _ORDER]
+    listed, part = page_of(shown, ask.query("page"), "/clients", {"q": ask.query("q")[:200]})
     view = {
-        "rows": shown[:1000],
+        "rows": listed,
+        "part": part,
         "counts": [(state, count) for state, count in counts if count],
         "q": ask.query("q")[:200],
         "planned": head is not None,

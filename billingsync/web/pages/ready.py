@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
@@ -28,6 +28,7 @@ from billingsync.store.plan_rows import ClientRow, PlanHead
 from billingsync.web.ask import Ask, NotFound, Page, Shown, see
 from billingsync.web.render import macro
 from billingsync.web.views.money import View, equation, exponent, minor, money, parts, strip
+from billingsync.web.views.paging import page_of
 from billingsync.web.views.ready import CHUNK, FILTERS, SORTS, body_view, chosen, row_view
 from billingsync.web.views.sheets import ready_table
 from billingsync.web.views.times import clock
@@ -113,10 +114,19 @@ def client_rows(ledger: Ledger, digest: str) -> tuple[ClientRow, ...]:
 
 
 @lru_cache(maxsize=8)
-def _row_html(ledger: Ledger, digest: str, main: str, figures: Figures, period: str) -> Mapping[int, str]:
-    """Each row as HTML, made once for a plan."""
-    row = macro("ready_rows", "row")
-    return {each.nth: str(row(row_view(each, main, figures), digest, period)) for each in client_rows(ledger, digest)}
+def _row_html(ledger: Ledger, digest: str, main: str, figures: Figures, period: str) -> dict[int, str]:
+    """Rows as HTML, by place in the plan: `_row_of` makes each once for a plan."""
+    return {}
+
+
+def _row_of(ask: Ask, head: PlanHead, row: ClientRow, main: str, changed: Collection[int]) -> str:
+    figures, made = ask.desk.figures, macro("ready_rows", "row")
+    if row.nth in changed:
+        return str(made(row_view(row, main, figures), head.digest, head.period, changed=True))
+    known = _row_html(ask.ledger, head.digest, main, figures, head.period)
+    if row.nth not in known:
+        known[row.nth] = str(made(row_view(row, main, figures), head.digest, head.period))
+    return known[row.nth]
 
 
 @lru_cache(maxsize=8)
@@ -148,6 +158,8 @@ def _view(ask: Ask, head: PlanHead) -> View:
     found = _chosen(ask, head)
     at, was = f"/ready/{head.period}", _earlier(ask, head)
     opened = ask.query("open")
+    here = {"view": view if view != "all" else "", "q": query, "sort": sort if sort != "client" else "", "was": was}
+    listed, part = page_of(found, ask.query("page"), at, here | {"down": "1" if down else ""})
     warnings = [str(one)[:600] for one in head.content.get("warnings", ())]
     return {
         "period": head.period,
@@ -187,7 +199,8 @@ def _view(ask: Ask, head: PlanHead) -> View:
         "down": down,
         "was": was,
         "changed": figures.count(len(_changed(ledger, head.digest, was))) if was else "",
-        "chunks": _chunks(ask, head, found, main, opened),
+        "chunks": _chunks(ask, head, listed, main, opened),
+        "part": part,
         "found": figures.count(len(found)),
         "of": figures.count(len(rows)),
         "unread": next((one for one in warnings if one.startswith(UNREAD)), ""),
@@ -206,16 +219,13 @@ def _link(path: str, **query: Any) -> str:
 
 
 def _chunks(ask: Ask, head: PlanHead, found: Sequence[ClientRow], main: str, opened: str) -> list[Markup]:
-    html = dict(_row_html(ask.ledger, head.digest, main, ask.desk.figures, head.period))
-    row, was = macro("ready_rows", "row"), _earlier(ask, head)
-    for each in client_rows(ask.ledger, head.digest) if was else ():
-        if each.nth in _changed(ask.ledger, head.digest, was):
-            html[each.nth] = str(row(row_view(each, main, ask.desk.figures), head.digest, head.period, changed=True))
+    was = _earlier(ask, head)
+    changed = _changed(ask.ledger, head.digest, was) if was else frozenset()
     parts_: list[Markup] = []
     for start in range(0, len(found), CHUNK):
         texts = []
         for row in found[start : start + CHUNK]:
-            texts.append(html[row.nth])
+            texts.append(_row_of(ask, head, row, main, changed))
             if opened == str(row.nth):
                 texts.append(str(_body_html(ask, head.digest, row.nth)))
         # Made by our own templates, which escape all that others wrote.
