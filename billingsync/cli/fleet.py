@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from billingsync.cli import fleet_move, fleet_work
+from billingsync.cli import fleet_doctor, fleet_move, fleet_work
 from billingsync.cli.terminal import FLAGS, console, document, note, out
 from billingsync.errors import FleetError, UsageError
 
@@ -39,6 +39,9 @@ def register(app: typer.Typer) -> None:
     fleet.command("resume", epilog="Example: billingsync fleet resume acme. Exit codes: 0, 1, 2.")(fleet_resume)
     fleet_work.register(fleet)
     fleet_move.register(fleet)
+    fleet.command(
+        "doctor", epilog="Example: billingsync fleet doctor --partner acme. Exit codes: 0, 1 something is wrong, 2."
+    )(fleet_doctor.fleet_doctor)
     for command in fleet.registered_commands:  # whole: the library would cut it to one line
         command.short_help = " ".join((command.callback.__doc__ or "").partition("\n\n")[0].split())
     app.add_typer(fleet, name="fleet")

@@ -137,6 +137,10 @@ def doctor(json: JsonOption = False) -> int:
     from billingsync.setup.doctor import examine, verdict
 
     _quiet_log(Path())
+    if partner := _partner_of_a_fleet():
+        from billingsync.cli.fleet_doctor import tell_checks
+
+        return tell_checks(partner, json=json)
     checks = examine()
     worst = 1 if any(check.state == "fail" for check in checks) else 0
     if json:
@@ -156,6 +160,24 @@ def doctor(json: JsonOption = False) -> int:
             out(wrapped(f"  next:  {check.remedy}", sys.stdout))
     out(wrapped(verdict(checks), sys.stdout))
     return worst
+
+
+def _partner_of_a_fleet() -> str:
+    """The partner that was named, where the database is a fleet's; "" where it is not, or cannot be asked."""
+    from billingsync.core.partner import SINGLE
+    from billingsync.errors import BillingSyncError
+    from billingsync.settings import load_settings
+    from billingsync.store.fleet import open_fleet
+    from billingsync.store.fleet_due import newest_version
+
+    try:
+        settings = load_settings(calls=False).settings
+        if settings.partner == SINGLE or not settings.database_url.startswith("postgresql"):
+            return ""
+        with open_fleet(settings.database_url) as fleet:
+            return settings.partner if newest_version(fleet) else ""
+    except BillingSyncError:
+        return ""
 
 
 def settings_show(json: JsonOption = False) -> int:
