@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 
+from billingsync.core.desk import OrderKind
 from billingsync.core.states import PostingState, RunState
 from billingsync.errors import BillingSyncError
+from billingsync.report.html import clean
 from billingsync.store.postings import BILLED, PostingHead
 from billingsync.store.runs import Run
 from billingsync.web.views.money import money, sums
@@ -38,6 +40,7 @@ class _Seen:
     run: Run | None = None
     settled: Sequence[PostingHead] = ()
     total: int = 0
+    says: str = ""  # what whoever carries out the order does just now
 
 
 class Watch:
@@ -54,6 +57,7 @@ class Watch:
         """Server-sent events from the posting after `told` on."""
         self._listening += 1
         began = spoke = time.monotonic()
+        said = ""
         try:
             yield "retry: 2000\n\n"
             while time.monotonic() - began < LONGEST_S:
@@ -64,6 +68,9 @@ class Watch:
                     yield _posting(ask, seen, nth)
                     spoke = time.monotonic()
                 told = max(told, len(seen.settled))
+                if seen.says != said:
+                    said, spoke = seen.says, time.monotonic()
+                    yield _event("stage", told, {"words": clean(said, 300)})
                 if seen.run.state != RunState.RUNNING:
                     yield _event("done", told, {"state": seen.run.state})
                     return
@@ -81,14 +88,16 @@ class Watch:
         async with seen.lock:
             if time.monotonic() - seen.at >= EVERY_S * 0.9:
                 try:
-                    seen.run, seen.settled, seen.total = await run_in_threadpool(_read, ledger, run, seen.total)
+                    seen.run, seen.settled, seen.total, seen.says = await run_in_threadpool(
+                        _read, ledger, run, seen.total
+                    )
                 except BillingSyncError:
                     seen.run = None
                 seen.at = time.monotonic()
         return seen
 
 
-def _read(ledger: Ledger, id: str, total: int) -> tuple[Run, Sequence[PostingHead], int]:
+def _read(ledger: Ledger, id: str, total: int) -> tuple[Run, Sequence[PostingHead], int, str]:
     run = ledger.show_run(id)
     settled = sorted(
         (row for row in ledger.heads(run=id) if row.state in SETTLED and row.settled_at is not None),
@@ -97,7 +106,8 @@ def _read(ledger: Ledger, id: str, total: int) -> tuple[Run, Sequence[PostingHea
     if not total:
         head = ledger.plan_head(run.digest or "")
         total = int(head.content["invoices"]) if head else 0
-    return run, settled, total
+    posting = (one for one in ledger.orders(open_only=True) if one.kind == OrderKind.POST and one.digest == run.digest)
+    return run, settled, total, next((one.says for one in posting), "")
 
 
 def _posting(ask: Ask, seen: _Seen, nth: int) -> str:

@@ -221,6 +221,15 @@ def test_a_run_is_told_as_it_is_committed(desk: Office) -> None:
     assert text.count("event: posting") == postings and "event: done" in text
     rest = client.get(f"/runs/{run}/events", headers={"Last-Event-ID": str(postings - 1)}).text
     assert rest.count("event: posting") == 1
+    assert "event: stage" not in text
+
+    order = desk.ledger.file_order(
+        OrderKind.POST, arguments={}, digest=desk.ledger.show_run(run).digest, who="dana", now=desk.clock()
+    )
+    assert desk.ledger.claim_order("somebody", desk.clock())
+    desk.ledger.say_of_order(order.id, "somebody", "reading back 3 of 7")
+    told = client.get(f"/runs/{run}/events").text
+    assert "event: stage\nid: " in told and '"words": "reading back 3 of 7"' in told
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:

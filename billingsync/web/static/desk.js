@@ -344,6 +344,7 @@
       });
       if (body) body.prepend(row);
     });
+    source.addEventListener("stage", (event) => { const words = JSON.parse(event.data).words; if (words && part("words")) part("words").textContent = words; });
     source.addEventListener("done", () => { source.close(); location.reload(); });
   };
 
