@@ -66,7 +66,7 @@ class PostingUndo:
         problem = ""
         for _ in range(SENDINGS):
             raw = self._read()
-            seen = self._with_billed(raw, self._seen(raw))
+            seen = self._under_a_later_month(raw, self._with_billed(raw, self._seen(raw)))
             gone = [fate for fate in seen if fate.kind in TAKEN]
             there = [fate for fate in seen if fate.kind == LineFate.THERE]
             before = undone_lines(self.row, seen)
@@ -170,6 +170,24 @@ class PostingUndo:
             if found.done or (by_us and not made.voided(self.row.key, one.ordinal)):
                 closed[one.ordinal] = replace(one, kind=LineFate.CLOSED, why=_billed_on([found], template_id))
         return tuple(closed.get(one.ordinal, one) for one in seen)
+
+    def _under_a_later_month(self, raw: Invoice | None, seen: tuple[Fate, ...]) -> tuple[Fate, ...]:
+        """The fates, where lines that it took off a template stay off once the template carries a later month: what
+        they billed is invoiced, and what stands there now comes in their place."""
+        removed = {line.ordinal for line in self.row.lines if line.action == LineAction.REMOVE}
+        off = [one for one in seen if one.kind == LineFate.THERE and one.ordinal in removed]
+        if raw is None or not off:
+            return seen
+        heads = self.context.ledger.heads(states=ARRIVED)
+        later = [
+            head.period
+            for head in heads
+            if head.action == PostingAction.UPDATE and head.invoice_id == raw.id and head.period > self.row.period
+        ]
+        if not later:
+            return seen
+        why = f"recurring invoice {abs(raw.id)} was written for {max(later)} since: it stays off, as HaloPSA has billed it"
+        return tuple(replace(one, kind=LineFate.LATER, why=why) if one in off else one for one in seen)
 
     def _taken_off(self, template_id: int) -> frozenset[int]:
         """The lines that postings of ours took off this template."""

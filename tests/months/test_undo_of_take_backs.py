@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from bench import Bench
 from months_rules import BASE
-from scene import M365, Scene, texts, total
+from scene import M365, SETUP, Scene, texts, total
 
 TEMPLATE = -201
-NOV, DEC = "2026-11", "2026-12"
+NOV, DEC, JAN = "2026-11", "2026-12", "2027-01"
 CAREFUL = BASE.replace("missing_company_percent_max = 100\n", "")
 ITSELF = BASE + '[approval]\nauto_post = "within_limits"\n'
 
@@ -114,6 +114,32 @@ def test_B8_a_line_that_a_limit_keeps_on_the_template_is_told_and_comes_off_once
             break
     assert run(made, DEC)["state"] == "complete"
     assert texts(made.invoice(TEMPLATE)) == []
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["it is billed again", "it is gone"])
+@pytest.mark.parametrize("void", [True, False], ids=["void", "no charge"])
+def test_R5_under_a_later_month_no_line_that_came_off_is_put_back(contoso, void: bool, back: bool) -> None:
+    made = contoso(schedule="off")
+    if void:
+        of_december = voided(made)
+    else:
+        made.month(NOV, made.charge(M365, 10, "22.00", sub="s-1"))
+        run(made, NOV)
+        made.sandbox.make(TEMPLATE)
+        made.month(DEC, made.charge(M365, 1, "9.00", client=216))
+        of_december = str(run(made, DEC)["run"])
+    assert texts(made.invoice(TEMPLATE)) == []
+    if not back:
+        made.month(JAN, made.charge(SETUP, 1, "5.00", sub="s-2"))
+    else:
+        made.month(JAN, made.charge(M365, 11, "22.00", sub="s-1"))
+    run(made, JAN)
+    stands = texts(made.invoice(TEMPLATE))
+    told = made.office.run("undo", of_december, "--client", "214", "--yes", "--json").must(3).json["postings"]
+    assert [one["outcome"] for one in told] == ["kept"]
+    assert "stays off" in told[0]["lines"][0]["why"]
+    assert texts(made.invoice(TEMPLATE)) == stands and len(stands) == 1
+    made.office.run("audit", "verify").must()
 
 
 NEW = '[client]\nhalo_client = 214\n[invoice]\nbehavior = "new"\n'
