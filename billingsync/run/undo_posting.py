@@ -186,7 +186,7 @@ class PostingUndo:
         ]
         if not later:
             return seen
-        why = f"recurring invoice {abs(raw.id)} was written for {max(later)} since: it stays off, as HaloPSA has billed it"
+        why = f"HaloPSA has billed it, and recurring invoice {abs(raw.id)} has {max(later)} on it since: it stays off"
         return tuple(replace(one, kind=LineFate.LATER, why=why) if one in off else one for one in seen)
 
     def _taken_off(self, template_id: int) -> frozenset[int]:
