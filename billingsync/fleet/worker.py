@@ -59,7 +59,7 @@ class FleetWorker:
 
     def __post_init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["billingsync.fleet.cycle"])
+        self._context.set_forkserver_preload(["billingsync.fleet.warm"])
 
     async def work(self) -> None:
         """Until SIGTERM or SIGINT; then nothing new begins, and what runs ends with the write that it has in hand."""
