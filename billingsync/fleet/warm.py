@@ -12,6 +12,7 @@ import babel.numbers  # noqa: F401
 import psycopg.types.uuid  # noqa: F401
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401  with the first connection
 
+from billingsync.fleet import cycle  # noqa: F401
 from billingsync.fleet.fleet_file import FleetSettings
 from billingsync.fleet.partner_file import FleetPartner
 from billingsync.settings import Settings
