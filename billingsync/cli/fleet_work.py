@@ -44,6 +44,7 @@ def fleet_worker(
     import socket
 
     from billingsync.cli.session import load
+    from billingsync.fleet.bureau import Bureau
     from billingsync.fleet.engines import make_engine, require_prepared
     from billingsync.fleet.fleet_file import read_fleet_file
     from billingsync.fleet.layout import FLEET
@@ -67,6 +68,7 @@ def fleet_worker(
             name=name or socket.gethostname(),
             log_format=settings.log.format,
             log_level=settings.log.level,
+            bureau=Bureau(fleet.database, [url.get_secret_value() for url in settings.notify.urls], own.notify.events),
         )
         asyncio.run(worker.work())
     return 0

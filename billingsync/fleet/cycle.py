@@ -21,9 +21,11 @@ from billingsync.connect import connections
 from billingsync.core.states import CycleState
 from billingsync.errors import BillingSyncError, LedgerError, Locked, SecretsError
 from billingsync.fleet.again import share_of, wait_after
+from billingsync.fleet.bureau import waiting
 from billingsync.fleet.published import published_files, published_settings, write_rules
 from billingsync.log import set_up_logging
 from billingsync.redaction import Redactor
+from billingsync.service.notify import Delivery
 from billingsync.service.progress import Stop
 from billingsync.service.worker import Worker
 from billingsync.settings import LiveSettings, Settings
@@ -138,6 +140,7 @@ def _worker(work: Work, settings: Settings, ledger: Ledger, redactor: Redactor, 
         connect=connect,
         carries=carries(live),
         jitter=share_of(work.partner),
+        delivery=Delivery(settings, ledger, redactor, waits=waiting(ledger.database)),
         again=lambda cause: wait_after(cause, turn.failures_of(cause), work.partner),
     )
 

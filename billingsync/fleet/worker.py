@@ -21,6 +21,7 @@ import structlog
 
 from billingsync import __version__
 from billingsync.errors import LedgerError
+from billingsync.fleet.bureau import Bureau
 from billingsync.fleet.cycle import OVER_MEMORY, Work, in_a_child
 from billingsync.fleet.engine import Engine, Job
 from billingsync.fleet.engines import counts_of
@@ -51,6 +52,7 @@ class FleetWorker:
     memory: int = MEMORY
     log_format: str | None = None
     log_level: str = "info"
+    bureau: Bureau | None = None
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     counts: Counter[str] = field(default_factory=Counter)  # since the start: cycles that ended, that died by kind
     _context: ForkServerContext = field(init=False)
@@ -69,6 +71,7 @@ class FleetWorker:
         log = structlog.get_logger()
         log.info("fleet worker started", name=self.name, slots=self.slots)
         planning = asyncio.ensure_future(self._plan())
+        telling = asyncio.ensure_future(self._tell())
         serving = asyncio.ensure_future(self.engine.serve(self._handle, self.slots, self.lease_s))
         stopped = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -79,7 +82,7 @@ class FleetWorker:
             for child in self._children:
                 child.terminate()
             await self.engine.stop(self.grace_s)
-            await asyncio.gather(planning, serving, stopped)
+            await asyncio.gather(planning, telling, serving, stopped)
             with suppress(LedgerError):  # then it is seen to be gone
                 await asyncio.to_thread(leave, self.fleet.database, self.id)
         log.info("stopped cleanly")
@@ -97,6 +100,16 @@ class FleetWorker:
                     structlog.get_logger().info("partners are due", due=len(due), queued=new)
             except (LedgerError, OSError) as away:
                 structlog.get_logger().warning("what is due cannot be read", says=str(away))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self.lease_s / 4)
+
+    async def _tell(self) -> None:
+        """Tells the bureau what it must know, beside the planning: an address may hang for half a minute."""
+        while self.bureau is not None and not self._stopping.is_set():
+            try:
+                await asyncio.to_thread(self.bureau.round)
+            except LedgerError as away:
+                structlog.get_logger().warning("the bureau's notices cannot be read", says=away.message)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self.lease_s / 4)
 

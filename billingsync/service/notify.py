@@ -156,7 +156,10 @@ class Delivery:
         *,
         send: Callable[[str, str, str], str] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        waits: Callable[[Notice], bool] = lambda notice: False,
     ) -> None:
+        """`waits`: whether nobody is to be told of this notice now; it stays in the outbox."""
+        self._waits = waits
         self._addresses = [_Address(secret.get_secret_value()) for secret in settings.notify.urls]
         self._events = frozenset(settings.notify.events)
         self._ledger, self._redactor, self._send, self._clock = ledger, redactor, send or Sender(), clock
@@ -224,7 +227,7 @@ class Delivery:
             if thing.event in self._events:
                 for address in self._addresses:
                     self._deliver(address, [thing])
-        waiting = self._ledger.untold()
+        waiting = self._untold()
         wanted = [notice for notice in waiting if self._recipients(notice)]
         unwanted = [notice for notice in waiting if not self._recipients(notice)]
         if unwanted:
@@ -235,6 +238,9 @@ class Delivery:
                 self._mark(mine, place)
         if self._queue is not None:
             self._ticket_round(self._queue)
+
+    def _untold(self) -> tuple[Notice, ...]:
+        return tuple(one for one in self._ledger.untold() if not self._waits(one))
 
     def _recipients(self, notice: Notice) -> set[int]:
         """Who is to have it: the places of NOTIFY__URLS, and TICKET."""
@@ -291,7 +297,7 @@ class Delivery:
         if renewed is not None:
             queue.tickets.close()
             queue.tickets, queue.failures, queue.not_before = renewed, 0, float("-inf")
-        waiting = [one for one in self._ledger.untold() if TICKET in self._recipients(one) - {*one.delivered}]
+        waiting = [one for one in self._untold() if TICKET in self._recipients(one) - {*one.delivered}]
         for notice in waiting[:MOST_TICKETS]:
             if self._stop.is_set() or self._clock() < queue.not_before:
                 return

@@ -33,6 +33,7 @@ class House:
     sandboxes: dict[str, Services] = field(default_factory=dict)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
     lease_s: float = 60
+    more: dict[str, str] = field(default_factory=dict)  # settings of the machine
 
     @property
     def fleet_folder(self) -> Path:
@@ -52,7 +53,7 @@ class House:
 
     def environment(self) -> dict[str, str]:
         settings = {"BILLINGSYNC_DATABASE_URL": self.database_url, "BILLINGSYNC_LEASE_S": str(self.lease_s)}
-        return process_environment(settings)
+        return process_environment(settings | self.more)
 
     def worker(self, *words: str) -> subprocess.Popen[str]:
         return self.start("-m", "billingsync", "fleet", "worker", *words)
