@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 960, 200, 8, 24, 18
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 960, 212, 8, 36, 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,5 +50,5 @@ def price_and_cost(months: Sequence[tuple[str, Decimal, Decimal]]) -> Chart:
         for kind, number, at in (("price", price, middle - wide - 1), ("cost", cost, middle + 1)):
             height = max(number, Decimal(0)) * room / highest
             bars.append(Bar(kind, f"{at:.1f}", f"{HEIGHT - BOTTOM - height:.1f}", f"{wide:.1f}", f"{height:.1f}"))
-        labels.append(Label(f"{middle:.1f}", str(HEIGHT - 8), label))
+        labels.append(Label(f"{middle:.1f}", str(HEIGHT - 13), label))
     return Chart(WIDTH, HEIGHT, str(HEIGHT - BOTTOM), tuple(bars), tuple(labels))
