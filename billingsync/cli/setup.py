@@ -205,24 +205,31 @@ def db_upgrade(json: JsonOption = False) -> int:
 
     settings, _ = load()
     revision = upgrade(settings.database_url)
-    if settings.database_url.startswith("postgresql"):
-        _prepare_engine(settings.database_url)
+    isolated = _prepare_fleet(settings.database_url) if settings.database_url.startswith("postgresql") else None
     if json:
-        document({"revision": revision})
+        document({"revision": revision} | ({} if isolated is None else {"isolated": isolated}))
     else:
         out(f"The database has schema {revision}.")
+        if isolated is not None:
+            says = "on" if isolated else "off: its three roles are missing (docs/fleet.md, Rows of one partner)"
+            out(f"Row-level security is {says}.")
     return 0
 
 
-def _prepare_engine(database_url: str) -> None:
-    """Where the database is a fleet's, its engine's tables too."""
+def _prepare_fleet(database_url: str) -> bool | None:
+    """Where the database is a fleet's, its engine's tables too, and who may see which rows. Whether rows are apart;
+    None where it is no fleet's."""
     from billingsync.fleet.engines import make_engine
     from billingsync.store.fleet import open_fleet
     from billingsync.store.fleet_due import newest_version
+    from billingsync.store.isolation import isolate
 
     with open_fleet(database_url) as fleet:
-        if newest_version(fleet):
-            make_engine(database_url).prepare()
+        if not newest_version(fleet):
+            return None
+        make_engine(database_url).prepare()
+        fleet.database.role = ""  # the tables' owner
+        return isolate(fleet.database)
 
 
 def db_current(json: JsonOption = False) -> int:

@@ -21,6 +21,7 @@ from billingsync.store.schema import REVISIONS
 from billingsync.store.trouble import BUSY_S, explained
 
 _BEGIN = "billingsync_begin"  # execution option: how a transaction begins on SQLite
+_ACTS = "billingsync_acts"  # execution option: for which partner a transaction is, and as which role
 IDLE_S = 60  # seconds that a transaction may rest between two statements; no work of ours takes as long
 _EXAMPLES = "sqlite:///billingsync.db or postgresql+psycopg://user:password@host/billingsync"
 Value = TypeVar("Value")
@@ -62,7 +63,8 @@ class Database:
             files.prepare(self.file, create=create)
         self._engine = self._make_engine()
         self._fresh_engine = self._make_engine(poolclass=NullPool)  # each connection is a new one
-        self.partner = ""  # whose rows its transactions see
+        self.partner = ""  # whose rows its transactions see where that is a matter of rows [F6]
+        self.role = ""  # what its transactions are done as, where that is another role than the one that signed in
         self.beside = threading.Lock()
         self._wrote = threading.local()  # which connection this thread wrote on last
 
@@ -95,7 +97,7 @@ class Database:
     def acting_for(self, partner: str) -> Database:
         """The same database and connections, for one partner's rows. Closed with this one."""
         acting = copy.copy(self)
-        acting.partner = partner
+        acting.partner, acting.role = partner, ""
         return acting
 
     def close(self) -> None:
@@ -112,7 +114,7 @@ class Database:
         a connection of its own, for large values: SQLite's keeps a copy of what it was given last."""
         with self.explained(), self._engine_for(fresh).connect() as connection:
             self._wrote.on = _identity(connection)
-            connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+            connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE", _ACTS: (self.partner, self.role)})
             with connection.begin():
                 yield connection
 
@@ -137,7 +139,8 @@ class Database:
 
     def _reader(self, connection: Connection) -> Connection:
         if not self.file:
-            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            acts = {_ACTS: (self.partner, self.role)}
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True, **acts)
         return connection
 
     @contextmanager
@@ -263,11 +266,18 @@ def _begin_postgresql(connection: Connection) -> None:
     # For this transaction alone: what is set for a session would reach another's behind a pooler, and not reach us. A
     # forgotten session must not block us for ever, nor the server end a large statement. A process that was frozen in
     # the middle of a transaction loses it: its rows are others' then.
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql(
-            f"SET LOCAL lock_timeout = '{BUSY_S}s'; SET LOCAL statement_timeout = 0; "
-            f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_S}s'"
-        )
+    options = connection.get_execution_options()
+    if options.get("isolation_level") == "AUTOCOMMIT":
+        return
+    partner, role = options.get(_ACTS, ("", ""))
+    acts = f"SET LOCAL ROLE {role}; " if role else ""
+    if partner:
+        quoted = partner.replace("'", "''").replace("\0", "")
+        acts += f"SET LOCAL billingsync.partner = '{quoted}'; "
+    connection.exec_driver_sql(
+        f"{acts}SET LOCAL lock_timeout = '{BUSY_S}s'; SET LOCAL statement_timeout = 0; "
+        f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_S}s'"
+    )
 
 
 def _identity(connection: Connection) -> int:

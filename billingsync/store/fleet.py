@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from billingsync.store.database import Database
 from billingsync.store.fleet_gate import require_known
 from billingsync.store.fleet_tenants import PUBLISH_LOCK, Claims, claims_in, write_claims
 from billingsync.store.fleet_turns import unpark
+from billingsync.store.isolation import FLEET, STATUS, is_isolated
 from billingsync.store.partners import add_partners, find_key_name
 from billingsync.store.schema import (
     fleet_file,
@@ -104,6 +106,12 @@ class Fleet:
 
     def close(self) -> None:
         self.database.close()
+
+    def as_status(self) -> Database:
+        """The same database, for what `fleet status` reads: how partners stand, and no document."""
+        reader = copy.copy(self.database)
+        reader.role = STATUS if self.database.role else ""
+        return reader
 
     # Versions --------------------------------------------------------------------------------------------------------
 
@@ -242,7 +250,7 @@ class Fleet:
         """Changes the partner's row where it is as `only` says, with an entry in the partner's journal."""
         with self.database.reading() as connection:
             require_known(connection, name)
-            book = Book(self.database, name, find_key_name(connection, name) or name)
+            book = Book(self.database.acting_for(name), name, find_key_name(connection, name) or name)
         with book.writing() as connection:
             changed = connection.execute(
                 update(fleet_partner).where(fleet_partner.c.partner == name, only).values(**values)
@@ -260,10 +268,13 @@ def open_fleet(url: str) -> Fleet:
     try:
         with database.reading() as connection:
             revision = database.revision(connection)
+            if revision is not None:
+                database.require_current(revision)
+                isolated = is_isolated(connection)
         if revision is None:
             bring_up(database)
-        else:
-            database.require_current(revision)
+        elif isolated:
+            database.role = FLEET
         return Fleet(database)
     except BaseException:
         database.close()

@@ -71,7 +71,7 @@ class Standing:
 
 def standing(fleet: Fleet) -> Standing:
     """All partners, those that were removed last."""
-    with fleet.database.reading() as connection:
+    with fleet.as_status().reading() as connection:
         at = connection.execute(select(database_now())).scalar_one()
         row = connection.execute(select(fleet_version).order_by(fleet_version.c.number.desc()).limit(1)).first()
         each = fleet_partner_version.c.partner

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from billingsync.errors import OtherTenant
 from billingsync.store.database import insert
+from billingsync.store.isolation import as_fleet
 from billingsync.store.schema import fleet_claim, fleet_partner, fleet_tenant
 
 Claims = Mapping[tuple[str, str], bool]  # (partner, tenant) -> whether it says that the tenant is shared
@@ -18,6 +19,11 @@ PUBLISH_LOCK = 0x666C6565  # PostgreSQL's advisory locks are numbers: "flee"
 def claim_tenant(connection: Connection, name: str, tenant_id: str) -> None:
     """Notes that the partner bills the HaloPSA tenant of that id. OtherTenant where another one does, unless both say
     that they share it. Nothing outside of a fleet."""
+    with as_fleet(connection):
+        _claim(connection, name, tenant_id)
+
+
+def _claim(connection: Connection, name: str, tenant_id: str) -> None:
     mine = connection.scalar(select(fleet_partner.c.shared_tenant).where(fleet_partner.c.partner == name))
     if mine is None:
         return

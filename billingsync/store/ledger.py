@@ -158,6 +158,7 @@ def open_ledger(url: str, *, partner: str, check: bool | None = None, lease_s: f
     fleet's database does not know. Nothing is written to such a one.
     """
     database = Database(url)
+    database.partner = partner
     try:
         small = database.file is not None and database.file.stat().st_size < files.QUICK_CHECK_BYTES
         if database.file and (small if check is None else check):

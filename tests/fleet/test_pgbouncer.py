@@ -119,10 +119,13 @@ def test_what_is_set_for_a_transaction_ends_with_it(pooled_url: str) -> None:
         for _ in range(10):  # often enough that a driver would prepare it for the session
             with ledger.writing() as connection:
                 assert connection.scalar(text("SHOW lock_timeout")) == "10s"
+                assert connection.scalar(text("SHOW billingsync.partner")) == "default"
     plain = pooled_url.replace("+psycopg", "")
     with psycopg.connect(plain, autocommit=True, prepare_threshold=None) as another:
         for _ in range(10):
             assert another.execute("SHOW lock_timeout").fetchone() == ("0",)
+            said = another.execute("SELECT current_setting('billingsync.partner', true)").fetchone()
+            assert said in ((None,), ("",))
 
 
 def test_a_month_is_billed_and_again_nothing(pooled_url: str, tmp_path: Path) -> None:
