@@ -22,6 +22,7 @@ from billingsync.sandbox.notes import Alarm, Call
 from billingsync.sandbox.options import SandboxOptions
 from billingsync.sandbox.pax8 import Pax8
 from billingsync.sandbox.people import Deed
+from billingsync.sandbox.tokens import Window
 from billingsync.sandbox.wire import Row
 from billingsync.sandbox.world import World
 
@@ -161,6 +162,10 @@ class Services:
     def change(self, **switches: Any) -> None:
         """Other switches of `SandboxOptions` from now on; what is stored stays."""
         self._world.change(**switches)
+
+    def limit_halo(self, calls: int, seconds: float) -> None:
+        """HaloPSA lets so many calls in within so long a time, from now on."""
+        self._world.halo.window = Window(self._world.clock, calls, seconds)
 
     def reset(self, options: SandboxOptions | None = None) -> None:
         """A fresh sandbox on the same port, without the cost of another server."""

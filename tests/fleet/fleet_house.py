@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -109,13 +109,20 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, database_url: str, *names: str, clients: int = 2, charges: int = 6) -> Iterator[House]:
+def house(
+    folder: Path,
+    database_url: str,
+    *names: str,
+    clients: int = 2,
+    charges: int = 6,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[House]:
     """Partners of these names, published, each with its place in one sandbox whose month is released and calm."""
     found = House(folder, database_url)
     calm = SandboxOptions(trouble=False, clients=clients, charges=charges, history=0, month=this_month())
     with Sandboxes({name: replace(calm, seed=number) for number, name in enumerate(names, 1)}) as served:
         found.sandboxes |= served.partners
-        more = {**QUICK, "BILLINGSYNC_POLL__FROM_DAY": "1"}
+        more = {**QUICK, "BILLINGSYNC_POLL__FROM_DAY": "1", **(settings or {})}
         write_trial(folder, {name: one.environment() | more for name, one in found.sandboxes.items()}, RULES)
         found.run("fleet", "apply", "fleet").must(0)
         found.run("db", "upgrade").must(0)
