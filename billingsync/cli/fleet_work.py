@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,8 @@ from billingsync.cli.terminal import document, out
 from billingsync.errors import FleetError, SettingsError, UsageError
 
 if TYPE_CHECKING:
+    from billingsync.fleet.worker import FleetWorker
+    from billingsync.settings.groups import Health
     from billingsync.store.fleet import Fleet
 
 MOST_SLOTS = 256
@@ -70,8 +73,27 @@ def fleet_worker(
             log_level=settings.log.level,
             bureau=Bureau(fleet.database, [url.get_secret_value() for url in settings.notify.urls], own.notify.events),
         )
-        asyncio.run(worker.work())
+        with ExitStack() as stack:
+            if settings.health.port:
+                _serve_health(stack, settings.health, worker)
+            asyncio.run(worker.work())
     return 0
+
+
+def _serve_health(stack: ExitStack, at: Health, worker: FleetWorker) -> None:
+    """The health port until the stack is left. Where it is taken, e.g. by another worker of this machine, that is told
+    and the work goes on: partners are billed without it."""
+    import structlog
+
+    from billingsync.fleet.health import FleetHealth
+    from billingsync.fleet.told_state import counts
+    from billingsync.store.fleet_state import standing
+
+    try:
+        health = FleetHealth(at.host, at.port, worker.vitals, lambda: counts(standing(worker.fleet).partners))
+        stack.enter_context(health)
+    except SettingsError as taken:
+        structlog.get_logger().warning("no health port", says=taken.message)
 
 
 def fleet_run(

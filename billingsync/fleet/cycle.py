@@ -4,15 +4,17 @@ the partner's lease for the whole cycle, does what `worker --once` does, and end
 from __future__ import annotations
 
 import ctypes
+import json
 import multiprocessing.connection
 import os
 import resource
 import signal
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import structlog
@@ -55,23 +57,26 @@ class Work:
     log_level: str = "info"
 
 
-def in_a_child(work: Work) -> None:
+def in_a_child(work: Work, tell: Connection | None = None) -> None:
     """The child's whole life: it dies with its parent, and ends with 0 whatever became of the cycle, which is in the
-    ledger."""
+    ledger. `tell` gets an `Ended` as JSON, with `state` None where no cycle began."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # before any thread begins: it has what we have
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then asks us to stop
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # of the server that forked us
     threading.Thread(target=_die_with_the_worker, name="parent", daemon=True).start()
     if work.memory:
         resource.setrlimit(resource.RLIMIT_DATA, (work.memory, work.memory))
+    ended: dict[str, object] = {"state": None}
     try:
-        one_cycle(work)
+        ended = asdict(one_cycle(work))
     except Locked as not_now:  # or paused
         structlog.get_logger().info("no cycle now", says=not_now.message)
     except BillingSyncError as failed:  # the ledger could not be opened
         structlog.get_logger().error("no cycle began", code=failed.code, says=failed.message)
     except MemoryError:
         os._exit(OVER_MEMORY)
+    if tell is not None:
+        tell.send_bytes(json.dumps(ended).encode())
 
 
 def _die_with_the_worker() -> None:
@@ -87,6 +92,9 @@ class Ended:
 
     state: CycleState
     cause: str = ""
+    late_s: float | None = None  # from when it was due to its end, where it posted
+    waited_s: float = 0.0  # for calls' turns
+    lease_lost: bool = False
 
 
 def one_cycle(work: Work) -> Ended:
@@ -109,7 +117,9 @@ def one_cycle(work: Work) -> Ended:
 def _counted(work: Work, ledger: Ledger, redactor: Redactor, folder: Path) -> Ended:
     """The cycle, with its beginning and its end written down: one that never ends parks the partner at last."""
     turn = fleet_turns.begin(ledger.database, work.partner)
-    cause, calls = "", 0
+    last, began = ledger.last_cycle(), datetime.now(UTC)
+    due = last.next_at if last is not None and last.next_at is not None else began
+    cause, calls, waited_s = "", 0, 0.0
     try:
         settings = _settings(work, folder)
     except BillingSyncError as failed:
@@ -125,9 +135,13 @@ def _counted(work: Work, ledger: Ledger, redactor: Redactor, folder: Path) -> En
             state = CycleState.INTERRUPTED
         if worker.is_out_of_memory:
             raise MemoryError
-        cause, calls = worker.last_cause, worker.calls
+        cause, calls, waited_s = worker.last_cause, worker.calls, worker.waited_s
+    mine = ledger.last_cycle()
+    posted = mine is not None and mine.state != CycleState.FAILED and bool(mine.summary.get("runs"))
+    late_s = max((datetime.now(UTC) - due).total_seconds(), 0.0) if posted else None
     fleet_turns.end(ledger.database, work.partner, cause=cause, month=f"{datetime.now(UTC):%Y-%m}", calls=calls)
-    return Ended(state=state, cause=cause)
+    lost = not ledger.keeps_cycle_lease()
+    return Ended(state=state, cause=cause, late_s=late_s, waited_s=waited_s, lease_lost=lost)
 
 
 def _worker(work: Work, settings: Settings, ledger: Ledger, redactor: Redactor, turn: Turn) -> Worker:

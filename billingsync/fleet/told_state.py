@@ -14,10 +14,10 @@ _NEEDS_SOMEBODY = (PartnerState.PARKED, PartnerState.FAILED, PartnerState.LATE, 
 MOST_ROWS = 40
 
 
-def counts(partners: Sequence[PartnerStanding]) -> dict[PartnerState, int]:
+def counts(partners: Sequence[PartnerStanding]) -> Counter[PartnerState]:
     """How many are in which state, the worst state first."""
     found = Counter(one.state for one in partners)
-    return {state: found[state] for state in PartnerState if found[state]}
+    return Counter({state: found[state] for state in PartnerState if found[state]})
 
 
 def standing_lines(found: Standing) -> Iterator[str]:

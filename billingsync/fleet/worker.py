@@ -8,13 +8,14 @@ out twice does no harm: the child takes the partner's lease, or ends.
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import secrets
 import signal
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 import structlog
@@ -25,6 +26,7 @@ from billingsync.fleet.bureau import Bureau
 from billingsync.fleet.cycle import OVER_MEMORY, Work, in_a_child
 from billingsync.fleet.engine import Engine, Job
 from billingsync.fleet.engines import counts_of
+from billingsync.fleet.vitals import NOT_NOW, FleetVitals
 from billingsync.store.book import LEASE_S
 from billingsync.store.fleet import Fleet
 from billingsync.store.fleet_due import due_partners
@@ -33,6 +35,7 @@ from billingsync.store.fleet_workers import leave, show_worker
 
 LONGEST_S = 3600.0  # no cycle takes longer; one that does hangs
 MEMORY = 1 << 30  # bytes of data that one cycle may have
+MOST_TOLD = 4096  # bytes of what a child tells at its end
 GRACE_S = 90.0  # a write in hand may end: one call of 60 s and what follows it
 
 
@@ -54,12 +57,13 @@ class FleetWorker:
     log_level: str = "info"
     bureau: Bureau | None = None
     id: str = field(default_factory=lambda: secrets.token_hex(8))
-    counts: Counter[str] = field(default_factory=Counter)  # since the start: cycles that ended, that died by kind
+    vitals: FleetVitals = field(init=False)
     _context: ForkServerContext = field(init=False)
     _children: set[ForkServerProcess] = field(default_factory=set, init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
+        self.vitals = FleetVitals(slots=self.slots, tick_s=self.lease_s / 4, longest_s=self.longest_s)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["billingsync.fleet.warm"])
 
@@ -73,6 +77,8 @@ class FleetWorker:
         planning = asyncio.ensure_future(self._plan())
         telling = asyncio.ensure_future(self._tell())
         serving = asyncio.ensure_future(self.engine.serve(self._handle, self.slots, self.lease_s))
+        self.vitals.is_serving = True
+        serving.add_done_callback(lambda _: setattr(self.vitals, "is_serving", False))
         stopped = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait({planning, serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -98,8 +104,10 @@ class FleetWorker:
                 new = await self.engine.submit([Job(partner=one.name, weight=one.weight) for one in due])
                 if new:
                     structlog.get_logger().info("partners are due", due=len(due), queued=new)
+                self.vitals.planned()
             except (LedgerError, OSError) as away:
                 structlog.get_logger().warning("what is due cannot be read", says=str(away))
+                self.vitals.planned(getattr(away, "code", type(away).__name__))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self.lease_s / 4)
 
@@ -115,7 +123,9 @@ class FleetWorker:
 
     async def _show(self) -> bool:
         """Shows itself in the database. Whether somebody drained it."""
-        counts = {**await counts_of(self.engine), **self.counts}
+        self.vitals.engine = await counts_of(self.engine)
+        deaths = {f"died_{kind}": number for kind, number in self.vitals.deaths.items()}
+        counts = {**self.vitals.engine, **self.vitals.cycles, **deaths}
         values = {"name": self.name, "version": __version__, "slots": self.slots, "running": len(self._children)}
         by = await asyncio.to_thread(show_worker, self.fleet.database, self.id, values, counts)
         if by:
@@ -131,9 +141,12 @@ class FleetWorker:
             log_format=self.log_format,
             log_level=self.log_level,
         )
-        child = self._context.Process(target=in_a_child, args=(work,), name=f"cycle of {job.partner}")
+        hears, tells = self._context.Pipe(duplex=False)
+        child = self._context.Process(target=in_a_child, args=(work, tells), name=f"cycle of {job.partner}")
         await asyncio.to_thread(_start, child)
+        tells.close()
         self._children.add(child)
+        self.vitals.children[job.partner] = self.vitals.clock()
         if self._stopping.is_set():  # meanwhile: those that ran then were told
             child.terminate()
         in_time = True
@@ -143,10 +156,24 @@ class FleetWorker:
             child.kill()
             child.join()
             self._children.discard(child)
+            self.vitals.children.pop(job.partner, None)
+            self._hear(hears)
         if not in_time:
             await self._died(job.partner, "time", f"had not ended after {self.longest_s / 60:g} minutes")
         elif child.exitcode:
             await self._died(job.partner, *self._how(child.exitcode))
+
+    def _hear(self, hears: Connection) -> None:
+        """What the child told of its cycle, if it came so far."""
+        with hears, suppress(EOFError, OSError):
+            if not hears.poll():
+                return
+            ended = json.loads(hears.recv_bytes(MOST_TOLD))
+            self.vitals.cycles[ended["state"] or NOT_NOW] += 1
+            self.vitals.waited_s += ended.get("waited_s", 0.0)
+            self.vitals.lease_losses += bool(ended.get("lease_lost"))
+            if ended.get("late_s") is not None:
+                self.vitals.late(ended["late_s"])
 
     def _how(self, exit: int) -> tuple[str, str]:
         """How a cycle died: a word to count by, and for people."""
@@ -160,7 +187,7 @@ class FleetWorker:
         """Counts it; a partner whose cycles die again and again is parked."""
         log = structlog.get_logger()
         log.error("a cycle died", partner=partner, kind=kind, says=why)
-        self.counts[f"died_{kind}"] += 1
+        self.vitals.deaths[kind] += 1
         try:
             parked = await asyncio.to_thread(died, self.fleet.database, partner, why)
         except LedgerError as away:

@@ -69,6 +69,7 @@ class AccountBudget(Budget):
     def slot(self) -> Iterator[None]:
         """Waits for a call (Ctrl-C ends the wait), and makes it. Raises LedgerError."""
         while isinstance(found := self._one(), float):
+            self.waited_s += found
             self._sleep(found)
         try:
             yield

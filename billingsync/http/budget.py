@@ -31,6 +31,7 @@ class Budget:
         if calls_per_minute < 1:
             raise ValueError("a budget needs at least one call a minute")
         self.calls_made = 0
+        self.waited_s = 0.0  # for a call's turn, all threads together
         self._limit = calls_per_minute
         self._now, self._sleep = now, sleep
         self._lock = threading.Lock()
@@ -42,6 +43,7 @@ class Budget:
     def slot(self) -> Iterator[None]:
         """Waits for a slot (Ctrl-C ends the wait), holds it during the call."""
         while wait := self._take():
+            self.waited_s += wait
             self._sleep(wait)
         try:
             yield

@@ -77,6 +77,11 @@ class Service:
         return self._calls.budget.calls_made
 
     @property
+    def waited_s(self) -> float:
+        """Seconds that calls waited for their turn, all threads together."""
+        return self._calls.budget.waited_s
+
+    @property
     def clock_skew_s(self) -> float | None:
         """The server's clock less ours, as of the last answer with a Date; good to about a second."""
         return self._calls.clock_skew_s

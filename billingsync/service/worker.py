@@ -87,7 +87,7 @@ class Worker:
         self.next_at: datetime | None = None
         self.last_problem = ""
         self.last_cause = ""  # why the last cycle failed, see `messages.cause_of`
-        self.is_out_of_memory = False
+        self.is_out_of_memory, self.waited_s = False, 0.0  # for calls' turns
         self._connect, self._again = connect, again
         self._wake = threading.Event()
         self._asked_at: datetime | None = None  # when somebody wanted a look, or the earliest it is granted
@@ -155,6 +155,7 @@ class Worker:
                         look.everything()
                     finally:
                         since, things, checked, summary = look.since, look.things, look.checked, look.summary()
+                        self.waited_s += connected.pax8.service.waited_s + connected.psa.service.waited_s
                 state = look.state
             except BillingSyncError as failed:
                 self._log_failure(failed)

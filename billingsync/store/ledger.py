@@ -112,6 +112,10 @@ class Ledger(
             finally:
                 self._cycle = None
 
+    def keeps_cycle_lease(self) -> bool:
+        """Whether the lease of the cycle that is at work is still ours."""
+        return self._cycle is None or self.fence_holds(self._cycle)
+
     def run_is_under_way(self) -> bool:
         """See `LockBook.run_is_under_way`; a cycle's own lease is no run."""
         return self._cycle is None and super().run_is_under_way()

@@ -52,7 +52,11 @@ class House:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def environment(self) -> dict[str, str]:
-        settings = {"BILLINGSYNC_DATABASE_URL": self.database_url, "BILLINGSYNC_LEASE_S": str(self.lease_s)}
+        settings = {
+            "BILLINGSYNC_DATABASE_URL": self.database_url,
+            "BILLINGSYNC_LEASE_S": str(self.lease_s),
+            "BILLINGSYNC_HEALTH__PORT": "0",
+        }
         return process_environment(settings | self.more)
 
     def worker(self, *words: str) -> subprocess.Popen[str]:
