@@ -215,7 +215,9 @@ def record_found(
         there = finish_removals(context, row, there, comparison.still_there) or there
         comparison = context.psa.compare(there, row) or comparison
     differences = list(comparison.differences)
-    if not again:
+    # Where it was well once, what people changed beside it since is theirs.
+    was_well = row.state == PostingState.DIFFERS and context.ledger.was_done(row.key)
+    if not again and not was_well:
         differences += context.psa.beside_ours(there, row, adopted=adopted)
     if differences:
         if only_if_equal:
@@ -226,12 +228,23 @@ def record_found(
     # What HaloPSA made of our texts is what a person's edit shows against; long after the write it may be one.
     texts = {} if adopted else {line.id: line.title for line in there.lines}
     receipt = _receipt(context, row, there, comparison.price, comparison.cost, comparison, texts=texts)
+    if was_well:  # when a line was written on a template, and what billed it since, is as it was
+        before = {one.line_id: one for one in context.ledger.written_lines() if one.key == row.key}
+        receipt = replace(
+            receipt,
+            lines=tuple(replace(one, invoiced=_invoiced(row, one.ordinal)) for one in receipt.lines),
+            written=tuple(before.get(one.line_id, one) for one in receipt.written),
+        )
     state, at = PostingState.ADOPTED if adopted else PostingState.POSTED, context.now()
     try:
         context.ledger.record_done(context.fence, row.key, receipt, at, state=state)
     except AlreadyClaimed as twice:
         return _differs(context, row, there, comparison.price, comparison.cost, twice.message, comparison)
     return received(row, receipt, state, at)
+
+
+def _invoiced(row: RecordedPosting, ordinal: int) -> tuple[int, ...]:
+    return next((one.invoiced for one in row.returned_lines if one.ordinal == ordinal), ())
 
 
 def _differs(
@@ -389,11 +402,14 @@ def record_taken(
     lines = {line.ordinal: line for line in row.lines}
     earlier = {fate.ordinal: _earlier(context, row, lines[fate.ordinal], fate) for fate in taken}
     ids = {line.ordinal: line.line_id for line in row.returned_lines}
+    # A line that another posting wrote anew since is that one's.
+    others = {(one.invoice_id, one.line_id) for one in context.ledger.written_lines() if one.key not in (row.key, "")}
     gone = [
         (invoice_id, line_id)
         for fate in taken
         if earlier[fate.ordinal] is None
         and (line_id := fate.line_id or ids.get(fate.ordinal) or lines[fate.ordinal].line_id) is not None
+        and (invoice_id, line_id) not in others
     ]
     context.ledger.record_undone(
         context.fence,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
+from decimal import Decimal
 
+from billingsync.core.bill.targets import touched
 from billingsync.core.bill.templates import MadeInvoices
 from billingsync.core.invoice import Invoice
+from billingsync.core.money import ZERO, plain
+from billingsync.core.reasons import BILL, RUN
 from billingsync.core.remembered import WrittenLine
 from billingsync.core.states import LineAction, PostingAction, PostingState
+from billingsync.core.steps import Slot, command
 from billingsync.run.context import RunContext
 from billingsync.run.recover import record_found
 from billingsync.run.tenant import Tenant
@@ -24,9 +30,10 @@ def reread(context: RunContext, tenant: Tenant, keys: Collection[str]) -> tuple[
     seen = {(one.invoice_id, one.line_id): (one.invoiced, made.of(one).invoices) for one in written}
     news = {place: after for place, (before, after) in seen.items() if set(after) != set(before)}
     if news:
-        context.ledger.note_invoiced(context.fence, news)
-    told = _deleted(context, tenant, [(one, made.of(one).invoices) for one in written if _still_there(made, one)])
-    for row, live in context.ledger.billed_lines(context.period):
+        context.ledger.note_invoiced(context.fence, news, written)
+    rows = context.ledger.billed_lines(context.period)
+    told = _unpaid(context, tenant, made, written, rows)
+    for row, live in rows:
         if row.key not in keys or row.state == PostingState.DIFFERS or not _whole(row, live, current):
             continue
         assert row.invoice_id is not None
@@ -41,32 +48,68 @@ def reread(context: RunContext, tenant: Tenant, keys: Collection[str]) -> tuple[
     return tuple(told)
 
 
-def _still_there(made: MadeInvoices, line: WrittenLine) -> bool:
-    there = made.on_template(line)[1]
-    return there is not None and not there.is_zeroed
+_UNDO = command(BILL, "undo", Slot.RUN, "--client", Slot.CLIENT)
 
 
-def _deleted(context: RunContext, tenant: Tenant, billed: Collection[tuple[WrittenLine, Collection[int]]]) -> list[str]:
+def _unpaid(
+    context: RunContext,
+    tenant: Tenant,
+    made: MadeInvoices,
+    written: Collection[WrittenLine],
+    rows: Collection[tuple[RecordedPosting, frozenset[int]]],
+) -> list[str]:
     """A sentence for each invoice that HaloPSA made of this period's lines on templates, and that nobody has any more:
-    what it billed counts as invoiced, and nobody pays it. `billed` are lines that are still on their template, so that
-    it can be made again, with the invoices that are known to bill each."""
-    period = str(context.period)
-    there = {one.id for one in tenant.invoices}
-    # One of them that is there bills the line: the others may have been made by mistake.
-    mine = [(line, ids) for line, ids in billed if line.period == period and ids and not there.intersection(ids)]
+    what it billed counts as invoiced, and nobody pays it."""
+    now = {(one.key, one.ordinal): one for one in written}
+    there = {one.id for one in tenant.invoices if not one.void}
     told = []
-    for invoice_id in sorted({id_ for _, ids in mine for id_ in ids}):
-        if context.psa.read(invoice_id, template=False) is not None:
-            continue
-        lines = [line for line, ids in mine if invoice_id in ids]
-        names = sorted({context.ledger.posting(line.key).client_name for line in lines})
-        made_from = sorted({abs(line.invoice_id) for line in lines})
-        told.append(
-            f"{', '.join(names)}: invoice {invoice_id}, which HaloPSA made from recurring invoice "
-            f"{', '.join(map(str, made_from))}, is gone from HaloPSA, so nobody pays what it billed. Create it again "
-            "from the recurring invoice, before the next month is billed there."
-        )
+    for row, live in rows:
+        lines: dict[tuple[int, ...], list[tuple[Decimal, str]]] = defaultdict(list)
+        amounts = {line.ordinal: line.amount for line in row.lines}
+        for one in row.returned_lines if row.action == PostingAction.UPDATE else ():
+            line = now.get((row.key, one.ordinal))
+            ids = made.of(line).invoices if line is not None else one.invoiced
+            # One of them that is there bills the line: the others may have been made by mistake.
+            if one.ordinal in live and ids and there.isdisjoint(ids):
+                lines[tuple(ids)].append((amounts[one.ordinal], _otherwise(made, line)))
+        for ids, billed in sorted(lines.items()):
+            read = [context.psa.read(id_, template=False) for id_ in ids]
+            if all(one is None or one.void for one in read):
+                told.append(_nobody_pays(row, ids, billed, is_void=any(read)))
     return told
+
+
+def _otherwise(made: MadeInvoices, line: WrittenLine | None) -> str:
+    """Why an invoice that is made from the template now would not bill the line as it was billed; "" where it would."""
+    there = made.on_template(line)[1] if line is not None else None
+    if line is None or there is None or there.is_zeroed:
+        return "off"
+    return "changed" if touched(line, there) else ""
+
+
+def _nobody_pays(
+    row: RecordedPosting, ids: Collection[int], billed: Collection[tuple[Decimal, str]], *, is_void: bool
+) -> str:
+    """The sentence, with what to do: the invoice is made again where the template can, else what is not there any more
+    is undone and billed anew."""
+    total = sum((amount for amount, _ in billed), ZERO)
+    reasons = {why for _, why in billed}
+    again = "create it again from the recurring invoice, before the next month is billed there"
+    if "off" in reasons:
+        fill = {Slot.RUN: row.run, Slot.CLIENT: row.client_name or str(row.client_id), Slot.PERIOD: row.period}
+        step = (
+            "Not all of it is on the recurring invoice any more. To have it billed anew type "
+            f"{_UNDO.filled(fill).text} and then {RUN.filled(fill).text}"
+        )
+    elif "changed" in reasons:
+        step = f"A person has changed it on the recurring invoice: set it back to what was billed, then {again}."
+    else:
+        step = f"{again[0].upper()}{again[1:]}."
+    return (
+        f"{row.client_name}: invoice {' and '.join(map(str, ids))}, which HaloPSA made from recurring invoice "
+        f"{abs(row.invoice_id or 0)}, is {'void' if is_void else 'gone from HaloPSA'}, so nobody pays the "
+        f"{plain(total, row.currency)} {row.currency} that it billed. {step}"
+    )
 
 
 def _written_anew(row: RecordedPosting, there: Invoice) -> bool:

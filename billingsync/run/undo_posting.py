@@ -6,7 +6,7 @@ recorded as undone (`recover.finish_undo`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -142,13 +142,18 @@ class PostingUndo:
         if not lines:
             return ""
         made = self._made(there)
-        found = [made.of(line) for line in lines]
+        found = [one for one in map(made.of, lines) if not self._deleted(one.invoices)]
         return _billed_on(found, there.id) if any(one.done for one in found) else ""
 
     def _made(self, template: Invoice | None) -> MadeInvoices:
         day = self.context.period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
         invoices = self.context.psa.invoices_since([self.row.client_id], day)
         return MadeInvoices(invoices, [template] if template is not None else [])
+
+    def _deleted(self, invoices: Collection[int]) -> bool:
+        """Whether these invoices, made from a template, are known and none of them is there any more: nobody pays what
+        they billed [N5]."""
+        return bool(invoices) and all(self.context.psa.read(one, template=False) is None for one in invoices)
 
     def _with_billed(self, raw: Invoice | None, seen: tuple[Fate, ...]) -> tuple[Fate, ...]:
         """The fates, where those that are no longer on the template as we wrote them, and that HaloPSA has billed, are
@@ -161,13 +166,17 @@ class PostingUndo:
             return seen
         made, template_id = self._made(raw), self.row.invoice_id or self.row.target_invoice_id or 0
         ids = {line.ordinal: line.line_id for line in self.row.returned_lines}
+        noted = {line.ordinal: line.invoiced for line in self.row.returned_lines}
         taken_off = self._taken_off(template_id)
         closed: dict[int, Fate] = {}
         for one in off:
             line_id = ids.get(one.ordinal) or written[one.ordinal].line_id
             found = made.by_mark(self.row.key, one.ordinal)
             by_us = one.kind == LineFate.LATER or line_id in taken_off
-            if found.done or (by_us and not made.voided(self.row.key, one.ordinal)):
+            if by_us and not found.done and self._deleted(noted.get(one.ordinal, ())):
+                why = "the invoice that HaloPSA had made of it is gone"
+                closed[one.ordinal] = replace(one, kind=LineFate.GONE, why=why)
+            elif found.done or (by_us and not made.voided(self.row.key, one.ordinal)):
                 closed[one.ordinal] = replace(one, kind=LineFate.CLOSED, why=_billed_on([found], template_id))
         return tuple(closed.get(one.ordinal, one) for one in seen)
 

@@ -66,12 +66,13 @@ class PostedLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnedLine:
-    """A line as HaloPSA gave it back."""
+    """A line as HaloPSA gave it back; `invoiced` are the invoices seen to bill it, where it is on a template."""
 
     ordinal: int
     line_id: int | None
     amount: Decimal
     cost: Decimal
+    invoiced: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,6 +329,8 @@ def line_as_json(line: PostedLine | ReturnedLine) -> dict[str, Any]:
     told = {name: getattr(line, name) for name in _FIELDS[type(line)]}
     for name in _AMOUNTS_IN[type(line)]:
         told[name] = format(told[name], "f")
+    if isinstance(line, ReturnedLine) and not line.invoiced:
+        del told["invoiced"]
     if isinstance(line, PostedLine):
         told["shares"] = [
             {"charge": share.charge, "price": format(share.price, "f"), "cost": format(share.cost, "f")}
@@ -376,4 +379,7 @@ def _posted_line(line: dict[str, Any]) -> PostedLine:
 
 
 def _returned_line(line: dict[str, Any]) -> ReturnedLine:
-    return ReturnedLine(**{**line, "amount": Decimal(line["amount"]), "cost": Decimal(line["cost"])})
+    invoiced = tuple(line.get("invoiced", ()))
+    return ReturnedLine(
+        **{**line, "amount": Decimal(line["amount"]), "cost": Decimal(line["cost"]), "invoiced": invoiced}
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -126,10 +127,25 @@ class ReceiptBook(Book):
             self._move(connection, key, PostingState.ABANDONED, {"message": message}, now)
             set_live(connection, self.name, key, False)
 
-    def note_invoiced(self, fence: Fence, found: Mapping[tuple[int, int], Collection[int]]) -> None:
+    def note_invoiced(
+        self, fence: Fence, found: Mapping[tuple[int, int], Collection[int]], lines: Iterable[WrittenLine] = ()
+    ) -> None:
         """(recurring invoice, line) -> the invoices that were seen to bill the line: nobody need ask HaloPSA again, nor
-        show them when they are old [B5]."""
+        show them when they are old [B5]. `lines` are those that are there now: their postings remember it when a later
+        month has written the line anew [N5]."""
+        by_posting: dict[str, dict[int, list[int]]] = defaultdict(dict)
+        for line in lines:
+            if line.key and (line.invoice_id, line.line_id) in found:
+                by_posting[line.key][line.ordinal] = sorted(found[line.invoice_id, line.line_id])
         with self.fenced(fence) as connection:
+            for one in find_postings(connection, self.name, keys=tuple(by_posting), texts=False) if by_posting else ():
+                told = [
+                    replace(each, invoiced=tuple(by_posting[one.key].get(each.ordinal, each.invoiced)))
+                    for each in one.returned_lines
+                ]
+                update_posting(
+                    connection, self.name, one.key, {"returned_lines": [line_as_json(each) for each in told]}
+                )
             for (invoice_id, line_id), invoices in found.items():
                 mine = (written_line.c.invoice_id == invoice_id) & (written_line.c.line_id == line_id)
                 where = (written_line.c.partner == self.name) & mine
@@ -286,6 +302,13 @@ class ReceiptBook(Book):
                 told = from_json(body)
                 found |= dict.fromkeys(told["keys"], told["run"])
         return found
+
+    def was_done(self, key: str) -> bool:
+        """Whether HaloPSA once had this posting just as it was sent."""
+        kinds = [f"posting.{state}" for state in ARRIVED]
+        mine = (journal.c.partner == self.name, journal.c.kind.in_(kinds), journal.c.body.contains(key))
+        with self.reading() as connection:
+            return connection.execute(select(journal.c.seq).where(*mine).limit(1)).first() is not None
 
     def live_lines(self, key: str) -> frozenset[int]:
         """The ordinals of a posting's lines whose charges are still on them."""

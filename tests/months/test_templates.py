@@ -355,8 +355,11 @@ def test_N5_an_invoice_made_from_a_template_that_a_person_deletes_is_told_until_
     assert f"invoice {invoice['id']}, which HaloPSA made from recurring invoice {abs(TEMPLATE)}" in told["message"]
     assert told["postings"] == []
     run(made, "2026-11", 3)
-    made.sandbox.make(TEMPLATE)
-    run(made, "2026-11")
+    made.sandbox.make(TEMPLATE)  # without what was billed once, and came off when it had been
+    told = run(made, "2026-11", 3)
+    assert "nobody pays the 300.00 USD" in told["message"]
+    made.office.run(*shlex.split(told["message"].partition("type billingsync ")[2].partition(" and then ")[0]), "--yes")
+    assert [one["amount"] for one in run(made, "2026-11")["postings"]] == ["300.00"]
 
 
 def test_B5_an_invoice_that_is_voided_later_bills_nobody_either(contoso):

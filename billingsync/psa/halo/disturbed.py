@@ -23,6 +23,8 @@ KEPT = (
     "period period_type periodname nextcreationperiod invoiceday schedule_id schedule disabled"
 ).split()
 
+_CREATED = ("nextcreationdate", "lastcreated")  # HaloPSA moves them on when it has made an invoice since
+
 
 def tells_all(before: Raw, answer: Raw) -> bool:
     """Whether an answer to a change is the invoice as it was saved, and not what was sent: it has every property that
@@ -43,7 +45,12 @@ def beside_ours(before: Raw, raw: Raw, row: RecordedPosting, changes: Changes, *
     long after."""
     ours = frozenset(line.line_id for line in row.lines if line.line_id is not None)
     found = foreign_changes(before, raw, ours)
-    found += [f"{name} of the invoice changed" for name in KEPT if not same(before.get(name), raw.get(name))]
+    moves = _CREATED if adopted and str(raw.get("lastcreated") or "") > str(before.get("lastcreated") or "") else ()
+    found += [
+        f"{name} of the invoice changed"
+        for name in KEPT
+        if name not in moves and not same(before.get(name), raw.get(name))
+    ]
     closed = (
         closed_because(raw) if row.action == PostingAction.APPEND and not adopted and not closed_because(before) else ""
     )
