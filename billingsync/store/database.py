@@ -11,13 +11,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.schema import Table
 
 from billingsync.errors import LedgerError, SettingsError
 from billingsync.store import files
-from billingsync.store.schema import REVISIONS
+from billingsync.store.schema import OLDEST_SCHEMA, REVISIONS, ledger_schema
 from billingsync.store.trouble import BUSY_S, explained
 
 _BEGIN = "billingsync_begin"  # execution option: how a transaction begins on SQLite
@@ -65,6 +65,7 @@ class Database:
         self._fresh_engine = self._make_engine(poolclass=NullPool)  # each connection is a new one
         self.partner = ""  # whose rows its transactions see where that is a matter of rows [F6]
         self.role = ""  # what its transactions are done as, where that is another role than the one that signed in
+        self._expanded = ""  # a newer schema that lets this version go on
         self.beside = threading.Lock()
         self._wrote = threading.local()  # which connection this thread wrote on last
 
@@ -196,6 +197,9 @@ class Database:
         if "alembic_version" in tables:
             found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
             if len(found) == 1 and "posting" in tables:
+                if found[0] not in REVISIONS and "ledger_schema" in tables:
+                    oldest = connection.execute(select(ledger_schema.c.oldest_reader)).scalars().all()
+                    self._expanded = str(found[0]) if set(oldest) & set(REVISIONS) else ""
                 return str(found[0])
         if tables - {"alembic_version"}:
             raise LedgerError(
@@ -205,20 +209,20 @@ class Database:
         return None
 
     def require_known(self, revision: str | None) -> None:
-        """LedgerError where a newer billingsync made the schema."""
-        if revision is not None and revision not in REVISIONS:
+        """LedgerError where a newer billingsync made the schema, and does not let this version go on beside it."""
+        if revision is not None and revision not in (*REVISIONS, self._expanded):
             raise LedgerError(
                 f"The database {self.where} was made by a newer billingsync (schema {revision}; this one knows up to "
                 f"{REVISIONS[-1]}). Nothing was written. Install the newer version again."
             )
 
     def require_current(self, revision: str | None) -> None:
-        """LedgerError unless the schema is this version's."""
+        """LedgerError unless this version can work with the schema: its own, or a newer one that only expanded it."""
         self.require_known(revision)
-        if revision != REVISIONS[-1]:
+        if revision is None or revision in REVISIONS[: REVISIONS.index(OLDEST_SCHEMA)]:
             raise LedgerError(
                 f"The database {self.where} has the schema {revision or 'of no version'}, and this billingsync needs "
-                f"{REVISIONS[-1]}. Nothing was written. Make a backup and upgrade it.",
+                f"{OLDEST_SCHEMA} or later. Nothing was written. Make a backup and upgrade it.",
                 next_steps=[UPGRADE],
             )
 

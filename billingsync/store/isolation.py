@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Table, text
 
 from billingsync.store.database import Database
-from billingsync.store.schema import cycle, metadata, partner, plan, posting
+from billingsync.store.schema import cycle, ledger_schema, metadata, partner, plan, posting
 
 APP = "billingsync_app"
 FLEET = "billingsync_fleet"
@@ -34,6 +34,8 @@ def isolate(database: Database) -> bool:
             return False
         known = {(row.relname, row.polname) for row in connection.execute(text(_POLICIES))}
         for one in metadata.sorted_tables:
+            if one is ledger_schema:
+                continue  # only read
             _protect(connection, one, known)
         for schema in connection.execute(text(_OTHER_SCHEMAS)).scalars().all():
             connection.exec_driver_sql(
@@ -41,7 +43,7 @@ def isolate(database: Database) -> bool:
                 f"GRANT {_EVERYTHING} ON ALL TABLES IN SCHEMA {schema} TO {APP}; "
                 f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {APP}"
             )
-        connection.exec_driver_sql(f"GRANT SELECT ON alembic_version TO {APP}, {FLEET}, {STATUS}")
+        connection.exec_driver_sql(f"GRANT SELECT ON alembic_version, ledger_schema TO {APP}, {FLEET}, {STATUS}")
     return True
 
 

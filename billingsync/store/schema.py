@@ -51,7 +51,13 @@ REVISIONS = (
     "0018",
     "0020",
     "0021",
+    "0022",
 )
+# A revision either *expands* (tables and columns that versions before need not know, so that they go on beside it) or
+# *contracts* (what they still use goes away): a release later, when no worker of theirs is left. `upgrade` writes the
+# second into the database.
+OLDEST_SCHEMA = "0022"  # that this version can work with
+OLDEST_READER = "0022"  # the newest schema of the oldest version that can work with our newest; contracting raises it
 
 metadata = MetaData(
     naming_convention={
@@ -756,6 +762,9 @@ call_budget = Table(
     _optional("ended", Moment),
     PrimaryKeyConstraint("account", "service", "block"),
 )
+
+# One row: see OLDEST_READER.
+ledger_schema = Table("ledger_schema", metadata, Column("oldest_reader", Text, primary_key=True))
 
 # The fleet ------------------------------------------------------------------------------------------------------------
 # What `fleet apply` published. The first three tables are of all partners and hold no partner's data.

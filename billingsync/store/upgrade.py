@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from billingsync.errors import LedgerError
 from billingsync.store import files
 from billingsync.store.database import Database
-from billingsync.store.schema import REVISIONS
+from billingsync.store.schema import OLDEST_READER, REVISIONS, ledger_schema
 
+LOCK_S = 2.0  # how long an upgrade waits for a table, and everybody else behind it
+TRIES, PAUSE_S = 30, 2.0
+_LOCK_NOT_AVAILABLE = "55P03"
 _UPGRADE_LOCK = 0x62696C6C  # PostgreSQL's advisory locks are numbers: "bill"
 
 
 def upgrade(url: str) -> str:
-    """Brings the database to the newest schema, creating it where it is empty. Gives the revision it has then."""
+    """Brings the database to the newest schema, creating it where it is empty. Gives the revision it has then: a newer
+    one where a newer version upgraded it, and lets this one go on.
+
+    A table that somebody uses is waited for two seconds at a time, since whoever comes after us waits behind us."""
     with closing(Database(url)) as database:
         with database.reading() as connection:
-            database.require_known(database.revision(connection))
-        bring_up(database)
+            revision = database.revision(connection)
+            database.require_known(revision)
+        if revision is not None and revision not in REVISIONS:
+            return revision
+        for turn in range(1, TRIES + 1):
+            try:
+                bring_up(database)
+                break
+            except LedgerError as busy:
+                if turn == TRIES or not _is_busy(busy):
+                    raise
+                time.sleep(PAUSE_S)
     return REVISIONS[-1]
+
+
+def _is_busy(problem: LedgerError) -> bool:
+    cause = problem.__cause__
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
 def current(url: str) -> tuple[str | None, str]:
@@ -51,9 +74,12 @@ def bring_up(database: Database) -> None:
     with database.writing() as connection:
         if not database.file:
             connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+            connection.execute(select(func.set_config("lock_timeout", f"{int(LOCK_S * 1000)}ms", True)))
         if database.revision(connection) == REVISIONS[-1]:
             return
         config = Config()
         config.set_main_option("script_location", "billingsync.store:migrations")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        connection.execute(delete(ledger_schema))
+        connection.execute(insert(ledger_schema).values(oldest_reader=OLDEST_READER))

@@ -112,6 +112,7 @@ def test_the_migrations_are_shipped() -> None:
 
 def test_every_table_has_the_partner_in_its_key() -> None:
     of_all = {
+        "ledger_schema",
         "fleet_file",
         "fleet_version",
         "fleet_tenant",
@@ -126,6 +127,7 @@ def test_every_table_has_the_partner_in_its_key() -> None:
 def test_fault_32_a_newer_schema_is_refused(database_url: str) -> None:
     open_ledger(database_url, partner="default").close()
     statement(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    statement(database_url, "UPDATE ledger_schema SET oldest_reader = '9999'")
     assert "newer billingsync" in refusal(database_url)
     with pytest.raises(LedgerError, match="newer billingsync"):
         upgrade.upgrade(database_url)
@@ -135,6 +137,7 @@ def test_fault_32_a_newer_schema_is_refused(database_url: str) -> None:
 def test_fault_32_an_old_schema_says_how_to_upgrade(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     open_ledger(database_url, partner="default").close()
     monkeypatch.setattr(database_module, "REVISIONS", (*schema.REVISIONS, "9998"))
+    monkeypatch.setattr(database_module, "OLDEST_SCHEMA", "9998")
     with pytest.raises(LedgerError, match=f"has the schema {HEAD}, and this billingsync needs 9998") as refused:
         open_ledger(database_url, partner="default")
     assert refused.value.next_steps == (("billingsync", "db", "upgrade"),)
