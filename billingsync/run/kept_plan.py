@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from billingsync.core.bill.plan import Hold, Plan
+from billingsync.core.bill.plan import ClientPlan, Hold, Plan
 from billingsync.errors import UsageError
 from billingsync.store.ledger import Ledger
-from billingsync.store.packing import unpack_beside, unpack_with
-from billingsync.store.plans import PlanEntry
+from billingsync.store.packing import Parts, pack, unpack_beside, unpack_with
+from billingsync.store.plans import OF, PlanEntry
 
 if TYPE_CHECKING:
     from billingsync.core.charge import Charge
@@ -90,8 +90,10 @@ class KeptMonth:
     inputs: RunInputs
     plan: Plan | None
     charges: Mapping[str, Charge]
+    of: str = ""  # the plan where what both have in common is kept, "" where it is kept whole
 
 
+_LARGE = ("sources", "companies", "clients", "items", "existing", "made")  # inputs that a plan made anew has too
 _READING = threading.Lock()  # two pages that want the same plan read it once
 _MOST = 2  # plans in memory: the one that is shown, and the one that it is made anew from
 _MOST_CHARGES = 60_000  # of all plans in memory; beyond that there is one
@@ -108,13 +110,47 @@ def kept_month(ledger: Ledger, digest: str) -> KeptMonth:
         return found
 
 
-def hold_in_memory(ledger: Ledger, plan: Plan, inputs: RunInputs) -> None:
-    """A plan that was just kept, as it would be read again: pages ask for it next."""
+def near_in_memory(ledger: Ledger, digest: str) -> tuple[str, KeptMonth] | None:
+    """The plan that is kept whole among this one and the one of which it was made anew, with its digest; None where it
+    is not in memory. What is made anew of them is kept as what differs from it."""
+    with _READING:
+        month = _kept.get((ledger, digest))
+        if month is not None and month.of:
+            digest, month = month.of, _kept.get((ledger, month.of))
+        if month is None or month.plan is None:
+            return None
+        _kept.move_to_end((ledger, digest))
+        return digest, month
+
+
+def packed(inputs: RunInputs, plan: Plan, near: tuple[str, KeptMonth] | None) -> Iterator[bytes]:
+    """A plan with its inputs, but for rules and memory; of what is `near` it only what differs."""
+    from billingsync.core.inputs import Memory
+    from billingsync.core.rules import Rulebook
+
+    inputs = replace(inputs, rulebook=Rulebook(), memory=Memory())
+    if near is None or near[1].plan is None:
+        return pack(inputs, plan=plan)
+    digest, other, clients = near[0], near[1].inputs, near[1].plan.clients
+    values = {field.name: getattr(inputs, field.name) for field in fields(inputs)}
+    small = {name: value for name, value in values.items() if name not in _LARGE or value != getattr(other, name)}
+    there = {client.company_id: nth for nth, client in enumerate(clients)}
+
+    def place(client: ClientPlan) -> ClientPlan | int:
+        nth = there.get(client.company_id)
+        return client if nth is None or clients[nth] != client else nth
+
+    parts = Parts({field.name: getattr(plan, field.name) for field in fields(plan)})
+    return pack(Parts({OF: digest} | small), plan=Parts(parts | {"clients": tuple(map(place, plan.clients))}))
+
+
+def hold_in_memory(ledger: Ledger, plan: Plan, inputs: RunInputs, of: str = "") -> None:
+    """A plan that was just kept, as it would be read again: pages ask for it next. `of` is what it is kept beside."""
     from billingsync.core.inputs import Memory
     from billingsync.core.rules import Rulebook
 
     with _READING:
-        _put(ledger, plan.digest, _month(replace(inputs, rulebook=Rulebook(), memory=Memory()), plan))
+        _put(ledger, plan.digest, _month(replace(inputs, rulebook=Rulebook(), memory=Memory()), plan, of))
 
 
 def _put(ledger: Ledger, digest: str, found: KeptMonth) -> None:
@@ -133,9 +169,9 @@ def _read(ledger: Ledger, digest: str) -> KeptMonth:
             f"What plan {digest[:12]} was made from was not kept. Make it again.", next_steps=[["billingsync", "plan"]]
         )
     inputs, plan = unpack_with(RunInputs, body, plan=Plan)
-    return _month(inputs, plan)
+    return _month(inputs, plan, str(body.get(OF, "")))
 
 
-def _month(inputs: RunInputs, plan: Plan | None) -> KeptMonth:
+def _month(inputs: RunInputs, plan: Plan | None, of: str) -> KeptMonth:
     charges = {charge.id: charge for source in inputs.sources for charge in source.charges}
-    return KeptMonth(inputs=inputs, plan=plan, charges=charges)
+    return KeptMonth(inputs=inputs, plan=plan, charges=charges, of=of)

@@ -18,7 +18,7 @@ from billingsync.core.bill.names import normalise, same_name
 from billingsync.core.bill.plan import Plan
 from billingsync.core.bill.plan_run import plan_run, with_owners
 from billingsync.core.charge import Source
-from billingsync.core.inputs import Client, Company, Memory, RunInputs
+from billingsync.core.inputs import Client, Company, RunInputs
 from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.reasons import Reason
@@ -29,14 +29,13 @@ from billingsync.rulebook import load_rulebook
 from billingsync.run.context import now
 from billingsync.run.fetch import Beside, Upstream, detailed, existing_invoices, fetch
 from billingsync.run.find import find_payer, payers_of_matches
-from billingsync.run.kept_plan import hold_in_memory, kept_month
+from billingsync.run.kept_plan import KeptMonth, hold_in_memory, kept_month, near_in_memory, packed
 from billingsync.run.plan_rows import plan_rows
 from billingsync.run.remember import remember_names, remember_older_lines, with_memory, with_names
 from billingsync.run.replan import Shift, shifts
 from billingsync.run.tenant import read_tenant
 from billingsync.run.unread import UNREAD, unread
 from billingsync.store.ledger import Ledger
-from billingsync.store.packing import pack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +185,9 @@ def plan_again(ledger: Ledger, rules_dir: Path, digest: str) -> Planned:
     known = head is not None and any(str(one).startswith(UNREAD) for one in head.content["warnings"])
     if says := unread(planned.plan, planned.inputs, month.plan, known=known):
         planned = replace(planned, plan=replace(planned.plan, warnings=(*planned.plan.warnings, says)))
-    remember(ledger, rules_dir, planned)
-    hold_in_memory(ledger, planned.plan, planned.inputs)
+    near = near_in_memory(ledger, digest)
+    remember(ledger, rules_dir, planned, near)
+    hold_in_memory(ledger, planned.plan, planned.inputs, of=near[0] if near else "")
     return planned
 
 
@@ -222,8 +222,9 @@ def kept_inputs(ledger: Ledger, digest: str) -> RunInputs:
     return kept_month(ledger, digest).inputs
 
 
-def remember(ledger: Ledger, rules_dir: Path, planned: Planned) -> None:
-    """Keeps a plan under its digest, what it was made from, and how companies were matched."""
+def remember(ledger: Ledger, rules_dir: Path, planned: Planned, near: tuple[str, KeptMonth] | None = None) -> None:
+    """Keeps a plan under its digest, what it was made from (with `near` only what differs from that), and how
+    companies were matched."""
     plan = planned.plan
     matches = {
         client.company_id: RememberedMatch(
@@ -245,7 +246,7 @@ def remember(ledger: Ledger, rules_dir: Path, planned: Planned) -> None:
         document=kept_plan(plan, created, documents),
         now=planned.created_at,
         rows=plan_rows(plan, planned.inputs.rulebook, created, documents),
-        inputs=pack(replace(planned.inputs, rulebook=Rulebook(), memory=Memory()), plan=plan),
+        inputs=packed(planned.inputs, plan, near),
     )
 
 

@@ -21,11 +21,17 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from billingsync.core.steps import Slot
 from billingsync.errors import LedgerError
 
+Packed = bytes | Mapping[str, Any]  # as it was packed, or parsed already
+
+
+class Parts(dict[str, Any]):
+    """A dataclass by its fields, some of which are left out or stand for something else."""
+
 
 def pack(value: object, **beside: object) -> Iterator[bytes]:
     """JSON, ASCII only, in pieces, as it is larger than the value. What stands `beside` a dataclass comes after its
     fields, where `unpack` of it passes it over."""
-    parts = _fields_of(value) | beside
+    parts = (value if isinstance(value, Parts) else _fields_of(value)) | beside
     return (piece.encode("ascii") for piece in _pieces_of_fields(parts, _DEEP))
 
 
@@ -36,6 +42,8 @@ def _pieces(value: Any, levels: int) -> Iterator[str]:
             yield "," if nth else "["
             yield from _pieces(part, levels - 1)
         yield "]"
+    elif isinstance(value, Parts):
+        yield from _pieces_of_fields(value, levels - 1)
     elif levels and is_dataclass(value):
         yield from _pieces_of_fields(_fields_of(value), levels - 1)
     else:
@@ -53,17 +61,17 @@ def _pieces_of_fields(parts: Mapping[str, Any], levels: int) -> Iterator[str]:
     yield "}"
 
 
-def unpack_beside(kind: Any, body: bytes, name: str) -> Any:
+def unpack_beside(kind: Any, body: Packed, name: str) -> Any:
     """The value that was packed beside another; None where an older version did not."""
     return _read(body, lambda value: _part(kind, value, name))
 
 
-def unpack(kind: Any, body: bytes) -> Any:
+def unpack(kind: Any, body: Packed) -> Any:
     """The value of this type. LedgerError where another version wrote what this one cannot read."""
     return _read(body, _reader(kind))
 
 
-def unpack_with(kind: Any, body: bytes, **beside: Any) -> tuple[Any, ...]:
+def unpack_with(kind: Any, body: Packed, **beside: Any) -> tuple[Any, ...]:
     """The value of this type, and after it the values of those types that were packed beside it."""
 
     def take(value: Any) -> tuple[Any, ...]:
@@ -78,9 +86,14 @@ def _part(kind: Any, value: Mapping[str, Any], name: str) -> Any:
     return None if part is None else _reader(kind)(part)
 
 
-def _read(body: bytes, take: Callable[[Any], Any]) -> Any:
+def parsed(body: bytes) -> Any:
+    """The JSON of what was packed, before it becomes values. LedgerError where it is none."""
+    return _read(body, lambda value: value)
+
+
+def _read(body: Packed, take: Callable[[Any], Any]) -> Any:
     try:
-        return take(json.loads(body, parse_float=Decimal))
+        return take(json.loads(body, parse_float=Decimal) if isinstance(body, bytes) else body)
     except (KeyError, TypeError, ValueError) as problem:
         raise LedgerError(f"What was kept cannot be read by this version: {problem}.") from problem
 

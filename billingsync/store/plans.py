@@ -13,13 +13,15 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from billingsync.core.period import Period
-from billingsync.errors import UsageError
+from billingsync.errors import LedgerError, UsageError
 from billingsync.store.book import Book
 from billingsync.store.columns import zipped
+from billingsync.store.packing import parsed
 from billingsync.store.plan_rows import PlanRows, add_plan_rows, plan_made_again
 from billingsync.store.schema import journal, plan, plan_inputs
 
 SHORTEST_PREFIX = 6
+OF = "$of"  # the digest of the plan where the rest of the inputs is kept
 _ENTRY = (plan.c.digest, plan.c.period, plan.c.rules_digest, plan.c.asked, plan.c.created_at)
 
 
@@ -97,11 +99,22 @@ class PlanBook(Book):
         with self.reading() as connection:
             return one_plan(connection, self.name, prefix)
 
-    def kept_inputs(self, digest: str) -> bytes | None:
-        """What that plan was made from, packed; None where an older version made it."""
+    def kept_inputs(self, digest: str) -> Mapping[str, Any] | None:
+        """What that plan was made from, packed and parsed; None where an older version made it. What it has in common
+        with the plan of which it was made anew is kept there."""
         query = select(plan_inputs.c.body).where(plan_inputs.c.partner == self.name, plan_inputs.c.digest == digest)
         with self.reading() as connection:
-            return connection.scalar(query)
+            body = connection.scalar(query)
+        if body is None:
+            return None
+        found: dict[str, Any] = parsed(body)
+        if OF not in found:
+            return found
+        other = self.kept_inputs(found[OF])
+        if other is None:
+            raise LedgerError(f"What plan {digest[:12]} was made from is not whole: {found[OF][:12]} is missing.")
+        clients = [other["plan"]["clients"][one] if isinstance(one, int) else one for one in found["plan"]["clients"]]
+        return {**other, **found, "plan": {**found["plan"], "clients": clients}}
 
     def has_inputs(self, digest: str) -> bool:
         """Whether that was kept."""
