@@ -105,7 +105,9 @@ def _question(sources: Sequence[Source], inputs: RunInputs) -> Question:
     here = {one.company_id for one in charges}
     parts = {sold(one) for one in charges if one.type == "prorate" or one.price < 0}
     return Question(
-        charges=[name for one in charges for name in (one.id, one.former_id) if name],
+        charges=[
+            name for one in charges for name in (one.id, one.former_id) if name and name not in inputs.memory.settled
+        ],
         invoices=[source.invoice_id for source in sources],
         companies=[one.company_id for one in charges if one.company_id],
         left=sorted({line.company_id for line in inputs.memory.written_lines} - here),

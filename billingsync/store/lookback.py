@@ -55,8 +55,8 @@ class SaidCharge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What a month asks: its charges by id, its invoices, its companies, the keys that twins would have, what it sells
-    in parts of a period, and the invoices of any period that count no longer."""
+    """What a month asks: its charges by id (but for those of which it knows where they are), its invoices, its
+    companies, the keys that twins would have, and what it sells in parts of a period."""
 
     charges: Sequence[str] = ()
     invoices: Sequence[str] = ()
@@ -95,8 +95,10 @@ class LookBackBook(Book):
         name = self.name
         with self.reading() as connection:
             rows = list(_said_rows(connection, name, said_charge.c.invoice_id, asked.invoices))
-            twins = list(_said_rows(connection, name, said_charge.c.twin, asked.twins, live=True))
-            twins += _said_rows(connection, name, said_charge.c.reissue, asked.reissues, live=True)
+            keys, again = set(asked.twins), set(asked.reissues)
+            twins = [each for each in rows if each[0].live and (each[0].twin in keys or each[0].reissue in again)]
+            for column, values in ((said_charge.c.twin, asked.twins), (said_charge.c.reissue, asked.reissues)):
+                twins += _said_rows(connection, name, column, values, live=True, but=asked.invoices)
             return LookBack(
                 said=tuple(each for each, _ in rows),
                 twins=tuple({each.charge: each for each, _ in twins}.values()),
@@ -229,10 +231,16 @@ def _row(name: str, one: SaidCharge) -> dict[str, object]:
 
 
 def _said_rows(
-    connection: Connection, name: str, column: ColumnElement[str], values: Sequence[str], *, live: bool = False
+    connection: Connection,
+    name: str,
+    column: ColumnElement[str],
+    values: Sequence[str],
+    *,
+    live: bool = False,
+    but: Sequence[str] = (),
 ) -> Iterator[tuple[Said, str]]:
     """What was said where a column has one of these values, and what the charge is called today; with `live` only
-    what is on a line."""
+    what is on a line. What the invoices `but` say is left out."""
     on_a_line = (
         exists()
         .where(claim.c.partner == said_charge.c.partner, claim.c.charge == said_charge.c.charge, claim.c.live)
@@ -240,6 +248,7 @@ def _said_rows(
     )
     for some in batches_of(values):
         query = select(said_charge, on_a_line).where(said_charge.c.partner == name, column.in_(some))
+        query = query.where(said_charge.c.invoice_id.not_in(but)) if but else query
         for row in connection.execute(query.where(on_a_line) if live else query).all():
             yield (
                 Said(
