@@ -14,6 +14,7 @@ from billingsync.core.period import Period
 from billingsync.core.progress import Progress, Say, Stage
 from billingsync.core.remembered import WrittenLine
 from billingsync.errors import UpstreamError
+from billingsync.store.postings import ARRIVED
 
 DAYS_BEFORE_PERIOD = 35
 
@@ -21,7 +22,8 @@ DAYS_BEFORE_PERIOD = 35
 @dataclass(frozen=True, kw_only=True)
 class Tenant:
     """The invoices of all clients since 35 days before the period, as far as they carry a marker or were made from a
-    template, and all templates, with their lines."""
+    template, and all templates, with their lines. What the PSA said of an invoice is kept only where it may be asked
+    for again: a month has thousands of lines."""
 
     invoices: tuple[Invoice, ...]
     templates: tuple[Invoice, ...]
@@ -30,7 +32,7 @@ class Tenant:
         """One of them, where it was read whole."""
         among = self._templates if template else self._invoices
         found = among.get(abs(invoice_id))
-        return found if found is not None and found.lines_shown and found.origin else None
+        return found if found is not None and found.lines_shown and (found.mark or found.origin) else None
 
     @cached_property
     def _invoices(self) -> dict[int, Invoice]:
@@ -61,11 +63,20 @@ def read_tenant(connected: Connections, period: Period, say: Say | None = None) 
         say(Progress(stage=Stage.LOOK_FOR_OURS))
     day = period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
     templates = read_templates(connected)
+    months = (period.previous, period)
+    known = {head.key for month in months for head in connected.ledger.heads(period=month, states=ARRIVED)}
     found = tuple(
-        one if one.mark or any(line.mark for line in one.lines) else replace(one, origin={})
-        for one in connected.psa.invoices_since(None, day)
+        one if _is_asked_for(one, known) else replace(one, origin={}) for one in connected.psa.invoices_since(None, day)
     )
     return Tenant(invoices=found, templates=templates)
+
+
+def _is_asked_for(invoice: Invoice, known: Collection[str]) -> bool:
+    """Whether more of an invoice than its values may be wanted: it carries our marks, and is not one that we made
+    ourselves and have as it was answered."""
+    if invoice.mark is not None:
+        return invoice.mark.key not in known
+    return any(line.mark for line in invoice.lines)
 
 
 def read_templates(connected: Connections) -> tuple[Invoice, ...]:

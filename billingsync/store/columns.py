@@ -43,8 +43,8 @@ class Words(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
+        if value is None or (value.isascii() and "\x00" not in value):
+            return value
         if "\x00" in value or value.startswith(_ESCAPED) or _SURROGATE.search(value):
             return _ESCAPED + json.dumps(value, ensure_ascii=True)
         return value

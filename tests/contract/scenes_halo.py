@@ -19,6 +19,7 @@ from billingsync.errors import LoginFailed, UpstreamError
 from billingsync.http import Answered, NotDone, OutcomeUnknown, Sent, read_json
 from billingsync.psa.halo.client import Look, one_object
 from billingsync.psa.halo.compare import compare
+from billingsync.psa.halo.read import read_invoice
 from billingsync.psa.halo.wire import (
     Raw,
     WireLine,
@@ -112,7 +113,9 @@ def post(stage: Stage, client_id: int) -> Sent:
 
 def carries_our_line(raw: Raw | None, *, header: bool = True) -> None:
     assert raw is not None
-    compared = compare(raw, KEY, [Line()], "USD")
+    invoice = read_invoice(raw)
+    assert invoice is not None
+    compared = compare(invoice, KEY, [Line()], "USD")
     assert compared is not None
     assert compared.differences == ()
     assert (compared.price, compared.cost) == (Decimal("27.50"), Decimal("20.14"))

@@ -66,10 +66,10 @@ def _read(halo: Halo, kind: str) -> Listed:
     why = ""
     for _ in range(READINGS):
         try:
-            pages = Pages(halo, path, key, {**params, "order": "id"})
+            pages = Pages(halo, path, key, {**params, "order": "id"}, keep=True)
             rows = tuple(pages)
             if pages.repeated:  # paging is ignored: in one piece
-                pages = Pages(halo, path, key, {**params, "order": "id"}, at_once=True)
+                pages = Pages(halo, path, key, {**params, "order": "id"}, at_once=True, keep=True)
                 rows = tuple(pages)
         except (NotReachable, LoginFailed):
             raise

@@ -293,14 +293,23 @@ class Halo:
 
 class Pages:
     """The rows of a list, page after page, each id once. Afterwards `why` says what the list lacks, `total` how many
-    rows HaloPSA counts and `repeated` whether an id came again."""
+    rows HaloPSA counts and `repeated` whether an id came again; with `keep` the answers as they came are `bodies`."""
 
-    def __init__(self, halo: Halo, path: str, key: str, params: Mapping[str, str], *, at_once: bool = False) -> None:
-        self.halo, self.path, self.key, self.params, self.at_once = halo, path, key, params, at_once
+    def __init__(
+        self,
+        halo: Halo,
+        path: str,
+        key: str,
+        params: Mapping[str, str],
+        *,
+        at_once: bool = False,
+        keep: bool = False,
+    ) -> None:
+        self.halo, self.path, self.key, self.params, self.at_once, self.keep = halo, path, key, params, at_once, keep
         self.why = ""
         self.total: int | None = None
         self.repeated = False
-        self.bodies: list[bytes] = []  # the answers as they came
+        self.bodies: list[bytes] = []
 
     def __iter__(self) -> Iterator[Raw]:
         seen: set[int] = set()
@@ -341,7 +350,8 @@ class Pages:
         paging: dict[str, str | int] = {"pageinate": "true", "page_size": size, "page_no": page}
         params = {**self.params, **({"count": ALL} if self.at_once else paging)}
         answer = self.halo.service.get_json(self.path, params)
-        self.bodies.append(answer.body)
+        if self.keep:
+            self.bodies.append(answer.body)
         rows, total = list_rows(answer.json, self.key)
         if page > 1 and total != self.total:
             # A row that vanished from an earlier page has pulled another one across the edge, unseen.

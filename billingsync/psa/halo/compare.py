@@ -5,36 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from billingsync.core.invoice import Invoice, InvoiceLine
 from billingsync.core.money import ZERO, minor_unit, multiply, round_money
 from billingsync.core.states import LineAction
-from billingsync.psa.halo.wire import Raw, header_marker, id_of, lines_of, markers, nothing, number, same
+from billingsync.psa.halo.wire import Raw, id_of, lines_of, markers, number, same
 from billingsync.psa.psa import Comparison, Intended
 
 # Properties that HaloPSA itself moves when anything on the invoice changes; all others of a foreign line must stay.
 COMPUTED = frozenset({"change_seq", "last_change_seq", "last_modified", "sequenceid", "line_totals"})
 
 
-def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, marked: bool = True) -> Comparison | None:
-    """What `raw` carries of the posting `key`; None where it carries nothing of it, or shows no lines at all.
+def compare(
+    invoice: Invoice, key: str, lines: Sequence[Intended], currency: str, *, marked: bool = True
+) -> Comparison | None:
+    """What `invoice` carries of the posting `key`; None where it carries nothing of it, or shows no lines at all.
 
     `marked=False` is for a posting that only removes lines, and so leaves no marker."""
-    invoice_id = id_of(raw)
-    rows = lines_of(raw)
-    ours = [(marker.ordinal, line) for line in rows if (marker := markers(line)) and marker.key == key]
-    header = header_marker(raw)
-    if invoice_id is None or (marked and not (rows and (ours or (header and header.key == key)))):
+    ours = [(line.mark.ordinal, line) for line in invoice.lines if line.mark is not None and line.mark.key == key]
+    if marked and not (invoice.lines and invoice.carries(key)):
         return None
     found = dict(ours)
     differences: list[str] = []
     line_ids: dict[int, int] = {}
     still_there: list[int] = []
     price = cost = ZERO
-    present = {id_of(line): line for line in rows}
+    present = invoice.by_id
     if len(ours) != len(found):
         differences.append(f"{len(ours)} lines carry the marks of {len(found)}")
     for line in lines:
         if line.action == LineAction.REMOVE:
-            if line.line_id is not None and line.line_id in present and not nothing(present[line.line_id]):
+            if line.line_id is not None and line.line_id in present and not present[line.line_id].is_zeroed:
                 still_there.append(line.line_id)
                 differences.append(f"line {line.line_id} ({line.title:.40}) is still there")
             continue
@@ -45,19 +45,19 @@ def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, mar
         line_price, line_cost = _amounts(there, line, currency)
         price += line_price
         cost += line_cost
-        if (line_id := id_of(there)) is not None:
-            line_ids[line.ordinal] = line_id
-        if line.action == LineAction.UPDATE and id_of(there) != line.line_id:
+        if there.id is not None:
+            line_ids[line.ordinal] = there.id
+        if line.action == LineAction.UPDATE and there.id != line.line_id:
             differences.append(f"line {line.line_id} ({line.title:.40}) was added again instead of changed")
         if line_price != line.amount:
             differences.append(f"line {line.ordinal} ({line.title:.40}): {line_price} instead of {line.amount}")
         if line_cost != line.cost:
             differences.append(f"line {line.ordinal} ({line.title:.40}): cost {line_cost} instead of {line.cost}")
-        net = number(there.get("net_amount"))
+        net = there.net_amount
         if net and abs(net - line.amount) > _half_unit(currency):
             differences.append(f"line {line.ordinal} ({line.title:.40}): HaloPSA computes {net}, not {line.amount}")
     return Comparison(
-        invoice_id=invoice_id,
+        invoice_id=invoice.id,
         line_ids=line_ids,
         price=price,
         cost=cost,
@@ -66,17 +66,10 @@ def compare(raw: Raw, key: str, lines: Sequence[Intended], currency: str, *, mar
     )
 
 
-def _amounts(there: Raw, line: Intended, currency: str) -> tuple[Decimal, Decimal]:
-    quantity = number(there.get("qty_order"))
-    unit = number(there.get("unit_price"))
-    if unit is None:
-        unit = number(there.get("baseprice"))
-    unit_cost = number(there.get("unit_cost"))
-    if quantity is None or unit is None:
-        return ZERO, ZERO
+def _amounts(there: InvoiceLine, line: Intended, currency: str) -> tuple[Decimal, Decimal]:
     # A role that may not see costs gets none back: then nothing returned can contradict ours.
-    cost = line.cost if unit_cost is None else round_money(multiply(quantity, unit_cost), currency)
-    return round_money(multiply(quantity, unit), currency), cost
+    cost = line.cost if there.unit_cost is None else round_money(multiply(there.quantity, there.unit_cost), currency)
+    return round_money(multiply(there.quantity, there.unit_price), currency), cost
 
 
 def _half_unit(currency: str) -> Decimal:

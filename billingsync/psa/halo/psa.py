@@ -149,7 +149,7 @@ class HaloPsa(Halo):
     def compare(self, there: Invoice, row: RecordedPosting) -> Comparison | None:
         """What the invoice carries of a posting; None where nothing. One that only removes lines leaves no marker."""
         marked = not all(line.action == LineAction.REMOVE for line in row.lines)
-        return compare.compare(there.origin, row.key, row.lines, row.currency, marked=marked)
+        return compare.compare(there, row.key, row.lines, row.currency, marked=marked)
 
     def is_twin(self, there: Invoice, row: RecordedPosting) -> bool:
         """An invoice without any marker that has just our lines: ours perhaps, with its marks lost [fault 7]."""

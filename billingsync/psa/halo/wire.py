@@ -25,8 +25,6 @@ _MARK = re.compile(r"\[bs:([0-9a-f]{20}):([0-9a-f]{8}):(\d{1,6})\]")
 _NOTE = re.compile(r"billingsync key=([0-9a-f]{20}) installation=([0-9a-f]{8})(?: period=(20\d\d-\d\d))?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
-_MARK_AT_END = re.compile(r"\s*\[bs:[0-9a-f]{20}:[0-9a-f]{8}:\d{1,6}\]\s*$")
-
 Raw = Mapping[str, object]
 
 
@@ -206,8 +204,10 @@ def markers(line: Raw) -> Mark | None:
 
 def without_mark(text: str) -> tuple[str, bool]:
     """A text without our marker at its end, and whether one was there."""
-    cut, found = _MARK_AT_END.subn("", text)
-    return cut, found > 0
+    start = text.rfind("[bs:")
+    if start < 0 or not _MARK.fullmatch(text[start:].rstrip()):
+        return text, False
+    return text[:start].rstrip(), True
 
 
 def header_marker(invoice: Raw) -> Mark | None:
