@@ -4,7 +4,7 @@ on templates [B5]."""
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
@@ -65,10 +65,8 @@ def read_tenant(connected: Connections, period: Period, say: Say | None = None) 
     templates = read_templates(connected)
     months = (period.previous, period)
     known = {head.key for month in months for head in connected.ledger.heads(period=month, states=ARRIVED)}
-    found = tuple(
-        one if _is_asked_for(one, known) else replace(one, origin={}) for one in connected.psa.invoices_since(None, day)
-    )
-    return Tenant(invoices=found, templates=templates)
+    found = connected.psa.invoices_since(None, day, lambda one: _is_asked_for(one, known))
+    return Tenant(invoices=tuple(found), templates=templates)
 
 
 def _is_asked_for(invoice: Invoice, known: Collection[str]) -> bool:

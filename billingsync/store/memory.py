@@ -17,7 +17,7 @@ from billingsync.store.book import Book
 from billingsync.store.columns import batches_of
 from billingsync.store.decisions import find_decisions
 from billingsync.store.mappings import find_company_matches, find_item_matches
-from billingsync.store.postings import BILLED, RecordedPosting, find_postings
+from billingsync.store.postings import BILLED, find_postings
 from billingsync.store.schema import claim, company_billed, company_seen, posting, product_seen, settled, written_line
 
 if TYPE_CHECKING:
@@ -87,21 +87,6 @@ class MemoryBook(Book):
                 .limit(1)
             )
             return connection.execute(query).first() is not None
-
-    def billed_lines(self, period: Period) -> tuple[tuple[RecordedPosting, frozenset[int]], ...]:
-        """A period's postings that HaloPSA has, without their texts, with the ordinals of the lines that still bill."""
-        with self.reading() as connection:
-            query = (
-                select(claim.c.key, claim.c.line)
-                .join(posting, (posting.c.partner == claim.c.partner) & (posting.c.key == claim.c.key))
-                .where(claim.c.partner == self.name, claim.c.live, posting.c.period == str(period))
-                .distinct()
-            )
-            live: dict[str, set[int]] = defaultdict(set)
-            for row in connection.execute(query):
-                live[row.key].add(row.line)
-            found = find_postings(connection, self.name, period=str(period), states=BILLED, texts=False)
-            return tuple((one, frozenset(live[one.key])) for one in found if one.key in live)
 
     def written_lines(self) -> tuple[WrittenLine, ...]:
         """Our lines on recurring invoices, by invoice and line [B3]."""

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 
+from billingsync.core.period import Period
 from billingsync.core.remembered import WrittenLine
 from billingsync.core.states import PostingState, WriteKind
 from billingsync.errors import LedgerError
@@ -36,7 +37,7 @@ from billingsync.store.postings import (
     remove_written_lines,
     update_posting,
 )
-from billingsync.store.schema import journal, posting, written_line
+from billingsync.store.schema import claim, journal, posting, written_line
 
 # State -> the states it may follow. A late landing turns a refused posting into an adopted one, an undone one into an
 # alarm.
@@ -364,6 +365,22 @@ class ReceiptBook(Book):
         """These postings with their lines, some at a time: a large month's lines are not held together."""
         for some in batches(heads, SIZE_AT_ONCE):
             yield from self.postings(keys=[head.key for head in some], texts=False)
+
+    def billed_lines(self, period: Period) -> Iterator[tuple[RecordedPosting, frozenset[int]]]:
+        """A period's postings that HaloPSA has, as `with_lines`, with the ordinals of the lines that still bill."""
+        query = (
+            select(claim.c.key, claim.c.line)
+            .join(posting, (posting.c.partner == claim.c.partner) & (posting.c.key == claim.c.key))
+            .where(claim.c.partner == self.name, claim.c.live, posting.c.period == str(period))
+            .distinct()
+        )
+        live: dict[str, set[int]] = defaultdict(set)
+        with self.reading() as connection:
+            for key, line in connection.execute(query):
+                live[key].add(line)
+            heads = find_heads(connection, self.name, period=str(period), states=BILLED)
+        for one in self.with_lines(head for head in heads if head.key in live):
+            yield one, frozenset(live[one.key])
 
     def states(self, *, run: str | None = None, period: object = None) -> dict[str, PostingState]:
         """The state of each posting of a run or of a period, by key: without reading all that they hold."""

@@ -366,18 +366,18 @@ def control(stage: Stage) -> None:
 @scene(reach="any", needs=("client_ids", "control_ids"))
 def since(stage: Stage) -> None:
     """All invoices of some clients since a day, newest first; none that is older."""
-    everything = list(stage.halo.since(stage.facts["client_ids"], date(2000, 1, 1)))
+    everything = list(stage.halo.since(stage.facts["client_ids"], date(2000, 1, 1), dict))
     assert everything
     assert {row["client_id"] for row in everything} <= set(stage.facts["client_ids"])
     ids = [id_of(row) or 0 for row in everything]
     assert ids == sorted(set(ids), reverse=True)
-    assert list(stage.halo.since(stage.facts["client_ids"], date(2999, 1, 1))) == []
+    assert list(stage.halo.since(stage.facts["client_ids"], date(2999, 1, 1), dict)) == []
 
 
 @scene(sandbox=LONG | {"max_page_size": 25}, needs=("busy_client_id", "busy_newest_id"), bulk=True)
 def since_stops(stage: Stage) -> None:
     """Newest first, no more pages are read than the day asks for."""
-    newest = next(iter(stage.halo.since([stage.facts["busy_client_id"]], date(2026, 10, 1))))
+    newest = next(iter(stage.halo.since([stage.facts["busy_client_id"]], date(2026, 10, 1), dict)))
     assert id_of(newest) == stage.facts["busy_newest_id"]
     asked = stage.calls("GET", "/Invoice")
     assert len(asked) == 1

@@ -227,7 +227,7 @@ def test_a_control_invoice_is_one_that_exists() -> None:
 def test_since_stops_when_invoices_are_older() -> None:
     rows = [invoice(number, day="2026-11-05" if number > 300 else "2026-09-05") for number in range(1, 401)]
     upstream = Upstream(Invoice=rows)
-    found = list(halo(upstream).since([1], date(2026, 11, 1)))
+    found = list(halo(upstream).since([1], date(2026, 11, 1), dict))
     assert [row["id"] for row in found][:100] == list(range(400, 300, -1))
     assert len(upstream.asked) == 2
 
@@ -236,7 +236,7 @@ def test_since_stops_when_invoices_are_older() -> None:
 def test_since_reads_everything_where_paging_is_ignored(paging: str) -> None:
     upstream = Upstream(Invoice=of_one_client(130))
     upstream.paging = paging
-    assert {row["id"] for row in halo(upstream).since([1], date(2026, 11, 1))} == set(range(1, 131))
+    assert {row["id"] for row in halo(upstream).since([1], date(2026, 11, 1), dict)} == set(range(1, 131))
 
 
 def test_since_does_not_trust_an_order_that_is_ignored() -> None:
@@ -244,7 +244,7 @@ def test_since_does_not_trust_an_order_that_is_ignored() -> None:
     upstream = Upstream(Invoice=rows)
     plain = upstream._envelope
     upstream._envelope = lambda path, rows, params: plain(path, rows, {**params, "order": ""})  # type: ignore[method-assign]
-    assert {row["id"] for row in halo(upstream).since([1], date(2026, 11, 1))} >= set(range(100, 200))
+    assert {row["id"] for row in halo(upstream).since([1], date(2026, 11, 1), dict)} >= set(range(100, 200))
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_since_stops_the_run_where_it_cannot_be_certain(change: Callable[[Any], 
     upstream = Upstream(Invoice=of_one_client(60))
     upstream.spoil = lambda path, params, envelope: change(envelope)
     with pytest.raises(UpstreamError, match="cannot be read whole"):
-        list(halo(upstream).since([1], date(2026, 11, 1)))
+        list(halo(upstream).since([1], date(2026, 11, 1), dict))
 
 
 # One invoice

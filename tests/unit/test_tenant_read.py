@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from types import SimpleNamespace
 from typing import cast
@@ -24,8 +26,8 @@ def test_the_original_is_kept_only_of_what_may_be_asked_for_again() -> None:
     known, forgotten = _invoice(1, POSTED, POSTED), _invoice(2, FORGOTTEN, FORGOTTEN)
     appended, foreign = _invoice(3, line=POSTED), _invoice(4)
 
-    def since(clients: object, day: date) -> list[Invoice]:
-        return [known, forgotten, appended, foreign]
+    def since(clients: object, day: date, whole: Callable[[Invoice], bool]) -> list[Invoice]:
+        return [one if whole(one) else replace(one, origin={}) for one in (known, forgotten, appended, foreign)]
 
     psa = SimpleNamespace(templates=lambda: (), invoices_since=since)
     ledger = SimpleNamespace(heads=lambda period, states: [SimpleNamespace(key=POSTED)])

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from billingsync.core.inputs import Client, Item
@@ -20,6 +21,7 @@ MOST_PAGES = 10_000
 ALL = 100_000  # as `count`, without paging: what a list gives that ignores paging (reference/halopsa 2.3)
 ORDER_SHOWS = 20  # rows with falling ids: no other order has that by chance
 READINGS = 3  # of a list that changed while it was read
+Value = TypeVar("Value")
 
 # What decides whether and how a client is billed, and what an item is matched by. A list of which no row shows any of
 # these leaves them out; then they are read one by one rather than believed absent.
@@ -215,19 +217,28 @@ class Halo:
                 return found, owner
         return None
 
-    def since(self, client_ids: Sequence[int] | None, day: date) -> Iterator[Raw]:
-        """The clients' invoices (None: the whole tenant's) with lines, newest first, at least back to `day` by their
-        dates. UpstreamError where it is not certain that these are all: what is not seen here would be billed again
-        [N6]."""
+    def since(self, client_ids: Sequence[int] | None, day: date, read: Callable[[Raw], Value]) -> Iterator[Value]:
+        """What `read` makes of the clients' invoices (None: the whole tenant's) with lines, newest first, at least back
+        to `day` by their dates. UpstreamError where it is not certain that these are all: what is not seen here would
+        be billed again [N6]."""
+
+        def ready(raw: Raw) -> Callable[[], Value]:
+            # Read as it comes, as all rows together would take several times as much room; but where the list does not
+            # show an invoice's lines, it is read by itself only once the list is believed.
+            if not _has_lines(raw):
+                return lambda: read(self._with_lines(raw))
+            value = read(raw)
+            return lambda: value
+
         for chunk in [None] if client_ids is None else _chunks(client_ids):
             asked = _of_clients(chunk)
             pages = Pages(self, "/Invoice", "invoices", {**asked, "order": "id", "orderdesc": "true"})
-            rows, far_enough = _back_to(day, pages)
+            found, far_enough = _back_to(day, pages, chunk, ready)
             if pages.repeated or pages.why or (pages.total is None and not far_enough):
-                rows = self._whole("/Invoice", "invoices", asked, counted=True)
-            for raw in rows:
-                if (chunk is None or _is_of(raw, chunk)) and not _before(raw, day):
-                    yield self._with_lines(raw)
+                whole = self._whole("/Invoice", "invoices", asked, counted=True)
+                found = [ready(raw) for raw in whole if _is_wanted(raw, chunk, day)]
+            for value in found:
+                yield value()
 
     # Writing
 
@@ -398,17 +409,25 @@ def _chunks(client_ids: Sequence[int], size: int = 100) -> Iterator[Sequence[int
         yield client_ids[start : start + size]
 
 
-def _back_to(day: date, newest_first: Iterable[Raw]) -> tuple[Sequence[Raw], bool]:
-    """The rows as far as they are needed, and whether they go back to `day`. Only a server that visibly keeps to the
-    order is believed that what comes later is older: a list from oldest to newest begins with an old row too."""
-    rows: list[Raw] = []
+def _is_wanted(raw: Raw, client_ids: Sequence[int] | None, day: date) -> bool:
+    return (client_ids is None or _is_of(raw, client_ids)) and not _before(raw, day)
+
+
+def _back_to(
+    day: date, newest_first: Iterable[Raw], client_ids: Sequence[int] | None, ready: Callable[[Raw], Value]
+) -> tuple[list[Value], bool]:
+    """What `ready` makes of the rows that are wanted, and whether they go back to `day`. Only a server that visibly
+    keeps to the order is believed that what comes later is older: a list from oldest to newest begins with an old row
+    too."""
+    rows: list[Value] = []
     last: int | None = None
-    for raw in newest_first:
-        rows.append(raw)
+    for nth, raw in enumerate(newest_first, 1):
+        if _is_wanted(raw, client_ids, day):
+            rows.append(ready(raw))
         found = id_of(raw)
-        descending = len(rows) == 1 or (found is not None and last is not None and found < last)
+        descending = nth == 1 or (found is not None and last is not None and found < last)
         last = found if descending else None
-        if descending and len(rows) >= ORDER_SHOWS and _before(raw, day):
+        if descending and nth >= ORDER_SHOWS and _before(raw, day):
             return rows, True
     return rows, False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -51,9 +51,17 @@ class HaloPsa(Halo):
         seen = self.search_rows(client_ids, control, since)
         return Search(rows=_read(seen.rows), complete=seen.complete, why=seen.why)
 
-    def invoices_since(self, client_ids: Sequence[int] | None, day: date) -> Iterator[Invoice]:
-        """The clients' invoices with lines, at least back to `day`: `Halo.since` as values."""
-        return (found for raw in self.since(client_ids, day) if (found := read_invoice(raw)) is not None)
+    def invoices_since(
+        self, client_ids: Sequence[int] | None, day: date, whole: Callable[[Invoice], bool] = lambda invoice: True
+    ) -> Iterator[Invoice]:
+        """The clients' invoices with lines, at least back to `day`: `Halo.since` as values, with their `origin` where
+        they are to be `whole`."""
+
+        def read(raw: Raw) -> Invoice | None:
+            found = read_invoice(raw)
+            return found if found is None or whole(found) else replace(found, origin={})
+
+        return (found for found in self.since(client_ids, day, read) if found is not None)
 
     def answered(self, json: object, *, template: bool = False) -> Invoice | None:
         """The invoice that a write answered."""
