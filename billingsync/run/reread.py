@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 
 from billingsync.core.bill.targets import touched
@@ -31,9 +31,13 @@ def reread(context: RunContext, tenant: Tenant, keys: Collection[str]) -> tuple[
     news = {place: after for place, (before, after) in seen.items() if set(after) != set(before)}
     if news:
         context.ledger.note_invoiced(context.fence, news, written)
-    rows = context.ledger.billed_lines(context.period)
-    told = _unpaid(context, tenant, made, written, rows)
-    for row, live in rows:
+    now = {(one.key, one.ordinal): one for one in written}
+    there_still = {one.id for one in tenant.invoices if not one.void}
+    unpaid: list[str] = []
+    told: list[str] = []
+    for row, live in context.ledger.billed_lines(context.period):
+        if row.action == PostingAction.UPDATE:
+            unpaid += _unpaid(context, made, now, there_still, row, live)
         if row.key not in keys or row.state == PostingState.DIFFERS or not _whole(row, live, current):
             continue
         assert row.invoice_id is not None
@@ -45,7 +49,7 @@ def reread(context: RunContext, tenant: Tenant, keys: Collection[str]) -> tuple[
         settled = record_found(context, row, there, again=True)
         if settled.state == PostingState.DIFFERS:
             told.append(f"{row.client_name}: {settled.message}")
-    return tuple(told)
+    return (*unpaid, *told)
 
 
 _UNDO = command(BILL, "undo", Slot.RUN, "--client", Slot.CLIENT)
@@ -53,30 +57,27 @@ _UNDO = command(BILL, "undo", Slot.RUN, "--client", Slot.CLIENT)
 
 def _unpaid(
     context: RunContext,
-    tenant: Tenant,
     made: MadeInvoices,
-    written: Collection[WrittenLine],
-    rows: Collection[tuple[RecordedPosting, frozenset[int]]],
-) -> list[str]:
-    """A sentence for each invoice that HaloPSA made of this period's lines on templates, and that nobody has any more:
-    what it billed counts as invoiced, and nobody pays it."""
-    now = {(one.key, one.ordinal): one for one in written}
-    there = {one.id for one in tenant.invoices if not one.void}
-    told = []
-    for row, live in rows:
-        lines: dict[tuple[int, ...], list[tuple[Decimal, str]]] = defaultdict(list)
-        amounts = {line.ordinal: line.amount for line in row.lines}
-        for one in row.returned_lines if row.action == PostingAction.UPDATE else ():
-            line = now.get((row.key, one.ordinal))
-            ids = made.of(line).invoices if line is not None else one.invoiced
-            # One of them that is there bills the line: the others may have been made by mistake.
-            if one.ordinal in live and ids and there.isdisjoint(ids):
-                lines[tuple(ids)].append((amounts[one.ordinal], _otherwise(made, line)))
-        for ids, billed in sorted(lines.items()):
-            read = [context.psa.read(id_, template=False) for id_ in ids]
-            if all(one is None or one.void for one in read):
-                told.append(_nobody_pays(row, ids, billed, is_void=any(read)))
-    return told
+    now: Mapping[tuple[str, int], WrittenLine],
+    there: Collection[int],
+    row: RecordedPosting,
+    live: Collection[int],
+) -> Iterator[str]:
+    """A sentence for each invoice that HaloPSA made of this posting's lines on a template, and that nobody has any
+    more: what it billed counts as invoiced, and nobody pays it. `now` are the lines as they are, by their marks;
+    `there` the invoices that are there for certain."""
+    lines: dict[tuple[int, ...], list[tuple[Decimal, str]]] = defaultdict(list)
+    amounts = {line.ordinal: line.amount for line in row.lines}
+    for one in row.returned_lines:
+        line = now.get((row.key, one.ordinal))
+        ids = made.of(line).invoices if line is not None else one.invoiced
+        # One of them that is there bills the line: the others may have been made by mistake.
+        if one.ordinal in live and ids and not any(id_ in there for id_ in ids):
+            lines[tuple(ids)].append((amounts[one.ordinal], _otherwise(made, line)))
+    for ids, billed in sorted(lines.items()):
+        read = [context.psa.read(id_, template=False) for id_ in ids]
+        if all(one is None or one.void for one in read):
+            yield _nobody_pays(row, ids, billed, is_void=any(read))
 
 
 def _otherwise(made: MadeInvoices, line: WrittenLine | None) -> str:
