@@ -34,7 +34,6 @@ class Plan:
     slots: int = 4
     seed: int = 1
     seconds: float = 600  # after which what is not billed counts as lost
-    mutant: str = ""
 
 
 @dataclass
@@ -57,7 +56,7 @@ def chaos(folder: Path, server: Any, plan: Plan) -> Outcome:
     }
     with house(folder, server.get_uri(driver="psycopg"), *names, settings=more) as home:
         home.lease_s = 60 / SPEED
-        home.more = {"FLEET_SPEED": str(SPEED), "FLEET_MUTANT": plan.mutant}
+        home.more = {"FLEET_SPEED": str(SPEED)}
         for sandbox in home.sandboxes.values():
             sandbox.limit_halo(LIMIT, WINDOW_S)
         return _Run(home, server, plan).run()

@@ -1,5 +1,4 @@
-"""Loaded in a worker of the chaos and in the server that forks its cycles: time sped up by FLEET_SPEED, and the bug that
-FLEET_MUTANT names planted on purpose."""
+"""Loaded in a worker of the chaos and in the server that forks its cycles: time sped up by FLEET_SPEED."""
 
 from __future__ import annotations
 
@@ -9,7 +8,6 @@ from billingsync import connect
 from billingsync.http import account_budget
 
 SPEED = float(os.environ.get("FLEET_SPEED", "1"))
-MUTANT = os.environ.get("FLEET_MUTANT", "")
 
 
 def sped_up() -> None:
@@ -27,7 +25,3 @@ def sped_up() -> None:
 
 if SPEED != 1:
     sped_up()
-if MUTANT:
-    from tests.fleet import fleet_mutants
-
-    fleet_mutants.plant(MUTANT)
