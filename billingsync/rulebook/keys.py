@@ -50,7 +50,7 @@ def _key(says: str, **more: Any) -> Any:
 class Section(BaseModel):
     """A table of a rules file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # read as parts of a whole file
 
     def said(self) -> dict[str, Any]:
         """The keys that are there."""
