@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
+from typing import Self
 
 import h11
 from starlette.types import ASGIApp
@@ -13,6 +15,7 @@ from billingsync.service.http_port import ServerThread, listen, port_of
 
 MOST_CONNECTIONS = 64
 MOST_STREAMS = 20  # browsers that listen to a run; counted apart from the others
+TURN_S = 0.001  # how long another thread, e.g. one that plans, keeps Python from a page; it is 5 ms by itself
 HEADER_S = 10.0  # a request's head that trickles in slower than this is cut off
 
 
@@ -47,3 +50,12 @@ class DeskServer(ServerThread):
         listening = listen(host, port, "DESK")
         app, most = make(port_of(listening)), MOST_CONNECTIONS + MOST_STREAMS
         super().__init__(listening, app, _Protocol, name="desk", keep_alive_s=15, grace_s=5, most=most)
+
+    def __enter__(self) -> Self:
+        self._turn_s = sys.getswitchinterval()
+        sys.setswitchinterval(TURN_S)
+        return super().__enter__()
+
+    def __exit__(self, *failed: object) -> None:
+        super().__exit__(*failed)
+        sys.setswitchinterval(self._turn_s)

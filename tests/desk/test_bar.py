@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,7 +16,7 @@ from served import Served
 from billingsync.core.desk import Role
 from billingsync.core.period import Period
 from billingsync.web.app import make_app, make_desk
-from billingsync.web.server import MOST_CONNECTIONS, DeskServer
+from billingsync.web.server import MOST_CONNECTIONS, TURN_S, DeskServer
 from billingsync.web.site import site_of
 from billingsync.web.watch import MOST
 
@@ -71,6 +72,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Office, 
 
         with DeskServer("127.0.0.1", 0, make) as server:  # type: ignore[arg-type]
             yield desk, server.port
+
+
+def test_a_page_soon_gets_its_turn_beside_a_plan_in_the_same_process(running: tuple[Office, int]) -> None:
+    """Python gives another thread its turn after 5 ms only, and a page wants one after each question to the ledger."""
+    assert sys.getswitchinterval() <= TURN_S * 1.01 < 0.005
 
 
 def head(desk: Office, port: int, line: str, *more: str) -> bytes:
