@@ -96,6 +96,8 @@ def _steps(result: UndoResult) -> list[list[str]]:
         steps.append([*again, "--credit"])
     if result.state == UndoState.FAILED:
         steps.append(again)
+    if not result.postings:
+        return steps
     return [*steps, ["billingsync", "plan", result.period]]
 
 
@@ -141,6 +143,15 @@ def _as_json(result: UndoResult) -> dict[str, object]:
                 ],
             }
             for posting in result.postings
+        ],
+        "stays_taken_back": [
+            {
+                "client_name": one.client_name,
+                "amount": plain(one.amount, one.currency),
+                "currency": one.currency,
+                "credit_run": one.credit_run or None,
+            }
+            for one in result.stays
         ],
         "unused_items": [{"id": id_, "name": name} for id_, name in result.items],
     }
@@ -222,6 +233,14 @@ def _print(result: UndoResult, locale: str, *, error: bool = False) -> None:
             )
         if posting.credit_invoice is not None:
             page.prose(f"Credited by invoice {posting.credit_invoice}.", indent="         ")
+    if result.stays:
+        page.blank()
+    for one in result.stays:
+        name = shortened(one_line(one.client_name), 80)
+        how = f": billingsync undo {one.credit_run} takes its credit back" if one.credit_run else ""
+        page.prose(
+            f"What this run took back of {name} ({figures.money(one.amount, one.currency)}) stays taken back{how}."
+        )
     if any(line.fate in GIVEN_BACK and line.charges for posting in result.postings for line in posting.lines):
         page.blank()
         page.prose("What is undone is posted again only by a person's command: the worker leaves it.")

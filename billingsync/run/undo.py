@@ -27,7 +27,7 @@ from billingsync.run.credited import credited_by, is_credit
 from billingsync.run.find import find_payer, payers_of
 from billingsync.run.recover import resolve
 from billingsync.run.undo_posting import PostingUndo
-from billingsync.run.undone import STRAY, UndonePosting, UndoResult, undone_posting
+from billingsync.run.undone import STRAY, StaysTakenBack, UndonePosting, UndoResult, undone_posting
 from billingsync.store.book import Fence
 from billingsync.store.ledger import Ledger
 from billingsync.store.postings import UNRESOLVED, RecordedPosting
@@ -92,9 +92,33 @@ def _undo(connected: Connections, fence: Fence, asked: _Asked, say: Say) -> Undo
         _unsettle(ledger, fence, run, of.digest, done, only)
         gone = {str(posting.client_id) for posting in done if posting.outcome in (UndoOutcome.UNDONE, UndoOutcome.PART)}
         ledger.end_decisions(of.period, gone, now())  # what was approved ends with the posting that it let pass [V1]
-    items = _unused_items(ledger, of.digest, rows, done)
     return UndoResult(
-        run=run, period=of.period, dry_run=dry_run, postings=tuple(done), items=items, client=asked.client
+        run=run,
+        period=of.period,
+        dry_run=dry_run,
+        postings=tuple(done),
+        items=_unused_items(ledger, of.digest, rows, done),
+        stays=_stays_taken_back(ledger, run, only),
+        client=asked.client,
+    )
+
+
+def _stays_taken_back(ledger: Ledger, run: str, only: int | None) -> tuple[StaysTakenBack, ...]:
+    """What true-ups of the run took back, of one client or of all."""
+    keys = [key for key, by in ledger.true_ups_begun().items() if by == run]
+    if not keys:
+        return ()
+    gone = ledger.postings(keys=keys, states=(PostingState.UNDONE,), texts=False)
+    credits = {one.summary.get("credit_of"): one.id for one in ledger.runs()}
+    return tuple(
+        StaysTakenBack(
+            client_name=row.client_name,
+            amount=row.amount,
+            currency=row.currency,
+            credit_run=credits.get(row.key, ""),
+        )
+        for row in gone
+        if only in (None, row.client_id)
     )
 
 

@@ -61,6 +61,17 @@ class UndonePosting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StaysTakenBack:
+    """What a true-up of the run had taken back, and an undo of the run does not bring back [R5]. `credit_run` is the
+    run that credited it; "" where it was taken out in place."""
+
+    client_name: str
+    amount: Decimal
+    currency: str
+    credit_run: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UndoResult:
     """With `dry_run` its state is what it would be."""
 
@@ -69,6 +80,7 @@ class UndoResult:
     dry_run: bool
     postings: tuple[UndonePosting, ...]
     items: tuple[tuple[int, str], ...] = ()  # created by the run, on no line of ours any more
+    stays: tuple[StaysTakenBack, ...] = ()
     client: str = ""  # the one that was asked for, as it was named; "" for all of the run
 
     @property

@@ -116,6 +116,32 @@ def test_B8_a_line_that_a_limit_keeps_on_the_template_is_told_and_comes_off_once
     assert texts(made.invoice(TEMPLATE)) == []
 
 
+def test_R5_undo_says_that_what_the_run_took_back_stays_so_and_how_its_credit_is_taken_back(contoso) -> None:
+    """December was invoiced too, so it was credited on an invoice of ours, and then its line came off."""
+    made = contoso(schedule="off")
+    made.month(NOV, made.charge(M365, 10, "22.00", sub="s-1"))
+    run(made, NOV)
+    made.sandbox.make(TEMPLATE)
+    made.month(DEC, made.charge(M365, 12, "22.00", sub="s-1"))
+    run(made, DEC)
+    made.sandbox.make(TEMPLATE)
+    made.sandbox.pax8.invoices[-1]["status"] = "Void"
+    run(made, DEC, 3)
+    of_december = settle(made, DEC)
+    assert (billed(made), texts(made.invoice(TEMPLATE))) == (Decimal("220.00"), [])
+    (stays,) = made.office.run("undo", of_december, "--yes", "--json").must().json["stays_taken_back"]
+    assert (stays["client_name"], stays["amount"]) == ("Contoso Ltd", "264.00")
+    said = " ".join(made.office.run("undo", of_december, "--yes").must().stdout.split())
+    assert f"Contoso Ltd (264.00 USD) stays taken back: billingsync undo {stays['credit_run']}" in said
+    run(made, DEC)  # the line that the undo put back comes off again
+    assert (billed(made), texts(made.invoice(TEMPLATE))) == (Decimal("220.00"), [])
+    made.office.run("undo", stays["credit_run"], "--yes").must()
+    assert billed(made) == Decimal("484.00")
+    settle(made, DEC)
+    assert (billed(made), texts(made.invoice(TEMPLATE))) == (Decimal("220.00"), [])
+    made.office.run("audit", "verify").must()
+
+
 @pytest.mark.parametrize("back", [True, False], ids=["it is billed again", "it is gone"])
 @pytest.mark.parametrize("void", [True, False], ids=["void", "no charge"])
 def test_R5_under_a_later_month_no_line_that_came_off_is_put_back(contoso, void: bool, back: bool) -> None:
