@@ -75,6 +75,7 @@ def changes(layout: Layout, files: Files, published: Published, posted: Collecti
             problems={name: problems for name, problems in wrong.items() if name in known},
             claims=claims,
             claims_before=published.claims,
+            standby=layout.settings.standby,
         ),
         added=tuple(sorted(new)),
         returned=tuple(sorted(returned)),

@@ -87,7 +87,7 @@ def still_ours(context: RunContext) -> Callable[[], None]:
 
     def check() -> None:
         if not context.ledger.fence_holds(context.fence):
-            raise Locked("This run was taken over while it stood still; the other run goes on.")
+            raise Locked(context.ledger.why_lost(context.fence))
 
     return check
 

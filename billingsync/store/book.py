@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 
 from billingsync.errors import Locked
 from billingsync.store import journal
-from billingsync.store.clock import database_now
+from billingsync.store.clock import database_now, server_now
 from billingsync.store.database import Database
 from billingsync.store.moved import refuse_moved
 from billingsync.store.schema import partner
@@ -29,6 +29,7 @@ class Fence:
     epoch: int
     token: str
     holder: str
+    server: str = ""  # whose database it was [F8]; "" where that is not known
 
 
 class Book:
@@ -63,9 +64,9 @@ class Book:
     def fenced(self, fence: Fence) -> Iterator[Connection]:
         """A transaction in which nobody can take the lock. Locked where somebody already did."""
         with self.database.writing() as connection:
-            row = connection.execute(_LOCKED_ROW, {"name": self.name}).one()
+            row = connection.execute(_LOCKED_ON[bool(fence.server)], {"name": self.name}).one()
             if not _is_of(row, fence):
-                raise Locked(_taken_over(row.holder))
+                raise Locked(_lost(row, fence))
             if self._runs_out(row):
                 self._extend(connection, fence)
             yield connection
@@ -75,9 +76,16 @@ class Book:
 
         A lease that was not renewed for three quarters of its time is renewed first: nothing is written without one.
         """
-        with self.reading() as connection:
-            row = connection.execute(_ROW, {"name": self.name}).one()
+        row = self._row(fence)
         return _is_of(row, fence) and (not self._runs_out(row) or self.renew(fence))
+
+    def why_lost(self, fence: Fence) -> str:
+        """What became of a lock that is not ours any more, for people."""
+        return _lost(self._row(fence), fence)
+
+    def _row(self, fence: Fence) -> Row[Any]:
+        with self.reading() as connection:
+            return connection.execute(_ROW_ON[bool(fence.server)], {"name": self.name}).one()
 
     def renew(self, fence: Fence) -> bool:
         """Another `lease_s` from now, on the database's clock. False where the lock is another's or was given back.
@@ -105,6 +113,9 @@ class Book:
 _ROW = select(partner, database_now().label("now")).where(partner.c.partner == bindparam("name"))
 # Locked until the transaction ends (on SQLite the transaction locks the whole file).
 _LOCKED_ROW = _ROW.with_for_update(key_share=True)
+# Without and with the server that we are at.
+_ROW_ON = (_ROW, _ROW.add_columns(server_now.label("on_server")))
+_LOCKED_ON = (_LOCKED_ROW, _ROW_ON[True].with_for_update(key_share=True))
 _EXTEND = (
     update(partner)
     .where(
@@ -118,9 +129,18 @@ _EXTEND = (
 
 
 def _is_of(row: Row[Any], fence: Fence) -> bool:
-    return (row.epoch, row.token) == (fence.epoch, fence.token) and row.until is not None
+    return (row.epoch, row.token) == (fence.epoch, fence.token) and row.until is not None and _is_there(row, fence)
 
 
-def _taken_over(holder: str) -> str:
-    by = f" by {holder}" if holder else ""
+def _is_there(row: Row[Any], fence: Fence) -> bool:
+    return not fence.server or row.on_server == row.server
+
+
+def _lost(row: Row[Any], fence: Fence) -> str:
+    if not _is_there(row, fence):
+        return (
+            "PostgreSQL is another server than when this run began, or went back to an earlier moment: it may have "
+            "lost what was committed last. This run stopped before its next write; the next one searches HaloPSA first."
+        )
+    by = f" by {row.holder}" if row.holder else ""
     return f"This run was taken over{by} while it stood still. It stopped; the other run finds out what became of it."

@@ -1,11 +1,12 @@
-"""The database's own clock: what leases are measured by, since the clocks of two machines may differ [F4]."""
+"""The database's own clock, which leases are measured by since the clocks of two machines may differ [F4]; and which
+server it is [F8]."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, literal
+from sqlalchemy import ColumnElement, Text, literal, literal_column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -36,3 +37,11 @@ def _postgresql(element: database_now, compiler: SQLCompiler, **options: Any) ->
     later = compiler.process(element.clauses, **options)
     at = f"timezone('UTC', clock_timestamp() + CAST({later} AS double precision) * interval '1 second')"
     return f"""to_char({at}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+
+# One PostgreSQL cluster and its timeline: another one after each failover, and after each restore to an earlier moment.
+server_now = literal_column(
+    "(SELECT system_identifier FROM pg_control_system())"
+    " || '/' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)",
+    Text,
+)

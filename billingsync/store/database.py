@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -17,13 +18,15 @@ from sqlalchemy.schema import Table
 
 from billingsync.errors import LedgerError, SettingsError
 from billingsync.store import files
-from billingsync.store.schema import OLDEST_SCHEMA, REVISIONS, ledger_schema
+from billingsync.store.schema import OLDEST_SCHEMA, REVISIONS, fleet_version, ledger_schema
 from billingsync.store.trouble import BUSY_S, explained
 
 _BEGIN = "billingsync_begin"  # execution option: how a transaction begins on SQLite
 _ACTS = "billingsync_acts"  # execution option: for which partner a transaction is, and as which role
 IDLE_S = 60  # seconds that a transaction may rest between two statements; no work of ours takes as long
 _EXAMPLES = "sqlite:///billingsync.db or postgresql+psycopg://user:password@host/billingsync"
+# A standby's own name in synchronous_standby_names: "*" would be whoever comes, and FIRST and ANY are words of its own.
+_NAMED_STANDBY = re.compile(r'(?i)"[^"*]+"|\b(?!(?:first|any)\b)[a-z_]\w*')
 Value = TypeVar("Value")
 UPGRADE = ("billingsync", "db", "upgrade")
 
@@ -168,7 +171,9 @@ class Database:
                 time.sleep(0.05)
 
     def assert_durable(self) -> None:
-        """LedgerError unless what is committed survives a power cut [N4]."""
+        """LedgerError unless what is committed survives a power cut [N4]; and, where a fleet says so, the loss of the
+        server: a standby that is named must have it too [F8]."""
+        lone = ""
         with self.reading() as connection:
             if self.file:
                 wanted = {"journal_mode": {"wal"}, "synchronous": {"2"}}
@@ -178,7 +183,13 @@ class Database:
                 found = {name: str(connection.execute(text(f"SHOW {name}")).scalar_one()) for name in wanted}
                 found["synchronous_commit"] = str(connection.execute(text("SHOW synchronous_commit")).scalar_one())
                 wanted["synchronous_commit"] = {"on", "local", "remote_write", "remote_apply"}
+                newest = select(fleet_version.c.standby).order_by(fleet_version.c.number.desc()).limit(1)
+                if connection.scalar(newest):
+                    wanted["synchronous_commit"] = {"on", "remote_apply"}
+                    lone = str(connection.execute(text("SHOW synchronous_standby_names")).scalar_one())
+                    lone = "" if _NAMED_STANDBY.search(lone) else f"synchronous_standby_names is {lone!r}"
         wrong = [f"{name} is {found[name]}" for name in wanted if found[name] not in wanted[name]]
+        wrong += [f"fleet.toml says standby = true, and {lone}"] if lone else []
         if wrong:
             raise LedgerError(
                 f"Nothing is posted: the database {self.where} could forget what it committed ({', '.join(wrong)}). "

@@ -83,6 +83,7 @@ class NewVersion:
     problems: Mapping[str, tuple[str, ...]]
     claims: Claims
     claims_before: Claims
+    standby: bool = False
 
 
 def sha256(text: str) -> str:
@@ -193,7 +194,7 @@ class Fleet:
             texts = {text for one in new.partners.values() for text in one.files.values()}
             _add_texts(connection, {new.settings, *texts})
             row: dict[str, Any] = {"number": number, "settings": sha256(new.settings), "published_at": now, "who": who}
-            connection.execute(fleet_version.insert().values(**row))
+            connection.execute(fleet_version.insert().values(**row, standby=new.standby))
             _write_partners(connection, new, number)
             write_claims(connection, new.claims)
         return number

@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, or_, select, update
 from billingsync.core.partner import SINGLE
 from billingsync.errors import LedgerError, Locked
 from billingsync.store.book import Book, Fence
-from billingsync.store.clock import database_now
+from billingsync.store.clock import database_now, server_now
 from billingsync.store.schema import partner
 
 
@@ -85,13 +85,25 @@ class LockBook(Book):
             if held:
                 raise self._locked()
         token = secrets.token_hex(8)
+        server = self._server()
         given = {"name": self.name, "new_token": token, "new_holder": holder, "lease_s": self.lease_s}
+        given["new_server"] = server or None
         with self.database.writing() as connection:
             taken = connection.execute(_TAKE_ALONE if alone else _TAKE, given).rowcount == 1
             epoch = int(connection.execute(_EPOCH, {"name": self.name}).scalar_one())
         if not taken:
             raise self._locked()
-        return Fence(epoch=epoch, token=token, holder=holder)
+        return Fence(epoch=epoch, token=token, holder=holder, server=server)
+
+    def _server(self) -> str:
+        """PostgreSQL's identity and timeline [F8]; "" where it does not tell, as some that are hosted."""
+        if self.database.file:
+            return ""
+        try:
+            with self.reading() as connection:
+                return str(connection.scalar(select(server_now)) or "")
+        except LedgerError:
+            return ""
 
     @contextmanager
     def _renewed(self, fence: Fence) -> Iterator[None]:
@@ -142,6 +154,7 @@ _TAKEN = {
     "token": bindparam("new_token"),
     "holder": bindparam("new_holder"),
     "until": database_now(bindparam("lease_s")),
+    "server": bindparam("new_server"),
 }
 _TAKE_ALONE = update(partner).where(_MINE).values(_TAKEN)
 _TAKE = _TAKE_ALONE.where(or_(partner.c.until.is_(None), partner.c.until <= database_now()))

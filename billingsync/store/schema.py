@@ -52,11 +52,12 @@ REVISIONS = (
     "0020",
     "0021",
     "0022",
+    "0023",
 )
 # A revision either *expands* (tables and columns that versions before need not know, so that they go on beside it) or
 # *contracts* (what they still use goes away): a release later, when no worker of theirs is left. `upgrade` writes the
 # second into the database.
-OLDEST_SCHEMA = "0022"  # that this version can work with
+OLDEST_SCHEMA = "0023"  # that this version can work with
 OLDEST_READER = "0022"  # the newest schema of the oldest version that can work with our newest; contracting raises it
 
 metadata = MetaData(
@@ -113,6 +114,7 @@ partner = _table(
     _required("token", Text),
     _required("holder", Words),
     _optional("until", Moment),  # none: given back
+    _optional("server", Text),  # PostgreSQL's identity and timeline when it was taken [F8]; none: not known
     _optional("halo_base_url", Words),
     _optional("halo_tenant", Words),
     _optional("bound_at", Moment),
@@ -780,6 +782,7 @@ fleet_version = Table(
     _required("settings", Text),
     _required("published_at", Moment),
     _required("who", Words),
+    _optional("standby", Boolean),  # what is committed must be on a standby server too
 )
 
 # HaloPSA tenants that a partner bills, by address ("at ...") or by id ("id ..."), and whether partners may share it.

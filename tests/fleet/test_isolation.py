@@ -86,6 +86,8 @@ def test_a_fleet_works_and_a_missing_where_shows_nobody_elses_rows(home: House, 
     with open_ledger(home.database_url, partner="acme") as ledger, ledger.reading() as connection:
         assert set(connection.execute(select(posting.c.partner)).scalars()) == {"acme"}
         assert set(connection.execute(select(partner.c.partner)).scalars()) == {"acme"}
+    with open_ledger(home.database_url, partner="acme") as ledger, ledger.run_lock("acme's") as fence:
+        assert fence.server  # it may ask which server it is [F8]
 
 
 def test_the_fleets_roles_read_no_document(home: House) -> None:
