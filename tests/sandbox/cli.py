@@ -198,7 +198,7 @@ def written(sandbox: Services, before: Mapping[str, Any] | None = None) -> list[
     """HaloPSA's invoices that carry our note or marks, or that were not there before; with their live lines only."""
     known = {row["id"] for row in before["halo"]["invoices"]} if before else set()
     found = []
-    for row in sandbox.halo.invoices.values():
+    for row in list(sandbox.halo.invoices.values()):  # which may grow meanwhile
         ours = "billingsync key=" in row["internal_note"] or any(
             MARK.search(line["item_longdescription"]) for line in row["lines"]
         )
