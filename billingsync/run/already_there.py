@@ -13,6 +13,7 @@ from billingsync.core.bill.targets import removal
 from billingsync.core.bill.templates import currency_of
 from billingsync.core.invoice import Invoice, InvoiceLine, Mark
 from billingsync.core.money import ZERO
+from billingsync.core.period import Period
 from billingsync.core.states import PostingAction
 from billingsync.errors import OtherInstallation
 from billingsync.run.context import RunContext
@@ -21,6 +22,7 @@ from billingsync.run.tenant import Tenant
 from billingsync.store.postings import ARRIVED
 
 MOST_CHOICES = 100  # of equal lines that are tried for one posting
+MOST_FORGOTTEN = 24  # months before last month that a ledger is asked for
 MOST_GONE = 6  # lines of which each set is tried as what a posting took off a template
 
 
@@ -29,10 +31,12 @@ class AlreadyThere:
     """`postings` are the plan's, each as it was posted where HaloPSA has it. `found` is by key; `forgotten` says, by
     client, why nothing may be sent for it: HaloPSA has postings of ours that neither this plan nor the ledger knows.
     `older` says, by client, which earlier month the ledger has forgotten. `credited` is what was billed and credited;
-    its posting is None where the ledger has it."""
+    its posting is None where the ledger has it. `made`, by key: the invoice that HaloPSA made of a posting on a
+    template that a later one, which was forgotten too, has written over since."""
 
     postings: list[Posting]
     found: dict[str, Invoice] = field(default_factory=dict)
+    made: dict[str, Invoice] = field(default_factory=dict)
     forgotten: dict[int, str] = field(default_factory=dict)
     older: dict[int, str] = field(default_factory=dict)
     credited: list[tuple[Posting | None, Credited]] = field(default_factory=list)
@@ -42,7 +46,7 @@ def already_there(context: RunContext, plan: Plan, targets: Iterable[Invoice], t
     """Searches the whole tenant, whoever was billed. A marker of another installation stops everything."""
     seen = {(one.id, one.template): one for one in (*tenant.templates, *targets, *tenant.invoices)}
     no_strangers(context, seen.values())
-    search = _Search(context=context, plan=plan, there=AlreadyThere(postings=list(plan.postings)))
+    search = _Search(context=context, plan=plan, tenant=tenant, there=AlreadyThere(postings=list(plan.postings)))
     search.leave_out_credited(credited_in(seen.values()))
     for invoice in seen.values():
         if invoice.void or invoice.client_id is None:
@@ -76,8 +80,9 @@ def no_strangers(context: RunContext, invoices: Iterable[Invoice]) -> None:
 
 
 class _Search:
-    def __init__(self, *, context: RunContext, plan: Plan, there: AlreadyThere) -> None:
+    def __init__(self, *, context: RunContext, plan: Plan, tenant: Tenant, there: AlreadyThere) -> None:
         self.context, self.plan, self.there = context, plan, there
+        self._templates = {abs(one.id): one for one in tenant.templates}
         self._own = {posting.key: posting for posting in plan.postings}
         self._known = {*context.ledger.states(period=context.period), *context.ledger.card_keys()}
         self._again = {
@@ -148,6 +153,8 @@ class _Search:
         # An invoice that HaloPSA made from a template has copies of its marks: what we wrote is the template. And of an
         # existing invoice a list does not show all: it is read by itself before it is compared.
         action = self._own[key].action
+        if invoice.is_copy and action == PostingAction.UPDATE:
+            self.there.made[key] = invoice
         if invoice.is_copy or invoice.template is not (action == PostingAction.UPDATE):
             return
         self._seen.add(key)
@@ -158,10 +165,11 @@ class _Search:
         """What was found; a client that has a posting in two generations waits for a person."""
         for key in self._later.keys() & self.there.found.keys():
             self._twice(self._own[key].client_id, self._later[key])
+        self.there.made = {key: one for key, one in self.there.made.items() if key not in self._seen}
         for posting in self.there.postings:
             client = posting.client_id
             # Who is sent nothing is not billed twice; but on a template an earlier month has no place behind a later.
-            safe = posting.key in self._seen and (
+            safe = (posting.key in self._seen or posting.key in self.there.made) and (
                 posting.action != PostingAction.UPDATE or client not in self.there.older
             )
             if not safe and (why := self._unknown.get(client)):
@@ -183,8 +191,10 @@ class _Search:
     def _posted_elsewhere(self, invoice: Invoice, key: str) -> Posting | None:
         """The posting of this key, made of this plan's charges: for another client, or on another invoice."""
         assert invoice.client_id is not None
-        actions = (PostingAction.UPDATE,) if invoice.template else (PostingAction.CREATE, PostingAction.APPEND)
-        gone = self._taken_off(invoice)
+        template = invoice if invoice.template else self._template_of(invoice)
+        actions = (PostingAction.UPDATE,) if template else (PostingAction.CREATE, PostingAction.APPEND)
+        target = template.id if template else invoice.id
+        gone = self._taken_off(template)
         own_first = sorted(self.there.postings, key=lambda one: one.client_id != invoice.client_id)
         choices = chain(
             _alike(own_first, [line for line in invoice.lines if line.mark and line.mark.key == key]),
@@ -198,7 +208,7 @@ class _Search:
                     client_id=invoice.client_id,
                     client_name=self._name(invoice),
                     action=action,
-                    invoice_id=None if action is PostingAction.CREATE else invoice.id,
+                    invoice_id=None if action is PostingAction.CREATE else target,
                 )
                 for removed in gone:
                     made = elsewhere(posting, lines, place, removed)
@@ -207,16 +217,21 @@ class _Search:
                             return replace(made, key=key, generation=generation)
         return None
 
-    def _taken_off(self, invoice: Invoice) -> list[tuple[PlanLine, ...]]:
+    def _template_of(self, invoice: Invoice) -> Invoice | None:
+        """The template that HaloPSA made the invoice from, as far as it says."""
+        named = [invoice.made_from, *(line.made_from[0] for line in invoice.lines)]
+        return next((self._templates.get(abs(one)) for one in named if one), None)
+
+    def _taken_off(self, template: Invoice | None) -> list[tuple[PlanLine, ...]]:
         """What a posting may have removed from this template: the sets of our lines that bill nobody there any more,
         nothing first and then the largest. Which lines it took off is part of its key."""
-        if not invoice.template:
+        if template is None:
             return [()]
-        present = invoice.by_id
+        present = template.by_id
         gone = []
         for line in self.context.ledger.written_lines():
             there = present.get(line.line_id)
-            if line.invoice_id == invoice.id and (there is None or there.is_zeroed):
+            if line.invoice_id == template.id and (there is None or there.is_zeroed):
                 gone.append(removal(line, currency_of(line.recurring_key)))
         sizes = range(len(gone), 0, -1) if len(gone) <= MOST_GONE else [len(gone)]
         return [(), *chain.from_iterable(combinations(gone, size) for size in sizes)]
@@ -268,9 +283,7 @@ class _Search:
             return  # it bills a later month's charges; that month's run takes it over
         first = self._earlier.get(invoice.client_id, "")
         before = str(self.context.period.previous)
-        earlier = period if period < self.plan.period else ""
-        if not period and not self.context.ledger.heads(period=before):
-            earlier = before  # of lines nothing says which month wrote them
+        earlier = (period if period < self.plan.period else "") if period else self._not_known_since(invoice)
         if first and (not earlier or first < earlier):
             return
         self._earlier[invoice.client_id] = earlier
@@ -291,6 +304,19 @@ class _Search:
         self._unknown[invoice.client_id] = why
         if earlier:
             self.there.older[invoice.client_id] = why
+
+    def _not_known_since(self, invoice: Invoice) -> str:
+        """The oldest month of which the ledger knows no posting and that may have written to this invoice: of lines
+        nothing says which month wrote them. Empty where it knows each of them."""
+        month = self.context.period.previous
+        first = month
+        if not invoice.template and len(invoice.date) >= 7 and invoice.date[:7] < str(month):
+            first = max(Period.parse(invoice.date[:7]), month.months_before(MOST_FORGOTTEN))
+        while first <= month:
+            if not self.context.ledger.heads(period=str(first)):
+                return str(first)
+            first = first.next
+        return ""
 
 
 def _alike(postings: Sequence[Posting], written: Sequence[InvoiceLine]) -> Iterator[tuple[Posting, Sequence[PlanLine]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from billingsync.core.bill.plan import Plan, Posting
@@ -20,7 +20,7 @@ from billingsync.run.context import Outcome, RunContext, failed
 from billingsync.run.forgotten_credits import adopt_credited
 from billingsync.run.items import make_items
 from billingsync.run.late import look_for_late
-from billingsync.run.recover import DAYS_BEFORE, record_found, resolve
+from billingsync.run.recover import DAYS_BEFORE, record_found, record_made, resolve
 from billingsync.run.send import CannotWrite, prepare, still_ours
 from billingsync.run.tenant import Tenant
 from billingsync.store.claims import AlreadyClaimed
@@ -71,7 +71,10 @@ def carry_out(
     waiting: list[Posting] = []
     for nth, posting in enumerate(postings, 1):
         context.say(Progress(stage=Stage.POST, nth=nth, of=len(postings), client=posting.client_name))
-        written = write_posting(context, posting, charges, seen.found.get(posting.key))
+        if posting.key in seen.made:
+            written = _adopt_made(context, posting, charges, seen.made[posting.key])
+        else:
+            written = write_posting(context, posting, charges, seen.found.get(posting.key))
         if isinstance(written, Outcome):
             outcomes.append(written)
             continue
@@ -103,7 +106,8 @@ def carry_out(
     for _ in range(MOST_SENDINGS - 1):
         waiting = _again(context, waiting, charges, outcomes)
     resolve(context, context.ledger.postings(run=context.run, states=UNRESOLVED))
-    unread = read_back(context, context.ledger.heads(run=context.run, states=ARRIVED))
+    heads = context.ledger.heads(run=context.run, states=ARRIVED)
+    unread = read_back(context, [head for head in heads if head.key not in seen.made])
     planned = {posting.key: posting for posting in postings}
     outcomes += (outcome_of(head, planned[head.key]) for head in context.ledger.heads(run=context.run))
     told = tuple(sorted(set(seen.older.values()) - set(seen.forgotten.values())))
@@ -187,6 +191,25 @@ def write_posting(
     if there is not None:
         return Written(row=record_found(context, row, there, adopted=True), sent=False)
     return Written(row=record_outcome(context, row, prepared.send(still_ours(context))), sent=True)
+
+
+def _adopt_made(
+    context: RunContext, posting: Posting, charges: Mapping[str, Charged], made: Invoice
+) -> Written | Outcome:
+    """Records a posting on a template of which HaloPSA has made its invoice, and that was forgotten since [N6]. Nothing
+    is sent: its lines on the template are of a later posting by now."""
+    lines = [replace(line, action=LineAction.ADD, line_id=None) if line.charges else line for line in posting.lines]
+    there = replace(posting, lines=tuple(lines))
+    recorded = posted_lines(
+        there, {id_: (charges[id_].price, charges[id_].cost) for id_ in posting.charges if id_ in charges}
+    )
+    content = context.psa.kept(made)
+    try:
+        text = context.ledger.record_intent(context.fence, context.run, there, content, recorded, context.now())
+    except AlreadyClaimed as claimed:
+        return failed(posting, claimed.message)
+    row = context.ledger.read_back(posting.key, content, recorded, text)
+    return Written(row=record_made(context, row, made), sent=False)
 
 
 def record_outcome(context: RunContext, row: RecordedPosting, sent: Sent) -> RecordedPosting:

@@ -247,6 +247,37 @@ def _invoiced(row: RecordedPosting, ordinal: int) -> tuple[int, ...]:
     return next((one.invoiced for one in row.returned_lines if one.ordinal == ordinal), ())
 
 
+def record_made(context: RunContext, row: RecordedPosting, made: Invoice) -> RecordedPosting:
+    """Adopts a posting on a template by the invoice that HaloPSA made of it: a later posting has written over its lines
+    on the template since [N6]. Equal to the cent, else `differs`."""
+    comparison = context.psa.compare(made, row)
+    if comparison is None or comparison.differences:
+        why = "; ".join(comparison.differences[:8]) if comparison else "none of its lines are there"
+        return _differs(context, row, made, ZERO, ZERO, why)
+    on_template = {line.id: line.made_from[1] for line in made.lines}
+    ids = {nth: there for nth, line_id in comparison.line_ids.items() if (there := on_template.get(line_id))}
+    lines = [line for line in row.lines if line.action != LineAction.REMOVE]
+    receipt = Receipt(
+        invoice_id=row.target_invoice_id or 0,
+        answer=context.psa.kept(made),
+        price=comparison.price,
+        cost=comparison.cost,
+        lines=tuple(
+            ReturnedLine(ordinal=line.ordinal, line_id=ids.get(line.ordinal), amount=line.amount, cost=line.cost)
+            for line in lines
+        ),
+        written=tuple(_written(row, None, line, ids[line.ordinal]) for line in lines if line.ordinal in ids),
+        gone=tuple(
+            (row.target_invoice_id or 0, line.line_id)
+            for line in row.lines
+            if line.action == LineAction.REMOVE and line.line_id is not None
+        ),
+    )
+    at = context.now()
+    context.ledger.record_done(context.fence, row.key, receipt, at, state=PostingState.ADOPTED)
+    return received(row, receipt, PostingState.ADOPTED, at)
+
+
 def _differs(
     context: RunContext,
     row: RecordedPosting,

@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 
 from life_office import Office, Said
-from life_world import Scene, period
+from life_world import Scene, month_of, period
 
 ROUNDS = 6
 
@@ -18,17 +18,26 @@ class Person:
     def __init__(self, office: Office, scene: Scene) -> None:
         self.office, self.scene = office, scene
         self.stuck: list[str] = []  # holds that no step ended
+        self._asked: set[str] = set()  # the months that were run because another had to wait for them
         self.wait: set[int] = set()  # clients whose template's invoice is waited for on purpose
 
     def run(self, month: int) -> Said:
         return self.office.run("run", period(month), "--yes", "--json")
 
     def answer(self, month: int) -> Said:
+        self._asked = {period(month)}
+        return self._answer(month)
+
+    def _answer(self, month: int) -> Said:
         said = self.run(month)
         for _ in range(ROUNDS):
-            if said.code != 3:
+            if said.code not in (1, 3):
                 break
-            if not self.act(month, said.json):
+            first = [name for name in earlier_months(said) if name not in self._asked]
+            for name in first:  # what a ledger forgot is taken over by the month that wrote it
+                self._asked.add(name)
+                self._answer(month_of(name))
+            if not self.act(month, said.json) and not first:
                 break
             said = self.run(month)
         return said
@@ -92,6 +101,13 @@ class Person:
             return False
         words = ["checked" if word in ("TEXT", "...", "why") else word for word in words]
         return self.office.run(*words[1:]).code == 0
+
+
+def earlier_months(said: Said) -> list[str]:
+    """The months that a run says to run first, the oldest first."""
+    texts = [said.json.get("message") or "", *(one["problem"] or "" for one in said.json.get("postings", []))]
+    found = {name for text in texts for name in re.findall(r"billingsync run (\d{4}-\d\d)", text)}
+    return sorted(found - {said.words[1]})
 
 
 def _command(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from life_model import Difference, differences, must_pay, standing, was_invoiced
 from life_office import Office, Said, fresh_world
-from life_person import Person
+from life_person import Person, earlier_months
 from life_script import Event, Script
 from life_world import CREATION_DAY, HAND, Scene, period
 
@@ -97,7 +97,7 @@ class Play:
         if said.code == 137:
             said = self.person.run(month)
         self._doubles(said)
-        if said.code == 3:
+        if said.code == 3 or (said.code == 1 and earlier_months(said)):
             said = self.person.answer(month)
         self._well(said)
         return said
@@ -418,8 +418,12 @@ def _restore(play: Play, event: Event) -> None:
 
 
 def _restore_old(play: Play, event: Event) -> None:
-    """The ledger is as it was at the beginning of last month."""
-    _restored(play, event, play.backups[0])
+    """The ledger is as it was at the beginning of last month. Where HaloPSA's invoices do not say which lines of a
+    template they were made from, or do not carry their marks, what was billed from it cannot be known, and the client
+    is held: no step of ours ends that."""
+    options = play.world.options
+    if options.made_line_ids and options.made_fields_copied:
+        _restored(play, event, play.backups[0])
 
 
 def _restored(play: Play, event: Event, image: dict[str, bytes]) -> None:

@@ -29,6 +29,11 @@ def period(month: int) -> str:
     return f"{year}-{number + 1:02}"
 
 
+def month_of(name: str) -> int:
+    """The number of a period, as `period` writes it."""
+    return int(name[:4]) * 12 + int(name[5:]) - 1 - (FIRST[0] * 12 + FIRST[1] - 1)
+
+
 @dataclass
 class Subscription:
     id: str

@@ -30,7 +30,7 @@ KINDS = (
     "seats", "price", "one_time", "prorate", "credit", "rename_company", "rename_client", "leave", "return",
     "reissue_early", "reissue_late", "second", "undo", "undo_closed", "again", "edit_own", "edit_ours",
     "close", "kill", "builds", "never", "twice", "undo_made", "ids", "gone_item", "void", "move", "behavior", "exclude",
-    "amount", "restore",
+    "amount", "restore", "reissue_next", "reissue_old", "restore_old",
 )  # fmt: skip
 
 
@@ -95,6 +95,27 @@ def test_N6_a_restored_ledger_knows_a_posting_that_took_lines_off_a_template(
     events = (Event(2, "begin", "credit", 0, 46), Event(2, "begin", "one_time", 0, 3), Event(3, phase, "restore"))
     script = Script(0, ("recurring", "new"), 5, events, (("lines_semantics", semantics),))
     assert lived(folder, script).wrong == ()
+
+
+@pytest.mark.parametrize("behavior", ["new", "latest", "recurring"])
+@pytest.mark.parametrize("phase", ["billed", "made"])
+def test_N6_a_ledger_put_back_to_last_month_is_made_whole_by_the_printed_steps(
+    folder: Path, phase: str, behavior: str
+) -> None:
+    """The months that it forgot are run as it says; on a template the later has written over the earlier."""
+    begin = [
+        (1, "one_time", 4),
+        (2, "one_time", 3),
+        (2, "credit", 46),
+        (2, "seats", 9),
+        (3, "one_time", 8),
+        (3, "prorate", 8),
+    ]
+    events = (*(Event(month, "begin", kind, 0, n) for month, kind, n in begin), Event(3, phase, "restore_old"))
+    outcome = lived(folder, Script(0, (behavior, "new"), 6, events))
+    assert outcome.wrong == ()
+    ran = [said.words[1] for said in outcome.history]
+    assert ran.count("2026-03") > 1 or behavior == "new"  # new invoices are found whatever month was forgotten
 
 
 @pytest.mark.long

@@ -188,7 +188,7 @@ def recurring_changes(
         if made is not None and _charged_for_good(before, there, made):
             changes += [removal(before, currency), line] if there is not None else [line]
             continue
-        trouble = touched(before, there, line)
+        trouble = None if _written_anew(before, there) else touched(before, there, line)
         if trouble:
             held[line.recurring_key] = replace(trouble, steps=_way_out(trouble.reason, before, there, line, currency))
             continue
@@ -303,6 +303,13 @@ def touched(before: WrittenLine, line: InvoiceLine | None, now: PlanLine | None 
         detail = f"line {before.line_id} was edited by hand: {', '.join(changed)}"
         return Touched(reason=Reason.LINE_EDITED, detail=detail)
     return None
+
+
+def _written_anew(before: WrittenLine, there: InvoiceLine | None) -> bool:
+    """Whether another posting of ours wrote the line since, of which a ledger that was put back knows nothing: no
+    person's edit. Before anything is sent that posting is looked for, and without it nothing is [N6]."""
+    mark = there.mark if there is not None else None
+    return mark is not None and bool(before.key) and mark.key != before.key and not mark.of_card
 
 
 def _as_written(before: WrittenLine, now: PlanLine) -> tuple[WrittenLine, WrittenLine]:
