@@ -252,3 +252,24 @@ def test_a_whole_client_is_set_aside(desk: Office) -> None:
     assert after
     now = next(one for one in desk.ledger.client_rows(after.digest) if one.company_id == row.company_id)
     assert not now.lines and any(hold.reason == "set_aside" for hold in now.holds)
+
+
+def test_activity_is_filtered_by_what_and_by_month(tmp_path: Path) -> None:
+    with office(tmp_path) as desk:
+        desk.plan("2026-10")
+        desk.plan()
+        admin = desk.browser(Role.ADMIN)
+
+        def kinds(query: str) -> set[str]:
+            return {one["kind"] for one in admin.get(f"/activity.json?{query}").json()["rows"]}
+
+        assert kinds("kind=people") and all(one.startswith("desk.") for one in kinds("kind=people"))
+        assert "plan" in kinds("kind=read") and not any(one.startswith("desk") for one in kinds("kind=read"))
+        assert kinds("kind=posted") == set()
+        assert kinds("kind=nonsense") == kinds("")
+        for period in ("2026-10", "2026-11"):
+            rows = admin.get(f"/activity.json?kind=read&period={period}").json()["rows"]
+            assert [one["kind"] for one in rows].count("plan") == 1
+            assert f"<option selected>{period}</option>" in admin.get(f"/activity?period={period}").text
+        older = admin.get("/activity?kind=decided&period=2026-11").text
+        assert "No entry fits" in older or "Mapped" in older

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from billingsync.core.desk import Role
@@ -19,6 +19,17 @@ PAGE = 200
 MOST = 1000  # entries of the twin
 AT_ONCE = 1000  # entries read in one piece
 _SIGN_INS = ("desk.signed_in", "desk.signed_out", "desk.sign_in_failed", "desk.person", "desk.role", "desk.password")
+# Name in the address -> (words, how the kinds of entries begin that it is about).
+KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "posted": ("Posted and undone", ("run.", "posting.", "settled", "unsettled", "write.")),
+    "decided": (
+        "Decided by people",
+        ("approval", "decision", "match.", "set_aside", "put_back", "desk_rules", "import"),
+    ),
+    "cards": ("Cards", ("card", "pairing")),
+    "read": ("Read and planned", ("source", "plan", "rules", "snapshot", "reconciled")),
+    "people": ("Orders, people and sign-ins", ("desk.",)),
+}
 
 
 def show(ask: Ask) -> Shown:
@@ -35,6 +46,10 @@ def show(ask: Ask) -> Shown:
         "client": ask.query("client")[:200],
         "q": ask.query("q")[:200],
         "days": days,
+        "kind": ask.query("kind") if ask.query("kind") in KINDS else "",
+        "kinds": [(name, words) for name, (words, _) in KINDS.items()],
+        "period": ask.query("period")[:7],
+        "periods": list(reversed(ask.ledger.planned_periods())),
         "last": newest[0].seq if newest else 0,
     }
     twin = lambda: {"rows": [one.as_dict() for one in _found(ask, before, days, MOST)]}  # noqa: E731
@@ -48,13 +63,19 @@ def _found(ask: Ask, before: int | None, days: str, most: int) -> list[Told]:
     text = ask.query("q")[:200].casefold()
     wanted = Wanted(client=ask.query("client")[:200], who=ask.query("who")[:200])
     names = {row.client_id: row.client_name for row in ask.ledger.heads()} if wanted.client else {}
+    kinds = KINDS[ask.query("kind")][1] if ask.query("kind") in KINDS else ("",)
+    period = ask.query("period")[:7]
+    runs = frozenset(run.id for run in ask.ledger.runs() if run.period == period) if period else frozenset()
     found: list[Told] = []
     while len(found) < most:
         entries = ask.ledger.entries_before(before, since, AT_ONCE)
         found += [
             one
             for one in told(entries, wanted, names, _known(ask, entries))
-            if (ask.role is Role.ADMIN or not one.kind.startswith(_SIGN_INS)) and (not text or text in _text(one))
+            if (ask.role is Role.ADMIN or not one.kind.startswith(_SIGN_INS))
+            and one.kind.startswith(kinds)
+            and (not text or text in _text(one))
+            and (not period or one.body.get("period") == period or one.body.get("run") in runs or period in one.says)
         ]
         if len(entries) < AT_ONCE:
             break
