@@ -23,10 +23,11 @@ from billingsync.settings import Halo as HaloSettings
 from billingsync.settings import PartnerSettings, Settings
 from billingsync.settings import Pax8 as Pax8Settings
 from billingsync.sources.pax8.client import Pax8, service_config
-from billingsync.store.budgets import AccountBlocks
+from billingsync.store.budgets import AccountBlocks, CallsAtOnce, NewLogins
 from billingsync.store.ledger import Ledger, open_ledger
 
 TICKET_SCOPE = "read:tickets edit:tickets"
+HALO_AT_ONCE = 2  # calls that one run makes at HaloPSA at a time, as a rule
 TICKET_CALLS = 8  # a minute: with the 50 for billing within the 60 that hosted tenants allow (reference/halopsa 2.6)
 TICKET_TIMEOUT_S = 30.0
 _LATE_S = 5.0  # what a call may last beyond its timeout
@@ -34,6 +35,14 @@ _LATE_S = 5.0  # what a call may last beyond its timeout
 OnCall = Callable[[CallRecord], None]
 
 __all__ = ["Connections", "OnCall", "answered_line", "connections", "halo_service", "pax8_service", "ticket_service"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetLimits:
+    """What all partners of a fleet may do together, at each service: they all come from few addresses."""
+
+    new_logins_per_s: int
+    calls_at_once: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,7 @@ def connections(
     wait: Callable[[float], None] = time.sleep,
     needs: Sequence[str] = ("pax8", "halo"),
     opened: Ledger | None = None,
+    limits: FleetLimits | None = None,
 ) -> Iterator[Connections]:
     """Open everything a run needs; checks first that all credentials are set, then that this is the tenant that the
     ledger belongs to, before anything else is read from it [N6] (fault 14). A ledger that belongs to none is tied to
@@ -64,15 +74,20 @@ def connections(
 
     `on_call` hears of every call that ends; `wait` is how a run waits, so that a service can stop in the middle of it.
     What is not among `needs` is not asked for anything, and its credentials may be missing. `opened` is the ledger of a
-    caller that has it open, and keeps it."""
+    caller that has it open, and keeps it; `limits` are a fleet's, of all partners together."""
     settings.require_upstreams(needs)
     with ExitStack() as stack:
         ledger = opened or stack.enter_context(
             open_ledger(settings.database_url, partner=settings.partner, lease_s=settings.lease_s)
         )
-        share = _shared(settings, ledger, stack) if settings.share_calls else _not_shared
-        pax8 = stack.enter_context(pax8_service(settings, redactor, on_call=on_call, budget=share("pax8")))
-        halo, tenant = halo_service(settings, redactor, on_call=on_call, budget=share("halo"))
+        share = _shared(settings, ledger, stack, limits) if settings.share_calls else _not_shared
+        turn = _login_turns(ledger, limits, wait)
+        pax8 = stack.enter_context(
+            pax8_service(settings, redactor, on_call=on_call, budget=share("pax8"), before_login=turn("pax8"))
+        )
+        halo, tenant = halo_service(
+            settings, redactor, on_call=on_call, budget=share("halo"), before_login=turn("halo")
+        )
         stack.enter_context(halo)
         if not ledger.check_tenant(settings.halo.base_url, tenant.id):
             halo.on_first_answer(lambda: _bind(ledger, settings, tenant))
@@ -95,7 +110,18 @@ def _not_shared(_: str) -> None:
     return None
 
 
-def _shared(settings: Settings, ledger: Ledger, stack: ExitStack) -> Callable[[str], Budget]:
+def _login_turns(
+    ledger: Ledger, limits: FleetLimits | None, sleep: Callable[[float], None]
+) -> Callable[[str], Callable[[], None] | None]:
+    """What to call before a login at a service; None where nothing limits them."""
+    if limits is None:
+        return lambda name: None
+    return lambda name: NewLogins(ledger.database, name, limits.new_logins_per_s, sleep).wait
+
+
+def _shared(
+    settings: Settings, ledger: Ledger, stack: ExitStack, limits: FleetLimits | None
+) -> Callable[[str], Budget]:
     """The budget of one of our accounts, together with every other process on this database."""
     pax8, halo = settings.pax8, settings.halo
     ways: dict[str, tuple[Pax8Settings | HaloSettings, list[tuple[int, float]]]] = {
@@ -107,8 +133,15 @@ def _shared(settings: Settings, ledger: Ledger, stack: ExitStack) -> Callable[[s
         of, windows = ways[name]
         account = hashlib.sha256(f"{of.base_url}\n{of.client_id}".encode()).hexdigest()
         held_s = USED_WITHIN_S + of.timeout_s + _LATE_S
+        room = None
+        if limits is not None:
+            at_once = {"pax8": pax8.parallel, "halo": HALO_AT_ONCE}[name]
+            room = CallsAtOnce(ledger.database, name, limits.calls_at_once, at_once)
+            stack.callback(_give_back, room)
         budget = AccountBudget(
-            of.calls_per_minute, AccountBlocks(ledger.database, account, name, windows, held_s=held_s)
+            of.calls_per_minute,
+            AccountBlocks(ledger.database, account, name, windows, held_s=held_s),
+            may_call=room.may_call if room is not None else None,
         )
         stack.callback(_give_back, budget)
         return budget
@@ -116,7 +149,7 @@ def _shared(settings: Settings, ledger: Ledger, stack: ExitStack) -> Callable[[s
     return share
 
 
-def _give_back(budget: AccountBudget) -> None:
+def _give_back(budget: AccountBudget | CallsAtOnce) -> None:
     with suppress(LedgerError):  # then it counts as spent for a little longer
         budget.close()
 
@@ -127,7 +160,12 @@ def _psa(halo: Service, settings: PartnerSettings) -> HaloPsa:
 
 
 def pax8_service(
-    settings: PartnerSettings, redactor: Redactor, *, on_call: OnCall | None = None, budget: Budget | None = None
+    settings: PartnerSettings,
+    redactor: Redactor,
+    *,
+    on_call: OnCall | None = None,
+    budget: Budget | None = None,
+    before_login: Callable[[], None] | None = None,
 ) -> Service:
     pax8 = settings.pax8
     config = service_config(
@@ -142,11 +180,17 @@ def pax8_service(
         first_wait_s=settings.retry.first_wait_s,
     )
     hint = "Check BILLINGSYNC_PAX8__CLIENT_ID and BILLINGSYNC_PAX8__CLIENT_SECRET."
-    return Service(replace(config, login_hint=hint), redactor=redactor, on_call=_told(on_call), budget=budget)
+    config = replace(config, login_hint=hint, before_login=before_login)
+    return Service(config, redactor=redactor, on_call=_told(on_call), budget=budget)
 
 
 def halo_service(
-    settings: PartnerSettings, redactor: Redactor, *, on_call: OnCall | None = None, budget: Budget | None = None
+    settings: PartnerSettings,
+    redactor: Redactor,
+    *,
+    on_call: OnCall | None = None,
+    budget: Budget | None = None,
+    before_login: Callable[[], None] | None = None,
 ) -> tuple[Service, Tenant]:
     """The service and what HaloPSA says of itself; asked once, before the first login."""
     halo = settings.halo
@@ -157,7 +201,7 @@ def halo_service(
             found.append(discover(service, halo.base_url, halo.tenant))
         return halo.token_url or found[0].token_url
 
-    config = _halo_config(settings, token_url)
+    config = replace(_halo_config(settings, token_url), before_login=before_login)
     service = Service(config, redactor=redactor, on_call=_told(on_call), budget=budget)
     try:
         found.append(discover(service, halo.base_url, halo.tenant))

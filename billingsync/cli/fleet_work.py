@@ -68,6 +68,7 @@ def fleet_worker(
             database_url=settings.database_url,
             lease_s=settings.lease_s,
             slots=slots or own.slots,
+            database_bytes=own.limits.database_gb * 10**9,
             name=name or socket.gethostname(),
             log_format=settings.log.format,
             log_level=settings.log.level,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import multiprocessing.connection
 import os
 import resource
@@ -19,17 +20,21 @@ from pathlib import Path
 
 import structlog
 
-from billingsync.connect import connections
+from billingsync.connect import FleetLimits, connections
 from billingsync.core.states import CycleState
 from billingsync.errors import BillingSyncError, LedgerError, Locked, SecretsError
 from billingsync.fleet.again import share_of, wait_after
 from billingsync.fleet.bureau import waiting
+from billingsync.fleet.fleet_file import read_fleet_file
+from billingsync.fleet.layout import FLEET
 from billingsync.fleet.published import published_files, published_settings, write_rules
+from billingsync.fleet.turn import TurnHeartbeat
 from billingsync.log import set_up_logging
 from billingsync.redaction import Redactor
+from billingsync.rulebook.file import read_rules_text
 from billingsync.service.notify import Delivery
 from billingsync.service.progress import Stop
-from billingsync.service.worker import Worker
+from billingsync.service.worker import Worker, patience_s
 from billingsync.settings import LiveSettings, Settings
 from billingsync.setup.orders import carries
 from billingsync.store import fleet_turns
@@ -47,11 +52,13 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a cycle is given: no secret but the database's. `memory`: bytes of data that it may have, 0 for no bound."""
+    """What a cycle is given: no secret but the database's. `memory`: bytes of data that it may have, 0 for no bound.
+    `turn_s`: after so long it comes back between two postings, and is due again at once."""
 
     database_url: str
     partner: str
     memory: int = 0
+    turn_s: float = math.inf
     lease_s: float = LEASE_S
     log_format: str | None = None
     log_level: str = "info"
@@ -121,12 +128,12 @@ def _counted(work: Work, ledger: Ledger, redactor: Redactor, folder: Path) -> En
     due = last.next_at if last is not None and last.next_at is not None else began
     cause, calls, waited_s = "", 0, 0.0
     try:
-        settings = _settings(work, folder)
+        settings, limits = _settings(work, folder)
     except BillingSyncError as failed:
         cause = "secrets" if isinstance(failed, SecretsError) else f"cycle:{failed.code}"
         state = _not_begun(ledger, failed, cause, turn)
     else:
-        worker = _worker(work, settings, ledger, redactor, turn)
+        worker = _worker(work, settings, limits, ledger, redactor, turn)
         os.chdir(folder)
         threading.Thread(target=_told_to_stop, args=[worker], name="signals", daemon=True).start()
         try:
@@ -144,16 +151,19 @@ def _counted(work: Work, ledger: Ledger, redactor: Redactor, folder: Path) -> En
     return Ended(state=state, cause=cause, late_s=late_s, waited_s=waited_s, lease_lost=lost)
 
 
-def _worker(work: Work, settings: Settings, ledger: Ledger, redactor: Redactor, turn: Turn) -> Worker:
+def _worker(
+    work: Work, settings: Settings, limits: FleetLimits, ledger: Ledger, redactor: Redactor, turn: Turn
+) -> Worker:
     live = LiveSettings(settings, redactor)
     live.renew(settings)
-    connect = partial(connections, opened=ledger)  # which holds the lease
+    connect = partial(connections, opened=ledger, limits=limits)  # the ledger holds the lease
     return Worker(
         live,
         ledger,
         connect=connect,
         carries=carries(live),
         jitter=share_of(work.partner),
+        progress=TurnHeartbeat(patience_s=patience_s(settings), turn_s=work.turn_s),
         delivery=Delivery(settings, ledger, redactor, waits=waiting(ledger.database)),
         again=lambda cause: wait_after(cause, turn.failures_of(cause), work.partner),
     )
@@ -177,7 +187,7 @@ def _not_begun(ledger: Ledger, failed: BillingSyncError, cause: str, turn: Turn)
     return state
 
 
-def _settings(work: Work, folder: Path) -> Settings:
+def _settings(work: Work, folder: Path) -> tuple[Settings, FleetLimits]:
     """The partner's settings with its secrets, of what is published now; its rules are written below `folder`."""
     with open_fleet(work.database_url) as fleet:
         version = newest_version(fleet)
@@ -185,4 +195,8 @@ def _settings(work: Work, folder: Path) -> Settings:
         files = published_files(fleet, work.partner, version)
     rules = write_rules(files, work.partner, folder)
     machine = Settings(database_url=work.database_url, lease_s=work.lease_s, share_calls=True, rules_dir=rules)
-    return published_settings(files, work.partner, machine, secrets=True)
+    settings = published_settings(files, work.partner, machine, secrets=True)
+    own, _, _ = read_fleet_file(read_rules_text(FLEET, files[FLEET]))
+    assert own is not None, "the partner's settings were read with it"
+    limits = own.limits
+    return settings, FleetLimits(new_logins_per_s=limits.new_logins_per_s, calls_at_once=limits.calls_at_once)

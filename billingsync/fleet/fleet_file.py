@@ -46,6 +46,9 @@ def _command(value: object) -> object:
 class Limits(Group):
     new_logins_per_s: int = Field(default=5, ge=1, le=1000, description="logins of all workers in a second, a service")
     calls_at_once: int = Field(default=200, ge=1, le=10_000, description="calls of all workers at a time, a service")
+    database_gb: int = Field(
+        default=0, ge=0, le=1_000_000, description="room that the database has; nothing new begins at 95 %; 0: unknown"
+    )
 
 
 class SecretPlaces(Group):

@@ -29,12 +29,14 @@ from billingsync.fleet.engines import counts_of
 from billingsync.fleet.vitals import NOT_NOW, FleetVitals
 from billingsync.store.book import LEASE_S
 from billingsync.store.fleet import Fleet
-from billingsync.store.fleet_due import due_partners
+from billingsync.store.fleet_due import due_partners, size_of
 from billingsync.store.fleet_turns import died
 from billingsync.store.fleet_workers import leave, show_worker
 
 LONGEST_S = 3600.0  # no cycle takes longer; one that does hangs
 MEMORY = 1 << 30  # bytes of data that one cycle may have
+FULL = 0.95  # of the database's room: from then on nothing new begins
+TURN_S = 1200.0  # a cycle that posts for longer comes back, so that drains are short and slots turn
 MOST_TOLD = 4096  # bytes of what a child tells at its end
 GRACE_S = 90.0  # a write in hand may end: one call of 60 s and what follows it
 
@@ -53,9 +55,11 @@ class FleetWorker:
     longest_s: float = LONGEST_S
     grace_s: float = GRACE_S
     memory: int = MEMORY
+    turn_s: float = TURN_S
     log_format: str | None = None
     log_level: str = "info"
     bureau: Bureau | None = None
+    database_bytes: int = 0  # room that the database has; 0: unknown
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     vitals: FleetVitals = field(init=False)
     _context: ForkServerContext = field(init=False)
@@ -97,9 +101,15 @@ class FleetWorker:
         """Tells the engine what is due, as long as we work. That the database is away is told, and tried again."""
         while not self._stopping.is_set():
             try:
-                if await self._show():
+                full = await self._full()
+                if await self._show(full):
                     self._stopping.set()
                     return
+                if full:
+                    structlog.get_logger().error("nothing new begins", says=full)
+                    self.vitals.planned()
+                    await self._pause()
+                    continue
                 due = await asyncio.to_thread(due_partners, self.fleet)
                 new = await self.engine.submit([Job(partner=one.name, weight=one.weight) for one in due])
                 if new:
@@ -108,26 +118,40 @@ class FleetWorker:
             except (LedgerError, OSError) as away:
                 structlog.get_logger().warning("what is due cannot be read", says=str(away))
                 self.vitals.planned(getattr(away, "code", type(away).__name__))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self.lease_s / 4)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until the next look, or until we are to stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), self.lease_s / 4)
+
+    async def _full(self) -> str:
+        """Why nothing new may begin, "" where it may: a database that fills up loses the end of what has begun."""
+        if not self.database_bytes:
+            return ""
+        size = await asyncio.to_thread(size_of, self.fleet)
+        if size < self.database_bytes * FULL:
+            return ""
+        return f"the database is nearly full: {size / 10**9:.2f} of {self.database_bytes / 10**9:g} GB"
 
     async def _tell(self) -> None:
         """Tells the bureau what it must know, beside the planning: an address may hang for half a minute."""
         while self.bureau is not None and not self._stopping.is_set():
             try:
-                await asyncio.to_thread(self.bureau.round)
+                full = await self._full()
+                more = [("worker:full", "The database is nearly full", f"No cycle begins: {full}.")] if full else []
+                await asyncio.to_thread(self.bureau.round, more)
             except LedgerError as away:
                 structlog.get_logger().warning("the bureau's notices cannot be read", says=away.message)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self.lease_s / 4)
+            await self._pause()
 
-    async def _show(self) -> bool:
+    async def _show(self, says: str) -> bool:
         """Shows itself in the database. Whether somebody drained it."""
         self.vitals.engine = await counts_of(self.engine)
         deaths = {f"died_{kind}": number for kind, number in self.vitals.deaths.items()}
         counts = {**self.vitals.engine, **self.vitals.cycles, **deaths}
         values = {"name": self.name, "version": __version__, "slots": self.slots, "running": len(self._children)}
-        by = await asyncio.to_thread(show_worker, self.fleet.database, self.id, values, counts)
+        by = await asyncio.to_thread(show_worker, self.fleet.database, self.id, values, counts, says)
         if by:
             structlog.get_logger().info("drained", by=by)
         return bool(by)
@@ -137,6 +161,7 @@ class FleetWorker:
             database_url=self.database_url,
             partner=job.partner,
             memory=self.memory,
+            turn_s=self.turn_s,
             lease_s=self.lease_s,
             log_format=self.log_format,
             log_level=self.log_level,

@@ -57,8 +57,12 @@ class AccountBudget(Budget):
         *,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        may_call: Callable[[], float] | None = None,
     ) -> None:
+        """`may_call` is asked before each call: the seconds after which it is worth asking again, 0.0 where it may be
+        made now."""
         super().__init__(calls_per_minute, now=now, sleep=sleep)
+        self._may_call = may_call
         self._account = account
         self._most = max(1, min(BLOCK, calls_per_minute // 5))  # a small budget is not all one process's
         self._block: _Block | None = None
@@ -68,6 +72,9 @@ class AccountBudget(Budget):
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Waits for a call (Ctrl-C ends the wait), and makes it. Raises LedgerError."""
+        while self._may_call is not None and (wait := self._may_call()):
+            self.waited_s += wait
+            self._sleep(wait)
         while isinstance(found := self._one(), float):
             self.waited_s += found
             self._sleep(found)

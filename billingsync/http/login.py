@@ -60,7 +60,9 @@ class Login:
     def _login(self, find_url: Callable[[], str]) -> _Token:
         try:
             url = find_url()
-            asked = Asked("POST", urlsplit(url).path, host=urlsplit(url).hostname or "")
+            asked = Asked(
+                "POST", urlsplit(url).path, host=urlsplit(url).hostname or "", before=self._config.before_login
+            )
             answer = self._calls.repeat(
                 lambda attempt: self._calls.timed(lambda: self._fetch(url, asked), asked, attempt),
                 lambda error: isinstance(error, Retryable),

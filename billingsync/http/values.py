@@ -27,6 +27,7 @@ class ServiceConfig:
     timeout_s: float = 60.0  # one call in all, from connecting to the last byte of the answer
     connect_timeout_s: float = 10.0
     first_wait_s: float = 1.0  # before the first repetition; then doubling
+    before_login: Callable[[], None] | None = None  # called right before each attempt to log in
     at_once: int | None = None  # calls under way at a time; an answer that came is read while the next is under way
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     login_hint: str = ""  # added to the message of a failed login

@@ -281,11 +281,15 @@ class Look:
             if service.clock_skew_s is not None
         }
         wrong = {name: skew for name, skew in skews.items() if abs(skew) > MOST_SKEW_S}
+        whose = "This machine's"
+        if not wrong and skews and (ahead := self.connected.ledger.clock_ahead_s()) is not None:
+            wrong = {name: skew - ahead for name, skew in skews.items() if abs(skew - ahead) > MOST_SKEW_S}
+            whose = "The database's"  # which a fleet's leases and due times go by
         if not wrong:
             self.checked.append("failed:clock")
             return True
         if not any(thing.key == "failed:clock" for thing in self.things):
-            self.things.append(messages.clock(wrong))
+            self.things.append(messages.clock(wrong, whose))
         return False
 
     def _differences(self) -> None:

@@ -171,12 +171,12 @@ def expiring(service: str, ends: date, today: date) -> Thing:
     )
 
 
-def clock(wrong: Mapping[str, float]) -> Thing:
+def clock(wrong: Mapping[str, float], whose: str = "This machine's") -> Thing:
     says = " and ".join(f"{name}'s by {abs(skew):.0f} s" for name, skew in sorted(wrong.items()))
     return Thing(
         key="failed:clock",
         event="failed",
-        title="This machine's clock is wrong, so nothing is posted by itself",
+        title=f"{whose} clock is wrong, so nothing is posted by itself",
         body=f"It differs from {says}.",
         steps=(("timedatectl",), *_DOCTOR),
         lasting=True,

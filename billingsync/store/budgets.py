@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import secrets
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +17,7 @@ from billingsync.store.database import Database, insert
 from billingsync.store.schema import call_budget
 
 _ALL = ""  # the name of an account's own row: locked by whoever takes, and until when the account is closed
+FLEET_ACCOUNT = "*"  # of what counts for all partners together
 _SLACK_S = 0.01  # SQLite's clock shows thousandths
 _SOON_S = 0.05
 _LATER_S = 5.0  # a block that is in use may come back sooner than it must
@@ -131,6 +135,81 @@ class AccountBlocks:
                 first = min(_end(row) for row in counted)
                 wait = max(wait, min(max((first + length - now).total_seconds(), _SOON_S), _LATER_S))
         return min(left), wait
+
+
+class CallsAtOnce:
+    """Room for calls that are under way at a time, of all processes on this database together, at one service.
+
+    A process takes room for as many as it makes at once, and keeps it while it makes calls: one that makes none for
+    `KEPT_S` has lost it, as has one that died."""
+
+    KEPT_S = 90.0
+    _RENEWED_S = 20.0
+    _AGAIN_S = 0.5
+
+    def __init__(self, database: Database, service: str, most: int, wanted: int) -> None:
+        self._database, self._most, self._wanted = database, most, min(wanted, most)
+        self._key = {"account": FLEET_ACCOUNT, "service": f"{service} at once"}
+        self._name = secrets.token_hex(8)
+        self._lock = threading.Lock()
+        self._renewed = -math.inf
+
+    def may_call(self) -> float:
+        """0.0 where we have room, else the seconds after which it is worth asking again. Raises LedgerError."""
+        with self._lock:
+            if time.monotonic() - self._renewed < self._RENEWED_S:
+                return 0.0
+            with self._database.beside, self._database.writing() as connection:
+                if not self._take(connection):
+                    return self._AGAIN_S
+            self._renewed = time.monotonic()
+            return 0.0
+
+    def close(self) -> None:
+        """Gives the room back. Raises LedgerError."""
+        with self._database.beside, self._database.writing() as connection:
+            connection.execute(delete(call_budget).where(*self._row(self._name)))
+
+    def _take(self, connection: Connection) -> bool:
+        own = insert(connection, call_budget).values(self._key | {"block": _ALL, "taken": 0})
+        connection.execute(own.on_conflict_do_nothing())
+        connection.execute(select(call_budget.c.until).where(*self._row(_ALL)).with_for_update())
+        alive = (call_budget.c.block != _ALL, call_budget.c.until > database_now())
+        rows = connection.execute(select(call_budget).where(*self._of_service, *alive)).all()
+        others = sum(row.taken for row in rows if row.block != self._name)
+        if others and others + self._wanted > self._most:
+            return False
+        old = (call_budget.c.block != _ALL, call_budget.c.until <= database_now())
+        connection.execute(delete(call_budget).where(*self._of_service, *old))
+        values = {"taken": self._wanted, "until": database_now(self.KEPT_S)}
+        mine = insert(connection, call_budget).values(self._key | {"block": self._name} | values)
+        key = ["account", "service", "block"]
+        connection.execute(mine.on_conflict_do_update(index_elements=key, set_=values))
+        return True
+
+    @property
+    def _of_service(self) -> tuple[Any, ...]:
+        return (call_budget.c.account == self._key["account"], call_budget.c.service == self._key["service"])
+
+    def _row(self, block: str) -> tuple[Any, ...]:
+        return (*self._of_service, call_budget.c.block == block)
+
+
+class NewLogins:
+    """So many logins a second at one service, of all processes on this database together."""
+
+    def __init__(self, database: Database, service: str, per_s: int, sleep: Callable[[float], None]) -> None:
+        # A login counts from when it began, however long it takes.
+        self._blocks = AccountBlocks(database, FLEET_ACCOUNT, f"{service} logins", [(per_s, 1.0)], held_s=0.0)
+        self._sleep = sleep
+
+    def wait(self) -> None:
+        """Until it is our turn. Raises LedgerError."""
+        while True:
+            _, calls, wait = self._blocks.take(1, {})
+            if calls:
+                return
+            self._sleep(wait)
 
 
 def _end(row: Row[Any]) -> datetime:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 
 from billingsync.core.states import CycleState
 from billingsync.store.clock import database_now
 from billingsync.store.fleet import Fleet
 from billingsync.store.schema import cycle, fleet_partner, fleet_turn, fleet_version, partner
 
+HEAVIEST = 2**31 - 1  # an engine keeps it as a number of four bytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """`weight`: how much more work than others; the heavier begins first."""
+    """`weight`: how much work it is, by the calls of last month and what its file says; the heavier begins first."""
 
     name: str
     weight: int
@@ -30,8 +32,11 @@ def due_partners(fleet: Fleet) -> tuple[Due, ...]:
         .outerjoin(cycle, (cycle.c.partner == fleet_partner.c.partner) & (cycle.c.id == newest))
         .outerjoin(fleet_turn, fleet_turn.c.partner == fleet_partner.c.partner)
     )
+    calls = case((fleet_turn.c.calls_before > fleet_turn.c.calls, fleet_turn.c.calls_before), else_=fleet_turn.c.calls)
+    # Early in a month last month's calls say more than this month's.
+    weight = fleet_partner.c.weight * (func.coalesce(calls, 0) + 1)
     query = (
-        select(fleet_partner.c.partner, fleet_partner.c.weight)
+        select(fleet_partner.c.partner, weight.label("weight"))
         .select_from(joined)
         .where(
             fleet_partner.c.removed.is_(False),
@@ -45,10 +50,18 @@ def due_partners(fleet: Fleet) -> tuple[Due, ...]:
                 cycle.c.state.in_((CycleState.RUNNING, CycleState.INTERRUPTED)),
             ),
         )
-        .order_by(fleet_partner.c.weight.desc(), fleet_partner.c.partner)
+        .order_by(weight.desc(), fleet_partner.c.partner)
     )
     with fleet.database.reading() as connection:
-        return tuple(Due(name=row.partner, weight=row.weight) for row in connection.execute(query))
+        return tuple(Due(name=row.partner, weight=min(row.weight, HEAVIEST)) for row in connection.execute(query))
+
+
+def size_of(fleet: Fleet) -> int:
+    """Bytes that the database takes; 0 where it cannot say."""
+    if fleet.database.file is not None:
+        return 0
+    with fleet.database.reading() as connection:
+        return int(connection.scalar(select(func.pg_database_size(func.current_database()))) or 0)
 
 
 def newest_version(fleet: Fleet) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from billingsync.store import files, journal
 from billingsync.store.book import LEASE_S, Fence
 from billingsync.store.card_writes import CardWriteBook
+from billingsync.store.clock import database_now
 from billingsync.store.columns import moment
 from billingsync.store.cycles import CycleBook
 from billingsync.store.database import Database, parse
@@ -111,6 +114,15 @@ class Ledger(
                 yield
             finally:
                 self._cycle = None
+
+    def clock_ahead_s(self) -> float | None:
+        """How far the database's clock is ahead of ours, good to a second, where a fleet goes by it; else None."""
+        if self._cycle is None:
+            return None
+        with self.reading() as connection:
+            before = datetime.now(UTC)
+            now: datetime = connection.execute(select(database_now())).scalar_one()
+        return (now - before).total_seconds()
 
     def keeps_cycle_lease(self) -> bool:
         """Whether the lease of the cycle that is at work is still ours."""

@@ -62,9 +62,11 @@ class House:
     def worker(self, *words: str) -> subprocess.Popen[str]:
         return self.start("-m", "billingsync", "fleet", "worker", *words)
 
-    def limited(self, *, memory: int = 1 << 30, longest_s: float = 3600) -> subprocess.Popen[str]:
-        """A worker whose cycles may have so many bytes and seconds."""
-        limits = (str(memory), str(longest_s), str(self.lease_s))
+    def limited(
+        self, *, memory: int = 1 << 30, longest_s: float = 3600, turn_s: float = 1200, database_bytes: int = 0
+    ) -> subprocess.Popen[str]:
+        """A worker with limits that a test can reach."""
+        limits = map(str, (memory, longest_s, self.lease_s, turn_s, database_bytes))
         return self.start("-m", "tests.fleet.limits_worker", self.database_url, *limits)
 
     def start(self, *words: str) -> subprocess.Popen[str]:

@@ -1,4 +1,5 @@
-"""A fleet's worker with limits that a test can reach. `python limits_worker.py URL MEMORY LONGEST_S LEASE_S`."""
+"""A fleet's worker with limits that a test can reach. `python limits_worker.py URL MEMORY LONGEST_S LEASE_S TURN_S
+DATABASE_BYTES`."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from billingsync.log import set_up_logging
 from billingsync.store.fleet import open_fleet
 
 if __name__ == "__main__":
-    _, url, memory, longest_s, lease_s = sys.argv
+    _, url, memory, longest_s, lease_s, turn_s, database_bytes = sys.argv
     set_up_logging(format="json", level="info", redact=str)
     with open_fleet(url) as fleet:
         worker = FleetWorker(
@@ -23,6 +24,8 @@ if __name__ == "__main__":
             lease_s=float(lease_s),
             longest_s=float(longest_s),
             memory=int(memory),
+            turn_s=float(turn_s),
+            database_bytes=int(database_bytes),
             log_format="json",
         )
         asyncio.run(worker.work())

@@ -14,6 +14,7 @@ from test_trueup import credit, issue_again
 
 from billingsync.errors import LedgerError
 from billingsync.sandbox.options import SandboxOptions
+from billingsync.store.ledger import Ledger
 from billingsync.store.notices import Notice
 
 TWO_MONTHS = dataclasses.replace(CALM, history=1)
@@ -233,6 +234,17 @@ def test_a_clock_that_went_wrong_after_the_first_month_still_plans_and_does_not_
         box.change(date_offset_s=900.0)
         worker.cycle()
         assert len(written(box)) == posted and worker.state() == "ready"
+
+
+def test_nothing_is_posted_where_the_databases_clock_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with bench(tmp_path, CALM, rules=LOOSE) as (worker, box):
+        monkeypatch.setattr(Ledger, "clock_ahead_s", lambda self: 400.0)
+        assert worker.cycle() == "failed" and written(box) == []
+        assert "The database's clock is wrong" in [notice.title for notice in worker.notices][-1]
+        monkeypatch.setattr(Ledger, "clock_ahead_s", lambda self: 200.0)
+        worker.turn(hours=1)
+        worker.cycle()
+        assert written(box)
 
 
 @pytest.mark.parametrize(
