@@ -72,7 +72,8 @@ def _checked(name: str, text: str) -> str:
     try:
         return check(text) if check and text else text
     except ValueError as wrong:
-        raise typer.BadParameter(f"It {wrong}." if not str(wrong).startswith('"') else f"{wrong}.") from wrong
+        says = str(wrong) if str(wrong).startswith('"') else f"It {wrong}"
+        raise typer.BadParameter(says if says.endswith("?") else f"{says}.") from wrong
 
 
 def _refused(names: tuple[str, ...], answers: Mapping[str, str]) -> list[str]:
@@ -83,8 +84,9 @@ def _refused(names: tuple[str, ...], answers: Mapping[str, str]) -> list[str]:
 
     if names == (_ZONE,) or not all(answers.get(name) for name in names):
         return []
+    note(f"Trying the login at {'Pax8' if names == _PAX8 else 'HaloPSA'} ...")
     try:
-        settings = _settings(answers)
+        settings = settings_of(answers)
         redactor = Redactor(settings.secrets())
         service = pax8_service(settings, redactor) if names == _PAX8 else halo_service(settings, redactor)[0]
         with service:
@@ -107,9 +109,11 @@ def _refused(names: tuple[str, ...], answers: Mapping[str, str]) -> list[str]:
     return []
 
 
-def _settings(answers: Mapping[str, str]) -> Settings:
+def settings_of(answers: Mapping[str, str]) -> Settings:
+    """The settings that the answers make, with short waits before a call is made again: a person waits for it."""
     from pathlib import Path
 
-    from billingsync.settings import load_settings
+    from billingsync.settings import PREFIX, load_settings
 
-    return load_settings(dict(answers), Path("/nonexistent")).settings
+    soon = {f"{PREFIX}RETRY__FIRST_WAIT_S": "0.1"}
+    return load_settings(soon | dict(answers), Path("/nonexistent")).settings

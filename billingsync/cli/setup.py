@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,8 +92,10 @@ def init(
         note(f"HaloPSA was not asked what the rules can name: {found}")
     elif found is not None:
         write_file(str(directory / CATALOGUE), f"{CATALOGUE_HEAD}{found.toml}\n".encode(), told=False)
-        out(f"listed   {directory / CATALOGUE}: what HaloPSA has for your rules, {found.count} entries")
-    out("Next:  billingsync doctor")
+        listed = f"listed   {directory / CATALOGUE}: what HaloPSA has for your rules, {found.count} entries"
+        out(wrapped(listed, sys.stdout))
+    there = "" if directory == Path() else f"cd {shlex.quote(str(directory))} && "  # .env is read from where we are
+    out(f"Next:  {there}billingsync doctor")
     return 0
 
 

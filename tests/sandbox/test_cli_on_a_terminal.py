@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from billingsync.cli.questions import ask_for_settings, settings_of
 from billingsync.cli.terminal import wrapped
+from billingsync.sandbox.options import SandboxOptions
+from billingsync.sandbox.server import Sandbox
 
 WIDTH = 60
 
@@ -50,6 +53,35 @@ def test_a_question_left_by_ctrl_c_ends_in_whole_words(tmp_path: Path) -> None:
     )
     assert "HaloPSA" not in "".join(lines[question + 1 :])  # nothing was written there: nothing is said of it
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_asked_is_tried_at_once_and_asked_again_only_where_it_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox(SandboxOptions(seed=7, clients=2)) as sandbox:
+        theirs = sandbox.environment()
+        for name, value in theirs.items():
+            if name.startswith("BILLINGSYNC_PAX8"):
+                monkeypatch.setenv(name, value)
+        halo = "BILLINGSYNC_HALO__"
+        typed = iter(
+            [
+                *("http://127.0.0.1:9", "x", "y"),  # nobody there: the address is asked for again
+                theirs[f"{halo}BASE_URL"],  # refused: the keys are asked for again
+                *(theirs[f"{halo}CLIENT_ID"], theirs[f"{halo}CLIENT_SECRET"], "Europe/Berln", "Europe/Berlin"),
+            ]
+        )
+        monkeypatch.setattr("typer._click.termui.visible_prompt_func", lambda _prompt="": next(typed))
+        monkeypatch.setattr("typer._click.termui.hidden_prompt_func", lambda _prompt="": next(typed))
+        found = ask_for_settings([name for name in theirs if "PAX8" in name], {})
+    assert found == {
+        **{name: theirs[name] for name in (f"{halo}BASE_URL", f"{halo}CLIENT_ID", f"{halo}CLIENT_SECRET")},
+        "BILLINGSYNC_TIMEZONE": "Europe/Berlin",
+    }
+    said = capsys.readouterr().err
+    assert said.count("Trying the login at HaloPSA ...") == 3 and "HaloPSA: the login works." in said
+    assert "did you mean Europe/Berlin?\n" in said
+    assert settings_of(theirs).retry.first_wait_s == 0.1  # nobody waits for long to learn that nobody is there
 
 
 def test_a_command_stands_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
