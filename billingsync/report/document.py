@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
 from billingsync.core.bill.plan import (
@@ -43,8 +44,9 @@ _UNQUIET = re.compile("[\x7f-\x9f\u200e\u200f\u061c\u2028-\u202e\u2066-\u2069\uf
 
 def dump(document: Mapping[str, Any]) -> str:
     """One JSON document that any UTF-8 stream can carry, with a newline at its end."""
-    text = whole(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False))
-    return _UNQUIET.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+    text = StringIO()  # `dumps` holds all pieces of an indented text together, which take several times its size
+    json.dump(document, text, ensure_ascii=False, indent=2, allow_nan=False)
+    return _UNQUIET.sub(lambda found: f"\\u{ord(found[0]):04x}", whole(text.getvalue())) + "\n"
 
 
 def error_document(code: str, message: str, next_steps: Iterable[Sequence[str]], exit_code: int) -> Document:
