@@ -223,3 +223,16 @@ def test_what_a_card_lacks_is_chosen_in_its_details(shown: Office) -> None:
     assert len(offered) > 1
     answer = client.post(f"/cards/{lacking['digest']}/change", data={"invoice": offered[0]}).text
     assert 'action="/cards/approve"' in answer and f'name="invoice" value="{offered[0]}"' in answer
+
+
+def test_what_several_lines_or_halo_itself_count_is_shown_too(tmp_path: Path) -> None:
+    """What there is, what it becomes and the difference go together, also where no single line carries the seats."""
+    with office(tmp_path, SandboxOptions(seed=7, clients=12, charges=240, history=1)) as desk:
+        desk.plan()
+        desk.compare()
+        one = next(one for one in cards(desk) if one["line_id"] is None and one["kind"] == "gone")
+        client = desk.browser(Role.FINANCIAL)
+        row = client.get("/cards").text.partition(f'id="k{one["digest"]}"')[2].partition("</tr>")[0]
+        assert f'data-name="HaloPSA">{one["from"]["quantity"]}</td>' in row
+        assert f"\u2212{one['from']['quantity']}</td>" in row
+        assert "a line would be added" not in client.get(f"/cards/{one['digest']}").text

@@ -68,7 +68,7 @@ def card_view(one: Shown, figures: Figures, *, money: bool) -> View:
         "kind": card.kind.value,
         "kind_words": KINDS[card.kind],
         "invoice": str(abs(card.invoice_id)) if card.invoice_id is not None else "",
-        "from": quantity(card.before.quantity, figures) if card.line_id is not None else "–",
+        "from": "–" if card.kind is CardKind.NEW else quantity(card.before.quantity, figures),
         "to": "–" if card.kind is CardKind.GONE else quantity(card.after.quantity, figures),
         "difference": signed(card.difference, figures),
         "effective": card.effective.isoformat() if card.effective else "next invoice",
@@ -86,6 +86,12 @@ def card_view(one: Shown, figures: Figures, *, money: bool) -> View:
         "may": card.approvable and not card.limits,
         "confidence": card.confidence.value,
     }
+
+
+def _line(card: Card) -> str:
+    if card.line_id is not None:
+        return str(card.line_id)
+    return "none: a line would be added" if card.kind is CardKind.NEW else "not one line: see what it lacks"
 
 
 def lacks(card: Card) -> list[str]:
@@ -152,7 +158,7 @@ def quarters(one: Shown, decisions: Iterable[Decision], figures: Figures, *, mon
     there = [
         ("HaloPSA client", f"{clean(card.client_name, 160)} ({card.client_id})"),
         ("Recurring invoice", str(abs(card.invoice_id)) if card.invoice_id is not None else "not chosen yet"),
-        ("Line", str(card.line_id) if card.line_id is not None else "none: a line would be added"),
+        ("Line", _line(card)),
         ("Contract", str(card.contract_id) if card.contract_id else "none"),
         ("Period", clean(card.period_name, 60) or "not known"),
         ("Quantity", quantity(card.before.quantity, figures)),
