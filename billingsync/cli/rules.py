@@ -135,20 +135,22 @@ def rules_check(json: JsonOption = False) -> int:
 def _misfits(rulebook: Rulebook, settings: Settings, redactor: Redactor) -> tuple[str, ...]:
     """Names in the rules that nothing at Pax8 or HaloPSA has, by the lists that were read last [C4]; the two are asked
     where none were, and none are named where they cannot be."""
-    from billingsync.core.bill.bound import fits_nothing, names_in
+    from billingsync.core.bill.bound import fits_no_product, fits_nothing, names_in, product_names_in
     from billingsync.errors import BillingSyncError
-    from billingsync.run.rule_names import companies_meant, lists_last_read
+    from billingsync.run.rule_names import companies_meant, lists_last_read, products_meant
     from billingsync.setup.doctor import listed
     from billingsync.store.ledger import open_ledger
 
-    if not (rulebook.clients or names_in(rulebook)):
+    if not (rulebook.clients or names_in(rulebook) or product_names_in(rulebook)):
         return ()
     try:
         with open_ledger(settings.database_url, partner=settings.partner) as ledger:
             known = lists_last_read(ledger)
-            meant = companies_meant(ledger)
+            meant, products = companies_meant(ledger), products_meant(ledger)
         if known is not None:
-            return tuple(fits_nothing(rulebook, *known, meant))
+            companies, clients, sources = known
+            no_product = fits_no_product(rulebook, sources, products)
+            return (*fits_nothing(rulebook, companies, clients, meant), *no_product)
     except BillingSyncError:
         pass  # no ledger yet
     try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from billingsync.core.bill.bound import names_in, product_names_in
+from billingsync.core.charge import Source
 from billingsync.core.inputs import Client, Company, RunInputs
 from billingsync.core.rules import ClientFile, Rulebook
 from billingsync.store.ledger import Ledger
@@ -42,10 +43,18 @@ def companies_meant(ledger: Ledger) -> dict[str, str]:
     return {text: one.target for text, one in ledger.rule_names().items()}
 
 
-def lists_last_read(ledger: Ledger) -> tuple[Sequence[Company], Sequence[Client]] | None:
-    """Pax8's companies and HaloPSA's clients as the newest plan read them; None where no plan has kept them."""
+def products_meant(ledger: Ledger) -> set[str]:
+    """The texts in exclude.products that are bound to a product: they fitted one [C4]."""
+    return set(ledger.rule_names("product"))
+
+
+def lists_last_read(
+    ledger: Ledger,
+) -> tuple[Sequence[Company], Sequence[Client], Sequence[Source]] | None:
+    """Pax8's companies, HaloPSA's clients and Pax8's invoices of the month as the newest plan read them; None where no
+    plan has kept them."""
     for entry in reversed(ledger.plans()):
         if (body := ledger.kept_inputs(entry.digest)) is not None:
             inputs: RunInputs = unpack(RunInputs, body)
-            return inputs.companies, inputs.clients
+            return inputs.companies, inputs.clients, inputs.sources
     return None

@@ -73,7 +73,8 @@ def whole(desk: Office, made: Planned) -> None:
     assert month.inputs == replace(made.inputs, rulebook=Rulebook(), memory=Memory())
     held = held_plan_of(desk.ledger, made.plan.digest)
     assert [one.holds for one in held.clients] == [one.holds for one in made.plan.clients]
-    assert lists_last_read(desk.ledger) == (made.inputs.companies, made.inputs.clients)
+    inputs = made.inputs
+    assert lists_last_read(desk.ledger) == (inputs.companies, inputs.clients, inputs.sources)
 
 
 def test_a_plan_made_anew_comes_back_whole(desk: Office) -> None:

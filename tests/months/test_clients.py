@@ -192,6 +192,26 @@ def test_case_13_a_name_that_fits_nothing_is_a_warning_with_the_nearest(stage: S
         assert "Contozo" in shown.stdout + shown.stderr and "Contoso Ltd" in shown.stdout + shown.stderr, words
 
 
+def test_C4_a_product_left_out_that_nothing_is_charged_as_is_a_warning_with_the_nearest(stage: Stage) -> None:
+    made = stage()
+    made.month(NOV, seats(made))
+    made.office.plan(NOV)
+    (row,) = (one for rows in made.sandbox.pax8.items.values() for one in rows if one["sku"])
+    made.office.rules(f'[exclude]\nproducts = ["{row["sku"]}x"]\n', "clients/contoso.toml")
+    with (made.office.folder / "rules/clients/contoso.toml").open("a") as file:
+        file.write('[client]\nname = "Contoso Ltd"\n')
+    for said in (
+        made.office.plan(NOV)["warnings"],
+        made.office.run("rules", "check", "--json").must(0).json["warnings"],
+    ):
+        (warning,) = (one for one in said if "exclude.products" in one)
+        assert f"'{row['sku']}x'" in warning and f"the nearest is '{row['sku']}'" in warning
+    made.office.rules(
+        f'[client]\nname = "Contoso Ltd"\n[exclude]\nproducts = ["{row["sku"]}"]\n', "clients/contoso.toml"
+    )
+    assert not any("exclude.products" in one for one in made.office.plan(NOV)["warnings"])
+
+
 @pytest.mark.parametrize(("setting", "code"), [({}, 3), ({"HALO__CURRENCY": "CAD"}, 0)])
 def test_case_15_a_client_without_a_currency_is_billed_in_what_it_was_billed_in(
     stage: Stage, setting: dict[str, str], code: int

@@ -5,7 +5,7 @@ A name binds, the first time it fits, to what it fitted: a rename at Pax8 neithe
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -115,6 +115,26 @@ def fits_nothing(
                     yield f"{where}: {_renamed(text, now)}"
                     continue
                 yield f"{where}: exclude.companies names {text!r:.80}, which Pax8 does not have{_nearest(text, names)}"
+
+
+def fits_no_product(rulebook: Rulebook, sources: Iterable[Source], known: Collection[str] = ()) -> Iterator[str]:
+    """What exclude.products names and no charge of these invoices is, nor is `known` from before: a sentence for each
+    text with the nearest SKU or name. Nothing where nothing is charged."""
+    charged = dict.fromkeys(
+        text
+        for source in sources
+        for charge in source.charges
+        for text in (charge.sku, charge.product_name, charge.product_id)
+        if text
+    )
+    said = set()
+    for rules, path in [(rulebook.base, "rules"), *((file.rules, file.path) for file in rulebook.clients)]:
+        where = rules.origins.get("exclude.products", path)
+        for text in rules.exclude.products if charged else ():
+            if text not in charged and text not in known and (text, where) not in said:
+                said.add((text, where))
+                near = _nearest(text, list(charged))
+                yield f"{where}: exclude.products names {text!r:.80}, which no charge of this month is{near}"
 
 
 def _renamed(text: str, now: str) -> str:

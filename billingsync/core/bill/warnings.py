@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from billingsync.core.bill.bound import fits_nothing
+from billingsync.core.bill.bound import fits_no_product, fits_nothing
 from billingsync.core.bill.company import Work
 from billingsync.core.bill.plan import Kept, SourceSummary
 from billingsync.core.bill.targets import licence_lines
@@ -78,6 +78,8 @@ def warnings_of(
     if missing:
         warnings.append(missing)
     warnings.extend(fits_nothing(inputs.rulebook, inputs.companies, inputs.clients))
+    products = {*inputs.memory.rule_products.values(), *inputs.memory.known_products}
+    warnings.extend(fits_no_product(inputs.rulebook, inputs.sources, products))
     warnings.extend(_computed(inputs, works))
     for work in works:
         warnings.extend(f"{work.company.name}: {left.text}" for left in work.left)
