@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -272,15 +273,17 @@ def run(
 
             locale = connections.settings.locale
             print_summary(planned.plan, console(error=True), locale=locale, next_command="")
+            shown.append(planned)
             return ask(question(planned.plan, urlsplit(connections.settings.halo.base_url).netloc, locale=locale))
 
+        shown: list[Planned] = []  # whose warnings were read already
         planned, result = run_period(
             connections, _period(connections, period), who=who(), asked=client or (), say=say, confirm=confirm
         )
         if result is None:
             note(f"Nothing was posted. To post it later: billingsync post {planned.plan.digest[:12]}")
             return 0
-        return _told(connections, result, json)
+        return _told(connections, replace(result, warnings=()) if shown else result, json)
 
 
 def _told(connections: Connections, result: RunResult, json: bool) -> int:

@@ -10,6 +10,7 @@ from billingsync.core.bill.plan import CurrencyAccount
 from billingsync.core.money import ZERO
 from billingsync.core.reasons import title_of
 from billingsync.core.states import InvoiceFate, LineFate, OutcomeState, RunState
+from billingsync.report.alike import warning_rows
 from billingsync.report.block import bill_rows, why_and_what
 from billingsync.report.escape import one_line, shortened
 from billingsync.report.labels import plural
@@ -58,6 +59,7 @@ def print_run(result: RunResult, console: Console, *, locale: str = "en_US") -> 
     ):
         _wait(wait, wait.who or ", ".join(wait.products), page, figures)
     true_up_rows(result.true_ups, page, figures)
+    warning_rows(result.warnings, page, f"billingsync plan {result.period} --lines shows all")
     page.blank()
     # "posted" is said only of what HaloPSA confirmed to the cent.
     confirmed = all(_agrees(result, account) for account in result.accounts)

@@ -63,3 +63,4 @@ class RunResult:
     taken_back: tuple[TakenBackResult, ...] = ()
     true_ups: tuple[TrueUp, ...] = ()  # that wait
     companies: Mapping[str, str] = field(default_factory=dict)  # charge id -> whose it is, for people
+    warnings: tuple[str, ...] = ()  # the plan's, as sentences, for people

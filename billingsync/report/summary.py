@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from billingsync.core.bill.plan import Plan
 from billingsync.core.money import ZERO
 from billingsync.core.reasons import title_of
+from billingsync.report.alike import warning_rows
 from billingsync.report.equation import pieces
-from billingsync.report.escape import one_line, shortened
+from billingsync.report.escape import one_line
 from billingsync.report.labels import partner_name, plural
 from billingsync.report.layout import Page, table_lines
 from billingsync.report.numbers import Figures, code
@@ -21,9 +20,6 @@ from billingsync.report.text import closing, true_up_rows
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_WHO = re.compile(r"^[^:]{1,120}: ")
-_PARTICULAR = re.compile(r"\([^()]*\)|[0-9a-f]{8}-[0-9a-f-]{27}|\d[\d.,]*")
 
 
 def print_summary(
@@ -43,7 +39,7 @@ def print_summary(
     _waiting(plan, page, figures)
     true_up_rows(plan.true_ups, page, figures)
     _kept(plan, page, figures)
-    _warnings(plan.warnings, page)
+    warning_rows(plan.warnings, page, "--lines shows all")
     page.blank()
     for account in sorted(plan.accounts, key=lambda account: -abs(account.price.charges)):
         page.paragraph(pieces(account.price, account.currency, figures, subject=" charged"), indent="    ")
@@ -140,29 +136,6 @@ def _kept(plan: Overview, page: Page, figures: Figures) -> None:
         page.prose(
             f"Kept from clients by your rules: credits of {withheld}; cost that nobody is billed for: {absorbed}."
         )
-
-
-@dataclass(slots=True)
-class _Alike:
-    """Warnings that say the same of different clients."""
-
-    first: str
-    count: int = 1
-
-
-def _warnings(warnings: Sequence[str], page: Page) -> None:
-    alike: dict[str, _Alike] = {}
-    for text in warnings:
-        shape = _PARTICULAR.sub("#", _WHO.sub("", text, count=1))
-        if found := alike.get(shape):
-            found.count += 1
-        else:
-            alike[shape] = _Alike(text)
-    if alike:
-        page.blank()
-    for one in alike.values():
-        more = f" (and {one.count - 1} more like this: --lines shows all)" if one.count > 1 else ""
-        page.prose(shortened(one_line(one.first), 400) + more, first="Warning: ", indent="  ", style="yellow")
 
 
 def _sums(amounts: Iterable[tuple[str, Decimal]]) -> dict[str, Decimal]:

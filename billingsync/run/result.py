@@ -132,6 +132,7 @@ def result_of(
         taken_back=back,
         true_ups=tuple(up for up in plan.true_ups if up.state != TrueUpState.APPROVED),
         companies=names,
+        warnings=plan.warnings,
     )
 
 

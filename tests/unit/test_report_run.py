@@ -59,3 +59,15 @@ def test_holds_by_reason_with_age_and_totals() -> None:
     assert "Tailspin Toys, 4 days old" in text and "Alpine Ski House, 1 day old" in text
     assert "Held in 2026-11: 85.10 USD (cost 70.00)" in text and "Held in 2026-11: -12.00 EUR (cost -9.00)" in text
     assert sample_run.holds_text("2026-11", []) == "Nothing is held in 2026-11.\n"
+
+
+def test_a_plans_warnings_are_told_before_the_sums_and_equal_ones_once() -> None:
+    alike = [f"{name}: charge {n} was billed at {n}.00, and Pax8 now says 9.00 USD" for n, name in enumerate("ABC", 1)]
+    other = "rules/defaults.toml: exclude.products names 'MST-Y', which no charge of this month is"
+    shown = sample_run.run_text(replace(sample_run.complete_run(), warnings=(*alike, other)), 80)
+    assert max(map(len, shown.splitlines())) <= 80
+    text = " ".join(shown.split())
+    assert text.count("Warning: ") == 2 and "(and 2 more like this: billingsync plan 2026-11 --lines shows all)" in text
+    assert text.index("Fabrikam") < text.index("Warning: ")
+    assert text.index("Warning: ") < text.index("17,950.07")
+    assert "Warning" not in sample_run.run_text(sample_run.complete_run(), 80)
