@@ -357,11 +357,14 @@ def _matches(found: Several, text: str, json: bool) -> int:
     if json:
         document({"period": str(found.period), "matches": [row.as_dict() for row in found.rows]}, [step])
         return 0
+    from billingsync.report.labels import spoken
     from billingsync.report.layout import table
 
     out(f"{len(found.rows)} charges of {found.period} match {text!r:.80}.")
-    rows = [(row.short, row.company, row.product, f"{row.amount} {row.currency}", row.fate) for row in found.rows]
-    table(console(), ("Charge", "Company", "Product", "Amount", "Where it ends"), rows)
+    rows = [
+        (row.short, row.company, row.product, f"{row.amount} {row.currency}", spoken(row.fate)) for row in found.rows
+    ]
+    table(console(), ("Charge", "Company", "Product", "Amount", "Where it ends"), rows, names={1, 2})
     out(f"One of them, hop by hop:  {' '.join(step)}")
     return 0
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _NARROWEST, _WIDEST = 60, 132  # beyond it the eye loses the line between a name and its amount
 _SHORTEST_NAME = 12
 _SHORTEST_SENTENCE = 24  # room for the last column of a table: with less, its lines would be a word each
+_STACKED = 5  # columns from which a table that is too wide is shown as blocks
 UNLIMITED = 100_000  # columns of a page that is no terminal's: nothing on it is ever cut
 
 
@@ -114,14 +115,27 @@ def table(
 ) -> None:
     """A plain table: the columns in `numbers` are right-aligned, only those in `names` are cut (the widest first)
     where the console is too narrow. Everything else, amounts and ids, is shown whole even if the terminal must wrap;
-    a sentence in the last column goes on below itself."""
+    a sentence in the last column goes on below itself. Of a table of many columns that does not fit each row is a
+    block, a line a column."""
+    from rich.cells import cell_len
     from rich.text import Text
 
-    lines = [
-        Text(line, style="bold" if number == 0 else "")
-        for number, line in enumerate(table_lines(headers, rows, console.width, numbers=numbers, names=names))
-    ]
+    shown = table_lines(headers, rows, console.width, numbers=numbers, names=names)
+    bold = {0}  # the headers
+    if len(headers) >= _STACKED and any(cell_len(line) > console.width for line in shown):
+        shown, bold = stacked(headers, rows), set()
+    lines = [Text(line, style="bold" if number in bold else "") for number, line in enumerate(shown)]
     console.print(Text("\n").join(lines), soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def stacked(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Each row as a block: its first cell, and below it a line for each other cell that is not empty."""
+    size = max(map(len, headers))
+    lines = []
+    for first, *others in ([one_line(cell) for cell in row] for row in rows):
+        lines.append(first)
+        lines += [f"  {header:<{size}}  {cell}" for header, cell in zip(headers[1:], others, strict=True) if cell]
+    return lines
 
 
 def table_lines(

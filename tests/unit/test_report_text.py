@@ -199,3 +199,17 @@ def test_a_sentence_in_the_last_column_goes_on_below_itself_between_words() -> N
     assert " ".join(" ".join(sentence).split()[2:]) == says
     assert "x" * 90 in lines[-1]  # what has no space is shown whole
     assert len(table_lines(("", "Check", "Found"), rows, 30)) == 3  # too narrow for sentences: the terminal wraps
+
+
+def test_a_table_of_many_columns_that_does_not_fit_is_shown_as_blocks() -> None:
+    headers = ("Pax8 id", "Pax8 name", "HaloPSA id", "HaloPSA name", "How")
+    rows = [("98ba2886-f5f2-7d85-22fb-346e72d49a5a", "Fourth Coffee", "", "", "client_unmapped")]
+    narrow, wide = Console(file=StringIO(), width=60), Console(file=StringIO(), width=120)
+    table(narrow, headers, rows)
+    table(wide, headers, rows)
+    assert narrow.file.getvalue().splitlines() == [  # type: ignore[attr-defined]  # StringIO
+        "98ba2886-f5f2-7d85-22fb-346e72d49a5a",
+        "  Pax8 name     Fourth Coffee",
+        "  How           client_unmapped",
+    ]
+    assert len(wide.file.getvalue().splitlines()) == 2  # type: ignore[attr-defined]  # StringIO
