@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from billingsync.connect import Connections
     from billingsync.core.period import Period
     from billingsync.report.result import RunResult
+    from billingsync.report.text import Decided
     from billingsync.run.explain import Several
     from billingsync.run.kept_plan import KeptPlan
     from billingsync.run.plan import Planned
@@ -169,7 +170,7 @@ def _kept(digest: str, format: str, out_file: str | None, *, lines: bool) -> int
         if format == "text" and out_file is None and not lines and (overview := kept_overview(ledger, digest)):
             from billingsync.report.summary import print_summary
 
-            print_summary(overview, console(), locale=settings.locale)
+            print_summary(overview, console(), locale=settings.locale, next_command=_next_for_partner(overview))
             return 3 if overview.held else 0
         kept = kept_plan_of(ledger, digest)
     _show(settings.locale, kept, format, out_file, lines=lines)
@@ -192,7 +193,7 @@ def _show(locale: str, planned: Planned | KeptPlan, format: str, out_file: str |
             else last
         )
         show = print_plan if lines or planned.shifts is not None else print_summary
-        show(plan, console(), locale=locale, last=last)
+        show(plan, console(), locale=locale, last=last, next_command=_next_for_partner(plan))
         return
     for shift in planned.shifts or ():
         note(str(shift))
@@ -201,6 +202,14 @@ def _show(locale: str, planned: Planned | KeptPlan, format: str, out_file: str |
         out(content.decode())
     else:
         write_file(out_file, content)
+
+
+def _next_for_partner(plan: Decided) -> str | None:
+    """What comes after the plan, for the partner that was named in the command; None where none was."""
+    if not FLAGS.partner or not (plan.writes or plan.held):
+        return None
+    command = f"post {plan.digest[:6]}" if plan.writes else f"holds {plan.period}"
+    return f"billingsync {command} --partner {FLAGS.partner}"
 
 
 def _rendered(planned: Planned | KeptPlan, format: str, locale: str, created: str) -> bytes:

@@ -49,6 +49,8 @@ def test_what_a_person_plans_is_what_the_fleet_would_post(home: House, office: O
     again = office.run("plan", "--json", "--partner", "acme").must().json
     assert first["digest"] == again["digest"]
     assert first["next_steps"][0] == ["billingsync", "post", first["digest"], "--partner", "acme"]
+    told = office.run("plan", "--partner", "acme").must().stdout
+    assert f"Post it:  billingsync post {first['digest'][:6]} --partner acme\n" in told
     office.run("post", first["digest"], "--partner", "acme").must()
     assert home.is_billed("acme")
     with open_ledger(home.database_url, partner="acme") as ledger:
