@@ -169,6 +169,36 @@ def test_case_21_usage_that_nobody_assigned_is_held(stage: Stage, said: dict[str
     assert pays(made) == Decimal("210.00")
 
 
+@pytest.mark.parametrize(
+    ("modifiers", "said"),
+    [
+        ('azure = "drop"', {"sku": "MST-AZR-1", "term": "Arrears"}),
+        ('azure = "collapse"', {"sku": "MST-AZR-1", "term": "Arrears"}),
+        (
+            'favorable_prorata = "drop"',
+            {"type": "prorate", "quantity": -1, "total": -480, "subTotal": -480, "costTotal": -400},
+        ),
+    ],
+    ids=["azure dropped", "azure on one line", "favorable"],
+)
+def test_V1_what_a_person_bills_by_its_amount_no_modifier_drops(
+    stage: Stage, modifiers: str, said: dict[str, Any]
+) -> None:
+    """Whose usage it is was not known; who says so has seen what it comes to."""
+    made = stage(OPEN + f"[modifiers]\n{modifiers}\n")
+    nobodys = {**made.charge(BACKUP, 1, "480.00"), "companyId": None, "companyName": None, **said}
+    nobodys.pop("externalId", None)
+    made.month(NOV, made.charge(M365, 10, "21.00"), nobodys)
+    run(made, NOV, 3)
+    plan = made.office.plan(NOV)
+    (charge,) = held(plan)
+    typed = ("--client", "Contoso Ltd", "--charge", charge, "--as", "bill", "--reason", "it is theirs")
+    made.office.run("approve", plan["digest"], *typed).must()
+    run(made, NOV, 0)
+    assert pays(made) == Decimal("210.00") + Decimal(said.get("total", 480))
+    balanced(made.office.plan(NOV))
+
+
 # --- pairs of prorates [M2] ----------------------------------------------------------------------------------------
 
 

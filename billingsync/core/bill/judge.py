@@ -158,7 +158,8 @@ def _set_aside(work: Work, inputs: RunInputs) -> Mapping[str, SetAside]:
 
 
 def _billed_as_said(work: Work, inputs: RunInputs) -> frozenset[str]:
-    """Charges of unknown type that a person lets be billed as Pax8 says, at the price that was shown [V1]."""
+    """Charges of unknown type, or that had no company, that a person lets be billed as Pax8 says, at the price that was
+    shown [V1]."""
     approved = approved_charges(inputs.memory.approvals, ApproveAs.BILL)
     return (
         frozenset(charge.id for charge in work.charges if approved.get(charge.id) == charge.price)

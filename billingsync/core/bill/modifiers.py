@@ -83,20 +83,25 @@ def apply_modifiers(
     """The charges of one client -> what is to become lines, and what is dropped or held, in the charges' order.
 
     `all_prorates` are those of the client's prorates that wait or were decided before, too: a change of seats is judged
-    as a whole [M2]. `billed_as_said` are charges of unknown type that a person lets be billed as Pax8 says [V1]."""
+    as a whole [M2]. `billed_as_said` are charges of unknown type, or that had no company, that a person lets be billed
+    as Pax8 says [V1]: what was said of one charge by its amount counts more than a modifier that would drop it."""
     changes = _changes([*charges, *all_prorates]) if rules.favorable_prorata == "drop" else {}
     drafts: list[Draft] = []
     verdicts: list[Verdict] = []
     azure: dict[tuple[str, str], list[Charge]] = defaultdict(list)
     for charge in charges:
         if rules.azure != "keep" and is_azure(charge, rules):
-            if rules.azure == "drop":
+            if rules.azure == "drop" and charge.id in billed_as_said:
+                drafts.append(draft_of(charge, group_of(charge)))
+            elif rules.azure == "drop":
                 verdicts.append(Verdict(charge=charge, modifier=Modifier.AZURE))
             else:
                 azure[charge.currency, group_of(charge)].append(charge)
         elif charge.type not in KNOWN_TYPES and charge.id not in billed_as_said:
             verdicts.append(_unknown_type(charge))
-        elif verdict := _prorata(charge, changes) or _zero(charge, charge.price, charge.cost, rules):
+        elif (verdict := _prorata(charge, changes) or _zero(charge, charge.price, charge.cost, rules)) and not (
+            verdict.modifier and charge.id in billed_as_said
+        ):
             verdicts.append(verdict)
         else:
             drafts.append(draft_of(charge, group_of(charge)))
