@@ -34,6 +34,9 @@ def fleet_import(
     replace: Annotated[
         bool, typer.Option("--replace", help="Put the partner's own ledger back to what it is in LEDGER.")
     ] = False,
+    give_up: Annotated[
+        bool, typer.Option("--give-up", help="After a move that was broken off: let the old one bill on instead.")
+    ] = False,
     json: JsonOption = False,
 ) -> int:
     """Move an installation's ledger into the fleet, with its keys and its journal. The old one posts no more."""
@@ -41,20 +44,20 @@ def fleet_import(
 
     from billingsync.cli.fleet_work import require_postgresql
     from billingsync.cli.session import load
-    from billingsync.fleet.moving import import_ledger
+    from billingsync.fleet.moving import give_up_import, import_ledger
     from billingsync.store.lock import who
 
     settings, _ = load()
     require_postgresql(settings.database_url)
-    done = import_ledger(
-        settings.database_url,
-        name,
-        ledger,
-        replace=replace,
-        holder=who(),
-        now=datetime.now(UTC),
-        lease_s=settings.lease_s,
-    )
+    url, now = settings.database_url, datetime.now(UTC)
+    if give_up:
+        give_up_import(url, name, ledger, holder=who(), now=now, lease_s=settings.lease_s)
+        if json:
+            document({"partner": name, "given_up": True})
+        else:
+            out(f"Given up: nothing of it is in the fleet, and {ledger} bills on.")
+        return 0
+    done = import_ledger(url, name, ledger, replace=replace, holder=who(), now=now, lease_s=settings.lease_s)
     steps = [["billingsync", "audit", "verify", "--partner", name], ["billingsync", "plan", "--partner", name]]
     if json:
         document(

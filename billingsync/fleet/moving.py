@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, make_url, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from billingsync.audit import verify
@@ -105,13 +105,33 @@ def import_ledger(
     return Imported(partner=name, installation=whose.installation, key_name=whose.key_name, rows=rows)
 
 
+def give_up_import(database_url: str, name: str, ledger: str, *, holder: str, now: datetime, lease_s: float) -> None:
+    """Lets the old installation bill on after a move that was broken off. Refused where there was none, or where the
+    ledger arrived in the fleet."""
+    url = ledger_url(ledger)
+    with (
+        open_ledger(url, partner=_only_partner(url, name), lease_s=lease_s) as old,
+        open_ledger(database_url, partner=name, lease_s=lease_s) as new,
+        _stopped(old, holder, now, export=False),
+        LockBook.run_lock(new, holder),
+    ):
+        with old.reading() as connection:
+            told, whose = moving.mark_of(connection, old.name), find_partner(connection, old.name)
+        if told is None or told["how"] != How.MOVING:
+            raise Refused(f"No move of {old.database.where} was broken off. Nothing was changed.")
+        if (told["name"], told["where"]) != (name, new.database.where) or _has_arrived(new, whose):
+            refuse_moved(told)
+        moving.set_mark(old.database, old.name, None)
+
+
 def _mark(how: How, new: Ledger, ledger: str, now: datetime) -> dict[str, Any]:
-    return mark(how, name=new.name, where=new.database.where, ledger=ledger, at=moment(now))
+    typed = make_url(ledger).render_as_string() if "://" in ledger else str(Path(ledger).expanduser().resolve())
+    return mark(how, name=new.name, where=new.database.where, ledger=typed, at=moment(now))
 
 
 def _only_partner(url: str, name: str) -> str:
     """Under which name the ledger is in that database: its only one, or the same name as here."""
-    with closing(Database(url, create=False)) as database, database.reading() as connection:
+    with closing(Database(url, create=False).acting_for(name)) as database, database.reading() as connection:
         database.require_current(database.revision(connection))
         found = moving.partners_in(connection)
     if name in found:

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, make_url, select, text, update
 
 from billingsync.core.partner import SINGLE
 from billingsync.core.states import PostingState
@@ -24,9 +25,9 @@ from billingsync.store.schema import metadata, partner, posting
 from tests.fleet.fleet_house import RULES, House, house
 from tests.sandbox.cli import Office, Ran, billed, due
 
-# Dies by kill -9 right before its nth commit.
+# Dies by kill -9 right before its nth commit, those of the thread that renews the lease not counted.
 KILLED = """
-import os, signal, sys
+import os, signal, sys, threading
 from contextlib import contextmanager
 from billingsync.store.database import Database
 from billingsync.cli import main
@@ -35,7 +36,7 @@ left, true = [int(sys.argv.pop(1))], Database.writing
 def writing(self, **options):
     with true(self, **options) as connection:
         yield connection
-        left[0] -= 1
+        left[0] -= threading.current_thread() is threading.main_thread()
         if not left[0]:
             os.kill(os.getpid(), signal.SIGKILL)
 Database.writing = writing
@@ -96,6 +97,44 @@ def test_a_ledger_moves_in_with_keys_and_journal_and_the_old_one_posts_no_more(h
     assert home.sandboxes["acme"].state() == state
     again = home.run("fleet", "import", "acme", file_of(old), "--json").must().json
     assert again["rows"] == 0
+
+
+def test_a_ledger_moves_in_from_postgresql_and_no_password_stays_behind(
+    home: House, postgres_ledger_url: str, tmp_path: Path
+) -> None:
+    url = postgres_ledger_url.replace("postgres:@", "postgres:geheim@")
+    made = Office(tmp_path / "old", home.sandboxes["acme"], url)
+    made.rules(RULES)
+    made.run("run", "--yes").must()
+    state = home.sandboxes["acme"].state()
+    home.run("fleet", "import", "acme", url).must()
+    home.run("fleet", "run", "acme").must()
+    home.run("audit", "verify", "--partner", "acme").must()
+    assert home.sandboxes["acme"].state() == state
+    made.run("run", "--yes").must(5)
+    with open_ledger(url, partner=SINGLE) as ledger, ledger.reading() as connection:
+        said = str(connection.scalar(select(partner.c.moved)))
+    assert "acme" in said and "geheim" not in said
+
+
+def test_a_move_that_was_broken_off_can_be_given_up(home: House, old: Office) -> None:
+    home.run("fleet", "import", "acme", file_of(old), "--give-up").must(5)  # there was none
+    broken_off = subprocess.run(
+        [sys.executable, "-c", KILLED, "4", "fleet", "import", "acme", file_of(old)],
+        cwd=home.folder,
+        env=home.environment(),
+        capture_output=True,
+        timeout=60,
+    )
+    assert broken_off.returncode == -signal.SIGKILL
+    with open_ledger(home.database_url, partner="acme") as ledger, ledger.database.writing() as connection:
+        connection.execute(update(partner).values(until=None))  # as after the wait for its lease
+    refused = old.run("run", "--yes", "--json").must(5).json["error"]
+    assert refused["next_steps"] == [["billingsync", "fleet", "import", "acme", file_of(old)]]
+    home.run("fleet", "import", "acme", file_of(old), "--give-up").must()
+    old.run("run", "--yes").must()
+    home.run("fleet", "import", "acme", file_of(old)).must()
+    home.run("fleet", "import", "acme", file_of(old), "--give-up").must(5)  # it arrived
 
 
 def test_killed_at_each_step_it_is_finished_and_never_two_can_post(home: House, old: Office) -> None:
@@ -197,10 +236,18 @@ def test_an_export_verifies_posts_nothing_and_is_refused_elsewhere_while_its_ori
 def test_one_partner_is_put_back_from_a_clone_and_bills_nothing_twice(home: House, old: Office, tmp_path: Path) -> None:
     """The clone is the fleet's database as it was an hour ago: of the partner's last postings it knows nothing."""
     home.sandboxes["acme"].reset()
-    home.run("fleet", "export", "acme", "before.db").must()
-    home.run("fleet", "run", "acme").must()
+    live, there = home.database_url, make_url(home.database_url)
+    with psycopg.connect(live.replace("+psycopg", ""), dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE clone_of_fleet TEMPLATE {there.database}")  # type: ignore[call-overload]  # a test's
+        try:
+            home.run("fleet", "run", "acme").must()
+            home.database_url = there.set(database="clone_of_fleet").render_as_string(hide_password=False)
+            home.run("fleet", "export", "acme", "before.db").must()
+        finally:
+            home.database_url = live
+            connection.execute("DROP DATABASE clone_of_fleet WITH (FORCE)")
     state = home.sandboxes["acme"].state()
-    assert home.is_billed("acme")
+    assert home.is_billed("acme") and home.amount("acme") > 0
     refused = home.run("fleet", "import", "acme", "before.db").must(5)
     assert "--replace" in refused.text
     home.run("fleet", "import", "acme", "before.db", "--replace").must()
