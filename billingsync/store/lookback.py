@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
 from billingsync.core.period import Period
 from billingsync.core.remembered import Billed, LivePosting, Said, Settled, WrittenLine
 from billingsync.store.book import Book, Fence
-from billingsync.store.columns import batches_of
+from billingsync.store.columns import AT_ONCE, batches_of
 from billingsync.store.database import insert, read_as
 from billingsync.store.memory import live_postings, settled_claims
 from billingsync.store.postings import BILLED, put_written_lines
@@ -246,25 +247,32 @@ def _said_rows(
         .where(claim.c.partner == said_charge.c.partner, claim.c.charge == said_charge.c.charge, claim.c.live)
         .label("live")
     )
+    known: dict[str, str] = {}
+
+    def once(text: str) -> str:
+        """A month names few invoices, companies and products, and each many times: together they take much room."""
+        return known.setdefault(text, text)
+
     for some in batches_of(values):
         query = select(said_charge, on_a_line).where(said_charge.c.partner == name, column.in_(some))
         query = query.where(said_charge.c.invoice_id.not_in(but)) if but else query
-        for row in connection.execute(query.where(on_a_line) if live else query).all():
+        found = connection.execute(query.where(on_a_line) if live else query)
+        for row in chain.from_iterable(found.partitions(AT_ONCE)):  # an invoice has very many
             yield (
                 Said(
                     charge=row.charge,
-                    invoice_id=row.invoice_id,
+                    invoice_id=once(row.invoice_id),
                     invoice_date=date.fromisoformat(row.dated),
-                    period=row.period,
-                    company_id=row.company_id,
-                    type=row.type,
+                    period=once(row.period),
+                    company_id=once(row.company_id),
+                    type=once(row.type),
                     sold=row.sold,
-                    product=row.product,
+                    product=once(row.product),
                     twin=row.twin,
                     reissue=row.reissue,
                     price=row.price,
                     cost=row.cost,
-                    currency=row.currency,
+                    currency=once(row.currency),
                     live=bool(row.live),
                 ),
                 row.name_now,
