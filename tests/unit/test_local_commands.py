@@ -26,6 +26,7 @@ HEAVY = (
     "alembic",
     "apprise",
     "authlib",
+    "babel",
     "billingsync.connect",
     "billingsync.core.reconcile.snapshot",
     "billingsync.core.tables",
