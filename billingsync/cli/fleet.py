@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from billingsync.cli import fleet_doctor, fleet_move, fleet_work
+from billingsync.cli import fleet_doctor, fleet_move, fleet_plan, fleet_work
 from billingsync.cli.terminal import FLAGS, console, document, note, out
 from billingsync.errors import FleetError, UsageError
 
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
         "pause", epilog='Example: billingsync fleet pause acme --reason "disputed invoice". Exit codes: 0, 1, 2.'
     )(fleet_pause)
     fleet.command("resume", epilog="Example: billingsync fleet resume acme. Exit codes: 0, 1, 2.")(fleet_resume)
+    fleet_plan.register(fleet)
     fleet_work.register(fleet)
     fleet_move.register(fleet)
     fleet.command(
