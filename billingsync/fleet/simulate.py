@@ -45,6 +45,7 @@ class Shape:
     kill_every_s: float = 0.0  # 0: nobody is killed
     cores: float = math.inf  # of all machines together
     lease_s: float = LEASE_S
+    between_s: float = BETWEEN_S
     longest_first: bool = True
     seed: int = 1
 
@@ -123,7 +124,7 @@ class _Fleet:
         while self.queue or self.running or any(isinstance(one[2], _Cycle) for one in self.later):
             self._begin()
             slower = self._slower()
-            ends = [(self.now + one.left * _takes(one.month, slower), one) for one in self.running]
+            ends = [(self.now + one.left * _takes(one.month, slower, self.shape), one) for one in self.running]
             next_end = min((at for at, _ in ends), default=math.inf)
             at = min(next_end, kill_at, self.later[0][0] if self.later else math.inf)
             self._pass(at, slower)
@@ -151,13 +152,13 @@ class _Fleet:
 
     def _slower(self) -> float:
         """By how much the processors are too few for what runs."""
-        wanted = sum(one.month.cpu_s / _takes(one.month, 1.0) for one in self.running)
+        wanted = sum(one.month.cpu_s / _takes(one.month, 1.0, self.shape) for one in self.running)
         return max(1.0, wanted / self.shape.cores)
 
     def _pass(self, at: float, slower: float) -> None:
         passed = at - self.now
         for one in self.running:
-            one.left -= passed / _takes(one.month, slower)
+            one.left -= passed / _takes(one.month, slower, self.shape)
         self.busy_s += passed * len(self.running)
         self.now = at
 
@@ -169,7 +170,7 @@ class _Fleet:
         self.kills += 1
         for one in gone:
             self.running.remove(one)
-            one.left = min(1.0, one.left + AGAIN_S / _takes(one.month, 1.0))
+            one.left = min(1.0, one.left + AGAIN_S / _takes(one.month, 1.0, self.shape))
             # What is due is looked at four times in a lease.
             self._later(self.shape.lease_s + self.dice.uniform(0, self.shape.lease_s / 4), one)
             self.begun_again += 1
@@ -181,9 +182,9 @@ class _Fleet:
         heapq.heappush(self.later, (self.now + seconds, self.number, what))
 
 
-def _takes(month: Month, slower: float) -> float:
+def _takes(month: Month, slower: float, shape: Shape) -> float:
     """Seconds of a slot, where a processor is shared so that all takes so much longer."""
-    return month.wait_s + month.cpu_s * slower + BETWEEN_S
+    return month.wait_s + month.cpu_s * slower + shape.between_s
 
 
 def forecast(months: Sequence[Month], shape: Shape) -> Forecast:
@@ -192,7 +193,7 @@ def forecast(months: Sequence[Month], shape: Shape) -> Forecast:
     fleet.run()
     late = sorted(fleet.posted)
     slots = shape.workers * shape.slots
-    slot_s = sum(_takes(one, 1.0) for one in months)
+    slot_s = sum(_takes(one, 1.0, shape) for one in months)
     return Forecast(
         partners=len(months),
         late_s=(late[len(late) // 2], late[min(len(late) - 1, len(late) * 95 // 100)], late[-1]),

@@ -99,12 +99,21 @@ def held_to(home: House, workers: int, slots: int) -> None:
     with home.opened() as fleet:
         lengths = longest_cycles(fleet)
     assert set(lengths) == set(home.sandboxes)
-    shape = Shape(workers=workers, slots=slots, longest_first=False)
+    shape = Shape(workers=workers, slots=slots, longest_first=False, between_s=between(moments, workers * slots))
     model: Forecast = forecast(measured(dict(sorted(lengths.items())), len(lengths)), shape)
     print(f"real {real:.1f} s, model {model.late_s[2]:.1f} s")
     assert model.late_s[2] == pytest.approx(real, rel=0.15), lengths
     said = json.loads(home.run("fleet", "simulate", "--partners", str(len(lengths)), "--json").must(0).stdout)
     assert said["measured_partners"] == len(lengths)
+
+
+def between(moments: list[tuple[datetime, datetime]], slots: int) -> float:
+    """Seconds from the end of a cycle to the beginning of the next in its slot: what this machine, as loaded as it is, needs
+    to fork, and to come to the ledger."""
+    ends, gaps = sorted(end for _, end in moments), []
+    for nth, begin in enumerate(sorted(begin for begin, _ in moments)[slots:]):
+        gaps.append((begin - ends[nth]).total_seconds())
+    return max(0.0, sorted(gaps)[len(gaps) // 2])
 
 
 def ended(home: House) -> list[tuple[datetime, datetime]]:
