@@ -16,7 +16,7 @@ from billingsync.errors import LedgerError, Refused
 from billingsync.store.book import Book
 from billingsync.store.columns import batches_of
 from billingsync.store.database import Database
-from billingsync.store.fleet_gate import require_known
+from billingsync.store.fleet_gate import require_known, unknown_partner
 from billingsync.store.fleet_tenants import PUBLISH_LOCK, Claims, claims_in, write_claims
 from billingsync.store.fleet_turns import unpark
 from billingsync.store.isolation import FLEET, STATUS, is_isolated
@@ -251,7 +251,10 @@ class Fleet:
         """Changes the partner's row where it is as `only` says, with an entry in the partner's journal."""
         with self.database.reading() as connection:
             require_known(connection, name)
-            book = Book(self.database.acting_for(name), name, find_key_name(connection, name) or name)
+            key_name = find_key_name(connection, name)
+            if key_name is None:  # it was forgotten
+                raise unknown_partner(connection, name)
+            book = Book(self.database.acting_for(name), name, key_name)
         with book.writing() as connection:
             changed = connection.execute(
                 update(fleet_partner).where(fleet_partner.c.partner == name, only).values(**values)

@@ -293,6 +293,7 @@ def test_a_partner_is_forgotten_with_an_export_that_knows_everything_and_its_nam
     home.run("fleet", "forget", "acme", "--exported", "acme.db").must()
     assert rows(home, "acme") == 1  # its name and the day
     home.run("fleet", "run", "acme").must(2)
+    home.run("fleet", "pause", "acme", "--reason", "gone").must(2)
     shutil.move(home.folder / "acme-files", home.fleet_folder / "partners" / "acme")
     assert "was forgotten" in home.run("fleet", "apply", "fleet").must(2).text
     assert os.path.exists(home.folder / "acme.db")
