@@ -32,11 +32,13 @@ class AlreadyThere:
     client, why nothing may be sent for it: HaloPSA has postings of ours that neither this plan nor the ledger knows.
     `older` says, by client, which earlier month the ledger has forgotten. `credited` is what was billed and credited;
     its posting is None where the ledger has it. `made`, by key: the invoice that HaloPSA made of a posting on a
-    template that a later one, which was forgotten too, has written over since."""
+    template that a later one, which was forgotten too, has written over since; `copies`: those of all that are on
+    templates."""
 
     postings: list[Posting]
     found: dict[str, Invoice] = field(default_factory=dict)
     made: dict[str, Invoice] = field(default_factory=dict)
+    copies: dict[str, Invoice] = field(default_factory=dict)
     forgotten: dict[int, str] = field(default_factory=dict)
     older: dict[int, str] = field(default_factory=dict)
     credited: list[tuple[Posting | None, Credited]] = field(default_factory=list)
@@ -94,6 +96,7 @@ class _Search:
         self._settled: set[str] = set()  # keys of what was credited, and of its credits
         self._seen: set[str] = set()  # keys of the plan's postings that HaloPSA has
         self._earlier: dict[int, str] = {}  # by client, the oldest month that a forgotten posting is known to be of
+        self._made_of_forgotten: dict[int, set[int]] = defaultdict(set)  # by client, invoices made of what is unknown
         self._unknown: dict[int, str] = {}  # by client, why nothing that HaloPSA does not have may be sent
         self._unfound: set[tuple[int, str]] = set()  # invoices with keys on them that no posting was found for
 
@@ -154,7 +157,7 @@ class _Search:
         # existing invoice a list does not show all: it is read by itself before it is compared.
         action = self._own[key].action
         if invoice.is_copy and action == PostingAction.UPDATE:
-            self.there.made[key] = invoice
+            self.there.made[key] = self.there.copies[key] = invoice
         if invoice.is_copy or invoice.template is not (action == PostingAction.UPDATE):
             return
         self._seen.add(key)
@@ -168,6 +171,13 @@ class _Search:
         self.there.made = {key: one for key, one in self.there.made.items() if key not in self._seen}
         for posting in self.there.postings:
             client = posting.client_id
+            if (made := self.there.made.get(posting.key)) is not None:
+                # Nothing is sent, and it has its place before what stands there now; behind what was made before it.
+                if any(one < made.id for one in self._made_of_forgotten[client]):
+                    self.there.forgotten[client] = self._unknown[client]
+                else:
+                    self.there.older.pop(client, None)
+                continue
             # Who is sent nothing is not billed twice; but on a template an earlier month has no place behind a later.
             safe = (posting.key in self._seen or posting.key in self.there.made) and (
                 posting.action != PostingAction.UPDATE or client not in self.there.older
@@ -281,6 +291,8 @@ class _Search:
         period = invoice.mark.period if invoice.mark is not None and invoice.mark.key == key else ""
         if period > self.plan.period:
             return  # it bills a later month's charges; that month's run takes it over
+        if invoice.is_copy:
+            self._made_of_forgotten[invoice.client_id].add(invoice.id)
         first = self._earlier.get(invoice.client_id, "")
         before = str(self.context.period.previous)
         earlier = (period if period < self.plan.period else "") if period else self._not_known_since(invoice)

@@ -106,12 +106,21 @@ def carry_out(
     for _ in range(MOST_SENDINGS - 1):
         waiting = _again(context, waiting, charges, outcomes)
     resolve(context, context.ledger.postings(run=context.run, states=UNRESOLVED))
+    _note_made(context, seen.copies)
     heads = context.ledger.heads(run=context.run, states=ARRIVED)
     unread = read_back(context, [head for head in heads if head.key not in seen.made])
     planned = {posting.key: posting for posting in postings}
     outcomes += (outcome_of(head, planned[head.key]) for head in context.ledger.heads(run=context.run))
     told = tuple(sorted(set(seen.older.values()) - set(seen.forgotten.values())))
     return Carried(outcomes=tuple(outcomes), unread=unread, told=told)
+
+
+def _note_made(context: RunContext, made: Mapping[str, Invoice]) -> None:
+    """Remembers what HaloPSA has made of postings that were adopted just now, by their marks [B5]."""
+    lines = [line for line in context.ledger.written_lines() if line.key in made and not line.invoiced] if made else []
+    if lines:
+        found = {(line.invoice_id, line.line_id): [made[line.key].id] for line in lines}
+        context.ledger.note_invoiced(context.fence, found, lines)
 
 
 def _note_who_paid(context: RunContext, plan: Plan, postings: Iterable[Posting]) -> None:

@@ -96,3 +96,54 @@ def test_N6_a_lost_ledger_is_told_to_run_the_month_that_stands_on_the_template_f
     assert [one["amount"] for one in run(made, NOV, 0)["postings"]] == ["264.00"]
     assert texts(made.invoice(TEMPLATE)) == ["12 x 22.00 Microsoft 365 Business Premium"]
     assert net(made) == Decimal("198.00")
+
+
+def settle(made: Scene, period: str) -> None:
+    """Runs the month, and first whatever month is named as the one to run first, until it is complete."""
+    told = run(made, period, 0, 1)
+    for _ in range(3):
+        if told["state"] == "complete":
+            return
+        settle(made, follow_name(told))
+        told = run(made, period, 0, 1)
+    assert told["state"] == "complete", told["postings"]
+
+
+def follow_name(told: Any) -> str:
+    found = re.search(r"billingsync run (20\d\d-\d\d)", told["postings"][0]["problem"])
+    assert found, told["postings"]
+    return found[1]
+
+
+@pytest.mark.parametrize("in_order", [True, False], ids=["oldest first", "as it is said"])
+@pytest.mark.parametrize("last", ["invoiced", "waits"])
+@pytest.mark.parametrize("months", [2, 3])
+def test_N6_months_that_stand_on_one_template_are_adopted_by_what_HaloPSA_made_of_them(
+    contoso, tmp_path: Path, months: int, last: str, in_order: bool
+) -> None:
+    made = contoso(schedule="off")
+    forgotten, now = [OCT, NOV, DEC][:months], [OCT, NOV, DEC, "2027-01"][months]
+    month(made, OCT)
+    made.office.run("plan", OCT).must()
+    kept = Path(shutil.copy(made.office.folder / "ledger.db", tmp_path / "kept.db"))
+    for nth, period in enumerate(forgotten):
+        if nth:
+            month(made, period, 9 + nth)
+        run(made, period, 0)
+        if period != forgotten[-1] or last == "invoiced":
+            made.sandbox.make(TEMPLATE)
+    put_back(made, kept)
+    if in_order:
+        for period in forgotten:
+            assert [one["state"] for one in run(made, period, 0)["postings"]] == ["adopted"]
+    if last == "waits":
+        made.sandbox.make(TEMPLATE)
+    month(made, now, 15)
+    settle(made, now)
+    assert texts(made.invoice(TEMPLATE)) == ["15 x 22.00 Microsoft 365 Business Premium"]
+    for period in forgotten:
+        assert {one["state"] for one in run(made, period, 0)["postings"]} <= {"adopted"}
+        assert run(made, period, 0)["postings"] == []
+    made.sandbox.make(TEMPLATE)
+    assert net(made) == Decimal(22) * (sum(range(9, 9 + months)) + 15)
+    made.office.run("audit", "verify").must()
