@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -182,8 +180,7 @@ def plan_again(ledger: Ledger, rules_dir: Path, digest: str) -> Planned:
     what is set aside are as they are now. UsageError for an unknown digest, or where an older version made it."""
     digest = ledger.plan_entry(digest).digest
     month = kept_month(ledger, digest)
-    with _nothing_collected():
-        planned = planned_again(ledger, rules_dir, month.inputs)
+    planned = planned_again(ledger, rules_dir, month.inputs)
     head = ledger.plan_head(digest)
     known = head is not None and any(str(one).startswith(UNREAD) for one in head.content["warnings"])
     if says := unread(planned.plan, planned.inputs, month.plan, known=known):
@@ -192,19 +189,6 @@ def plan_again(ledger: Ledger, rules_dir: Path, digest: str) -> Planned:
     remember(ledger, rules_dir, planned, near)
     hold_in_memory(ledger, planned.plan, planned.inputs, of=near[0] if near else "")
     return planned
-
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """A plan makes a million values and no cycles of them: looking for such garbage in between, beside all that a desk
-    holds in memory, takes a quarter of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def planned_again(
