@@ -101,7 +101,7 @@ class House:
             last = ledger.last_cycle()
         return [last.state.value] if last else []
 
-    def wait(self, until: Callable[[], bool], seconds: float = 60) -> None:
+    def wait(self, until: Callable[[], bool], seconds: float = 240) -> None:
         limit = time.monotonic() + seconds
         while not until():
             assert time.monotonic() < limit, self.logs()
