@@ -14,15 +14,6 @@ if TYPE_CHECKING:
     from babel import Locale
 
 
-DEFAULT = "en_US"
-# The default's are known without Babel, whose data take longer to load than a kept plan takes to be read.
-_ENGLISH = (".", ",", (3, 3))
-_MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
-    "December",
-)  # fmt: skip
-
-
 @lru_cache(maxsize=8)
 def _locale(name: str) -> Locale:
     """`de_DE`, `de-DE`, `de_DE.UTF-8`; what Babel does not know reads as en_US: a report must not fail over taste."""
@@ -32,16 +23,6 @@ def _locale(name: str) -> Locale:
         return Locale.parse(name.partition(".")[0].partition("@")[0].replace("-", "_"))
     except (UnknownLocaleError, ValueError, TypeError):
         return Locale.parse("en_US")
-
-
-def _symbols(name: str) -> tuple[str, str, tuple[int, int]]:
-    """What stands before the fraction, what between groups of digits, and how long the last group and the others are;
-    those of Indian locales are 3 and 2."""
-    from babel.numbers import get_decimal_symbol, get_group_symbol
-
-    locale = _locale(name)
-    pattern = locale.decimal_formats.get(None)
-    return get_decimal_symbol(locale), get_group_symbol(locale), getattr(pattern, "grouping", (3, 3))
 
 
 def code(currency: str) -> str:
@@ -56,9 +37,15 @@ class Figures:
     The minus sign is always "-", because some locales' signs carry invisible direction marks.
     """
 
-    def __init__(self, locale: str = DEFAULT) -> None:
-        self._name = locale
-        self._point, self._comma, (self._first, self._others) = _ENGLISH if locale == DEFAULT else _symbols(locale)
+    def __init__(self, locale: str = "en_US") -> None:
+        from babel.numbers import get_decimal_symbol, get_group_symbol
+
+        self._locale = _locale(locale)
+        self._point = get_decimal_symbol(self._locale)
+        self._comma = get_group_symbol(self._locale)
+        pattern = self._locale.decimal_formats.get(None)
+        grouping: tuple[int, int] = getattr(pattern, "grouping", (3, 3))  # Indian locales: (3, 2)
+        self._first, self._others = grouping
 
     def amount(self, number: Decimal, currency: str) -> str:
         """`18,231.07`: at least the currency's minor unit's digits, more where the number has more."""
@@ -94,15 +81,13 @@ class Figures:
 
     def month(self, period: str) -> str:
         """`2026-11` -> `November 2026`; what is no period is given back as it is."""
+        from babel.dates import format_skeleton
+
         try:
             first = date.fromisoformat(f"{period}-01")
         except ValueError:
             return period
-        if self._name == DEFAULT:
-            return f"{_MONTHS[first.month - 1]} {first.year}"
-        from babel.dates import format_skeleton
-
-        return str(format_skeleton("yMMMM", first, locale=_locale(self._name)))
+        return str(format_skeleton("yMMMM", first, locale=self._locale))
 
     def moment(self, created_at: str) -> str:
         """An ISO 8601 moment in words with its offset; what is none is given back as it is."""
@@ -112,7 +97,7 @@ class Figures:
             moment = datetime.fromisoformat(created_at)
         except ValueError:
             return created_at
-        return str(format_datetime(moment, "long" if moment.tzinfo else "medium", locale=_locale(self._name)))
+        return str(format_datetime(moment, "long" if moment.tzinfo else "medium", locale=self._locale))
 
     def _spell(self, text: str) -> str:
         whole, point, fraction = text.removeprefix("-").partition(".")

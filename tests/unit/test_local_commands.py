@@ -26,7 +26,6 @@ HEAVY = (
     "alembic",
     "apprise",
     "authlib",
-    "babel",
     "billingsync.connect",
     "billingsync.core.reconcile.snapshot",
     "billingsync.core.tables",

@@ -93,11 +93,3 @@ def test_what_is_shown_of_it() -> None:
 )
 def test_a_guess_is_read_in_whole_percent(exact: str, shown: str) -> None:
     assert likeness(exact) == shown
-
-
-def test_the_default_locale_is_known_as_babel_has_it() -> None:
-    plain, babel = Figures(), Figures("en_US.UTF-8")  # the second asks Babel
-    for month in range(1, 13):
-        assert plain.month(f"2026-{month:02}") == babel.month(f"2026-{month:02}")
-    for number in ("0", "999.5", "1000", "-1234567.891"):
-        assert plain.amount(D(number), "USD") == babel.amount(D(number), "USD")
