@@ -179,8 +179,8 @@ class _Search:
                     self.there.older.pop(client, None)
                 continue
             # Who is sent nothing is not billed twice; but on a template an earlier month has no place behind a later.
-            safe = (posting.key in self._seen or posting.key in self.there.made) and (
-                posting.action != PostingAction.UPDATE or client not in self.there.older
+            safe = posting.key in self.there.made or (
+                posting.key in self._seen and (posting.action != PostingAction.UPDATE or client not in self.there.older)
             )
             if not safe and (why := self._unknown.get(client)):
                 self.there.forgotten[client] = why
