@@ -139,6 +139,8 @@ class _Run:
     def _wait(self, until: Any) -> None:
         limit = time.monotonic() + self.plan.seconds
         while not until() and time.monotonic() < limit:
+            ended = [one.returncode for one in self.home.started if one.poll() not in (None, -signal.SIGKILL)]
+            assert not ended, f"a worker ended by itself, with {ended}: {self.home.logs()[-4000:]}"
             time.sleep(0.5)
 
     def _count(self) -> None:
