@@ -112,7 +112,16 @@ def _undone(result: UndoResult) -> dict[str, Any]:
             }
         )
     digest = hashlib.sha256(json.dumps(postings, sort_keys=True).encode()).hexdigest()
-    return {"state": result.state, "period": result.period, "postings": postings, "digest": digest}
+    stays = [
+        {
+            "client": one.client_name,
+            "amount": plain(one.amount, one.currency),
+            "currency": one.currency,
+            "credit_run": one.credit_run,
+        }
+        for one in result.stays
+    ]
+    return {"state": result.state, "period": result.period, "postings": postings, "stays": stays, "digest": digest}
 
 
 def _map_company(connected: Connections, order: Order, say: Say) -> Done:

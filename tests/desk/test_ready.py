@@ -66,7 +66,8 @@ def test_a_month_is_read_posted_shown_and_undone_without_script(desk: Office) ->
     digest = _digest(preview)
     undone = client.post(f"{run}/undo", data={"digest": digest}).headers["location"]
     desk.carry()
-    assert "What was taken out" in client.get(undone).text
+    done = client.get(undone).text
+    assert "What was taken out" in done and "billed again only when a person says so" in done
     assert desk.written() == 0
 
 
@@ -271,3 +272,23 @@ def test_a_list_that_is_too_long_has_pages_and_sums_of_all(tmp_path: Path, monke
         assert client.get(f"/ready/{MONTH}?page=99999").status_code == 200
         opened = client.get(f"/ready/{MONTH}?view=to-post&sort=amount&down=1&page=2").text
         assert "view=to-post" in opened and "page=1" in opened
+
+
+def test_the_page_of_an_undo_says_what_stays_taken_back(desk: Office) -> None:
+    """As a true-up of that run took it back; with the run whose undo takes its credit back."""
+    client = desk.browser(Role.FINANCIAL)
+    order = desk.ledger.file_order(
+        OrderKind.UNDO, arguments={"run": "r2", "dry_run": True}, who="the test", now=desk.clock()
+    )
+    assert desk.ledger.claim_order("c", desk.clock()) is not None
+    posting = {"client": "Contoso", "invoice_id": 5, "currency": "USD", "outcome": "undone", "invoice": "kept"}
+    stays = {"client": "Fabrikam <b>", "amount": "264.00", "currency": "USD", "credit_run": "r1"}
+    outcome = {
+        "postings": [{**posting, "removed": "1.00", "kept": "0.00", "problem": ""}],
+        "stays": [stays],
+        "digest": "0" * 64,
+    }
+    desk.ledger.end_order(order.id, "c", OrderState.DONE, run=None, outcome=outcome, now=desk.clock())
+    page = re.sub(r"\s+", " ", client.get(f"/orders/{order.id}").text)
+    assert "What this run took back of <bdi>Fabrikam &lt;b&gt;</bdi> (264.00 USD) stays taken back" in page
+    assert 'undoing <a href="/runs/r1">run r1</a> takes its credit back' in page

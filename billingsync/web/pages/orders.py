@@ -133,8 +133,17 @@ def _undo(ask: Ask, order: Order, outcome: Mapping[str, Any]) -> View:
             }
         )
     dry = bool(order.arguments.get("dry_run"))
+    stays = [
+        {
+            "client": clean(one["client"], 160),
+            "amount": money(figures, Decimal(one["amount"]), one["currency"]),
+            "credit_run": one["credit_run"],
+        }
+        for one in outcome.get("stays", ())
+    ]
     return {
         "rows": rows,
+        "stays": stays,
         "done": not dry,
         "may": dry and order.state == OrderState.DONE,
         "run": order.arguments["run"],
