@@ -322,8 +322,10 @@ class _Search:
         nothing says which month wrote them. Empty where it knows each of them."""
         month = self.context.period.previous
         first = month
-        if not invoice.template and len(invoice.date) >= 7 and invoice.date[:7] < str(month):
-            first = max(Period.parse(invoice.date[:7]), month.months_before(MOST_FORGOTTEN))
+        oldest = month.months_before(MOST_FORGOTTEN)
+        if not invoice.template and invoice.date and invoice.date[:7] < str(month):
+            # A person may have written any date, and HaloPSA writes "no date" as one long ago.
+            first = Period.parse(invoice.date[:7]) if str(oldest) < invoice.date[:7] else oldest
         while first <= month:
             if not self.context.ledger.heads(period=str(first)):
                 return str(first)

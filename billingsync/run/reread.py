@@ -15,7 +15,7 @@ from billingsync.core.remembered import WrittenLine
 from billingsync.core.states import LineAction, PostingAction, PostingState
 from billingsync.core.steps import Slot, command
 from billingsync.run.context import RunContext
-from billingsync.run.recover import record_found
+from billingsync.run.recover import read_target, record_found
 from billingsync.run.tenant import Tenant
 from billingsync.store.postings import RecordedPosting
 
@@ -75,7 +75,7 @@ def _unpaid(
         if one.ordinal in live and ids and not any(id_ in there for id_ in ids):
             lines[tuple(ids)].append((amounts[one.ordinal], _otherwise(made, line)))
     for ids, billed in sorted(lines.items()):
-        read = [context.psa.read(id_, template=False) for id_ in ids]
+        read = [read_target(context, id_, template=False) for id_ in ids]
         if all(one is None or one.void for one in read):
             yield _nobody_pays(row, ids, billed, is_void=any(read))
 

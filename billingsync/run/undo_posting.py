@@ -153,7 +153,7 @@ class PostingUndo:
     def _deleted(self, invoices: Collection[int]) -> bool:
         """Whether these invoices, made from a template, are known and none of them is there any more: nobody pays what
         they billed [N5]."""
-        return bool(invoices) and all(self.context.psa.read(one, template=False) is None for one in invoices)
+        return bool(invoices) and all(read_target(self.context, one, template=False) is None for one in invoices)
 
     def _with_billed(self, raw: Invoice | None, seen: tuple[Fate, ...]) -> tuple[Fate, ...]:
         """The fates, where those that are no longer on the template as we wrote them, and that HaloPSA has billed, are
@@ -191,7 +191,9 @@ class PostingUndo:
         later = [
             head.period
             for head in heads
-            if head.action == PostingAction.UPDATE and head.invoice_id == raw.id and head.period > self.row.period
+            if head.action == PostingAction.UPDATE
+            and abs(head.invoice_id or 0) == abs(raw.id)  # screens show recurring ids without the sign
+            and head.period > self.row.period
         ]
         if not later:
             return seen

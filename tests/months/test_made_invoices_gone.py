@@ -128,3 +128,16 @@ def test_R6_a_line_that_was_repriced_on_the_template_after_it_was_invoiced_is_ma
     made.month(DEC, made.charge(M365, 12, "22.00", sub="s-1"))
     run(made, DEC)
     assert texts(made.invoice(TEMPLATE)) == ["12 x 22.00 Microsoft 365 Business Premium"]
+
+
+def test_R5_a_404_that_passes_is_no_deleted_invoice(contoso) -> None:
+    made = contoso(schedule="off")
+    made.month(NOV, made.charge(M365, 10, "22.00", sub="s-1"))
+    first = run(made, NOV)["run"]
+    invoice = int(made.sandbox.make(TEMPLATE)["id"])
+    before = texts(made.invoice(TEMPLATE))
+    made.sandbox.faults.add(f"halo:GET:/Invoice/{invoice}:1:404")
+    told = made.office.run("undo", first, "--yes", "--json").must(5).json
+    assert [one["outcome"] for one in told["postings"]] == ["closed"]
+    assert made.sandbox.faults.fired
+    assert texts(made.invoice(TEMPLATE)) == before

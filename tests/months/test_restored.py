@@ -152,3 +152,18 @@ def test_N6_a_ledger_from_before_last_month_says_to_bring_that_month_back_first(
     assert net(made) == Decimal("559.00")
     assert run(made, OCT)["postings"] == [] and run(made, NOV)["postings"] == []
     made.office.run("audit", "verify").must()
+
+
+@pytest.mark.parametrize("dated", ["0001-01-01T00:00:00", "1900-01-01T00:00:00"])
+def test_N6_a_forgotten_posting_on_an_invoice_without_a_date_is_held(contoso, dated: str) -> None:
+    made = contoso(LATEST)
+    new_invoice(made)
+    made.month(OCT, made.charge(M365, 10, "22.00", sub="s-1"), invoice="A")
+    made.office.run("plan", OCT).must()
+    backup(made)
+    invoice = run(made, OCT)["postings"][0]["invoice_id"]
+    restore(made)
+    made.edit(invoice, invoice_date=dated)
+    made.month(NOV, made.charge(M365, 11, "22.00", sub="s-1"), invoice="B")
+    (failed,) = run(made, NOV, code=1)["postings"]
+    assert "billingsync run 20" in failed["problem"]
