@@ -48,8 +48,7 @@ class FleetHealth(Port):
 
     async def _readyz(self, request: Request) -> Response:
         """Database and engine were reached by the planner's last round; never a partner's credentials."""
-        vitals = self._vitals
-        says = "not asked yet" if vitals.planned_at is None else vitals.problem or vitals.ills().get("planner", "")
+        says = self._vitals.unready()
         state = "not ready" if says else "ready"
         return _json(503 if says else 200, {"state": state, "checks": {"database and engine": says or "ok"}})
 
@@ -93,6 +92,9 @@ class _Collector(Collector):
 
 
 def _work(vitals: FleetVitals) -> Iterator[Metric]:
+    alive, ready = float(not vitals.ills()), float(not vitals.unready())
+    yield GaugeMetricFamily("billingsync_fleet_alive", "Whether /healthz is well: signs of life.", alive)
+    yield GaugeMetricFamily("billingsync_fleet_ready", "Whether /readyz is well: database and engine reached.", ready)
     yield GaugeMetricFamily("billingsync_fleet_slots", "Partners that this worker works for at a time.", vitals.slots)
     busy = len(vitals.children)
     yield GaugeMetricFamily("billingsync_fleet_slots_busy", "Cycles that run right now.", busy)

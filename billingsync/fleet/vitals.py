@@ -53,3 +53,7 @@ class FleetVitals:
             if now - began > self.longest_s + 120:
                 found["children"] = f"one runs for {now - began:.0f} s"
         return found
+
+    def unready(self) -> str:
+        """Why nothing new begins here: the planner's last round reached no database or engine; empty where it did."""
+        return "not asked yet" if self.planned_at is None else self.problem or self.ills().get("planner", "")

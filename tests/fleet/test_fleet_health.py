@@ -86,8 +86,11 @@ def test_health_asks_for_signs_of_life_and_ready_for_the_database() -> None:
     with FleetHealth("127.0.0.1", 0, found, away) as port:
         at = f"http://127.0.0.1:{port.port}"
         assert get(f"{at}/healthz")[0] == 200 and get(f"{at}/readyz")[0] == 503
+        assert "\nbillingsync_fleet_ready 0.0" in get(f"{at}/metrics")[1]
         found.planned()
         assert get(f"{at}/readyz")[0] == 200
+        told = get(f"{at}/metrics")[1]
+        assert "\nbillingsync_fleet_ready 1.0" in told and "\nbillingsync_fleet_alive 1.0" in told
         found.planned("BS-LEDGER")
         assert get(f"{at}/readyz")[0] == 503 and "BS-LEDGER" in get(f"{at}/readyz")[1]
         assert "billingsync_database_up 0.0" in get(f"{at}/metrics")[1]
@@ -98,6 +101,7 @@ def test_health_asks_for_signs_of_life_and_ready_for_the_database() -> None:
         found.planned()
         found.is_serving = False
         assert "engine" in json.loads(get(f"{at}/healthz")[1])["checks"]
+        assert "\nbillingsync_fleet_alive 0.0" in get(f"{at}/metrics")[1]
         found.is_serving = True
         found.children["acme"] = clock.now - 4000
         assert "children" in get(f"{at}/healthz")[1] and "acme" not in get(f"{at}/healthz")[1]
