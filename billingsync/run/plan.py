@@ -186,8 +186,8 @@ def plan_again(ledger: Ledger, rules_dir: Path, digest: str) -> Planned:
     if says := unread(planned.plan, planned.inputs, month.plan, known=known):
         planned = replace(planned, plan=replace(planned.plan, warnings=(*planned.plan.warnings, says)))
     near = near_in_memory(ledger, digest)
-    remember(ledger, rules_dir, planned, near)
-    hold_in_memory(ledger, planned.plan, planned.inputs, of=near[0] if near else "")
+    if remember(ledger, rules_dir, planned, near):  # else it is kept as it was first shown, and perhaps without all
+        hold_in_memory(ledger, planned.plan, planned.inputs, of=near[0] if near else "")
     return planned
 
 
@@ -222,9 +222,9 @@ def kept_inputs(ledger: Ledger, digest: str) -> RunInputs:
     return kept_month(ledger, digest).inputs
 
 
-def remember(ledger: Ledger, rules_dir: Path, planned: Planned, near: tuple[str, KeptMonth] | None = None) -> None:
+def remember(ledger: Ledger, rules_dir: Path, planned: Planned, near: tuple[str, KeptMonth] | None = None) -> bool:
     """Keeps a plan under its digest, what it was made from (with `near` only what differs from that), and how
-    companies were matched."""
+    companies were matched. False where a plan of this digest was kept before."""
     plan = planned.plan
     matches = {
         client.company_id: RememberedMatch(
@@ -238,7 +238,7 @@ def remember(ledger: Ledger, rules_dir: Path, planned: Planned, near: tuple[str,
         remember_names(ledger, planned.inputs, planned.created_at)
     keep_rules(ledger, rules_dir, plan.rules_digest, planned.created_at)
     created, documents = planned.created_at.isoformat(timespec="seconds"), [*map(client_document, plan.clients)]
-    ledger.save_plan(
+    return ledger.save_plan(
         digest=plan.digest,
         period=planned.inputs.period,
         rules_digest=plan.rules_digest,

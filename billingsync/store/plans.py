@@ -55,11 +55,12 @@ class PlanBook(Book):
         now: datetime,
         rows: PlanRows | None = None,
         inputs: Iterable[bytes] | None = None,
-    ) -> None:
+    ) -> bool:
         """Keeps a plan, its document and its inputs in pieces, and its rows for pages. The same digest is the same
-        plan, and is kept as it was first shown."""
+        plan, and is kept as it was first shown. False where it was."""
         with self.writing(fresh=True) as connection:
-            if not plan_exists(connection, self.name, digest):
+            is_new = not plan_exists(connection, self.name, digest)
+            if is_new:
                 sha256 = hashlib.sha256()
                 row = {"digest": digest, "period": str(period), "rules_digest": rules_digest, "asked": list(asked)}
                 kept = zipped(_hashed(document, sha256))
@@ -72,6 +73,7 @@ class PlanBook(Book):
                 self.note(connection, "plan", row | {"document_sha256": sha256.hexdigest()}, now)
             else:
                 plan_made_again(connection, self.name, digest, rows, now)
+        return is_new
 
     def save_rules(self, digest: str, files: Mapping[str, str], now: datetime) -> None:
         """Keeps the text of the rules of this digest, by path, in the journal: what decided, as it was written. The

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from office import MONTH, Office, office
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from billingsync.core.inputs import Memory
 from billingsync.core.rules import Rulebook
@@ -17,6 +18,7 @@ from billingsync.run.kept_plan import held_plan_of, kept_month, kept_plan_of
 from billingsync.run.plan import Planned, plan_again
 from billingsync.run.rule_names import lists_last_read
 from billingsync.run.set_aside import put_back, set_aside
+from billingsync.store.columns import zipped
 from billingsync.store.plans import OF
 from billingsync.store.schema import plan_inputs
 
@@ -110,3 +112,17 @@ def test_putting_back_gives_the_plan_that_there_was(desk: Office) -> None:
     third = aside(desk, 3)
     assert of(desk, third.plan.digest) == first
     whole(desk, third)
+
+
+def test_beside_one_that_an_older_version_kept_without_its_plan_nothing_is_kept(desk: Office) -> None:
+    first = newest(desk)
+    own = plan_inputs.c.digest == first
+    with desk.ledger.writing() as connection:
+        body = json.loads(connection.scalar(select(plan_inputs.c.body).where(own)))
+        del body["plan"]
+        connection.execute(update(plan_inputs).where(own).values(body=zipped([json.dumps(body).encode()])))
+    forget()
+    assert plan_again(desk.ledger, desk.settings.rules_dir, first).plan.digest == first
+    made = aside(desk, 0)
+    assert of(desk, made.plan.digest) == ""
+    whole(desk, made)
