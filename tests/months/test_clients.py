@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -50,6 +51,10 @@ def seats(made: Scene, client_id: int = 214, **said: Any) -> dict[str, Any]:
     return row | {"subscriptionId": said.pop("sub", "s1")} | said
 
 
+def typed(made: Scene, command: list[str]) -> None:
+    made.office.run(*["checked" if word == "TEXT" else word for word in command[1:]]).must(0)
+
+
 def test_case_11_an_external_id_of_another_client_bills_nobody_wrongly(stage: Stage) -> None:
     made = stage()
     company(made)["externalId"] = "217"
@@ -72,6 +77,35 @@ def test_C1b_a_company_that_would_be_billed_to_another_client_waits_until_a_pers
     made.office.run("map", "companies", "--set", f"{company(made)['id']}=216").must(0)
     run(made, NOV, 0)
     assert pays(made, 216) == Decimal("210.00")
+
+
+def test_R6_a_true_up_of_a_company_that_is_billed_to_another_client_now_names_the_old_one_by_id(stage: Stage) -> None:
+    """The company has the name of the client that paid for it, and is 216 by now: the name alone says neither [V2]."""
+    made = stage()
+    made.month(OCT, seats(made), invoice="A")
+    run(made, OCT, 0)
+    made.office.run("map", "companies", "--set", f"{company(made)['id']}=216").must(0)
+    next(row for row in made.sandbox.pax8.invoices if row["id"] == "A")["status"] = "Credited"
+    again = [{**copy.deepcopy(row), "id": f"b-{row['id']}"} for row in made.sandbox.pax8.items["A"]]
+    made.month(NOV, *again, invoice="B")
+    (up,) = run(made, NOV, 3)["true_ups"]
+    assert pays(made) == Decimal("210.00") and pays(made, 216) == 0
+    typed(made, up["ways"][0]["command"])
+    run(made, NOV, 0)
+    assert pays(made) == 0 and pays(made, 216) == Decimal("210.00")
+
+
+def test_R6_of_two_companies_mapped_to_the_client_of_the_others_name_each_step_says_whose_it_is(stage: Stage) -> None:
+    made = stage(OPEN.replace("[limits]\n", "[limits]\nclient_amount_max = 1\n"))
+    made.month(NOV, seats(made), made.charge(BACKUP, 2, "5.00", client=216))
+    for one, other in ((214, 216), (216, 214)):
+        made.office.run("map", "companies", "--set", f"{company(made, one)['id']}={other}").must(0)
+    held = run(made, NOV, 3)["holds"]
+    assert {hold["reason"] for hold in held} == {"limit_amount"}
+    for hold in held:
+        typed(made, hold["ways"][0]["command"])
+    run(made, NOV, 0)
+    assert (pays(made), pays(made, 216)) == (Decimal("10.00"), Decimal("210.00"))
 
 
 def test_case_12_an_excluded_company_stays_out_after_a_rename_and_is_asked_about_once(stage: Stage) -> None:

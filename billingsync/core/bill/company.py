@@ -66,7 +66,7 @@ class Work:
     removals: tuple[Removal, ...] = ()
     period: str = ""
     called_products: Mapping[str, str] = field(default_factory=dict)  # product id -> what the rules call it [C4]
-    called: str = ""  # how commands name the company, and the client: by name where only one has it, else by id
+    called: str = ""  # how commands name the company, and who pays: by name where only one has it, else by id
     payer: str = ""
     _made: dict[object, tuple[Step, ...]] = field(default_factory=dict)
 
@@ -84,6 +84,11 @@ class Work:
     @property
     def client_id(self) -> int | None:
         return self.match.client.id if self.match.client else None
+
+    @property
+    def payer_id(self) -> str:
+        """The client's id, or without a client the company's."""
+        return self.company.id if self.client_id is None else str(self.client_id)
 
     @property
     def where(self) -> str:
@@ -199,7 +204,6 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
     named = Counter(
         company.name.casefold() for company in {one.id: one for one in [*inputs.companies, *companies, *gone]}.values()
     )
-    payers = Counter(client.name.casefold() for client in inputs.clients)
     for company in [*companies, *gone]:
         match = shared_external_id(matches[company.id], sharing.get(company.external_id.strip(), ()))
         match = who_pays_stays(match, inputs.memory.billed.get(company.id))
@@ -227,12 +231,12 @@ def works_of(inputs: RunInputs, charges: Iterable[Charge]) -> list[Work]:
                 called_products=called_products,
                 renamed=renamed,
                 called=_called(company.name, company.id, named),
-                payer=_called(match.client.name, str(match.client.id), payers)
-                if match.client
-                else _called(company.name, company.id, named),
             )
         )
     _without_two_currencies(works)
+    payers = names_of_payers(inputs, works)
+    for work in works:
+        work.payer = payers.called((work.match.client or work.company).name, work.payer_id)
     return works
 
 
@@ -274,6 +278,39 @@ def _renamed(company: Company, called_in_rules: Mapping[str, str]) -> str:
 def _called(name: str, id_: str, all_names: Mapping[str, int]) -> str:
     """How a command names it: by name where only one has it, else by id."""
     return name if name.strip() and all_names[name.casefold()] == 1 else id_
+
+
+class PayerNames:
+    """Who has which name in a command, case aside: a client has its own, those of its Pax8 companies, and those that it
+    was billed under [V2]."""
+
+    def __init__(self) -> None:
+        self._payers: dict[str, str] = {}  # by name: the id of who alone has it, "" where several do
+
+    def add(self, name: str, payer: str) -> None:
+        if self._payers.setdefault(name.casefold(), payer) != payer:
+            self._payers[name.casefold()] = ""
+
+    def called(self, name: str, payer: str) -> str:
+        """How a command names it: by name where nobody else has it, else by id."""
+        return name if name.strip() and self._payers.get(name.casefold(), payer) == payer else payer
+
+
+def names_of_payers(inputs: RunInputs, works: Iterable[Work]) -> PayerNames:
+    """The names of all clients and companies; a company without a work belongs to whom it was matched to last."""
+    names, owners, remembered = PayerNames(), {work.company.id: work for work in works}, inputs.memory.matches
+    for client in inputs.clients:
+        names.add(client.name, str(client.id))
+    for posting in inputs.memory.live:
+        names.add(posting.client_name, str(posting.client_id))
+    for work in owners.values():
+        names.add(work.company.name, work.payer_id)
+    for company in inputs.companies:
+        if company.id not in owners:
+            last = remembered.get(company.id)
+            client_id = last.client_id if last is not None else None
+            names.add(company.name, company.id if client_id is None else str(client_id))
+    return names
 
 
 def _gone(inputs: RunInputs, names: Mapping[str, Company], here: Collection[str]) -> list[Company]:

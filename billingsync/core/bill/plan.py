@@ -267,6 +267,7 @@ class TrueUp:
     older: bool = False  # of another period than the plan's
     kind: SourceChange = SourceChange.CREDITED
     waits: frozenset[str] = frozenset()  # of an older period: this period's charges that come in its place [S10]
+    called: str = ""  # how commands name the client: by name where nobody else has it, else by id
 
     @property
     def next_step(self) -> str:

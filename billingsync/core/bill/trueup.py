@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from billingsync.core.bill.changed import Changed
-from billingsync.core.bill.company import Work
+from billingsync.core.bill.company import Work, names_of_payers
 from billingsync.core.bill.plan import TakenBack, TrueUp
 from billingsync.core.bill.templates import MadeInvoices
 from billingsync.core.bill.twins import Twin
@@ -57,6 +57,9 @@ def true_ups(
     for posting in to_take_back(inputs, altered):
         affected[posting.client_id, posting.currency, posting.period or month].append(posting)
     asked = set(inputs.clients_asked)
+    if not affected:
+        return ()
+    names = names_of_payers(inputs, works)
     found = []
     for (client_id, currency, period), postings in sorted(affected.items()):
         companies = frozenset().union(*(posting.companies for posting in postings))
@@ -84,6 +87,7 @@ def true_ups(
             older=period != month,
             kind=SourceChange.CREDITED if gone else SourceChange.CHANGED,
             waits=frozenset(id_ for id_, twin in twins.items() if period != month and twin.charge in billed),
+            called=names.called(postings[0].client_name, str(client_id)),
         )
         if blocked := _blocked(up, postings, inputs, asked):
             why, step = blocked
@@ -245,7 +249,7 @@ def approved_as(up: TrueUp) -> ApproveAs:
 
 def told(up: TrueUp, lapsed: str = "") -> TrueUp:
     """A held true-up in words, with the one step that settles it."""
-    step = approve(approved_as(up)).filled({Slot.CLIENT: up.client_name})
+    step = approve(approved_as(up)).filled({Slot.CLIENT: up.called})
     return replace(up, detail="; ".join(filter(None, (wording(up), lapsed))), steps=(step,))
 
 
