@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import M365, Scene, texts, total
+from scene import BACKUP, M365, SETUP, Scene, texts, total
 
 TEMPLATE = -201
 OCT, NOV, DEC = "2026-10", "2026-11", "2026-12"
@@ -146,4 +146,64 @@ def test_N6_months_that_stand_on_one_template_are_adopted_by_what_HaloPSA_made_o
         assert run(made, period, 0)["postings"] == []
     made.sandbox.make(TEMPLATE)
     assert net(made) == Decimal(22) * (sum(range(9, 9 + months)) + 15)
+    made.office.run("audit", "verify").must()
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["oldest", "newest"])
+def test_R5_a_month_that_was_adopted_by_its_invoice_is_closed_to_an_undo(contoso, tmp_path: Path, which: int) -> None:
+    made = contoso(schedule="off")
+    month(made, OCT)
+    made.office.run("plan", OCT).must()
+    kept = Path(shutil.copy(made.office.folder / "ledger.db", tmp_path / "kept.db"))
+    run(made, OCT, 0)
+    made.sandbox.make(TEMPLATE)
+    month(made, NOV, 10)
+    run(made, NOV, 0)
+    made.sandbox.make(TEMPLATE)
+    put_back(made, kept)
+    runs = [run(made, period, 0) for period in (OCT, NOV)]
+    assert [one["postings"][0]["state"] for one in runs] == ["adopted", "adopted"]
+    before = net(made), texts(made.invoice(TEMPLATE))
+    told = made.office.run("undo", runs[which]["run"], "--yes", "--json").must(5).json
+    assert [one["outcome"] for one in told["postings"]] == ["closed"]
+    assert (net(made), texts(made.invoice(TEMPLATE))) == before
+    assert run(made, OCT, 0)["postings"] == run(made, NOV, 0)["postings"] == []
+    made.office.run("undo", runs[which]["run"], "--yes", "--credit", "--json").must()
+    assert net(made) == Decimal(22) * ((9 + 10) - (9 + which))
+    made.office.run("audit", "verify").must()
+
+
+@pytest.mark.parametrize("months", [2, 3])
+@pytest.mark.parametrize("last", ["invoiced", "waits"])
+def test_N6_months_with_lines_that_came_off_are_adopted_by_what_HaloPSA_made_of_them(
+    contoso, tmp_path: Path, months: int, last: str
+) -> None:
+    made = contoso(schedule="off")
+    charged = {
+        OCT: [made.charge(M365, 9, "22.00", sub="s-1"), made.charge(SETUP, 1, "90.00", type="one-time")],
+        NOV: [made.charge(M365, 10, "22.00", sub="s-1"), made.charge(BACKUP, 2, "9.00", sub="s-2")],
+        DEC: [made.charge(M365, 11, "22.00", sub="s-1"), made.charge(SETUP, 1, "90.00", type="one-time")],
+    }
+    due = [Decimal(288), Decimal(238), Decimal(332)]
+    forgotten, now = [OCT, NOV, DEC][:months], [OCT, NOV, DEC, "2027-01"][months]
+    made.month(OCT, *charged[OCT])
+    made.office.run("plan", OCT).must()
+    kept = Path(shutil.copy(made.office.folder / "ledger.db", tmp_path / "kept.db"))
+    for nth, period in enumerate(forgotten):
+        if nth:
+            made.month(period, *charged[period])
+        run(made, period, 0)
+        if period != forgotten[-1] or last == "invoiced":
+            made.sandbox.make(TEMPLATE)
+    put_back(made, kept)
+    if last == "waits":
+        made.sandbox.make(TEMPLATE)
+    assert net(made) == sum(due[:months])
+    month(made, now, 15)
+    settle(made, now)
+    assert texts(made.invoice(TEMPLATE)) == ["15 x 22.00 Microsoft 365 Business Premium"]
+    for period in (*forgotten, now):
+        assert run(made, period, 0)["postings"] == []
+    made.sandbox.make(TEMPLATE)
+    assert net(made) == sum(due[:months]) + 330
     made.office.run("audit", "verify").must()
