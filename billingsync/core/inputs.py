@@ -76,9 +76,9 @@ class Memory:
     not_taken_back: frozenset[int] = frozenset()  # clients whose true-up this very run could not carry out
     taken_back: frozenset[int] = frozenset()  # clients of which a bill of this month was, or would be, taken back
     own_credits: frozenset[int] = frozenset()  # the invoices on which it was credited: nothing is added to them
-    undone: frozenset[int] = (
-        frozenset()
-    )  # clients whose bill of this month a person undid, and nobody billed again [R5]
+    # clients whose bill of this month a person undid, and nobody billed again, and the companies that it was for [R5]
+    undone: frozenset[int] = frozenset()
+    undone_companies: frozenset[str] = frozenset()
     written_lines: tuple[WrittenLine, ...] = ()
     live: tuple[LivePosting, ...] = ()
     # of this period where an invoice is gone or says something else now, and of any period that bill an invoice that

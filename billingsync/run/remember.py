@@ -53,6 +53,7 @@ def with_memory(ledger: Ledger, inputs: RunInputs, listed: Mapping[str, bool]) -
         taken_back=memory.taken_back | taken_back.begun,
         own_credits=memory.own_credits | taken_back.credits,
         undone=taken_back.undone,
+        undone_companies=taken_back.companies,
     )
     found = replace(inputs, sources=renamed, memory=memory, credited=inputs.credited | gone)
     if _looks_back_at_this_month(found):

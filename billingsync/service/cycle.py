@@ -366,16 +366,16 @@ def allowed(planned: Planned) -> frozenset[str]:
 
 
 def left_to_people(planned: Planned) -> tuple[tuple[int, str], ...]:
-    """(id, name) of HaloPSA clients whose bill of this month a person undid, and that would be billed again now [R5].
-    Lines that only come off a recurring invoice bill nobody again."""
-    undone = planned.inputs.memory.undone
+    """(id, name) of HaloPSA clients whose bill of this month a person undid, or that pay now for a company of which it
+    was, and that would be billed again now [R5]. Lines that only come off a recurring invoice bill nobody again."""
+    memory = planned.inputs.memory
     return tuple(
         sorted(
             {
                 (client.client_id, client.client_name)
                 for client in planned.plan.clients
-                if client.client_id in undone
-                and client.client_id is not None
+                if client.client_id is not None
+                and (client.client_id in memory.undone or client.company_id in memory.undone_companies)
                 and (client.dropped or any(line.charges for line in client.lines))
             }
         )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bench import Bench
 from months_rules import BASE
-from scene import M365, SETUP, Scene, texts, total
+from scene import BACKUP, M365, SETUP, Scene, texts, total
 
 TEMPLATE = -201
 NOV, DEC, JAN = "2026-11", "2026-12", "2027-01"
@@ -203,3 +203,47 @@ def test_R5_the_worker_leaves_what_a_person_undid_and_says_so(contoso, client: s
     worker.turn(hours=25)
     worker.cycle()
     assert worker.state(NOV) == "done" and standing() == Decimal("220.00")
+
+
+@pytest.mark.parametrize("client", [NEW, ON_A_TEMPLATE], ids=["new", "recurring"])
+def test_R5_the_worker_leaves_what_was_undone_in_part(contoso, client: str) -> None:
+    """A line that a person edited stays, the others are taken out."""
+    made = contoso(client, schedule="off", rules=ITSELF)
+    worker = Bench(made.office, start="2026-11-05T09:00")
+    made.month(NOV, made.charge(M365, 10, "22.00", sub="s-1"), made.charge(BACKUP, 1, "9.00", sub="s-2"))
+    worker.cycle()
+    (of_worker,) = made.office.run("runs", "--json").must().json["runs"]
+    invoice = TEMPLATE if client == ON_A_TEMPLATE else made.latest(214)["id"]
+    line = next(one for one in made.invoice(invoice)["lines"] if "Backup" in one["item_shortdescription"])
+    made.edit(invoice, line["id"], unit_price=Decimal("8.00"), baseprice=Decimal("8.00"))
+
+    def standing() -> Decimal:
+        rows = [*made.sandbox.halo.invoices.values(), *made.sandbox.halo.recurring.values()]
+        return sum((total(row) for row in rows if row["client_id"] == 214), Decimal(0))
+
+    made.office.run("undo", of_worker["run"], "--yes").must(3)
+    assert standing() == Decimal("8.00")
+    for _ in range(2):
+        worker.turn(hours=25)
+        worker.cycle()
+        assert standing() == Decimal("8.00")
+
+
+def test_R5_the_worker_leaves_what_was_undone_to_people_also_where_another_client_pays_since(contoso) -> None:
+    made = contoso("", schedule="off", rules=ITSELF)
+    worker = Bench(made.office, start="2026-11-05T09:00")
+    made.month(NOV, made.charge(M365, 10, "22.00", sub="s-1"))
+    worker.cycle()
+    (of_worker,) = made.office.run("runs", "--json").must().json["runs"]
+    made.office.run("undo", of_worker["run"], "--yes").must()
+    made.office.run("map", "companies", "--set", f"{made.company(214).company_id}=216").must()
+    for _ in range(2):
+        worker.turn(hours=25)
+        worker.cycle()
+        assert billed(made, 216) == billed(made) == 0
+    made.office.run("run", NOV, "--yes").must()
+    assert (billed(made, 216), billed(made)) == (Decimal("220.00"), 0)
+    worker.turn(hours=25)
+    worker.cycle()
+    assert worker.state(NOV) == "done"
+    assert (billed(made, 216), billed(made)) == (Decimal("220.00"), 0)
