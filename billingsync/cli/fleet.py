@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -137,17 +138,20 @@ def fleet_apply(
     else:
         for line in change_lines(change, layout):
             out(line)
-        out(_verdict(change, version, dry_run, wrong=bool(problems)))
+        out(_verdict(change, version, directory, dry_run=dry_run, wrong=bool(problems)))
     return 2 if problems else 0
 
 
-def _verdict(change: Change, version: int, dry_run: bool, *, wrong: bool) -> str:
+def _verdict(change: Change, version: int, directory: Path, *, dry_run: bool, wrong: bool) -> str:
     if change.is_empty:
+        if wrong:
+            return f"Nothing to publish but what is wrong: version {version} stays."
         return f"Nothing to publish: these files are version {version}." if version else "Nothing to publish."
     if not dry_run:
         first = "  Next, once:  billingsync db upgrade, then on each machine:  billingsync fleet worker"
         return f"Published as version {version}.{first if version == 1 else ''}"
-    return f"Dry run: nothing was published.  Publish it:  billingsync fleet apply{' --partial' if wrong else ''}"
+    typed = ["billingsync", "fleet", "apply", *([] if directory == Path() else [str(directory)])]
+    return f"Dry run: nothing was published.  Publish it:  {shlex.join(typed)}{' --partial' if wrong else ''}"
 
 
 def _read(directory: Path) -> Layout:

@@ -57,8 +57,13 @@ class Exported:
 
 
 def ledger_url(ledger: str) -> str:
-    """A PostgreSQL URL as it is, the path of a SQLite file as a URL."""
-    return ledger if "://" in ledger else f"sqlite:///{Path(ledger).expanduser().resolve()}"
+    """A PostgreSQL URL as it is, the path of a SQLite file as a URL. UsageError where there is no such file."""
+    if "://" in ledger:
+        return ledger
+    path = Path(ledger).expanduser().resolve()
+    if not path.exists():
+        raise UsageError(f"There is no file {path}. Nothing was imported.")
+    return f"sqlite:///{path}"
 
 
 # In -------------------------------------------------------------------------------------------------------------------

@@ -351,6 +351,19 @@ def test_apply_shows_what_it_does(run: Callable[..., Ran], folder: Path) -> None
     assert told["changed"]["acme"] == ["partners/acme/partner.toml", "rules/defaults.toml"]
 
 
+def test_apply_names_the_folder_to_publish_and_calls_no_wrong_file_published(
+    run: Callable[..., Ran], folder: Path
+) -> None:
+    where = "our fleet"
+    (folder / where).mkdir()
+    write(folder / where, small())
+    assert f"Publish it:  billingsync fleet apply '{where}'\n" in run("apply", where, "--dry-run").must().stdout
+    run("apply", where).must()
+    write(folder / where, {"partners/beta/partner.toml": "[halo\n"})
+    told = run("apply", where, "--dry-run").must(2).stdout
+    assert "Nothing to publish but what is wrong: version 1 stays." in told and "these files are" not in told
+
+
 def test_apply_refuses_all_where_one_is_wrong_unless_told_otherwise(run: Callable[..., Ran], folder: Path) -> None:
     write(folder, {**small(), "partners/beta/partner.toml": "=", "partners/Gamma/partner.toml": partner_toml("g")})
     told = run("apply").must(2).stderr

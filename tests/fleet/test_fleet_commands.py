@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,14 @@ def test_what_init_comments_out_are_the_defaults(here: Path) -> None:
     assert acme is not None
     halo = acme.halo.model_copy(update={"base_url": ""})
     assert acme.model_copy(update={"halo": halo, "partner": "default"}) == FleetPartner()
+
+
+def test_no_comment_of_what_init_writes_breaks_off(here: Path) -> None:
+    run("init", "fleet").must()
+    for path in (here / "fleet/fleet.toml", here / "fleet" / EXAMPLE / "partner.toml"):
+        for line, following in pairwise(path.read_text().splitlines()):
+            if line.startswith("# ") and " = " not in line and re.match(r"(# )?\w+ = ", following):
+                assert line[-1] in ".:", line
 
 
 def test_every_key_of_the_fleet_is_in_what_init_writes(here: Path) -> None:

@@ -197,6 +197,8 @@ def test_it_is_refused_while_the_old_one_runs_or_a_write_is_unresolved_or_altere
             connection.execute(own.values(state=PostingState.POSTED, amount=Decimal(12)))
         assert "altered" in refused("BS-REFUSED").stdout
     home.run("fleet", "import", "nobody", file_of(old)).must(2)
+    missing = home.run("fleet", "import", "acme", "nowhere.db").must(2).text
+    assert "There is no file" in missing and "first plan or run" not in missing
     old.run("plan").must()  # it goes on
 
 
