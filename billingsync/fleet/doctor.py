@@ -23,6 +23,7 @@ from billingsync.settings import Settings
 from billingsync.setup.doctor import Check, examine_side
 from billingsync.store.fleet import Fleet, open_fleet
 from billingsync.store.fleet_state import Standing, standing
+from billingsync.store.isolation import APP, isolation
 from billingsync.store.upgrade import current
 
 HEARD_S = 3.0  # how long a notification may be under way
@@ -32,6 +33,11 @@ _CHANNEL = "billingsync_doctor"
 _DIRECT = (
     "The worker's queue is told of new work by LISTEN and NOTIFY. Give workers PostgreSQL's own address in "
     "BILLINGSYNC_DATABASE_URL, not the pooler's, or set pool_mode = session for them."
+)
+_URL = "BILLINGSYNC_DATABASE_URL"
+_ROLES = (
+    "Have an administrator make the roles as docs/fleet.md says under Rows of one partner. Then type, as the owner of "
+    "the tables:  billingsync db upgrade"
 )
 _MEND = "Mend what the sentence says, and run fleet doctor again."
 
@@ -46,6 +52,7 @@ def examine_fleet(machine: Settings, partner: str = "") -> list[Check]:
     checks += _guarded("pooler", lambda: _pooler(url))
     checks += _guarded("engine", lambda: _engine(url))
     with open_fleet(url) as fleet:
+        checks += _guarded("rows", lambda: _rows(fleet))
         found = standing(fleet)
         checks += _guarded("published", lambda: _published(fleet, found))
         checks += _guarded("workers", lambda: _workers(found))
@@ -94,6 +101,29 @@ def _database(url: str) -> Iterator[Check]:
             version = connection.execute(text("SHOW server_version")).scalar_one()
     says = f"PostgreSQL {version} at {make_url(url).render_as_string()}, durable, schema {have or wanted}"
     yield Check(name="database", state="ok", says=says)
+
+
+def _rows(fleet: Fleet) -> Iterator[Check]:
+    """Whether PostgreSQL keeps each partner's rows apart [F6]. Nothing is wrong without, it only guards less."""
+    with fleet.database.reading() as connection:
+        found = isolation(connection)
+    on, off, sign_in = "row-level security is on", "row-level security is off", f"Put {APP}'s name and password into"
+    if found.exposed and found.missing:
+        roles = " and ".join(found.missing)
+        yield Check(name="rows", state="warn", says=f"{off}: PostgreSQL has no role {roles}", remedy=_ROLES)
+    elif found.exposed:
+        tables = f"{len(found.exposed)} of {len(found.exposed) + len(found.apart)} tables, e.g. {found.exposed[0]}"
+        says = f"{off} for {tables}, though its roles are there; to be turned on as {found.owner}, who owns them"
+        yield Check(name="rows", state="warn", says=says, next_step=("billingsync", "db", "upgrade"))
+    elif found.sees_everything:
+        says = f"{on}, but {found.user} signs in here, a superuser or a role with BYPASSRLS, and sees everything"
+        yield Check(name="rows", state="warn", says=says, remedy=f"{sign_in} {_URL}.")
+    elif found.user == found.owner:
+        says = f"{on}, but {found.user} signs in here, owns the tables, and could turn it off"
+        yield Check(name="rows", state="warn", says=says, remedy=f"{sign_in} {_URL}; the owner is for db upgrade.")
+    else:
+        says = f"{on} for all {len(found.apart)} tables with partners' rows, and {found.user} cannot turn it off"
+        yield Check(name="rows", state="ok", says=says)
 
 
 def _pooler(url: str) -> Iterator[Check]:

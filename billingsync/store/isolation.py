@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, text
 
@@ -52,6 +53,35 @@ def is_isolated(connection: Connection) -> bool:
     if connection.dialect.name != "postgresql":
         return False
     return bool(connection.scalar(text(_ISOLATED)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """How rows are kept apart. `missing` are roles, `apart` and `exposed` tables with a partner column; `user` is who
+    signed in, `owner` whose the tables are."""
+
+    missing: list[str]
+    apart: list[str]
+    exposed: list[str]
+    user: str
+    owner: str
+    sees_everything: bool  # the user, whatever is on
+
+
+def isolation(connection: Connection) -> Isolation:
+    """What PostgreSQL's own catalogue says of it; any role may ask."""
+    wanted = (APP, FLEET, STATUS)
+    there = set(connection.execute(text("SELECT rolname FROM pg_roles")).scalars())
+    tables = connection.execute(text(_TABLES)).all()
+    me = connection.execute(text(_WHO)).one()
+    return Isolation(
+        missing=[one for one in wanted if one not in there],
+        apart=[one.relname for one in tables if one.is_apart],
+        exposed=[one.relname for one in tables if not one.is_apart],
+        user=me.name,
+        owner=next((one.owner for one in tables if one.relname == partner.name), ""),
+        sees_everything=me.sees_everything,
+    )
 
 
 @contextmanager
@@ -100,12 +130,20 @@ def _policies(one: Table, of_fleet: str) -> dict[str, str]:
     return {"fleet": of_fleet, "status": f"FOR SELECT TO {STATUS} USING (true)"}
 
 
-# Tables that are protected, with "" and each of their policies.
+# Tables that are protected, with "", and each policy.
 _POLICIES = """
-SELECT c.relname, coalesce(p.polname, '') AS polname FROM pg_class c LEFT JOIN pg_policy p ON p.polrelid = c.oid
-WHERE c.relforcerowsecurity AND c.relnamespace = current_schema()::regnamespace
-UNION SELECT relname, '' FROM pg_class WHERE relforcerowsecurity AND relnamespace = current_schema()::regnamespace
+SELECT c.relname, p.polname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+WHERE c.relnamespace = current_schema()::regnamespace
+UNION SELECT relname, '' FROM pg_class
+WHERE relrowsecurity AND relforcerowsecurity AND relnamespace = current_schema()::regnamespace
 """
+_TABLES = """
+SELECT c.relname, pg_get_userbyid(c.relowner) AS owner, c.relrowsecurity AND c.relforcerowsecurity
+AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'own') AS is_apart
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'partner' AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p') AND c.relnamespace = current_schema()::regnamespace ORDER BY c.relname
+"""
+_WHO = "SELECT rolname AS name, rolsuper OR rolbypassrls AS sees_everything FROM pg_roles WHERE rolname = session_user"
 _OTHER_SCHEMAS = """
 SELECT quote_ident(nspname) FROM pg_namespace
 WHERE nspowner = to_regrole(quote_ident(current_user))

@@ -10,7 +10,11 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url, select
 
+from billingsync.fleet.doctor import _rows
 from billingsync.sandbox.server import Sandbox
+from billingsync.setup.doctor import Check
+from billingsync.store import isolation
+from billingsync.store.fleet import open_fleet
 from billingsync.store.isolation import APP, FLEET, STATUS
 from billingsync.store.ledger import open_ledger
 from billingsync.store.schema import metadata, partner, posting
@@ -102,6 +106,51 @@ def test_the_fleets_roles_read_no_document(home: House) -> None:
         connection.execute("RESET ROLE")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("CREATE TABLE mine (partner text)")
+
+
+def rows(url: str) -> Check:
+    with open_fleet(url) as fleet:
+        (found,) = _rows(fleet)
+    return found
+
+
+def test_doctor_says_whether_rows_are_apart_and_for_whom(home: House, owner_url: str, postgres_url: str) -> None:
+    told = home.run("fleet", "doctor", "--json").must(1).json
+    (found,) = (one for one in told["checks"] if one["name"] == "rows")
+    assert found["state"] == "ok" and "row-level security is on for all" in found["says"] and APP in found["says"]
+    owners = rows(owner_url)
+    assert owners.state == "warn" and "could turn it off" in owners.says and APP in owners.remedy
+    supers = rows(postgres_url)
+    assert supers.state == "warn" and "sees everything" in supers.says and APP in supers.remedy
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "ALTER TABLE posting DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE posting NO FORCE ROW LEVEL SECURITY",
+        "DROP POLICY own ON posting",
+    ],
+)
+def test_doctor_names_what_is_not_apart_and_db_upgrade_mends_it(home: House, owner_url: str, broken: str) -> None:
+    with psycopg.connect(plain(owner_url), autocommit=True) as connection:
+        connection.execute(broken)  # type: ignore[call-overload]  # a constant
+    for url in (owner_url, home.database_url):
+        found = rows(url)
+        assert found.state == "warn" and found.next_step == ("billingsync", "db", "upgrade")
+        assert "off for 1 of " in found.says and "e.g. posting" in found.says and f"as {OWNER}" in found.says
+    signed_in, home.database_url = home.database_url, owner_url
+    home.run("db", "upgrade").must(0)
+    assert rows(signed_in).state == "ok"
+
+
+def test_doctor_says_which_roles_are_missing(
+    owner_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolation, "STATUS", "billingsync_nobody")
+    found = rows(postgres_url)
+    assert found.state == "warn" and "off: PostgreSQL has no role billingsync_nobody" in found.says
+    assert "Rows of one partner" in found.remedy and "billingsync db upgrade" in found.remedy
 
 
 def test_workers_pausing_publishing_and_moving_work_as_before(home: House, tmp_path: Path) -> None:
