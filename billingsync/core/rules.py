@@ -5,7 +5,7 @@ Every default stands here once; `rules/defaults.toml` shows them with their reas
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -194,7 +194,7 @@ class ClientFile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskRules:
     """What people wrote on the desk instead of in a file [DR1]: TOML, of one Pax8 company, or of all where
-    `company_id` is "". `client_id` is the HaloPSA client that it was billed as."""
+    `company_id` is "". `client_id` is the HaloPSA client that it was billed as; by `other_names` rules know it too."""
 
     company_id: str
     company_name: str
@@ -203,6 +203,7 @@ class DeskRules:
     text: str
     who: str
     at: datetime
+    other_names: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -218,9 +219,12 @@ class Rulebook:
     clients: tuple[ClientFile, ...] = ()
     digest: str = ""
 
-    def file_for(self, *, company_id: str | None, company_name: str, client_id: int | None) -> ClientFile | None:
+    def file_for(
+        self, *, company_id: str | None, company_name: str, client_id: int | None, other_names: Iterable[str] = ()
+    ) -> ClientFile | None:
         """The client's file: by Pax8 id, else by exact company name, else by HaloPSA client."""
-        for key in (("company", company_id), ("name", company_name), ("client", client_id)):
+        names = (("name", name) for name in (company_name, *other_names))
+        for key in (("company", company_id), *names, ("client", client_id)):
             if file := self._files.get(key):
                 return file
         return None

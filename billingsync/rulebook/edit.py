@@ -177,7 +177,12 @@ def _at(file: str, line: int | None) -> str:
 
 def file_of(rulebook: Rulebook, one: DeskRules) -> str | None:
     """The path of the client's file in rules that are of files only."""
-    file = rulebook.file_for(company_id=one.company_id, company_name=one.company_name, client_id=one.client_id)
+    file = rulebook.file_for(
+        company_id=one.company_id,
+        company_name=one.company_name,
+        client_id=one.client_id,
+        other_names=one.other_names,
+    )
     return file.path if file else None
 
 

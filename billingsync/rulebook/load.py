@@ -83,7 +83,10 @@ def combined(
     problems.extend(_two_files_for_one(own))
     for one, layer in for_one:
         file = Rulebook(clients=tuple(clients)).file_for(
-            company_id=one.company_id, company_name=one.company_name, client_id=one.client_id
+            company_id=one.company_id,
+            company_name=one.company_name,
+            client_id=one.client_id,
+            other_names=one.other_names,
         )
         above = [each for each in own if file is not None and each.file.path == file.path]
         rules = _effective(base, [layer, *above])

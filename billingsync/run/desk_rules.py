@@ -73,6 +73,7 @@ def draft_of(ledger: Ledger, rules_dir: Path, asked: RulesAsked, who: str, now: 
             text=text,
             who=who,
             at=now,
+            other_names=known[company].other_names if company in known else (),
         )
         for key, where in locked_keys(rules_dir, one).items():
             if asked.values.get(key):

@@ -37,16 +37,20 @@ class DeskRulesBook(Book):
             rows = [row for row in newest(connection, self.name).values() if row.text]
             some = any(row.company_id for row in rows)
             matches = find_company_matches(connection, self.name) if some else {}
-            names = _names_in_rules(connection, self.name) if some else {}
+            bound, called = _names(connection, self.name) if some else ({}, {})
         billed = {id_: match.client_id for id_, match in matches.items() if match.client_id is not None}
-        return tuple(
-            replace(
-                row,
-                client_id=billed.get(row.company_id, row.client_id),
-                company_name=names.get(row.company_id, row.company_name),
+        found = []
+        for row in rows:
+            name = called.get(row.company_id, row.company_name)
+            found.append(
+                replace(
+                    row,
+                    client_id=billed.get(row.company_id, row.client_id),
+                    company_name=name if bound.get(name, row.company_id) == row.company_id else "",
+                    other_names=tuple(text for text, target in bound.items() if target == row.company_id),
+                )
             )
-            for row in rows
-        )
+        return tuple(found)
 
     def desk_rules_history(self, company_id: str) -> tuple[tuple[DeskRules, str], ...]:
         """Every version of one company's ("": of all clients') and its reason, oldest first."""
@@ -85,9 +89,8 @@ class DeskRulesBook(Book):
             return int(connection.scalar(select(func.max(desk_rules.c.version)).where(*mine)) or 0)
 
 
-def _names_in_rules(connection: Connection, name: str) -> dict[str, str]:
-    """By company: the name that is bound to it in the rules [C4], else what the newest plan calls it; "" where that
-    name is bound to another company."""
+def _names(connection: Connection, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The names that are bound in the rules [C4], with their companies; and what the newest plan calls each company."""
     texts = select(rule_name.c.text, rule_name.c.target).where(
         rule_name.c.partner == name, rule_name.c.kind == "company"
     )
@@ -102,11 +105,7 @@ def _names_in_rules(connection: Connection, name: str) -> dict[str, str]:
     called = select(plan_client.c.company_id, plan_client.c.company_name).where(
         plan_client.c.partner == name, plan_client.c.digest == last.scalar_subquery()
     )
-    found = {
-        row.company_id: "" if bound.get(row.company_name, row.company_id) != row.company_id else row.company_name
-        for row in connection.execute(called)
-    }
-    return found | {target: text for text, target in bound.items()}
+    return bound, {row.company_id: row.company_name for row in connection.execute(called)}
 
 
 def newest(connection: Connection, name: str) -> dict[str, DeskRules]:

@@ -330,3 +330,22 @@ def test_a_family_in_the_clients_file_is_locked(desk: Office) -> None:
     client_file(desk, '[[reconcile.match]]\npax8_skus = ["BP-M"]\nhalo_items = [5]\n')
     with pytest.raises(Refused, match="a client's file is never beaten"):
         put(desk, billed(desk).company_id, **{FAMILY: SKUS})
+
+
+@pytest.mark.parametrize("name", ["Aardvark Ltd", "Zebra Ltd"])
+def test_a_file_that_names_a_renamed_company_by_its_new_name_counts_on(desk: Office, name: str) -> None:
+    one = billed(desk)
+    path = desk.folder / "rules" / "clients" / "mine.toml"
+    text = '[client]\nname = "{}"\n[modifiers]\nazure = "keep"\n'
+    path.write_text(text.format(one.company_name), encoding="utf-8")
+    put(desk, one.company_id, lines__text="{product}")
+    desk.plan()
+    for company in desk.sandbox.pax8.companies:
+        company["name"] = name if company["id"] == one.company_id else company["name"]
+    desk.plan()
+    path.write_text(text.format(name), encoding="utf-8")
+    for _ in range(3):
+        desk.plan()
+        assert value_of(desk.ledger, desk.settings.rules_dir, one.company_id, "modifiers.azure")[0] == '"keep"'
+    path.write_text(text.format(one.company_name), encoding="utf-8")  # and by its old one, which is bound to it
+    assert value_of(desk.ledger, desk.settings.rules_dir, one.company_id, "modifiers.azure")[0] == '"keep"'
