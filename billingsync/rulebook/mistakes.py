@@ -35,13 +35,14 @@ def checked(
     model: type[Keys], data: Mapping[str, Any], *, is_client: bool = False, without: Sequence[Mistake] = ()
 ) -> tuple[Keys, list[Mistake], frozenset[Where]]:
     """The keys that are right, everything that is wrong with the others, and which keys and blocks were left out for
-    that or for a mistake in `without`, which is known already."""
+    that or for a mistake in `without`, which is known already. The model must do without any key of its own."""
     context, errors = {"client": is_client}, []
     try:
         read = model.model_validate(data, context=context)
     except ValidationError as wrong:
         errors = _without_echoes(wrong.errors(include_url=False))
-    left_out = frozenset(_unit(where) for where in (*(one["loc"] for one in errors), *(one.where for one in without)))
+    places = (*(one["loc"] for one in errors), *(one.where for one in without))
+    left_out = frozenset(_unit(model, where) for where in places)
     if left_out:
         read = model.model_validate(_without(data, left_out), context=context)
     return read, _mistakes(model, data, errors), left_out
@@ -70,8 +71,11 @@ def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
     return [error for error in errors if error["type"] != "too_short" or error["loc"] not in lists]
 
 
-def _unit(where: Where) -> Where:
+def _unit(model: type[Section], where: Where) -> Where:
     """What is left out where there is a mistake: a block as a whole, else the key."""
+    field = model.model_fields.get(str(where[0])) if where else None
+    if field is not None and section_model(field.annotation) is None:
+        return where[:1]
     for block in BLOCKS:
         if where[: len(block)] == block and len(where) > len(block):
             return where[: len(block) + 1]

@@ -42,7 +42,7 @@ class _ProfileKeys(Section):
 class _ColumnKey(Section):
     """One line of `[columns]`: ours = theirs."""
 
-    column: Text
+    column: Text = ""
 
 
 # The names that the invoice download of Pax8's portal gives its columns.
