@@ -97,7 +97,7 @@ def _nobody_pays(
     reasons = {why for _, why in billed}
     again = "create it again from the recurring invoice, before the next month is billed there"
     if "off" in reasons:
-        fill = {Slot.RUN: row.run, Slot.CLIENT: row.client_name or str(row.client_id), Slot.PERIOD: row.period}
+        fill = {Slot.RUN: row.run, Slot.CLIENT: str(row.client_id), Slot.PERIOD: row.period}
         step = (
             "Not all of it is on the recurring invoice any more. To have it billed anew type "
             f"{_UNDO.filled(fill).text} and then {RUN.filled(fill).text}"

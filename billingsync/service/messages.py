@@ -114,8 +114,8 @@ def undone(period: Period, client_id: int, client_name: str) -> Thing:
         title=f"{period} {name}: undone, so it is billed again only by a person's command",
         body="What was undone of it can be billed again as the plan shows.",
         steps=(
-            ("billingsync", "plan", str(period), "--client", name),
-            ("billingsync", "run", str(period), "--client", name),
+            ("billingsync", "plan", str(period), "--client", str(client_id)),
+            ("billingsync", "run", str(period), "--client", str(client_id)),
         ),
         lasting=True,
     )

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from billingsync.core.period import Period
 from billingsync.log import set_up_logging
 from billingsync.redaction import Redactor
-from billingsync.service import notify
+from billingsync.service import messages, notify
 from billingsync.service.notify import Delivery, Sender, folded, hide, kind_of
 from billingsync.service.ping import Pings
 from billingsync.settings import load_settings
@@ -297,3 +298,9 @@ def test_a_dead_mans_switch_that_is_away_is_survived_and_not_quoted(capfd: pytes
     said = capfd.readouterr().err
     assert "was not reached" in said and CANARY not in said
     Pings("").send("well")  # none set
+
+
+def test_R6_what_was_undone_is_billed_again_by_the_clients_id() -> None:
+    """A message cuts a long name, and another client's company may have it: neither is a client in a command [V2]."""
+    thing = messages.undone(Period.parse("2026-11"), 214, "Contoso " * 20)
+    assert [step[-2:] for step in thing.steps] == [("--client", "214")] * 2
