@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from billingsync.core.bill.plan import Posting
@@ -50,12 +50,21 @@ def prepare(context: RunContext, posting: Posting) -> Prepared:
     _still_writable(posting, there, written)
     assert there is not None
     body = context.psa.change(new, there, written)
-    return Prepared(
-        content=body.content,
-        before=context.psa.kept(there),
-        there=there if there.carries(posting.key) else None,
-        send=body.send,
-    )
+    if there.carries(posting.key):
+        before = context.psa.kept_before(there, posting.key, _answers(context, posting, written))
+        return Prepared(content=body.content, before=before, there=there, send=body.send)
+    return Prepared(content=body.content, before=context.psa.kept(there), there=None, send=body.send)
+
+
+def _answers(context: RunContext, posting: Posting, written: Mapping[int, WrittenLine]) -> dict[int, str]:
+    """By line id, what HaloPSA answered to the posting that had written a line before this one changed it: what an undo
+    puts back where the ledger was restored and this posting is only adopted."""
+    answers = {}
+    for line in posting.lines:
+        if line.line_id is not None and (before := written.get(line.line_id)) and before.key != posting.key:
+            row = context.ledger.find_posting(before.key)
+            answers[line.line_id] = (row.answer if row is not None else None) or ""
+    return answers
 
 
 def _still_writable(posting: Posting, there: Invoice | None, written: dict[int, WrittenLine]) -> None:

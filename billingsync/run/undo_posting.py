@@ -81,6 +81,12 @@ class PostingUndo:
             if why := self._closed(raw, there):
                 before = with_fates(before, {LineFate.THERE: LineFate.CLOSED}, why)
                 return self._result(before, InvoiceFate.UNTOUCHED, problem=why)
+            if why := next((fate.why for fate in there if fate.why), ""):
+                before = with_fates(before, {LineFate.THERE: LineFate.UNSURE}, why)
+                step = f"create the invoice from recurring invoice {abs(raw.id)} in HaloPSA, then run again"
+                return self._result(
+                    before, InvoiceFate.UNTOUCHED, problem=f"{why}; {step}: what it bills can be credited then"
+                )
             body = self.context.psa.take_back(self.row, raw, there)
             invoice = InvoiceFate.CHANGED if body.content else InvoiceFate.DELETED
             if self.dry_run:

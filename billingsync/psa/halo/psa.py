@@ -72,6 +72,11 @@ class HaloPsa(Halo):
         """The invoice as text, for the ledger: nothing of it is lost."""
         return write_json(invoice.origin).decode()
 
+    def kept_before(self, there: Invoice, key: str, answers: Mapping[int, str]) -> str:
+        """As `kept`, an invoice that carries the posting `key` already as it was before it, as far as HaloPSA's answers
+        to what was written on its lines earlier say that (by line id)."""
+        return write_json(takeback.before_posting(there.origin, key, answers)).decode()
+
     def from_kept(self, text: str | None) -> Invoice | None:
         """The invoice that `kept` made a text of."""
         return None if text is None else read_invoice(json.loads(text, parse_float=Decimal))

@@ -84,6 +84,22 @@ def answered_line(answer: str, line_id: int | None) -> Raw | None:
     return next((line for line in found if line_id is not None and id_of(line) == line_id), None)
 
 
+def before_posting(raw: Raw, key: str, answers: Mapping[int, str]) -> Raw:
+    """An invoice that carries the posting `key` already, as it was before it: its lines as HaloPSA's answers to what
+    was written on them earlier say (JSON, by line id). A line without such an answer stays as it is, mark and all.
+
+    HaloPSA's own pro rata stays too: what of it was billed since must not be billed again.
+    """
+    lines = []
+    for line in lines_of(raw):
+        mark, line_id = markers(line), id_of(line)
+        was = answered_line(answers.get(line_id, ""), line_id) if line_id is not None else None
+        if was is not None and mark is not None and mark.key == key:
+            line = {**was, **{name: line[name] for name in ("prorata_data",) if name in line}}
+        lines.append(line)
+    return {**raw, "lines": lines}
+
+
 def fates(written: Written, raw: Raw, ordinals: frozenset[int] | None = None) -> tuple[Fate, ...]:
     """What `raw` shows of each line of a posting, or of those of these ordinals."""
     chosen = [line for line in written.lines if ordinals is None or line.ordinal in ordinals]
@@ -120,8 +136,11 @@ def _fate(written: Written, raw: Raw, line: Intended) -> Fate:
         return Fate(
             ordinal=line.ordinal, kind=LineFate.UNSURE, line_id=line_id, why="what it was before us is not known"
         )
-    edits = _edits(written, there, line)
-    return Fate(ordinal=line.ordinal, kind=LineFate.EDITED if edits else LineFate.THERE, line_id=line_id, why=edits)
+    if edits := _edits(written, there, line):
+        return Fate(ordinal=line.ordinal, kind=LineFate.EDITED, line_id=line_id, why=edits)
+    unknown = line.action == LineAction.UPDATE and markers(before or {}) == mark
+    why = "what it was before us is not known, so that cannot be put back" if unknown else ""
+    return Fate(ordinal=line.ordinal, kind=LineFate.THERE, line_id=line_id, why=why)
 
 
 def _removed(written: Written, raw: Raw, line: Intended) -> Fate:
