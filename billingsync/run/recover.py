@@ -329,10 +329,25 @@ def _receipt(
         written=tuple(
             _written(row, there, line, ids[line.ordinal], texts) for line in kept if update and line.ordinal in ids
         ),
-        gone=tuple(
-            (found, line.line_id) for line in row.lines if line.action == LineAction.REMOVE and line.line_id is not None
+        gone=(
+            *(
+                (found, line.line_id)
+                for line in row.lines
+                if line.action == LineAction.REMOVE and line.line_id is not None
+            ),
+            *(_replaced(context, there, kept) if update else ()),
         ),
     )
+
+
+def _replaced(context: RunContext, there: Invoice, lines: Sequence[PostedLine]) -> Iterator[tuple[int, int]]:
+    """Lines that a person took off a recurring invoice and that were added again: once another month has written over
+    the added one, that is the line there is [B3], and a take-back of that month must not find the other missing."""
+    now = {(line.company_id, line.recurring_key) for line in lines if line.action == LineAction.UPDATE}
+    present = there.by_id
+    for line_id, which in context.ledger.keys_on(there.id).items() if now else ():
+        if which in now and line_id not in present:
+            yield there.id, line_id
 
 
 def _written(

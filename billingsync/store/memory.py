@@ -93,6 +93,14 @@ class MemoryBook(Book):
         with self.reading() as connection:
             return written_lines(connection, self.name)
 
+    def keys_on(self, invoice_id: int) -> dict[int, tuple[str, str]]:
+        """Our lines on one recurring invoice, as far as is remembered: line id -> Pax8 company and recurring key."""
+        where = (written_line.c.partner == self.name, written_line.c.invoice_id == invoice_id)
+        columns = written_line.c.line_id, written_line.c.company_id, written_line.c.recurring_key
+        with self.reading() as connection:
+            rows = connection.execute(select(*columns).where(*where)).all()
+        return {row.line_id: (row.company_id, row.recurring_key) for row in rows}
+
 
 def decided_charges(connection: Connection, name: str, month: str, charge: str = "") -> dict[str, Settled]:
     """What runs dropped or excluded of a period's charges, or of this one."""
