@@ -320,7 +320,8 @@ def forget_partner(database_url: str, name: str, exported: Path, *, holder: str,
     """Deletes everything that the fleet has of a partner that is no more among its files; its name and the day stay,
     and the name is never used again. Gives how many rows went. Killed, the same command goes on.
 
-    Raises Refused unless the export is of this partner, proves whole, and knows everything that was decided and posted.
+    Raises Refused unless the export is of this partner, was made after its folder went, proves whole, and knows
+    everything that was decided and posted.
     """
     with open_fleet(database_url) as fleet:
         with fleet.database.reading() as connection:
@@ -337,6 +338,7 @@ def forget_partner(database_url: str, name: str, exported: Path, *, holder: str,
             _refuse_altered(archive, "forgotten")
             _refuse_other(archive, name, fleet.database.where)
             if not begun:
+                _refuse_early(archive, name)
                 _check_complete(database_url, name, archive, holder, now, lease_s)
         acting = fleet.database.acting_for(name)
         return moving.forget(acting, name)
@@ -348,6 +350,18 @@ def _refuse_other(archive: Ledger, name: str, where: str) -> None:
     if told is None or told["how"] != How.EXPORT or told["name"] != name:
         raise Refused(
             f"{archive.database.where} is no export of {name}. Nothing was forgotten.", next_steps=[_export(name)]
+        )
+
+
+def _refuse_early(archive: Ledger, name: str) -> None:
+    """No other fleet takes in what was exported while the partner was billed: nothing could go on with the ledger."""
+    with archive.reading() as connection:
+        told = moving.mark_of(connection, SINGLE)
+    if told is None or not told["stopped"]:
+        raise Refused(
+            f"{archive.database.where} was made before its folder was taken away, so no other fleet would go on with "
+            "it. Nothing was forgotten. Export it again.",
+            next_steps=[_export(name)],
         )
 
 

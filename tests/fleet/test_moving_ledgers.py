@@ -274,6 +274,8 @@ def test_a_partner_is_forgotten_with_an_export_that_knows_everything_and_its_nam
         '[halo]\nbase_url = "https://b.example"\n'
     )
     home.run("fleet", "apply", "fleet").must()
+    early = home.run("fleet", "forget", "acme", "--exported", "early.db").must(5).text  # no other fleet would take it
+    assert "before its folder was taken away" in " ".join(early.split()) and rows(home, "acme") > 1
     home.run("fleet", "export", "acme", "acme.db").must()
     home.run("fleet", "forget", "acme", "--exported", file_of(old)).must(5)  # no export
     with open_ledger(home.database_url, partner="acme") as ledger, ledger.writing() as connection:
