@@ -71,7 +71,10 @@ def shown(chosen: Sequence[PartnerStanding], *, everything: bool) -> tuple[list[
     most = len(listed_ones) if everything else MOST_ROWS
     rows: list[tuple[str, ...]] = []
     for one in listed_ones[:most]:
-        says = [one.says, "a run is under way" if one.working else "", "newest files wrong" if one.problems else ""]
+        why = one.says
+        if why and one.state == PartnerState.FAILED:  # a bare code: the doctor tells what is wrong, and its remedy
+            why += f":  billingsync fleet doctor --partner {one.name}"
+        says = [why, "a run is under way" if one.working else "", "newest files wrong" if one.problems else ""]
         moments = (_short(one.next_at), _short(one.last_at))
         rows.append((one.name, state_words(one.state, one.cause), *moments, "; ".join(filter(None, says))))
     return rows, max(len(listed_ones) - most, 0)

@@ -14,7 +14,7 @@ from billingsync.core.states import CycleState, PartnerState
 from billingsync.fleet.folder import read_folder
 from billingsync.fleet.layout import read_layout
 from billingsync.fleet.publish import changes
-from billingsync.fleet.told_state import standing_document, standing_lines
+from billingsync.fleet.told_state import shown, standing_document, standing_lines
 from billingsync.store.fleet import Fleet, open_fleet
 from billingsync.store.fleet_state import Standing, standing
 from billingsync.store.fleet_workers import drain, leave, show_worker
@@ -90,6 +90,8 @@ def test_each_state_is_told(fleet: Fleet, ledger_url: str, folder: Path) -> None
     assert list(states(found)) == ["berta", "dora", "cora", "emma", "fanny", "anna", "gerda"]  # the worst first
     says = {one.name: one.says for one in found.partners}
     assert says["berta"] == "BS-LOGIN" and says["cora"] == "5 charges of 2026-11" and says["emma"] == "by ops: disputed"
+    rows = {row[0]: row[-1] for row in shown(found.partners, everything=False)[0]}
+    assert rows["berta"] == "BS-LOGIN:  billingsync fleet doctor --partner berta"  # a code alone helps nobody
     assert {one.name for one in found.partners if one.problems} == {"anna"}
     assert (found.version, found.who) == (2, "ops")
 
