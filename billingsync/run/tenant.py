@@ -17,6 +17,7 @@ from billingsync.errors import UpstreamError
 from billingsync.store.postings import ARRIVED
 
 DAYS_BEFORE_PERIOD = 35
+MOST_FORGOTTEN = 6  # months without a posting, before the ledger is taken to have known none of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +62,22 @@ def read_tenant(connected: Connections, period: Period, say: Say | None = None) 
     """Raises UpstreamError where HaloPSA's invoices cannot be read whole."""
     if say is not None:
         say(Progress(stage=Stage.LOOK_FOR_OURS))
-    day = period.first_day - timedelta(days=DAYS_BEFORE_PERIOD)
+    day = _first_forgotten(connected, period).first_day - timedelta(days=DAYS_BEFORE_PERIOD)
     templates = read_templates(connected)
     months = (period.previous, period)
     known = {head.key for month in months for head in connected.ledger.heads(period=month, states=ARRIVED)}
     found = connected.psa.invoices_since(None, day, lambda one: _is_asked_for(one, known))
     return Tenant(invoices=tuple(found), templates=templates)
+
+
+def _first_forgotten(connected: Connections, period: Period) -> Period:
+    """The oldest month right before the period of which the ledger knows no posting, though it knows one of a month
+    before: perhaps it was put back to an older state, and nobody ran that month again. The period where none is."""
+    months = [period.months_before(number) for number in range(1, MOST_FORGOTTEN + 1)]
+    for nth, month in enumerate(months):
+        if connected.ledger.heads(period=month):
+            return months[nth - 1] if nth else period
+    return period
 
 
 def _is_asked_for(invoice: Invoice, known: Collection[str]) -> bool:

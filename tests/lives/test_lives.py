@@ -28,7 +28,7 @@ BLOCKS = 10
 WHOLE = 10  # each so many-th of a commit's lives has all months; in the others as much happens in fewer of them
 SHORT = 10  # months
 # Lives that still go wrong. 35: the ledger forgot a month that nobody runs again, as the one after it is void and tells
-# nothing; three months later Pax8 re-issues it, and it is billed beside what was forgotten. Whoever mends one takes it
+# nothing; it is held from the next month on, and the steps that are told do not end it yet. Whoever mends one takes it
 # out here.
 STILL_WRONG = (35,)
 # What happens in the lives of each commit.

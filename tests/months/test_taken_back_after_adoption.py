@@ -112,3 +112,27 @@ def test_R6_where_what_was_there_before_is_not_known_the_printed_step_settles_it
     assert [(one["how"], one["amount"]) for one in told["taken_back"]] == [("credited", "220.00")]
     made.sandbox.make(TEMPLATE)
     assert billed(made) == Decimal(22) * (8 + 9) + Decimal("230.00")
+
+
+def test_N6_a_forgotten_month_that_nobody_ran_again_is_told_two_months_later(contoso) -> None:
+    made = contoso(schedule="off")
+    made.month(SEP, seats(made, 8), invoice="S")
+    run(made, SEP)
+    made.sandbox.make(TEMPLATE)
+    ledger, kept = made.office.folder / "ledger.db", made.office.folder / "kept.db"
+    shutil.copy(ledger, kept)
+    made.month(OCT, seats(made, 9), invoice="O")
+    run(made, OCT)
+    made.sandbox.make(TEMPLATE)
+    (line,) = [one for one in made.invoice(TEMPLATE)["lines"] if "Microsoft 365" in one["item_shortdescription"]]
+    made.delete_line(TEMPLATE, line["id"])  # nothing of October is on the template any more
+    for row in made.sandbox.halo.invoices.values():
+        row["invoice_date"] = "2026-10-20T06:00:00"
+    for file in made.office.folder.glob("ledger.db*"):
+        file.unlink()
+    shutil.copy(kept, ledger)
+    made.month("2026-12", seats(made, 10), invoice="D")
+    (hold,) = run(made, "2026-12", 3)["holds"]
+    made.office.run(*shlex.split(hold["next_step"].replace("TEXT", "seen"))[1:]).must()
+    (failed,) = run(made, "2026-12", 1)["postings"]
+    assert f"billingsync run {OCT}" in failed["problem"]
