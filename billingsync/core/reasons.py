@@ -232,7 +232,7 @@ HOLDS: Mapping[Reason, Why] = {
     ),
     Reason.PRICE_COST_SIGN: Why(
         Hop.MODIFIERS,
-        "Price and cost point in opposite directions, or prorates cannot be told apart",
+        "Price and cost point in opposite directions",
         "modifiers.favorable_prorata",
         steps=(instruction(BILL, 'set modifiers.favorable_prorata = "keep" in ', Slot.FILE), EXCLUDE_PRODUCT),
     ),

@@ -90,26 +90,6 @@ def test_M2_prorates_of_another_subscription_or_invoice_are_another_change(apart
     assert found == {"1": "dropped favorable_prorata", "2": "posted"}
 
 
-@pytest.mark.parametrize(("back", "more", "fate"), [("-110.00", "121.00", "posted"), ("-110.00", "99.00", "dropped")])
-def test_M2_where_pax8_names_no_subscription_the_product_pairs_them(back: str, more: str, fate: str) -> None:
-    pair = [prorate("1", back, subscription=""), prorate("2", more, subscription="")]
-    found = fates_of(*pair, base=FAVORABLE)
-    assert {one.split()[0] for one in found.values()} == {fate}
-
-
-@pytest.mark.parametrize("apart", [{"sku": "MST-OTHER", "product_id": "p-9"}, {"invoice": "other"}])
-def test_M2_without_a_subscription_another_product_or_invoice_is_another_change(apart: dict[str, str]) -> None:
-    pair = [prorate("1", "-110.00", subscription=""), prorate("2", "121.00", subscription="", **apart)]
-    assert fates_of(*pair, base=FAVORABLE) == {"1": "dropped favorable_prorata", "2": "posted"}
-
-
-def test_M2_without_a_subscription_three_that_go_both_ways_are_held() -> None:
-    members = [prorate(str(n), price, subscription="") for n, price in enumerate(("-110.00", "121.00", "-30.00"))]
-    assert set(fates_of(*members, base=FAVORABLE).values()) == {"held price_cost_sign"}
-    away = [prorate(str(n), price, subscription="") for n, price in enumerate(("-110.00", "-1.00", "-30.00"))]
-    assert set(fates_of(*away, base=FAVORABLE).values()) == {"dropped favorable_prorata"}
-
-
 def test_M2_several_changes_of_one_subscription_on_one_invoice_are_one_sum() -> None:
     members = [prorate("1", "-110.00"), prorate("2", "50.00"), prorate("3", "40.00"), prorate("4", "30.00")]
     assert posted(*members) == Decimal("10.00")

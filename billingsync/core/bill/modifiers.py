@@ -134,12 +134,8 @@ Change = tuple[str, ...]
 
 
 def _change_of(charge: Charge) -> Change:
-    """What tells one change of seats from another: a subscription on one invoice. Where Pax8 names none, the company's
-    product, as for twins [S10]; a prorate that names neither is alone."""
-    if charge.subscription_id:
-        return (charge.invoice_id, charge.currency, charge.subscription_id)
-    product = (charge.product_id or charge.product_name, charge.sku)
-    return (charge.invoice_id, charge.currency, "", charge.company_id, *(product if any(product) else (charge.id,)))
+    """What tells one change of seats from another: a subscription on one invoice. Without one, a prorate is alone."""
+    return (charge.invoice_id, charge.currency, charge.subscription_id, "" if charge.subscription_id else charge.id)
 
 
 def _changes(charges: Iterable[Charge]) -> dict[Change, tuple[Charge, ...]]:
@@ -164,8 +160,6 @@ def _prorata(charge: Charge, changes: Mapping[Change, Sequence[Charge]]) -> Verd
             detail=f"another prorate of the same subscription cannot be read: {unreadable.problem}",
         )
     price, cost = sum((each.price for each in change), ZERO), sum((each.cost for each in change), ZERO)
-    if why := _ambiguous(change):
-        return Verdict(charge=charge, reason=Reason.PRICE_COST_SIGN, detail=why)
     signs = [(each.price, each.cost) for each in change] + [(price, cost)]
     if opposite := next(((one, other) for one, other in signs if one * other < 0), None):
         return Verdict(
@@ -174,18 +168,6 @@ def _prorata(charge: Charge, changes: Mapping[Change, Sequence[Charge]]) -> Verd
             detail=f"a prorate whose price ({opposite[0]}) and cost ({opposite[1]}) point in opposite directions",
         )
     return Verdict(charge=charge, modifier=Modifier.FAVORABLE_PRORATA) if price < 0 else None
-
-
-def _ambiguous(change: Sequence[Charge]) -> str:
-    """Why prorates without a subscription cannot be judged: of two, one takes back and one bills more; of three or more
-    that go both ways nothing says which belong together, and the client would get or lose a credit by it."""
-    both = any(each.price < 0 for each in change) and any(each.price > 0 for each in change)
-    if change[0].subscription_id or len(change) <= 2 or not both:
-        return ""
-    return (
-        f"{len(change)} prorates of this product name no subscription, and some take money back while others bill "
-        "more: which of them are one change of seats cannot be told"
-    )
 
 
 def _zero(charge: Charge, price: Decimal, cost: Decimal, rules: ModifierRules) -> Verdict | None:
