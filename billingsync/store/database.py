@@ -209,7 +209,8 @@ class Database:
             found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
             if len(found) == 1 and "posting" in tables:
                 if found[0] not in REVISIONS and "ledger_schema" in tables:
-                    oldest = connection.execute(select(ledger_schema.c.oldest_reader)).scalars().all()
+                    query = select(ledger_schema.c.oldest_reader).where(ledger_schema.c.schema == found[0])
+                    oldest = connection.execute(query).scalars().all()
                     self._expanded = str(found[0]) if set(oldest) & set(REVISIONS) else ""
                 return str(found[0])
         if tables - {"alembic_version"}:

@@ -765,8 +765,10 @@ call_budget = Table(
     PrimaryKeyConstraint("account", "service", "block"),
 )
 
-# One row: see OLDEST_READER.
-ledger_schema = Table("ledger_schema", metadata, Column("oldest_reader", Text, primary_key=True))
+# One row: the schema, as its own upgrade wrote it, and see OLDEST_READER.
+ledger_schema = Table(
+    "ledger_schema", metadata, Column("schema", Text, primary_key=True), _required("oldest_reader", Text)
+)
 
 # The fleet ------------------------------------------------------------------------------------------------------------
 # What `fleet apply` published. The first three tables are of all partners and hold no partner's data.

@@ -82,4 +82,4 @@ def bring_up(database: Database) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.execute(delete(ledger_schema))
-        connection.execute(insert(ledger_schema).values(oldest_reader=OLDEST_READER))
+        connection.execute(insert(ledger_schema).values(schema=REVISIONS[-1], oldest_reader=OLDEST_READER))

@@ -49,7 +49,9 @@ def expand(url: str, oldest_reader: str = schema.OLDEST_READER) -> None:
             connection.execute(text(f"ALTER TABLE {table} ADD COLUMN of_the_next_version TEXT"))
         connection.execute(text("CREATE TABLE next_version (partner TEXT NOT NULL PRIMARY KEY)"))
         connection.execute(text("UPDATE alembic_version SET version_num = '9001'"))
-        connection.execute(text("UPDATE ledger_schema SET oldest_reader = :oldest"), {"oldest": oldest_reader})
+        connection.execute(
+            text("UPDATE ledger_schema SET schema = '9001', oldest_reader = :oldest"), {"oldest": oldest_reader}
+        )
 
 
 def test_this_version_goes_on_beside_a_schema_that_was_only_expanded(office: Office) -> None:

@@ -13,6 +13,7 @@ def upgrade() -> None:
     """Leads from 0021 to 0022."""
     op.create_table(
         "ledger_schema",
+        sa.Column("schema", sa.Text(), nullable=False),
         sa.Column("oldest_reader", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("oldest_reader", name=op.f("pk_ledger_schema")),
+        sa.PrimaryKeyConstraint("schema", name=op.f("pk_ledger_schema")),
     )
