@@ -126,8 +126,9 @@ def test_N6_a_forgotten_month_that_nobody_ran_again_is_told_two_months_later(con
     made.sandbox.make(TEMPLATE)
     (line,) = [one for one in made.invoice(TEMPLATE)["lines"] if "Microsoft 365" in one["item_shortdescription"]]
     made.delete_line(TEMPLATE, line["id"])  # nothing of October is on the template any more
-    for row in made.sandbox.halo.invoices.values():
-        row["invoice_date"] = "2026-10-20T06:00:00"
+    for row in list(made.sandbox.halo.invoices.values()):
+        day = "2026-10-20T06:00:00"
+        made.sandbox.halo.put("invoices", {**row, "invoice_date": day, "date_created": day})
     for file in made.office.folder.glob("ledger.db*"):
         file.unlink()
     shutil.copy(kept, ledger)
