@@ -35,9 +35,7 @@ def test_a_cycle_whose_database_is_away_says_so_and_ends(tmp_path: Path, capfd: 
     assert child.exitcode == 0 and "no cycle began" in told and "Traceback" not in told, told
 
 
-def test_a_worker_whose_engine_breaks_does_not_end_as_if_all_were_well(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_worker_whose_engine_breaks_does_not_end_as_if_all_were_well() -> None:
     class Broken:
         async def serve(self, *_: object) -> None:
             raise LookupError("the engine has no tables")
@@ -48,7 +46,13 @@ def test_a_worker_whose_engine_breaks_does_not_end_as_if_all_were_well(
         async def submit(self, _: object) -> int:
             return 0
 
-    monkeypatch.setattr("billingsync.fleet.worker.due_partners", lambda _: ())
+        async def counts(self) -> dict[str, int]:
+            return {}
+
+        @property
+        def database(self) -> object:
+            raise LedgerError("the database is away")
+
     nothing: Any = Broken()
     with pytest.raises(LookupError):
         asyncio.run(FleetWorker(fleet=nothing, engine=nothing, database_url="", slots=1, name="x").work())
