@@ -83,7 +83,9 @@ def as_toml(value: object) -> str:
     """A value of `effective` as TOML writes it; "" for None."""
     if value is None:
         return ""
-    if isinstance(value, tuple):
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {as_toml(one)}' for name, one in value.items())} }}"
+    if isinstance(value, (tuple, list)):
         return f"[{', '.join(as_toml(entry) for entry in value)}]"
     if isinstance(value, Part):
         share = f"share = {plain(value.share)}" if value.share is not None else ""

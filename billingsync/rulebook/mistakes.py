@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from billingsync.core.money import plain
+from billingsync.rulebook.effective import as_toml
 from billingsync.rulebook.file import Where
 from billingsync.rulebook.keys import BLOCKS, CLIENT_KEYS, KEYS, Section, section_model
 from billingsync.rulebook.kinds import MAX_TEXT
@@ -139,7 +140,7 @@ def _no_table(where: Where, field: FieldInfo, value: object) -> str:
     if where in BLOCKS:
         return f"is a list of blocks; write [[{dotted}]] with double brackets, once for each"
     if field.examples:
-        return f"needs a list of tables, such as {_as_toml(field.examples[0])}"
+        return f"needs a list of tables, such as {as_toml(field.examples[0])}"
     if isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
         return f"is a section of its own; write [{dotted}] with single brackets, once"
     return f"{shown(value)} is not a section; write [{dotted}] on a line and its keys below"
@@ -211,14 +212,6 @@ def _range(field: FieldInfo) -> str:
         return f"{number}, e.g. 214"
     low = f"above {plain(Decimal(bounds['gt']))}" if "gt" in bounds else f"from {plain(Decimal(bounds['ge']))}"
     return f"{number} {low} to {plain(Decimal(bounds['le']))}"
-
-
-def _as_toml(value: object) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_as_toml, value))}]"
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{name} = {_as_toml(one)}' for name, one in value.items())} }}"
-    return shown(value)
 
 
 # Keys that no section has

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain, combinations, islice, product
 
 from billingsync.core.bill.plan import Plan, PlanLine, Posting
@@ -326,11 +327,13 @@ class _Search:
         if not invoice.template and invoice.date and invoice.date[:7] < str(month):
             # A person may have written any date, and HaloPSA writes "no date" as one long ago.
             first = Period.parse(invoice.date[:7]) if str(oldest) < invoice.date[:7] else oldest
-        while first <= month:
-            if not self.context.ledger.heads(period=str(first)):
-                return str(first)
+        while first <= month and str(first) in self._posted_periods:
             first = first.next
-        return ""
+        return str(first) if first <= month else ""
+
+    @cached_property
+    def _posted_periods(self) -> frozenset[str]:
+        return self.context.ledger.posted_periods()
 
 
 def _alike(postings: Sequence[Posting], written: Sequence[InvoiceLine]) -> Iterator[tuple[Posting, Sequence[PlanLine]]]:

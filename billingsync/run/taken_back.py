@@ -36,7 +36,8 @@ def taken_back_of(ledger: Ledger, period: Period) -> TakenBack:
     runs = {run.id: run for run in ledger.runs(period)}
     credits = {id_: str(run.summary["credit_of"]) for id_, run in runs.items() if run.summary.get("credit_of")}
     by_true_up = ledger.true_ups_begun()
-    there = [one for one in ledger.heads(period=period, states=ARRIVED) if one.run not in credits]
+    arrived = ledger.heads(period=period, states=ARRIVED)
+    there = [one for one in arrived if one.run not in credits]
     begun: set[int] = set()
     undone: dict[str, datetime] = {}
     keys: set[str] = set()
@@ -57,7 +58,7 @@ def taken_back_of(ledger: Ledger, period: Period) -> TakenBack:
             keys.add(row.key)
     made_by = {id_ for id_, key in credits.items() if key in keys}
     left = _left(ledger, [row for row in gone if row.key in undone], undone, there)
-    on = [one for one in ledger.heads(period=period, states=ARRIVED) if one.run in made_by] if made_by else []
+    on = [one for one in arrived if one.run in made_by]
     return TakenBack(
         begun=frozenset(begun),
         undone=frozenset(left),

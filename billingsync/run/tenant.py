@@ -73,10 +73,11 @@ def read_tenant(connected: Connections, period: Period, say: Say | None = None) 
 def _first_forgotten(connected: Connections, period: Period) -> Period:
     """The oldest month right before the period of which the ledger knows no posting, though it knows one of a month
     before: perhaps it was put back to an older state, and nobody ran that month again. The period where none is."""
-    months = [period.months_before(number) for number in range(1, MOST_FORGOTTEN + 1)]
-    for nth, month in enumerate(months):
-        if connected.ledger.heads(period=month):
-            return months[nth - 1] if nth else period
+    posted, first = connected.ledger.posted_periods(), period
+    for _ in range(MOST_FORGOTTEN):
+        if str(first.previous) in posted:
+            return first
+        first = first.previous
     return period
 
 

@@ -329,6 +329,12 @@ class ReceiptBook(Book):
             wanted = None if period is None else str(period)
             return find_heads(connection, self.name, run=run, period=wanted, states=states)
 
+    def posted_periods(self) -> frozenset[str]:
+        """The months of which the ledger knows a posting, whatever became of it."""
+        query = select(posting.c.period).where(posting.c.partner == self.name).distinct()
+        with self.reading() as connection:
+            return frozenset(connection.execute(query).scalars())
+
     def postings(
         self,
         *,

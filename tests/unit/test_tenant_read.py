@@ -30,7 +30,9 @@ def test_the_original_is_kept_only_of_what_may_be_asked_for_again() -> None:
         return [one if whole(one) else replace(one, origin={}) for one in (known, forgotten, appended, foreign)]
 
     psa = SimpleNamespace(templates=lambda: (), invoices_since=since)
-    ledger = SimpleNamespace(heads=lambda period, states=(): [SimpleNamespace(key=POSTED)])
+    ledger = SimpleNamespace(
+        heads=lambda period, states: [SimpleNamespace(key=POSTED)], posted_periods=lambda: {"2026-10"}
+    )
     connected = cast(Connections, SimpleNamespace(psa=psa, ledger=ledger))
     tenant = read_tenant(connected, Period(2026, 11))
     assert {one.id: bool(one.origin) for one in tenant.invoices} == {1: False, 2: True, 3: True, 4: False}
