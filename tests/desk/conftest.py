@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from office import Office, office
 from served import PORT, QUICK_HASHES, SAME, Clock, Served
 from starlette.testclient import TestClient
 
@@ -46,3 +48,11 @@ def serve(ledger: Ledger, clock: Clock, sqlite_ledger_url: str) -> Callable[...,
 @pytest.fixture
 def served(serve: Callable[..., Served]) -> Served:
     return serve()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Office]:
+    """A desk whose month was planned."""
+    with office(tmp_path) as opened:
+        opened.plan()
+        yield opened

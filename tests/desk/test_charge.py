@@ -5,11 +5,9 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from office import Office, office
+from office import Office
 
 from billingsync.connect import connections
 from billingsync.core.desk import Role
@@ -17,13 +15,6 @@ from billingsync.redaction import Redactor
 from billingsync.run.explain import explanation
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as opened:
-        opened.plan()
-        yield opened
 
 
 def charge_links(page: str) -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from office import Office, office
+from office import Office
 
 from billingsync.errors import Refused, RulesError, UsageError
 from billingsync.rulebook import as_toml, effective, load_rulebook, load_rulebook_with_warnings
@@ -20,13 +19,6 @@ from billingsync.store.plan_rows import ClientRow
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 DANA = "dana@msp.example (desk)"
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as opened:
-        opened.plan()
-        yield opened
 
 
 def billed(desk: Office) -> ClientRow:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from office import MONTH, Office, office
+from office import MONTH, Office
 from sqlalchemy import func, select, update
 
 from billingsync.core.inputs import Memory
@@ -23,13 +21,6 @@ from billingsync.store.plans import OF
 from billingsync.store.schema import plan_inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as opened:
-        opened.plan()
-        yield opened
 
 
 def newest(desk: Office) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from billingsync.sandbox.options import SandboxOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 AT = "/products/lifecycle"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as opened:
-        opened.plan()
-        yield opened
 
 
 def lifecycle(desk: Office) -> tuple[str, int | None]:

@@ -18,13 +18,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 PATHS = ("/holds/2026-11", "/clients", "/months", "/activity", "/connections", "/status", "/runs", "/ready/2026-11")
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as opened:
-        opened.plan()
-        yield opened
-
-
 def _field(page: str, name: str) -> str:
     found = re.search(rf'name="{name}" value="([^"]+)"', page)
     assert found, page[:1500]

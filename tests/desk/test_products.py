@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from office import Office, office
+from office import Office
 
 from billingsync.core.desk import Role
 from billingsync.rulebook import load_rulebook
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as opened:
-        opened.plan()
-        yield opened
 
 
 def test_an_item_is_chosen_for_a_product_and_the_month_is_planned_anew(desk: Office) -> None:

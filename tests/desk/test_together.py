@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from office import Office, office
+from office import Office
 
 from billingsync.core.desk import Role
 from billingsync.core.rules import Rules
@@ -16,13 +14,6 @@ from billingsync.rulebook import load_rulebook
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 AT = "/products/together"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as opened:
-        opened.plan()
-        yield opened
 
 
 def base_rules(desk: Office) -> Rules:
